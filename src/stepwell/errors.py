@@ -1,0 +1,175 @@
+"""Every error Stepwell raises, as one tree.
+
+::
+
+    Exception
+    ├─ StepwellError                what we raise at users: what happened, why, how to fix it
+    │  ├─ ConfigurationError        a function, trigger or option that cannot work
+    │  │  ├─ InvalidExpression      an expression that does not parse or is not allowed where it stands
+    │  │  ├─ InvalidDuration        text that is not a length of time
+    │  │  ├─ InvalidCron            a schedule or time zone that does not exist
+    │  │  └─ UnknownName            a name we do not have, with the one that was meant
+    │  ├─ InvalidEvent              an event that cannot be accepted
+    │  │  └─ EventTooLarge
+    │  ├─ NotFound                  no such run, event or function
+    │  ├─ InvalidOutput             a value that cannot be remembered as JSON
+    │  ├─ LimitExceeded             a documented limit was reached
+    │  ├─ StorageError              the database cannot serve us
+    │  │  ├─ StorageUnavailable     read-only, full or failing disk; recovers by itself
+    │  │  └─ SchemaTooNew           written by a newer Stepwell
+    │  └─ NotRunning                the engine is not started, or is draining
+    ├─ NonRetriableError            users raise it: do not try again
+    ├─ RetryAfterError              users raise it: try again at this moment
+    └─ StepError                    raised at users: a step is out of attempts
+
+Each class has a stable ``slug``, which names its page in the documentation. Suspension of a run is a
+``BaseException`` and lives in ``sdk/replay.py``: a user's ``except Exception`` must not swallow it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+
+class StepwellError(Exception):
+    """Base of what Stepwell raises at its users. ``str(error)`` is what, why and fix on three lines."""
+
+    slug: ClassVar[str] = "stepwell-error"
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        self.what, self.why, self.fix = what, why, fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[type[StepwellError], tuple[str, str, str]]:
+        return type(self), (self.what, self.why, self.fix)
+
+
+class ConfigurationError(StepwellError):
+    """A function, trigger or option cannot work as it was declared."""
+
+    slug = "invalid-configuration"
+
+
+class InvalidExpression(ConfigurationError):
+    """An expression does not parse, or uses what is not allowed where it stands (semantics §3)."""
+
+    slug = "invalid-expression"
+
+
+class InvalidDuration(ConfigurationError):
+    """Text is not a length of time such as ``"1h30m"`` (protocol §4.6)."""
+
+    slug = "invalid-duration"
+
+
+class InvalidCron(ConfigurationError):
+    """A cron schedule or its time zone does not exist (semantics §2.2)."""
+
+    slug = "invalid-cron"
+
+
+class UnknownName(ConfigurationError, AttributeError):
+    """A name does not exist here; the message says which one was meant."""
+
+    slug = "unknown-name"
+
+
+class InvalidEvent(StepwellError):
+    """An event cannot be accepted (semantics §1)."""
+
+    slug = "invalid-event"
+
+
+class EventTooLarge(InvalidEvent):
+    """An event is larger than the limit (semantics §1.3)."""
+
+    slug = "event-too-large"
+
+
+class NotFound(StepwellError):
+    """No run, event or function has this id."""
+
+    slug = "not-found"
+
+
+class InvalidOutput(StepwellError):
+    """A value cannot be written as JSON, so it cannot be remembered."""
+
+    slug = "output-unserializable"
+
+
+class LimitExceeded(StepwellError):
+    """A documented limit was reached (limits.py)."""
+
+    slug = "limit-exceeded"
+
+
+class StorageError(StepwellError):
+    """The database cannot serve us."""
+
+    slug = "storage-error"
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be written now: read-only, full or failing disk. Nothing was acknowledged."""
+
+    slug = "storage-unavailable"
+
+
+class SchemaTooNew(StorageError):
+    """The database was written by a newer Stepwell."""
+
+    slug = "schema-too-new"
+
+
+class NotRunning(StepwellError):
+    """The engine is not started, or it is draining."""
+
+    slug = "not-running"
+
+
+class NonRetriableError(Exception):
+    """Raise it in a step or function when trying again cannot help (semantics §6.3)."""
+
+    slug: ClassVar[str] = "non-retriable"
+
+
+class RetryAfterError(Exception):
+    """Raise it to say when the next attempt should happen (semantics §6.2).
+
+    ``retry_after`` is a ``timedelta``, a duration such as ``"30s"``, an aware ``datetime``, or integer
+    **milliseconds**. The moment is clamped to 1 s … 24 h from now. It still uses up one attempt.
+    """
+
+    slug: ClassVar[str] = "retry-after"
+
+    def __init__(self, message: str, retry_after: timedelta | datetime | str | int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class StepError(Exception):
+    """A step failed and has no attempt left. Catch it to compensate; let it pass to fail the run.
+
+    ``name``, ``message`` and ``stack`` are those of the original error; its class is not kept, because
+    the error may have been raised by another process, in another language, weeks ago (semantics §6.3).
+    """
+
+    slug: ClassVar[str] = "step-failed"
+
+    def __init__(self, message: str, *, name: str = "Error", stack: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.name, self.stack = message, name, stack
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name

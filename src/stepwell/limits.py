@@ -1,0 +1,55 @@
+"""Every limit, with its unit and the reason for it (semantics §16)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# Events. They are copied into each call of each run they start, so they stay small.
+EVENT_BYTES_MAX = 512 * 1024
+EVENT_BYTES_CEILING = 3 * 1024 * 1024
+EVENTS_PER_REQUEST_MAX = 5_000
+EVENT_NAME_BYTES_MAX = 512
+EVENT_ID_BYTES_MAX = 512
+EVENT_TS_MS_MIN = 315_532_800_000  # 1980-01-01: an earlier moment is a unit mistake
+EVENT_TS_MS_MAX = 4_102_444_800_000  # 2100-01-01: so is a later one
+JSON_DEPTH_MAX = 128  # deeper documents are attacks on recursive readers
+REQUEST_BYTES_MAX = 32 * 1024 * 1024
+
+# Function configuration.
+TRIGGER_CHARS_MAX = 255
+CRON_CHARS_MAX = 255
+TRIGGERS_MAX = 10
+CANCELS_MAX = 5
+CONCURRENCY_ENTRIES_MAX = 2
+ID_CHARS_MAX = 255
+JITTER_MIN, JITTER_MAX = timedelta(seconds=1), timedelta(minutes=5)
+
+# Retries (semantics §6).
+RETRIES_DEFAULT = 4
+RETRIES_MAX = 20
+RETRY_DELAY_MIN, RETRY_DELAY_MAX = timedelta(seconds=1), timedelta(hours=24)
+
+# State of one run. Replay reads all of it, so it is bounded.
+STEPS_PER_RUN_MAX = 1_000
+STEPS_PER_RUN_CEILING = 10_000
+STEP_BYTES_MAX = 4 * 1024 * 1024
+RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
+OPS_PER_ANSWER_MAX = 1_000
+
+# Time.
+SLEEP_MAX = timedelta(days=366)
+WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
+CALL_MAX = timedelta(hours=2)
+DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
+LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
+RETENTION_DEFAULT = timedelta(days=30)
+
+# Expressions (invariants S31).
+EXPRESSION_BYTES_MAX = 4 * 1024
+EXPRESSION_NODES_MAX = 1_000
+EXPRESSION_DEPTH_MAX = 50
+EXPRESSION_STEPS_MAX = 100_000
+
+# One process.
+CALLS_MAX = 1_000  # calls in flight when nothing says otherwise
+INVOKE_DEPTH_MAX = 64  # a function that invokes itself for ever is stopped here
