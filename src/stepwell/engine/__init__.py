@@ -1,0 +1,1 @@
+"""Decisions, in the order data flows. Pure: plans and decisions, no I/O."""

@@ -1,0 +1,1 @@
+"""One file per flow control: options, key, decision."""

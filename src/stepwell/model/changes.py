@@ -1,0 +1,283 @@
+"""The closed set of things that can be written down, and the decision that carries them.
+
+A decision's changes are applied in order, in one transaction, all or none. Each names rows of one shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import msgspec
+
+from stepwell.model.event import Event
+from stepwell.model.function import Function
+from stepwell.model.history import Cell, Note, Outcome
+from stepwell.model.item import Item, Lease
+from stepwell.model.run import Run
+from stepwell.model.step import Attempt, Step
+from stepwell.model.wait import Wait
+
+
+class SaveEvent(msgspec.Struct, frozen=True):
+    """Remember an accepted event."""
+
+    event: Event
+
+
+class SaveOutcome(msgspec.Struct, frozen=True):
+    """Remember why an event started no run of a function. A second one for the same pair is ignored."""
+
+    outcome: Outcome
+
+
+class CreateRun(msgspec.Struct, frozen=True):
+    run: Run
+
+
+class StartRun(msgspec.Struct, frozen=True):
+    """The first call to the app begins: Queued becomes Running."""
+
+    run_id: str
+    started_at: int
+    shard: int = 0
+
+
+class FinishRun(msgspec.Struct, frozen=True):
+    """A run reaches its one end. Does nothing to a run that has ended (``lifecycle/run.py`` refuses it before)."""
+
+    run_id: str
+    status: str
+    ended_at: int
+    output: bytes | None = None
+    reason: str | None = None
+    shard: int = 0
+
+
+class SaveStep(msgspec.Struct, frozen=True):
+    """Remember a step as it now is. An open step (errored, sleeping, waiting) is replaced; a result is never."""
+
+    step: Step
+
+
+class SettleStep(msgspec.Struct, frozen=True):
+    """An open step gets its result. Does nothing to a step that has one: first in commit order wins (I16).
+
+    ``position`` is worked out by the store: one more than the highest of the run. ``details`` replaces the old if given.
+    """
+
+    run_id: str
+    step_id: str
+    status: str
+    ended_at: int
+    output: bytes | None = None
+    details: bytes | None = None
+    shard: int = 0
+
+
+class SaveAttempt(msgspec.Struct, frozen=True):
+    """Remember a failed try. A second one with the same number replaces the first."""
+
+    attempt: Attempt
+
+
+class SaveNote(msgspec.Struct, frozen=True):
+    note: Note
+
+
+class Enqueue(msgspec.Struct, frozen=True):
+    """Owe an item. If one with this id is there already, it is left as it is."""
+
+    item: Item
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Owe an item, or move the one with this id to the given moment. For timers such as cron ticks."""
+
+    item: Item
+
+
+class Park(msgspec.Struct, frozen=True):
+    """Give a leased item back, due at ``at`` (``None``: owed nothing until something wakes it).
+
+    If the item was poked while it was leased, it is due at ``now`` instead. Clears lease, poke, backlog and losses.
+    """
+
+    lease: Lease
+    at: int | None
+    now: int
+    attempt: int = 0
+
+
+class Block(msgspec.Struct, frozen=True):
+    """An unleased item does not fit its limit: out of sight until ``Release`` of that backlog."""
+
+    item_id: str
+    backlog: str
+    shard: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Lease an unleased or lapsed item until ``until`` under a new token."""
+
+    item_id: str
+    token: int
+    until: int
+    losses: int = 0
+    mark: int = 0
+    shard: int = 0
+
+
+class Extend(msgspec.Struct, frozen=True):
+    """Hold a lease until ``until``. Refused like any fenced change if the lease is lost."""
+
+    lease: Lease
+    until: int
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Set the attempt counter of a leased item, which stays leased."""
+
+    lease: Lease
+    attempt: int
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """Something happened to a run: its item is due at ``at`` at the latest.
+
+    A leased item is poked instead; a blocked one keeps its place in the backlog.
+    """
+
+    item_id: str
+    at: int
+    shard: int = 0
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """An item is done with."""
+
+    item_id: str
+    shard: int = 0
+
+
+class DropRunItems(msgspec.Struct, frozen=True):
+    """A run is owed nothing any more: its own item and all whose id is ``<run_id>/…``, leased or not."""
+
+    run_id: str
+    shard: int = 0
+
+
+class OpenWait(msgspec.Struct, frozen=True):
+    wait: Wait
+
+
+class CloseWait(msgspec.Struct, frozen=True):
+    run_id: str
+    wait_id: str
+    shard: int = 0
+
+
+class CloseWaits(msgspec.Struct, frozen=True):
+    """Close all waits of a run."""
+
+    run_id: str
+    shard: int = 0
+
+
+class PutCell(msgspec.Struct, frozen=True):
+    """Set a keyed memory."""
+
+    cell: Cell
+
+
+class TakeSlots(msgspec.Struct, frozen=True):
+    """The holder (an item) uses one slot of each key. Taking a slot twice is taking it once."""
+
+    keys: tuple[str, ...]
+    holder: str
+    shard: int = 0
+
+
+class FreeSlots(msgspec.Struct, frozen=True):
+    """The holder (an item, or the items of a run) uses no slot any more."""
+
+    holder: str
+    shard: int = 0
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A slot of this backlog came free: the item that was blocked longest is due at ``now``."""
+
+    backlog: str
+    now: int
+    shard: int = 0
+
+
+class SaveFunction(msgspec.Struct, frozen=True):
+    """Register a function, or replace its configuration."""
+
+    function: Function
+    at: int
+
+
+class ArchiveFunction(msgspec.Struct, frozen=True):
+    """A function left its app: no new runs, history stays (semantics §9.6)."""
+
+    function_id: str
+    at: int
+
+
+Change = (
+    SaveEvent
+    | SaveOutcome
+    | CreateRun
+    | StartRun
+    | FinishRun
+    | SaveStep
+    | SettleStep
+    | SaveAttempt
+    | SaveNote
+    | Enqueue
+    | Schedule
+    | Park
+    | Block
+    | Grant
+    | Extend
+    | Retry
+    | Wake
+    | Drop
+    | DropRunItems
+    | OpenWait
+    | CloseWait
+    | CloseWaits
+    | PutCell
+    | TakeSlots
+    | FreeSlots
+    | Release
+    | SaveFunction
+    | ArchiveFunction
+)
+
+T = TypeVar("T")
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What is to be written, and on what condition.
+
+    ``holds`` must still be ours when this is applied, else nothing at all is written (hot-path.md §3.2).
+    ``result`` goes to whoever asked for the decision once it is durable. ``wake`` is a hint for the dispatcher: the earliest
+    moment at which this decision makes something due.
+    """
+
+    changes: tuple[Change, ...] = ()
+    holds: Lease | None = None
+    result: Any = None
+    wake: int | None = None
+
+
+Plan = Generator[Any, Any, Decision]
+"""A decision that must first ask: yields questions of ``model/questions.py``, is sent the answers, returns a decision.
+
+The store drives it inside one transaction, so the answers hold until the decision is applied. It must be pure: the same
+answers give the same decision, because a transaction may have to be run again.
+"""

@@ -1,0 +1,54 @@
+"""An event: something that happened, as it was accepted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+INTERNAL_PREFIX: Final = "inngest/"
+FINISHED: Final = "inngest/function.finished"
+FAILED: Final = "inngest/function.failed"
+CANCELLED: Final = "inngest/function.cancelled"
+INVOKED: Final = "inngest/function.invoked"
+TIMER: Final = "inngest/scheduled.timer"
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted event. ``data``, ``user`` and ``meta`` stay JSON text until something needs to look inside.
+
+    ``id`` is ours and unique; ``key`` is the sender's idempotency key, shown to users as the event's id.
+    """
+
+    id: str
+    name: str
+    ts: int
+    received_at: int
+    data: bytes = b"{}"
+    key: str | None = None
+    v: str | None = None
+    user: bytes | None = None
+    meta: bytes | None = None
+    source: str = "api"
+
+    @property
+    def public_id(self) -> str:
+        """What users see as ``event.id``: the sender's own id if there is one."""
+        return self.key or self.id
+
+    def fields(self) -> dict[str, object]:
+        """The event as expressions and people see it."""
+        found: dict[str, object] = {
+            "id": self.public_id,
+            "name": self.name,
+            "data": _decode(self.data),
+            "ts": self.ts,
+            "user": _decode(self.user) if self.user else {},
+        }
+        if self.v is not None:
+            found["v"] = self.v
+        if self.meta is not None:
+            found["meta"] = _decode(self.meta)
+        return found

@@ -1,0 +1,48 @@
+"""What is remembered besides the nouns: outcomes, notes, keyed cells."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class OutcomeKind(StrEnum):
+    """Why an event that matched a function started no run of its own (semantics §7.1)."""
+
+    DEDUPLICATED = "deduplicated"  # the same event id within 24 h
+    IDEMPOTENT = "idempotent"  # the same idempotency key within 24 h
+    UNKNOWN_FUNCTION = "unknown-function"  # an invoke of something that does not exist
+    EXPRESSION_FAILED = "expression-failed"  # the trigger's condition raised
+    TOO_DEEP = "too-deep"  # invoked more than limits.INVOKE_DEPTH_MAX levels down
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a pair of event and function where no run was started. Runs speak for the other pairs."""
+
+    event_id: str
+    function_id: str
+    kind: str
+    at: int
+    shard: int = 0
+    reason: str = ""
+    run_id: str | None = None
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about a run that people should know: why it was cancelled, a lost lease, changed code."""
+
+    run_id: str
+    at: int
+    kind: str
+    text: str
+    shard: int = 0
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """Keyed memory of a flow control or of deduplication. It is as if absent once ``expires_at`` has passed."""
+
+    key: str
+    value: str
+    expires_at: int
+    shard: int = 0

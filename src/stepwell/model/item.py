@@ -1,0 +1,47 @@
+"""An item: one unit of owed work, its earliest moment, and the lease of whoever does it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ItemKind(StrEnum):
+    RUN = "run"  # call the function; the item's id is the run's id
+    START_TIMEOUT = "start-timeout"
+    FINISH_TIMEOUT = "finish-timeout"
+    CRON = "cron"
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One unit of owed work.
+
+    ``at`` alone decides visibility (hot-path.md §3.4): the due moment; while leased, the end of the lease, so that an
+    expired lease is simply due again; ``None`` while ``backlog`` is full. ``lease`` is 0 or the token of the
+    holder, which is new for each claim. ``poked`` is set when something happened to the run while it was leased, so
+    that parking it makes it due at once. ``attempt`` counts the tries at the function's own code. ``losses`` counts the
+    leases that ran out in a row without progress; ``mark`` is the number of steps known at the last of them.
+    """
+
+    id: str
+    kind: str
+    function_id: str
+    at: int | None
+    shard: int = 0
+    run_id: str | None = None
+    lease: int = 0
+    attempt: int = 0
+    backlog: str | None = None
+    queued_at: int = 0
+    poked: bool = False
+    losses: int = 0
+    mark: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A fenced claim on an item: whoever holds ``token`` may decide about it (invariants I7)."""
+
+    item_id: str
+    token: int
+    shard: int = 0

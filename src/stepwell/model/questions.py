@@ -1,0 +1,235 @@
+"""The closed set of questions a decision, a view or a command may ask of the store.
+
+``answer = yield from ask(GetRun("01…"))`` inside a plan; ``await store.read(GetRun("01…"))`` outside of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from stepwell.model.event import Event
+from stepwell.model.history import Cell, Note, Outcome
+from stepwell.model.item import Item
+from stepwell.model.run import Run
+from stepwell.model.step import Attempt, Step
+from stepwell.model.wait import Wait
+
+A = TypeVar("A")
+
+
+class Question(msgspec.Struct, Generic[A], frozen=True):
+    """Base of all questions; ``A`` is the type of the answer."""
+
+
+def ask(question: Question[A]) -> Generator[Any, Any, A]:
+    """Ask inside a plan."""
+    return cast("A", (yield question))
+
+
+# What decisions ask ------------------------------------------------------------------------------------------------
+
+
+class GetEvent(Question["Event | None"], frozen=True):
+    event_id: str
+    shard: int = 0
+
+
+class GetRun(Question["Run | None"], frozen=True):
+    run_id: str
+    shard: int = 0
+
+
+class GetSteps(Question["list[Step]"], frozen=True):
+    """All steps of a run, in the order in which they were first seen."""
+
+    run_id: str
+    shard: int = 0
+
+
+class GetStep(Question["Step | None"], frozen=True):
+    run_id: str
+    step_id: str
+    shard: int = 0
+
+
+class GetItem(Question["Item | None"], frozen=True):
+    item_id: str
+    shard: int = 0
+
+
+class DueItems(Question["list[Item]"], frozen=True):
+    """Items whose moment has come, the longest due first. A lapsed lease is due."""
+
+    now: int
+    limit: int
+    shard: int = 0
+
+
+class NextDue(Question["int | None"], frozen=True):
+    """The earliest ``at`` of any item."""
+
+    shard: int = 0
+
+
+class LapsedBefore(Question["list[Item]"], frozen=True):
+    """Leased items whose token is lower than ``token``: those of processes that are gone."""
+
+    token: int
+    limit: int
+    shard: int = 0
+
+
+class WaitPaths(Question["list[str]"], frozen=True):
+    """The distinct ``path`` of the open waits for this event name; ``""`` stands for waits without one."""
+
+    event_name: str
+    shard: int = 0
+
+
+class FindWaits(Question["list[Wait]"], frozen=True):
+    """Open waits for this event name whose path and value are among ``probes``, and that have not expired at ``now``."""
+
+    event_name: str
+    probes: tuple[tuple[str, str], ...]
+    now: int
+    shard: int = 0
+
+
+class GetWaits(Question["list[Wait]"], frozen=True):
+    """All open waits of a run, cancel listeners included."""
+
+    run_id: str
+    shard: int = 0
+
+
+class GetCell(Question["Cell | None"], frozen=True):
+    """The cell if it has not expired at ``now``."""
+
+    key: str
+    now: int
+    shard: int = 0
+
+
+class CountSlots(Question[int], frozen=True):
+    key: str
+    shard: int = 0
+
+
+class Children(Question["list[Run]"], frozen=True):
+    """Unfinished runs that were invoked by a step of this run."""
+
+    run_id: str
+    shard: int = 0
+
+
+# What people and commands ask ----------------------------------------------------------------------------------------
+
+
+class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered function as the store keeps it; ``protocol/config.py`` reads ``config``."""
+
+    id: str
+    app_id: str
+    config: bytes
+    version: int
+    updated_at: int
+    archived_at: int | None = None
+
+
+class ListFunctions(Question["list[StoredFunction]"], frozen=True):
+    archived: bool = False
+
+
+class ListRuns(Question["list[Run]"], frozen=True):
+    """Runs, newest first. ``before`` is a run id, exclusive. Outputs are left out unless ``output``."""
+
+    limit: int
+    before: str | None = None
+    function_id: str | None = None
+    status: str | None = None
+    since: int | None = None
+    output: bool = False
+
+
+class RunsOfEvent(Question["list[Run]"], frozen=True):
+    event_id: str
+
+
+class ListEvents(Question["list[Event]"], frozen=True):
+    """Events, newest first. ``before`` is an event id, exclusive."""
+
+    limit: int
+    before: str | None = None
+    name: str | None = None
+    received_after: int | None = None
+    received_before: int | None = None
+    internal: bool = False
+
+
+class FindEvents(Question["list[Event]"], frozen=True):
+    """Events of one name received in [after, before), newest first: the look-back of a wait."""
+
+    name: str
+    after: int
+    before: int
+    limit: int
+    shard: int = 0
+
+
+class Outcomes(Question["list[Outcome]"], frozen=True):
+    event_id: str
+
+
+class Attempts(Question["list[Attempt]"], frozen=True):
+    """Failed attempts of a run, oldest first."""
+
+    run_id: str
+
+
+class Notes(Question["list[Note]"], frozen=True):
+    run_id: str
+
+
+class SlotHolders(Question["list[str]"], frozen=True):
+    """Items that hold a slot of this key."""
+
+    key: str
+    limit: int
+
+
+class BacklogPosition(Question["tuple[int, int] | None"], frozen=True):
+    """(how many blocked items go before it, how many there are) for a blocked item; ``None`` if it is not blocked."""
+
+    item_id: str
+
+
+class RunItems(Question["list[Item]"], frozen=True):
+    """The item of a run and its timers."""
+
+    run_id: str
+
+
+class FunctionItems(Question["list[Item]"], frozen=True):
+    """Items of a function that belong to no run: its cron ticks."""
+
+    function_id: str
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is. ``oldest_due`` is the moment since which the longest due item has been waiting."""
+
+    live_runs: int
+    items: int
+    blocked: int
+    leased: int
+    waits: int
+    oldest_due: int | None
+
+
+class Count(Question[Totals], frozen=True):
+    """For health and metrics. Costs a scan of what is live, never of what has ended."""
+
+    now: int

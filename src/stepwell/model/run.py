@@ -1,0 +1,53 @@
+"""A run: one execution of a function."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class RunStatus(StrEnum):
+    """Where a run is in its life (semantics §4.1). The values are the wire's (protocol §10.3)."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a function. Moments are milliseconds.
+
+    ``output`` is the JSON text of the result of a Completed run, or of the error object of a Failed one.
+    ``reason`` says why a run was cancelled, failed by us, or skipped. ``parent`` and ``parent_step`` name
+    the invoke step that waits for this run. ``slots`` are the concurrency keys it holds while a call is
+    in flight; they were worked out once, when the run was created (semantics §3.5). ``guarded`` is true if
+    cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
+    """
+
+    id: str
+    function_id: str
+    event_id: str
+    queued_at: int
+    scheduled_at: int
+    shard: int = 0
+    function_version: int = 1
+    status: str = RunStatus.QUEUED
+    started_at: int | None = None
+    ended_at: int | None = None
+    output: bytes | None = None
+    reason: str | None = None
+    parent: str | None = None
+    parent_step: str | None = None
+    depth: int = 0
+    slots: tuple[str, ...] = ()
+    guarded: bool = False
+    cron: str | None = None
+    original: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_at is not None

@@ -1,0 +1,67 @@
+"""A step: one remembered unit inside a run, and the failed attempts that came before its result."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class StepStatus(StrEnum):
+    """Where a step is (semantics §4.2). The first four are open: the run is still owed something."""
+
+    ERRORED = "ERRORED"  # failed, and will be tried again at ``due``
+    SLEEPING = "SLEEPING"
+    WAITING = "WAITING"
+    INVOKING = "INVOKING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+OPEN: frozenset[str] = frozenset(
+    {StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING}
+)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One remembered unit of a run. Moments are milliseconds.
+
+    ``id`` is the wire's hashed id, opaque to us; ``name`` is what the user wrote, ``repeat`` how often that
+    name was used before in the same run. ``kind`` is the step type of semantics §4.3. ``position`` counts the results of
+    a run in the order in which they became known. ``output`` is JSON text: the result, the error object of a failed
+    step, the matched event of a wait. ``due`` is when an open step moves by itself: the end of a sleep, the timeout of a
+    wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched event.
+    """
+
+    run_id: str
+    id: str
+    name: str
+    kind: str
+    status: str
+    shard: int = 0
+    repeat: int = 0
+    position: int = 0
+    attempt: int = 0
+    started_at: int = 0
+    ended_at: int | None = None
+    due: int | None = None
+    output: bytes | None = None
+    details: bytes | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.ended_at is None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A failed try at a step, or at the function's own code (``step_id`` is ``""``). ``error`` is JSON text."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    started_at: int
+    ended_at: int
+    error: bytes
+    shard: int = 0
+    retry_at: int | None = None

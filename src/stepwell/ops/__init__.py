@@ -1,0 +1,1 @@
+"""One file per instruction a function can give."""

@@ -1,0 +1,1 @@
+"""The wire: messages, JSON codec, configuration. No behaviour."""

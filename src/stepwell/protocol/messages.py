@@ -1,0 +1,158 @@
+"""What engine and SDK say to each other. In process these values are passed as they are; ``codec.py`` turns
+them into the JSON of protocol.md §5 and §6 at the edge.
+
+JSON payloads (outputs, errors, options) stay text: nobody parses what only passes through (design D15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from stepwell.model.event import Event
+
+# Opcodes (protocol §6.2).
+STEP_RUN: Final = "StepRun"
+STEP_ERROR: Final = "StepError"
+STEP_FAILED: Final = "StepFailed"
+SLEEP: Final = "Sleep"
+WAIT_FOR_EVENT: Final = "WaitForEvent"
+INVOKE_FUNCTION: Final = "InvokeFunction"
+RUN_COMPLETE: Final = "RunComplete"
+
+
+class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as the wire carries it (protocol §5.6)."""
+
+    name: str
+    message: str
+    stack: str | None = None
+    code: str | None = None
+
+
+class Memo(msgspec.Struct, frozen=True):
+    """What is remembered of a step: exactly one of the forms of protocol §5.3.
+
+    ``data`` is JSON text of the result (``kind`` "data"), of the error ("error"), or of the bare value ("bare": ``null`` for
+    a sleep or a timeout, the event for a wait).
+    """
+
+    kind: str
+    data: bytes
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A step that was reported before and has no result yet. ``due`` is the moment it moves by itself, in milliseconds.
+
+    ``attempt`` is the number of the next try of a step that failed (``kind`` "run"), which may be made from ``due`` on.
+    """
+
+    kind: str
+    attempt: int
+    due: int | None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """Server to SDK: run this function as far as it goes (protocol §5.2).
+
+    ``attempt`` is that of the function's own code since its last progress. ``stack`` lists the memos in the order in which
+    they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call.
+    """
+
+    function_id: str
+    run_id: str
+    request_id: str
+    attempt: int
+    max_attempts: int
+    events: tuple[Event, ...]
+    steps: Mapping[str, Memo]
+    stack: Sequence[str]
+    pending: Mapping[str, Pending]
+    step_id: str = "step"
+    parallel_max: int | None = None
+
+
+class Op(msgspec.Struct, frozen=True, kw_only=True):
+    """SDK to server: one thing a function did or wants (protocol §6.1).
+
+    ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the opcode has it.
+    ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides the back-off, and
+    ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran.
+    """
+
+    op: str
+    id: str
+    name: str = ""
+    repeat: int = 0
+    kind: str = "run"
+    opts: bytes | None = None
+    data: bytes | None = None
+    error: WireError | None = None
+    attempt: int = 0
+    max_attempts: int | None = None
+    retry_at: int | None = None
+    no_retry: bool = False
+    started_at: int = 0
+    ended_at: int = 0
+
+
+class Ops(msgspec.Struct, frozen=True):
+    """The call ends here, the run does not (206). ``ops`` are new; what was saved during the call is not repeated."""
+
+    ops: tuple[Op, ...] = ()
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """The function returned (200). ``data`` is JSON text."""
+
+    data: bytes
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The function raised (400, 500), or could not be called at all."""
+
+    error: WireError
+    no_retry: bool = False
+    retry_at: int | None = None
+    started_at: int = 0
+
+
+Answer = Ops | Completed | Failed
+
+
+class Superseded(BaseException):
+    """The lease of this call was lost: cancelled, or taken over. Whatever it does next is not written.
+
+    A ``BaseException`` so that no handler of the user takes it for an error of theirs.
+    """
+
+
+class Progress(Protocol):
+    """What a call may do while it runs: save steps without ending (protocol §8.2)."""
+
+    def save(self, op: Op) -> Awaitable[Settled]:
+        """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
+        ...
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The answer to a saved op: what is now known about the step. At most one of the two is set.
+
+    A step that failed with attempts left, a sleep or a wait is ``pending``; a memo is there when the step has a result that
+    the SDK does not already know (a look-back match, an invoke that could not start, retries exhausted).
+    """
+
+    memo: Memo | None = None
+    pending: Pending | None = None
+
+
+class Transport(Protocol):
+    """A way to call functions."""
+
+    async def call(self, call: Call, progress: Progress) -> Answer:
+        """Run the function. Raises ``Superseded`` when there is nothing to say any more."""
+        ...
+
+    def serves(self, function_id: str) -> bool: ...

@@ -1,0 +1,1 @@
+"""Loads, asks the engine, commits, calls SDKs."""

@@ -1,0 +1,1 @@
+"""Durable memory. The rest of Stepwell sees only ``interface.py``."""

@@ -1,0 +1,65 @@
+"""All the rest of Stepwell may ask of a database.
+
+A store knows nouns, changes and questions, never features. It runs decisions and plans (``model/changes.py``) one
+after the other as far as anyone can tell, makes them durable, and only then answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from stepwell.model.changes import Decision, Plan
+from stepwell.model.questions import Question
+
+A = TypeVar("A")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What became of a decision. ``held`` is false if its lease was lost, and then nothing was written."""
+
+    held: bool
+    result: Any = None
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """How many rows one round of retention removed; ``more`` if another round would find more."""
+
+    runs: int
+    events: int
+    more: bool
+
+
+class Store(Protocol):
+    """A database that holds one Stepwell installation."""
+
+    def commit(self, work: Decision | Plan) -> asyncio.Future[Verdict]:
+        """Run one decision in one transaction; the future resolves when it is durable.
+
+        Works of one caller are applied in the order of the calls. Raises (through the future) ``StorageUnavailable`` if
+        nothing was written because the disk is full, read-only or failing; whatever a plan raises; never "busy".
+        """
+        ...
+
+    async def read(self, question: Question[A]) -> A:
+        """Answer from a snapshot that includes every decision acknowledged before the call."""
+        ...
+
+    async def sweep(self, before: int, limit: int) -> Swept:
+        """Retention: forget up to ``limit`` runs ended before this moment, with all that belongs to them, and events
+        received before it that no remaining run refers to, and cells that expired."""
+        ...
+
+    async def new_epoch(self) -> int:
+        """Count up and return the number of this installation's leadership, durable. Lease tokens begin with it."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether another process has written since the last call. A hint: cheap enough to ask many times a second."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was committed, release the files."""
+        ...

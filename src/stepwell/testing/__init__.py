@@ -1,0 +1,1 @@
+"""Virtual time for users, and the simulation for ourselves."""
