@@ -36,11 +36,12 @@ class Memo(msgspec.Struct, frozen=True):
     """What is remembered of a step: exactly one of the forms of protocol §5.3.
 
     ``data`` is JSON text of the result (``kind`` "data"), of the error ("error"), or of the bare value ("bare": ``null`` for
-    a sleep or a timeout, the event for a wait).
+    a sleep or a timeout, the event for a wait). ``at`` is the moment it became known, in milliseconds; 0 if nobody says.
     """
 
     kind: str
     data: bytes
+    at: int = 0
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -58,7 +59,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Server to SDK: run this function as far as it goes (protocol §5.2).
 
     ``attempt`` is that of the function's own code since its last progress. ``stack`` lists the memos in the order in which
-    they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call.
+    they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call. ``started_at``
+    is when the run's first call began, in milliseconds.
     """
 
     function_id: str
@@ -72,6 +74,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     pending: Mapping[str, Pending]
     step_id: str = "step"
     parallel_max: int | None = None
+    started_at: int = 0
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +137,14 @@ class Progress(Protocol):
 
     def save(self, op: Op) -> Awaitable[Settled]:
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
+        ...
+
+
+    def watch(self, step_id: str) -> Awaitable[Settled]:
+        """Wait for a pending step of this run to move: its result arrived, its sleep or wait is over (a memo), or its next
+        attempt is due (``pending`` with ``due`` in the past). Only useful while other branches of the call have work to do;
+        a call that has none ends with ``Ops`` instead, and cancels what it watches.
+        """
         ...
 
 
