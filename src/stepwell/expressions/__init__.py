@@ -1,0 +1,1 @@
+"""The small language of triggers, waits and keys: parse, check, evaluate."""
