@@ -206,9 +206,21 @@ class FreeSlots(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A slot of this backlog came free: the item that was blocked longest is due at ``now``."""
+    """Room in this backlog: the ``count`` items that were blocked longest are due at ``now`` (all of them if negative)."""
 
     backlog: str
+    now: int
+    count: int = 1
+    shard: int = 0
+
+
+class LapseLeases(msgspec.Struct, frozen=True):
+    """Leases with a token lower than ``token`` belong to processes that are gone: their items are due at ``now``.
+
+    The token stays in the row; it marks the item as recovered for whoever claims it.
+    """
+
+    token: int
     now: int
     shard: int = 0
 
@@ -254,6 +266,7 @@ Change = (
     | TakeSlots
     | FreeSlots
     | Release
+    | LapseLeases
     | SaveFunction
     | ArchiveFunction
 )

@@ -69,16 +69,9 @@ class DueItems(Question["list[Item]"], frozen=True):
 
 
 class NextDue(Question["int | None"], frozen=True):
-    """The earliest ``at`` of any item."""
+    """The earliest ``at`` of any item later than ``after``."""
 
-    shard: int = 0
-
-
-class LapsedBefore(Question["list[Item]"], frozen=True):
-    """Leased items whose token is lower than ``token``: those of processes that are gone."""
-
-    token: int
-    limit: int
+    after: int = -1
     shard: int = 0
 
 

@@ -12,6 +12,30 @@ from typing import Final, Protocol
 import msgspec
 
 from stepwell.model.event import Event
+from stepwell.model.failure import Failure as WireError
+
+__all__ = [
+    "INVOKE_FUNCTION",
+    "RUN_COMPLETE",
+    "SLEEP",
+    "STEP_ERROR",
+    "STEP_FAILED",
+    "STEP_RUN",
+    "WAIT_FOR_EVENT",
+    "Answer",
+    "Call",
+    "Completed",
+    "Failed",
+    "Memo",
+    "Op",
+    "Ops",
+    "Pending",
+    "Progress",
+    "Settled",
+    "Superseded",
+    "Transport",
+    "WireError",
+]
 
 # Opcodes (protocol §6.2).
 STEP_RUN: Final = "StepRun"
@@ -21,15 +45,6 @@ SLEEP: Final = "Sleep"
 WAIT_FOR_EVENT: Final = "WaitForEvent"
 INVOKE_FUNCTION: Final = "InvokeFunction"
 RUN_COMPLETE: Final = "RunComplete"
-
-
-class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as the wire carries it (protocol §5.6)."""
-
-    name: str
-    message: str
-    stack: str | None = None
-    code: str | None = None
 
 
 class Memo(msgspec.Struct, frozen=True):
