@@ -1,0 +1,44 @@
+"""At most one run per key in 24 hours (semantics §7.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import msgspec
+
+from stepwell.flow.keys import check_key, key_text, owner
+from stepwell.flow.verdicts import Accept, Skip
+from stepwell.limits import DEDUPE_WINDOW
+from stepwell.model.duration import to_ms
+from stepwell.model.history import Cell, OutcomeKind
+
+_WINDOW_MS: Final = to_ms(DEDUPE_WINDOW)
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """Start one run per value of ``key`` in 24 hours, counted from the first start, even if that run failed.
+
+    ``key`` is an expression over ``event``. An event for which it is literally ``false`` always starts a run; all those
+    for which it is missing or fails share one key (semantics §3.4). Raises ``ConfigurationError``.
+    """
+
+    keyword: ClassVar[str] = "idempotency"
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_key(self.keyword, self.key)
+
+    def cell(self, function_id: str, env: Mapping[str, object]) -> str | None:
+        """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""
+        text = key_text(self.key, env)
+        return None if text is None else f"idempotency/{owner(function_id)}/{text}"
+
+    def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
+        """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
+        if cell is not None and cell.expires_at > now:
+            return Skip(
+                OutcomeKind.IDEMPOTENT, "a run with this idempotency key started in the last 24 hours", cell.value
+            )
+        return Accept(Cell(key=key, value=run_id, expires_at=now + _WINDOW_MS))

@@ -1,0 +1,44 @@
+"""The text that a key expression gives for an event, made fit to be part of a key in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from stepwell.errors import ConfigurationError
+from stepwell.expressions import compile_expression
+
+CHARS_MAX: Final = 128  # longer ones are hashed: index keys stay small, and people still read the usual ones
+
+
+def check_key(keyword: str, key: object) -> None:
+    """Raises ``ConfigurationError`` unless ``key`` is an expression over ``event`` (semantics §3.2)."""
+    if not isinstance(key, str):
+        raise ConfigurationError(
+            what=f"the key of {keyword} is {key!r}",
+            why="a key is an expression that is evaluated for each event",
+            fix='write it as text, such as key="event.data.user_id", or key="\'everyone\'" for a constant',
+        )
+    compile_expression(key)
+
+
+def key_text(key: str, env: Mapping[str, object]) -> str | None:
+    """The value of the key for this event; ``None`` if it is the literal ``false`` (semantics §3.4).
+
+    A key that is missing or fails still has a text, so that all such events share it.
+    """
+    result = compile_expression(key).key_result(env)
+    return None if result.is_false else storable(result.text)
+
+
+def owner(function_id: str) -> str:
+    """The function id as one segment of a key: no two pairs of function and key text look the same."""
+    return function_id.replace("%", "%25").replace("/", "%2F")
+
+
+def storable(text: str) -> str:
+    """The text itself if it is short and every database and terminal can show it, else its hash."""
+    if len(text) <= CHARS_MAX and (text.isprintable() or not text):
+        return text
+    return "sha256:" + sha256(text.encode(errors="surrogatepass")).hexdigest()
