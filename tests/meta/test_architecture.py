@@ -1,0 +1,150 @@
+"""The rules of the architecture that a machine can hold: imports, ports, names of files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.meta.sources import PACKAGE, ROOT, Module, modules_of_package, modules_of_tests
+
+# Who may touch real time, randomness and the making of tasks. Everyone else is given a clock, ids, a seed.
+PORTS = {
+    "clock.py": {"time", "datetime"},
+    "ids.py": {"random", "os.urandom"},
+    "runtime/loop.py": {"time.monotonic", "asyncio.sleep"},
+}
+
+# Outside the ports these are forbidden by prefix: a module, or one name in it.
+FORBIDDEN = (
+    "time",
+    "random",
+    "secrets",
+    "os.urandom",
+    "os.getrandom",
+    "uuid.uuid1",
+    "uuid.uuid4",
+    "uuid.uuid6",
+    "uuid.uuid7",
+    "datetime.datetime.now",
+    "datetime.datetime.today",
+    "datetime.datetime.utcnow",
+    "datetime.date.today",
+    "asyncio.sleep",
+    "anyio.sleep",
+)
+
+SEEDED = "random.Random"  # no source of chance when it is given its seed, which is checked below
+TASK_MAKERS = ("runtime/", "sdk/", "testing/")
+VAGUE_NAMES = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
+
+
+def test_imports_point_one_way():
+    lint = Path(sysconfig.get_path("scripts")) / "lint-imports"
+
+    checked = subprocess.run([str(lint), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("module", modules_of_package(), ids=lambda module: module.name)
+def test_only_the_ports_read_time_and_randomness(module: Module):
+    open_here = PORTS.get(module.name, set())
+
+    touched = [
+        f"{module.name}:{node.lineno} {name}"
+        for name, node in module.uses()
+        if _within(name, FORBIDDEN) and not _within(name, open_here) and name != SEEDED
+    ]
+
+    assert touched == []
+
+
+@pytest.mark.parametrize("module", modules_of_package(), ids=lambda module: module.name)
+def test_every_generator_of_random_numbers_is_given_its_seed(module: Module):
+    unseeded = [
+        f"{module.name}:{node.lineno}"
+        for name, node in module.calls()
+        if name == SEEDED and not node.args and not node.keywords
+    ]
+
+    assert unseeded == []
+
+
+@pytest.mark.parametrize("module", modules_of_package(), ids=lambda module: module.name)
+def test_only_the_runtime_the_sdk_and_the_testing_worlds_make_tasks(module: Module):
+    if module.name.startswith(TASK_MAKERS):
+        return
+
+    makers = [
+        f"{module.name}:{node.lineno} {name}"
+        for name, node in module.calls()
+        if name.endswith((".create_task", ".ensure_future"))
+    ]
+
+    assert makers == []
+
+
+def test_a_function_lives_with_the_noun_it_serves():
+    vague = [
+        module.name for module in (*modules_of_package(), *modules_of_tests()) if Path(module.name).name in VAGUE_NAMES
+    ]
+
+    assert vague == []
+
+
+@pytest.mark.parametrize("module", modules_of_tests(), ids=lambda module: module.name)
+def test_no_test_sleeps(module: Module):
+    if module.name.startswith("edge/"):
+        return  # real sockets need real patience
+
+    sleeps = [
+        f"{module.name}:{node.lineno}"
+        for name, node in module.calls()
+        if name in {"time.sleep", "asyncio.sleep", "anyio.sleep"} and not _yields_only(node)
+    ]
+
+    assert sleeps == []
+
+
+def test_every_import_from_outside_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = {_import_name(line) for line in project["project"]["dependencies"]}
+    for extra in project["project"].get("optional-dependencies", {}).values():
+        declared |= {_import_name(line) for line in extra}
+
+    undeclared = sorted(
+        f"{module.name}: {name}"
+        for module in modules_of_package()
+        for name in {dotted.partition(".")[0] for dotted in module.imported().values()}
+        if name not in sys.stdlib_module_names | declared | {"stepwell"}
+    )
+
+    assert undeclared == []
+
+
+def test_every_folder_with_python_is_a_package():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+
+    missing = [str(folder.relative_to(PACKAGE)) for folder in folders if not (folder / "__init__.py").exists()]
+
+    assert missing == []
+
+
+def _within(name: str, roots: tuple[str, ...] | set[str]) -> bool:
+    return any(name == root or name.startswith(f"{root}.") for root in roots)
+
+
+def _yields_only(call: ast.Call) -> bool:
+    """``sleep(0)`` lets others run; it waits for nothing."""
+    return len(call.args) == 1 and getattr(call.args[0], "value", None) == 0
+
+
+def _import_name(requirement: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0].replace("-", "_").lower()
