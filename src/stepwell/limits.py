@@ -42,6 +42,7 @@ WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners withou
 CALL_MAX = timedelta(hours=2)
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
+LEASE_LOSSES_MAX = 10  # a run whose process dies this often in a row without progress is what kills it
 RETENTION_DEFAULT = timedelta(days=30)
 
 # Expressions (invariants S31).

@@ -278,14 +278,12 @@ class Decision(msgspec.Struct, frozen=True):
     """What is to be written, and on what condition.
 
     ``holds`` must still be ours when this is applied, else nothing at all is written (hot-path.md §3.2).
-    ``result`` goes to whoever asked for the decision once it is durable. ``wake`` is a hint for the dispatcher: the earliest
-    moment at which this decision makes something due.
+    ``result`` goes to whoever asked for the decision once it is durable.
     """
 
     changes: tuple[Change, ...] = ()
     holds: Lease | None = None
     result: Any = None
-    wake: int | None = None
 
 
 Plan = Generator[Any, Any, Decision]

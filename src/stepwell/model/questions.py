@@ -61,10 +61,11 @@ class GetItem(Question["Item | None"], frozen=True):
 
 
 class DueItems(Question["list[Item]"], frozen=True):
-    """Items whose moment has come, the longest due first. A lapsed lease is due."""
+    """Items whose moment has come, the longest due first. A lapsed lease is due. ``timers_only`` leaves out runs."""
 
     now: int
     limit: int
+    timers_only: bool = False
     shard: int = 0
 
 
@@ -134,6 +135,10 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
 
 class ListFunctions(Question["list[StoredFunction]"], frozen=True):
     archived: bool = False
+
+
+class RegistryStamp(Question[int], frozen=True):
+    """A number that grows whenever a function is saved or archived."""
 
 
 class ListRuns(Question["list[Run]"], frozen=True):

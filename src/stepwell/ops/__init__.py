@@ -1,1 +1,22 @@
-"""One file per instruction a function can give."""
+"""One file per instruction a function can give. ``protocol/instructions.py`` reads them from the wire."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stepwell.ops.base import Effect, Invocation, Op, Turn
+from stepwell.ops.invoke import Invoke
+from stepwell.ops.run import StepError, StepRun
+from stepwell.ops.sleep import Sleep
+from stepwell.ops.wait_for_event import WaitForEvent
+
+OPS: Final[dict[str, type[Op]]] = {
+    "StepRun": StepRun,
+    "StepError": StepError,
+    "StepFailed": StepError,
+    "Sleep": Sleep,
+    "WaitForEvent": WaitForEvent,
+    "InvokeFunction": Invoke,
+}
+
+__all__ = ["OPS", "Effect", "Invocation", "Invoke", "Op", "Sleep", "StepError", "StepRun", "Turn", "WaitForEvent"]

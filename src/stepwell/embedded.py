@@ -1,0 +1,151 @@
+"""Engine and functions in one process, on one SQLite file: what ``app.embedded()`` gives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from stepwell.clock import SystemClock
+from stepwell.errors import NotFound, NotRunning
+from stepwell.limits import CALLS_MAX, RETENTION_DEFAULT
+from stepwell.model.duration import to_ms
+from stepwell.model.questions import GetRun
+from stepwell.model.run import Run
+from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.runtime.engine import Engine, Health
+from stepwell.runtime.loop import rest
+from stepwell.sdk.client import EventPayload
+from stepwell.server.wiring import Member, open_sqlite
+
+if TYPE_CHECKING:
+    from stepwell.sdk.app import Stepwell
+
+_SWITCH_INTERVAL_S = 0.0005  # ADR 0004: a thread that burns CPU must not hold every step up for 5 ms
+_LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
+
+
+class Embedded:
+    """A running engine with the functions of one app. An async context manager.
+
+    ``path`` is the SQLite file; ``":memory:"`` keeps nothing. ``durability`` is ``"full"`` (what was acknowledged
+    survives a power failure) or ``"normal"`` (it survives a crash of the process, and a power failure may take the
+    last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are kept;
+    ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations are
+    ``timedelta``, text such as ``"30d"``, or milliseconds.
+
+    Several processes may open the same file: one leads and runs the functions, the others send and read, and one of them
+    takes over when the leader ends. Raises ``StorageError`` and ``ConfigurationError`` on entry.
+    """
+
+    def __init__(
+        self,
+        app: Stepwell,
+        path: str = "stepwell.db",
+        *,
+        durability: str = "full",
+        concurrency: int = CALLS_MAX,
+        retention: timedelta | str | int | None = RETENTION_DEFAULT,
+        retry_interval: timedelta | str | int | None = None,
+        grace: timedelta | str | int = "10s",
+    ) -> None:
+        self.app = app
+        self.path = path
+        self._durability = durability
+        self._concurrency = concurrency
+        self._retention_ms = None if retention is None else to_ms(retention)
+        self._retry_ms = None if retry_interval is None else to_ms(retry_interval)
+        self._grace_ms = to_ms(grace)
+        self._member: Member | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the file, and run what is owed."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
+        self._member = open_sqlite(
+            self.path,
+            self.app.transport(SystemClock()),
+            {self.app.id: self.app.configs()},
+            durability=self._durability,
+            calls_max=self._concurrency,
+            retry_ms=self._retry_ms,
+            retention_ms=self._retention_ms,
+        )
+        await self._member.start()
+        self.app.bind(self)
+
+    async def stop(self) -> None:
+        """Let the calls in flight finish for the time of ``grace``, then close. What is unfinished goes on at the next start."""
+        if self._member is not None:
+            self.app.bind(None)
+            member, self._member = self._member, None
+            await member.stop(self._grace_ms)
+
+    @property
+    def engine(self) -> Engine:
+        if self._member is None:
+            raise NotRunning(
+                "the engine is not started",
+                "it opens its file when it is entered",
+                "use it inside 'async with app.embedded(...):'",
+            )
+        return self._member.engine
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process runs the functions, or only sends and reads."""
+        return self._member is not None and self._member.leads
+
+    async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
+        """Accept events; their ids once they are durable. ``app.send()`` ends here."""
+        events: list[Incoming] = [
+            validate_incoming(
+                Incoming(
+                    name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user
+                )
+            )
+            for payload in payloads
+        ]
+        return await self.engine.send(events, seed=seed, source="sdk")
+
+    async def cancel(self, run_id: str) -> bool:
+        """Cancel a run. False if it had ended already. Raises ``NotFound``."""
+        await self.run(run_id)
+        return await self.engine.cancel(run_id)
+
+    async def run(self, run_id: str) -> Run:
+        """A run as it now is. Raises ``NotFound``."""
+        run = await self.engine.store.read(GetRun(run_id))
+        if run is None:
+            raise NotFound(
+                f"there is no run {run_id}",
+                f"{self.path} does not have it: it was never there, or retention has removed it",
+                "'stepwell runs' lists those there are",
+            )
+        return run
+
+    async def wait(self, run_id: str) -> Any:
+        """Wait until a run has ended. Returns its output. Bound it with ``asyncio.timeout``."""
+        engine, pause = self.engine, _LOOK_MS_MIN
+        while True:
+            run = await self.run(run_id)
+            if run.ended:
+                return msgspec.json.decode(run.output) if run.output is not None else None
+            await rest(pause, engine.clock, engine.timers)
+            pause = min(pause * 2, _LOOK_MS_MAX)
+
+    async def health(self) -> Health:
+        """Whether due work moves."""
+        return await self.engine.health()

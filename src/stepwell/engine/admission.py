@@ -1,0 +1,211 @@
+"""May this run start: now, later, instead of another, or never?"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from stepwell.engine.draft import Draft
+from stepwell.engine.leased import Leased
+from stepwell.expressions import compile_expression
+from stepwell.flow import ADMIT, GRANT
+from stepwell.flow.verdicts import Skip
+from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
+from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveOutcome
+from stepwell.model.event import Event
+from stepwell.model.function import Function
+from stepwell.model.history import Cell, Outcome, OutcomeKind
+from stepwell.model.item import Item, ItemKind, Lease
+from stepwell.model.questions import GetCell, ask
+from stepwell.model.run import Run, RunStatus
+from stepwell.model.wait import Wait, WaitKind
+
+_MS = type(DEDUPE_WINDOW)(milliseconds=1)
+_DEDUPE_MS = DEDUPE_WINDOW // _MS
+_LISTEN_MS = WAIT_DEFAULT // _MS
+
+
+def admit(
+    draft: Draft,
+    function: Function,
+    event: Event,
+    fields: dict[str, object],
+    *,
+    parent: tuple[Run, str] | None = None,
+    cron: str | None = None,
+) -> Generator[Any, Any, Run | Outcome]:
+    """Start a run of the function for the event, or say why not. Order of the checks: semantics §7.1."""
+    env = {"event": fields}
+    depth = parent[0].depth + 1 if parent else 0
+    if depth > INVOKE_DEPTH_MAX:
+        reason = f"invoked more than {INVOKE_DEPTH_MAX} levels deep"
+        return _skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
+    run_id = draft.moment.new_id()
+    remember: list[Cell] = []  # written only if the run does start
+    for control in function.controls:
+        if isinstance(control, ADMIT):
+            key = control.cell(function.id, env)
+            if key is None:
+                continue
+            remembered = yield from _remembered(draft, key)
+            verdict = control.admit(key, remembered, run_id, draft.now)
+            if isinstance(verdict, Skip):
+                return _skip(draft, function, event, verdict)
+            if verdict.remember is not None:
+                remember.append(verdict.remember)
+    if event.key is not None and cron is None and parent is None:
+        key = f"event/{function.id}/{event.key}"
+        seen = yield from _remembered(draft, key)
+        if seen is not None:
+            verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
+            return _skip(draft, function, event, verdict)
+        remember.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
+    for cell in remember:
+        draft.cells[cell.key] = cell
+        draft.add(PutCell(cell))
+    slots = tuple(
+        slot
+        for control in function.controls
+        if isinstance(control, GRANT) and (slot := control.slot(function.id, env)) is not None
+    )
+    at = max(draft.now, event.ts) if parent is None and cron is None else draft.now
+    run = Run(
+        id=run_id,
+        function_id=function.id,
+        function_version=function.version,
+        event_id=event.id,
+        queued_at=draft.now,
+        scheduled_at=at,
+        parent=parent[0].id if parent else None,
+        parent_step=parent[1] if parent else None,
+        depth=depth,
+        slots=slots,
+        guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
+        cron=cron,
+    )
+    _create(draft, run, function, event)
+    if run.guarded:
+        _guard(draft, run, function, fields)
+    return run
+
+
+def start(draft: Draft, run: Run, function: Function) -> Run:
+    """The first call of a run begins now."""
+    if function.finish_timeout_ms is not None:
+        item = Item(
+            id=f"{run.id}/finish",
+            kind=ItemKind.FINISH_TIMEOUT,
+            function_id=function.id,
+            run_id=run.id,
+            at=draft.now + function.finish_timeout_ms,
+            shard=run.shard,
+            queued_at=draft.now,
+        )
+        draft.add(Enqueue(item))
+        draft.due(item.at)
+    return _replace_started(run, draft.now)
+
+
+def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
+    # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
+    # does not wait for a claim (hot-path.md §2).
+    token = draft.take_lease() if run.scheduled_at <= draft.now and not run.slots else None
+    item = Item(
+        id=run.id,
+        kind=ItemKind.RUN,
+        function_id=function.id,
+        run_id=run.id,
+        at=run.scheduled_at if token is None else draft.until,
+        shard=run.shard,
+        lease=token or 0,
+        queued_at=run.scheduled_at,
+    )
+    if token is None:
+        draft.add(CreateRun(run), Enqueue(item))
+        draft.due(item.at)
+        return
+    run = start(draft, run, function)
+    draft.add(CreateRun(run), Enqueue(item))
+    lease = Lease(run.id, token, run.shard)
+    draft.leased.append(
+        Leased(run=run, lease=lease, until=draft.until, attempt=0, function=function, events=(event,), steps={})
+    )
+
+
+def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]) -> None:
+    for number, cancel in enumerate(function.cancels):
+        bound = None
+        if cancel.expression:
+            bound = compile_expression(cancel.expression, variables=("event", "async"), restricted=True).bind(fields)
+            if bound.never:
+                continue  # it can no longer become true, so nobody needs to listen (semantics §3.5)
+        path, value = (bound.probe if bound else None) or ("", "")
+        wait = Wait(
+            run_id=run.id,
+            id=f"cancel:{number}",
+            kind=WaitKind.CANCEL,
+            event_name=cancel.event,
+            since=draft.now,
+            expires_at=draft.now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS),
+            shard=run.shard,
+            condition=bound.text if bound else None,
+            path=path,
+            value=value,
+        )
+        draft.add(OpenWait(wait))
+    if function.start_timeout_ms is not None and run.started_at is None:
+        item = Item(
+            id=f"{run.id}/start",
+            kind=ItemKind.START_TIMEOUT,
+            function_id=function.id,
+            run_id=run.id,
+            at=draft.now + function.start_timeout_ms,
+            shard=run.shard,
+            queued_at=draft.now,
+        )
+        draft.add(Enqueue(item))
+        draft.due(item.at)
+
+
+def _replace_started(run: Run, now: int) -> Run:
+    return Run(
+        id=run.id,
+        function_id=run.function_id,
+        event_id=run.event_id,
+        queued_at=run.queued_at,
+        scheduled_at=run.scheduled_at,
+        shard=run.shard,
+        function_version=run.function_version,
+        status=RunStatus.RUNNING,
+        started_at=now,
+        parent=run.parent,
+        parent_step=run.parent_step,
+        depth=run.depth,
+        slots=run.slots,
+        guarded=run.guarded,
+        cron=run.cron,
+        original=run.original,
+    )
+
+
+def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+    own = draft.cells.get(key)
+    if own is not None:
+        return own
+    return (yield from ask(GetCell(key, draft.now)))
+
+
+def _skip(draft: Draft, function: Function, event: Event, skip: Skip) -> Outcome:
+    outcome = Outcome(
+        event_id=event.id,
+        function_id=function.id,
+        kind=skip.kind,
+        at=draft.now,
+        reason=skip.reason,
+        run_id=skip.run_id,
+    )
+    draft.add(SaveOutcome(outcome))
+    return outcome
+
+
+

@@ -1,0 +1,138 @@
+"""Which of the items that are due may go now? One claim: leases granted, the rest put out of sight until there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator
+from typing import Any
+
+from stepwell.engine.admission import start
+from stepwell.engine.draft import Draft
+from stepwell.engine.due import fire, settle_due
+from stepwell.engine.ending import finish
+from stepwell.engine.intake import announce
+from stepwell.engine.leased import Leased
+from stepwell.flow import GRANT
+from stepwell.flow.verdicts import Blocked
+from stepwell.limits import LEASE_LOSSES_MAX
+from stepwell.model.changes import (
+    Block,
+    Drop,
+    Extend,
+    FreeSlots,
+    Grant,
+    Plan,
+    SaveNote,
+    StartRun,
+    TakeSlots,
+)
+from stepwell.model.event import Event
+from stepwell.model.failure import worker_lost
+from stepwell.model.function import Function
+from stepwell.model.history import Note
+from stepwell.model.item import Item, ItemKind, Lease
+from stepwell.model.questions import CountSlots, DueItems, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.run import Run, RunStatus
+
+ITEMS_PER_CLAIM_MAX = 256
+
+
+def claim(
+    draft: Draft,
+    *,
+    room: int,
+    new_token: Callable[[], int],
+    serves: Callable[[str], bool],
+    mine: Collection[str] = (),
+) -> Plan:
+    """Take up to ``room`` calls, and do whatever else is due. The value is true if there may be more that is due.
+
+    ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling right
+    now: if their lease has run out it was not extended in time, and they are not started a second time (I7).
+    """
+    limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
+    items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
+    for item in items:
+        if item.kind != ItemKind.RUN:
+            yield from fire(draft, item)
+        elif item.id in mine:
+            draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
+        else:
+            yield from _take(draft, item, new_token, serves)
+    yield from announce(draft)
+    return draft.decision(len(items) == limit)
+
+
+def _take(
+    draft: Draft, item: Item, new_token: Callable[[], int], serves: Callable[[str], bool]
+) -> Generator[Any, Any, None]:
+    run = yield from ask(GetRun(item.id, item.shard))
+    if run is None or run.ended:
+        draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
+        return
+    function = draft.registry.get(run.function_id)
+    if function is None or not serves(run.function_id):
+        draft.add(Block(item.id, unserved(run.function_id), item.shard))
+        return
+    blocked = yield from _blocked(draft, item, run, function)
+    if blocked is not None:
+        draft.add(Block(item.id, blocked, item.shard))
+        if item.lease:
+            draft.add(FreeSlots(item.id, item.shard))
+        return
+    steps = yield from ask(GetSteps(run.id, run.shard))
+    event = yield from ask(GetEvent(run.event_id, run.shard))
+    if event is None:
+        event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
+    known = {step.id: step for step in steps}
+    losses, mark = 0, 0
+    if item.lease:
+        # A lost lease is not the function's fault: no attempt is spent. But a function that takes its process with it,
+        # time after time, must not do so for ever.
+        losses = item.losses + 1 if item.mark == len(known) else 1
+        mark = len(known)
+        if losses >= LEASE_LOSSES_MAX:
+            finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
+            return
+        text = f"the process that ran it died or lost its lease ({losses} in a row)"
+        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+    token = new_token()
+    draft.add(Grant(item.id, token, draft.until, losses, mark, item.shard))
+    if run.slots:
+        draft.add(TakeSlots(run.slots, item.id, item.shard))
+        for slot in run.slots:
+            draft.slots[slot] = draft.slots.get(slot, 0) + 1
+    if run.started_at is None:
+        run = start(draft, run, function)
+        draft.add(StartRun(run.id, draft.now, run.shard))
+        if function.start_timeout_ms is not None:
+            draft.add(Drop(f"{run.id}/start", run.shard))
+    leased = Leased(
+        run=run,
+        lease=Lease(item.id, token, item.shard),
+        until=draft.until,
+        attempt=item.attempt,
+        function=function,
+        events=(event,),
+        steps={},
+    )
+    for step in steps:
+        leased.learn(settle_due(draft, step))
+    draft.leased.append(leased)
+
+
+def unserved(function_id: str) -> str:
+    """The backlog of runs whose function no app serves at present. Registering the function releases it."""
+    return f"unserved/{function_id}"
+
+
+def _blocked(draft: Draft, item: Item, run: Run, function: Function) -> Generator[Any, Any, str | None]:
+    if not run.slots:
+        return None
+    limits = [control for control in function.controls if isinstance(control, GRANT)]
+    for slot, control in zip(run.slots, limits, strict=False):
+        used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
+        if item.lease:
+            used -= 1  # what a lapsed lease still holds is its own
+        if isinstance(control.grant(used), Blocked):
+            return slot
+    return None

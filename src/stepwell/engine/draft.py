@@ -1,0 +1,91 @@
+"""A decision while it is being worked out.
+
+The questions of a plan see the store as it was before the plan, so whatever the plan has decided itself and may look at again
+(a key it has just used, a run it has just ended) is kept here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stepwell.engine.leased import Leased
+from stepwell.engine.registry import Registry
+from stepwell.model.changes import Change, Decision
+from stepwell.model.event import Event
+from stepwell.model.history import Cell
+from stepwell.model.item import Lease
+from stepwell.model.run import Run
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What a decision needs from outside: the time in milliseconds, new ids, and chance in [0, 1)."""
+
+    now: int
+    new_id: Callable[[], str]
+    chance: float = 0.0
+    retry_ms: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the asker of a decision gets once it is durable.
+
+    ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were settled, so
+    that a call of them that is alive can go on. ``wake`` is the earliest moment at which the decision made something due.
+    """
+
+    value: Any = None
+    leased: tuple[Leased, ...] = ()
+    touched: tuple[str, ...] = ()
+    wake: int | None = None
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A run that this decision ends, which the rest of the world may want to hear about."""
+
+    run: Run
+    event: Event
+    status: str
+    output: bytes | None
+
+
+class Draft:
+    """Collects changes, and remembers what the same plan must see of them."""
+
+    def __init__(
+        self, registry: Registry, moment: Moment, *, take_lease: Callable[[], int | None] | None = None, until: int = 0
+    ) -> None:
+        self.registry = registry
+        self.moment = moment
+        self.now = moment.now
+        self.until = until
+        self.changes: list[Change] = []
+        self.leased: list[Leased] = []
+        self.touched: list[str] = []
+        self.cells: dict[str, Cell] = {}
+        self.slots: dict[str, int] = {}
+        self.ended: set[str] = set()
+        self.endings: list[Ending] = []
+        self.wake: int | None = None
+        self._take_lease = take_lease
+
+    def add(self, *changes: Change) -> None:
+        self.changes += changes
+
+    def due(self, at: int | None) -> None:
+        """Something will be due at this moment."""
+        if at is not None and (self.wake is None or at < self.wake):
+            self.wake = at
+
+    def take_lease(self) -> int | None:
+        """A token if the process that asks has room for one more call right now."""
+        return self._take_lease() if self._take_lease else None
+
+    def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
+        return Decision(
+            changes=tuple(self.changes),
+            holds=holds,
+            result=Outcome(value, tuple(self.leased), tuple(self.touched), self.wake),
+        )

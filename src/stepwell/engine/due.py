@@ -1,0 +1,132 @@
+"""A moment came that is not a run's own: a timeout of a run, a tick of a cron."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from stepwell.engine.admission import admit
+from stepwell.engine.draft import Draft
+from stepwell.engine.ending import cancel
+from stepwell.engine.registry import cron_triggers
+from stepwell.model.changes import CloseWait, Drop, SaveEvent, Schedule, SettleStep
+from stepwell.model.event import TIMER, Event
+from stepwell.model.failure import invoke_timed_out
+from stepwell.model.function import Function
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import GetRun, ask
+from stepwell.model.run import RunStatus
+from stepwell.model.schedule import Schedule as Calendar
+from stepwell.model.schedule import rfc3339
+from stepwell.model.step import Step, StepStatus
+from stepwell.model.trigger import CronTrigger
+
+_TICK_LATE_MS = 60_000  # a tick this late was missed, which matters to those who asked for missed="skip"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
+    """Do what this item was owed for."""
+    if item.kind == ItemKind.CRON:
+        yield from _tick(draft, item)
+        return
+    draft.add(Drop(item.id, item.shard))
+    if item.run_id is None:
+        return
+    if item.kind == ItemKind.START_TIMEOUT:
+        run = yield from ask(GetRun(item.run_id, item.shard))
+        if run is not None and run.status == RunStatus.QUEUED:
+            yield from cancel(draft, item.run_id, "start timeout: it was not started in time")
+    else:
+        yield from cancel(draft, item.run_id, "finish timeout: it did not end in time")
+
+
+def settle_due(draft: Draft, step: Step) -> Step:
+    """A sleep that is over, a wait or invoke that is too late: settled by the claim that wakes the run."""
+    if step.due is None or step.due > draft.now or not step.open or step.status == StepStatus.ERRORED:
+        return step
+    output, status, details = b"null", StepStatus.COMPLETED, step.details
+    if step.status == StepStatus.WAITING:
+        status = StepStatus.TIMED_OUT
+        draft.add(CloseWait(step.run_id, step.id, step.shard))
+    elif step.status == StepStatus.INVOKING:
+        status = StepStatus.FAILED
+        output = invoke_timed_out().json()
+    draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, step.shard))
+    return Step(
+        run_id=step.run_id,
+        id=step.id,
+        name=step.name,
+        kind=step.kind,
+        status=status,
+        shard=step.shard,
+        repeat=step.repeat,
+        position=step.position,
+        attempt=step.attempt,
+        started_at=step.started_at,
+        ended_at=draft.now,
+        due=step.due,
+        output=output,
+        details=details,
+    )
+
+
+def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int) -> Item | None:
+    """The item of the first tick after this moment. ``None`` if there will never be one."""
+    tick = calendar.next_after(after)
+    if tick is None:
+        return None
+    item_id = cron_item_id(function.id, trigger.cron)
+    return Item(
+        id=item_id,
+        kind=ItemKind.CRON,
+        function_id=function.id,
+        at=tick + calendar.jitter(tick, item_id, trigger.jitter_ms),
+        queued_at=tick,
+    )
+
+
+def cron_item_id(function_id: str, cron: str) -> str:
+    return f"cron/{function_id}/{cron}"
+
+
+def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
+    """One tick, or what is left of those that passed while nothing ran (design D10). Ticks that come are counted from the
+    one that was, not from now; the row moves on in the transaction that starts the run, so each tick happens once (I23)."""
+    function = draft.registry.get(item.function_id)
+    cron = item.id.removeprefix(f"cron/{item.function_id}/")
+    found = cron_triggers(function).get(cron) if function else None
+    if function is None or found is None:
+        draft.add(Drop(item.id, item.shard))  # the function or this schedule is gone (semantics §2.2)
+        return
+    trigger, calendar = found
+    tick = item.queued_at
+    if trigger.missed != "all":
+        tick = calendar.latest_at_or_before(draft.now, tick) or tick
+    late = draft.now - tick > _TICK_LATE_MS + trigger.jitter_ms
+    if not (late and trigger.missed == "skip"):
+        yield from _start(draft, function, trigger, tick)
+    following = arm(function, trigger, calendar, tick)
+    if following is None:
+        draft.add(Drop(item.id, item.shard))
+        return
+    draft.add(Schedule(following))
+    draft.due(following.at)
+
+
+def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) -> Generator[Any, Any, None]:
+    scheduled, fired = rfc3339(tick), rfc3339(draft.now)
+    event = Event(
+        id=draft.moment.new_id(),
+        name=TIMER,
+        ts=draft.now,
+        received_at=draft.now,
+        data=_encode({"cron": trigger.cron, "scheduledAt": scheduled, "fireAt": fired}),
+        key=scheduled,
+        source="cron",
+    )
+    draft.add(SaveEvent(event))
+    yield from admit(draft, function, event, event.fields(), cron=trigger.cron)

@@ -1,0 +1,151 @@
+"""A run ends: once, and with everything that follows from it in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from stepwell.engine.draft import Draft, Ending
+from stepwell.model.changes import (
+    Change,
+    CloseWaits,
+    Drop,
+    DropRunItems,
+    FinishRun,
+    FreeSlots,
+    Release,
+    SaveNote,
+    SettleStep,
+    Wake,
+)
+from stepwell.model.event import FAILED, FINISHED, Event
+from stepwell.model.failure import Failure, invoke_cancelled
+from stepwell.model.history import Note
+from stepwell.model.questions import Children, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.run import Run, RunStatus
+from stepwell.model.step import StepStatus
+
+_encode = msgspec.json.Encoder().encode
+
+
+def finish(
+    draft: Draft,
+    run: Run,
+    event: Event,
+    status: str,
+    *,
+    output: bytes | None = None,
+    failure: Failure | None = None,
+    reason: str | None = None,
+    tidy: bool = True,
+) -> None:
+    """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers.
+
+    The item goes first: for a holder that is the change which proves its lease.
+    """
+    changes: list[Change] = [DropRunItems(run.id, run.shard) if tidy or run.guarded else Drop(run.id, run.shard)]
+    if failure is not None:
+        output = failure.json()
+    changes.append(FinishRun(run.id, status, draft.now, output, reason, run.shard))
+    if tidy or run.guarded:
+        changes.append(CloseWaits(run.id, run.shard))
+    if run.slots:
+        changes += release(draft, run)
+    if run.parent and run.parent_step:
+        changes += _tell_parent(run, status, output, draft.now)
+        draft.touched.append(run.parent)
+        draft.due(draft.now)
+    draft.add(*changes)
+    draft.ended.add(run.id)
+    if event.name not in (FINISHED, FAILED):  # a function that watches the ends of runs must not watch its own
+        draft.endings.append(Ending(run, event, status, output))
+
+
+def release(draft: Draft, run: Run) -> list[Change]:
+    """The run uses its slots no more: whoever waited longest for them may go."""
+    draft.due(draft.now)
+    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, 1, run.shard) for slot in run.slots)]
+
+
+def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
+    """Stop a run for good. False if it had ended already, or does not exist."""
+    if run_id in draft.ended:
+        return False
+    run = yield from ask(GetRun(run_id))
+    if run is None or run.ended:
+        return False
+    event = yield from ask(GetEvent(run.event_id))
+    if event is None:
+        event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
+    finish(draft, run, event, RunStatus.CANCELLED, reason=reason)
+    draft.touched.append(run.id)
+    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason, shard=run.shard)))
+    children = yield from ask(Children(run.id, run.shard))
+    if children:
+        steps = {step.id: step for step in (yield from ask(GetSteps(run.id, run.shard)))}
+        for child in children:
+            step = steps.get(child.parent_step or "")
+            if step is not None and step.details and b'"cancel_child":true' in step.details:
+                yield from cancel(draft, child.id, f"run {run.id}, which invoked it, was cancelled")
+    return True
+
+
+def announcements(draft: Draft, ending: Ending, names: tuple[str, ...]) -> list[Event]:
+    """The internal events of a run's end (protocol §9.5)."""
+    run, event, status, output = ending.run, ending.event, ending.status, ending.output
+    wire = event.fields()
+    data: dict[str, Any] = {
+        "function_id": run.function_id,
+        "run_id": run.id,
+        "event": wire,
+        "events": [wire],
+        "_inngest": {"status": status.capitalize()},
+    }
+    if run.parent:
+        data["correlation_id"] = f"{run.parent}.{run.parent_step}"
+    if status == RunStatus.FAILED and output is not None:
+        data["error"] = _standard_error(output)
+    elif status == RunStatus.COMPLETED and output is not None:
+        data["result"] = msgspec.Raw(output)
+    text = _encode(data)
+    return [
+        Event(
+            id=draft.moment.new_id(),
+            name=name,
+            ts=draft.now,
+            received_at=draft.now,
+            data=text,
+            key=None if name == FINISHED else run.id,
+            meta=event.meta,
+            source="internal",
+        )
+        for name in names
+    ]
+
+
+def _standard_error(output: bytes) -> dict[str, str]:
+    """``{error, name, message, stack?}``, without the SDK's own extras (protocol §9.5)."""
+    try:
+        error = msgspec.json.decode(output, type=Failure)
+    except msgspec.MsgspecError:
+        error = Failure("Error", "Function execution error")
+    found = {"error": "invalid status code: 500", "name": error.name, "message": error.message}
+    if error.stack:
+        found["stack"] = error.stack
+    return found
+
+
+def _tell_parent(run: Run, status: str, output: bytes | None, now: int) -> list[Change]:
+    if status == RunStatus.COMPLETED:
+        settled, result = StepStatus.COMPLETED, output
+    elif status == RunStatus.FAILED:
+        settled, result = StepStatus.FAILED, output
+    else:
+        settled, result = StepStatus.FAILED, invoke_cancelled(run.function_id).json()
+    parent, step = run.parent or "", run.parent_step or ""
+    return [
+        SettleStep(parent, step, settled, now, result or b"null", None, run.shard),
+        Wake(parent, now, run.shard),
+    ]

@@ -1,0 +1,134 @@
+"""An event arrived: runs start, waits are resumed, runs are cancelled. All of it in the transaction that saves it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from stepwell.engine.admission import admit
+from stepwell.engine.draft import Draft
+from stepwell.engine.ending import announcements, cancel
+from stepwell.expressions import EvaluationError, compile_expression, probe_value
+from stepwell.model.changes import CloseWait, Plan, SaveEvent, SaveOutcome, SettleStep, Wake
+from stepwell.model.event import CANCELLED, FAILED, FINISHED, Event
+from stepwell.model.history import Outcome, OutcomeKind
+from stepwell.model.questions import FindWaits, GetEvent, WaitPaths, ask
+from stepwell.model.run import RunStatus
+from stepwell.model.step import StepStatus
+from stepwell.model.wait import Wait, WaitKind
+from stepwell.ops.wait_for_event import event_memo
+
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    RunStatus.COMPLETED: (FINISHED,),
+    RunStatus.FAILED: (FAILED, FINISHED),
+    RunStatus.CANCELLED: (CANCELLED, FINISHED),
+}
+
+
+def accept(draft: Draft, events: Sequence[Event], *, seeded: bool = False) -> Plan:
+    """Accept events that were validated. ``seeded`` events may have been accepted before: those change nothing."""
+    for event in events:
+        if seeded and (yield from ask(GetEvent(event.id))) is not None:
+            continue
+        yield from publish(draft, event)
+    yield from announce(draft)
+    return draft.decision([event.id for event in events])
+
+
+def publish(draft: Draft, event: Event) -> Generator[Any, Any, None]:
+    """One event and all it causes."""
+    draft.add(SaveEvent(event))
+    fields: dict[str, object] | None = None
+    matches = draft.registry.matches(event.name)
+    if matches:
+        fields = event.fields()
+        started: set[str] = set()
+        for match in matches:
+            function = match.function
+            if function.id in started:
+                continue  # once per event, however many of its triggers match (semantics §2)
+            if match.condition is not None:
+                try:
+                    if not match.condition.matches({"event": fields}, now_ms=draft.now):
+                        continue
+                except EvaluationError as error:
+                    outcome = Outcome(
+                        event_id=event.id,
+                        function_id=function.id,
+                        kind=OutcomeKind.EXPRESSION_FAILED,
+                        at=draft.now,
+                        reason=str(error),
+                    )
+                    draft.add(SaveOutcome(outcome))
+                    continue
+            started.add(function.id)
+            yield from admit(draft, function, event, fields)
+    paths = yield from ask(WaitPaths(event.name))
+    if paths:
+        yield from _resume(draft, event, fields or event.fields(), paths)
+
+
+def announce(draft: Draft) -> Generator[Any, Any, None]:
+    """Publish what this decision itself has to say: runs that ended. Ends a plan that may have ended runs.
+
+    That a run has finished can be read from the run, so that event is written down only if something could come of it;
+    that one failed or was cancelled is rarer, and always is.
+    """
+    while draft.endings:
+        ending = draft.endings.pop(0)
+        names = _NAMES[ending.status]
+        if not draft.registry.matches(FINISHED) and not (yield from ask(WaitPaths(FINISHED))):
+            names = names[:-1]
+        if names:
+            for event in announcements(draft, ending, names):
+                yield from publish(draft, event)
+
+
+def _resume(draft: Draft, event: Event, fields: dict[str, object], paths: list[str]) -> Generator[Any, Any, None]:
+    probes = [("", "")]
+    for path in paths:
+        value = probe_value(fields, path) if path else None
+        if value is not None:
+            probes.append((path, value))
+    waits = yield from ask(FindWaits(event.name, tuple(probes), draft.now))
+    memo: bytes | None = None
+    env = {"async": fields}
+    for wait in waits:
+        if wait.run_id in draft.ended or not _satisfied(wait, env, draft.now):
+            continue
+        if wait.kind == WaitKind.CANCEL:
+            condition = f" ({wait.condition})" if wait.condition else ""
+            yield from cancel(draft, wait.run_id, f"event {event.name} {event.id}{condition}")
+            continue
+        memo = memo or event_memo(event)
+        draft.add(
+            SettleStep(
+                wait.run_id,
+                wait.id,
+                StepStatus.COMPLETED,
+                draft.now,
+                memo,
+                b'{"event":%b,"matched":"%b"}' % (_json_text(event.name), event.id.encode()),
+                wait.shard,
+            ),
+            CloseWait(wait.run_id, wait.id, wait.shard),
+            Wake(wait.run_id, draft.now, wait.shard),
+        )
+        draft.touched.append(wait.run_id)
+        draft.due(draft.now)
+
+
+def _satisfied(wait: Wait, env: dict[str, dict[str, object]], now: int) -> bool:
+    if wait.condition is None:
+        return True
+    try:
+        return compile_expression(wait.condition, variables=("async",)).matches(env, now_ms=now)
+    except EvaluationError:
+        return False
+
+
+def _json_text(text: str) -> bytes:
+    return msgspec.json.encode(text)

@@ -1,0 +1,42 @@
+"""What the holder of a lease knows. It is true exactly while the item still carries the token (hot-path.md §3.3)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stepwell.model.event import Event
+from stepwell.model.function import Function
+from stepwell.model.item import Lease
+from stepwell.model.run import Run
+from stepwell.model.step import Step
+
+
+class Leased(msgspec.Struct, kw_only=True):
+    """A run in the hands of one caller. ``steps`` grows with what the caller itself made durable."""
+
+    run: Run
+    lease: Lease
+    until: int
+    attempt: int
+    function: Function
+    events: tuple[Event, ...]
+    steps: dict[str, Step]
+    state_bytes: int = 0
+
+    @property
+    def event(self) -> Event:
+        return self.events[0]
+
+    def learn(self, step: Step) -> None:
+        """A step of this run is now known to be so."""
+        known = self.steps.get(step.id)
+        if known is not None and not known.open:
+            return
+        self.steps[step.id] = step
+        if step.output is not None:
+            self.state_bytes += len(step.output)
+
+    def next_due(self) -> int | None:
+        """The earliest moment at which an open step moves by itself."""
+        dues = [step.due for step in self.steps.values() if step.ended_at is None and step.due is not None]
+        return min(dues) if dues else None

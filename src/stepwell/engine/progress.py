@@ -1,0 +1,208 @@
+"""The SDK answered: steps are remembered, and it is decided what the run is owed next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from stepwell.engine.admission import admit
+from stepwell.engine.draft import Draft, Moment
+from stepwell.engine.due import settle_due
+from stepwell.engine.ending import finish, release
+from stepwell.engine.intake import announce
+from stepwell.engine.leased import Leased
+from stepwell.lifecycle.retry import delay_ms, retry_at
+from stepwell.limits import RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep
+from stepwell.model.event import INVOKED, Event
+from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
+from stepwell.model.function import Function
+from stepwell.model.history import Outcome
+from stepwell.model.questions import GetStep, ask
+from stepwell.model.run import RunStatus
+from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.ops import Op, StepRun, Turn, WaitForEvent
+
+
+def save(
+    leased: Leased, op: Op, moment: Moment, function_of: Callable[[str], Function | None]
+) -> Decision | Callable[[Draft], Plan]:
+    """Remember one op of a call that goes on. The value is the step as it now is.
+
+    A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
+    """
+    if type(op) is StepRun and len(leased.steps) < STEPS_PER_RUN_MAX and op.id not in leased.steps:
+        effect = op.decide(_turn(leased, moment, function_of))
+        step = effect.step
+        if step is not None and not effect.changes and _fits(leased, step):
+            return Decision((SaveStep(step),), leased.lease, step)
+
+    def plan(draft: Draft) -> Plan:
+        step = yield from _apply(draft, leased, op, function_of)
+        yield from announce(draft)
+        return draft.decision(step, holds=leased.lease)
+
+    return plan
+
+
+def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
+    """The call ended and the run did not: remember what it reported, and rest until something moves.
+
+    Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With nothing
+    reported and nothing open the function is called again at once.
+    """
+    steps = {step_id: step for step_id, step in leased.steps.items() if step.open}
+    again = not ops and not steps
+    for op in sorted(ops, key=lambda op: not isinstance(op, WaitForEvent)):
+        step = yield from _apply(draft, leased, op, draft.registry.get)
+        if leased.run.id in draft.ended:
+            yield from announce(draft)
+            return draft.decision(None, holds=leased.lease)
+        if step is not None and step.open:
+            steps[step.id] = step
+        else:
+            again = True
+    dues = [step.due for step in steps.values() if step.due is not None]
+    at = draft.now if again else min(dues, default=None)
+    draft.changes.insert(0, Park(leased.lease, at, draft.now))
+    draft.due(at)
+    if leased.run.slots:
+        draft.add(*release(draft, leased.run))
+    yield from announce(draft)
+    return draft.decision(None, holds=leased.lease)
+
+
+def elapse(draft: Draft, leased: Leased) -> Plan:
+    """Moments came while the call is in flight: sleeps that are over, waits and invokes that are too late.
+
+    The value is the list of the steps that moved, as they now are. A step that is to be tried again is among them.
+    """
+    moved: list[Step] = []
+    for known in list(leased.steps.values()):
+        if not known.open or known.due is None or known.due > draft.now:
+            continue
+        step = yield from ask(GetStep(leased.run.id, known.id, leased.run.shard))
+        if step is not None:
+            moved.append(settle_due(draft, step))
+    return draft.decision(moved, holds=leased.lease)
+
+
+def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
+    """The function returned."""
+    if leased.state_bytes + len(output) > RUN_STATE_BYTES_MAX:
+        _end(draft, leased, RunStatus.FAILED, failure=state_too_large(RUN_STATE_BYTES_MAX))
+    else:
+        _end(draft, leased, RunStatus.COMPLETED, output=output)
+    yield from announce(draft)
+    return draft.decision(None, holds=leased.lease)
+
+
+def fail(
+    draft: Draft, leased: Leased, failure: Failure, *, final: bool, requested_at: int | None, started_at: int
+) -> Plan:
+    """The function's own code raised, or could not be called. It has its own attempts (semantics §6.1)."""
+    attempt, most = leased.attempt, leased.function.retries + 1
+    if final or attempt + 1 >= most:
+        at = None
+    elif requested_at is not None:
+        at = retry_at(draft.now, requested_at)
+    else:
+        policy = leased.function.backoff
+        at = draft.now + delay_ms(
+            attempt + 1, policy=policy, chance=draft.moment.chance, fixed_ms=draft.moment.retry_ms
+        )
+    error = failure.json()
+    tried = Attempt(
+        run_id=leased.run.id,
+        step_id="",
+        attempt=attempt,
+        started_at=started_at or draft.now,
+        ended_at=draft.now,
+        error=error,
+        shard=leased.run.shard,
+        retry_at=at,
+    )
+    if at is None:
+        _end(draft, leased, RunStatus.FAILED, output=error)
+    else:
+        draft.add(Park(leased.lease, at, draft.now, attempt + 1))
+        draft.due(at)
+        if leased.run.slots:
+            draft.add(*release(draft, leased.run))
+    draft.add(SaveAttempt(tried))
+    yield from announce(draft)
+    return draft.decision(None, holds=leased.lease)
+
+
+def _apply(
+    draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None]
+) -> Generator[Any, Any, Step | None]:
+    """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
+    known = leased.steps.get(op.id)
+    if known is not None and (not known.open or known.status != StepStatus.ERRORED):
+        return known
+    if known is None and len(leased.steps) >= STEPS_PER_RUN_MAX:
+        _refuse(draft, leased, too_many_steps(STEPS_PER_RUN_MAX))
+        return None
+    turn = _turn(leased, draft.moment, function_of)
+    question = op.ask(turn)
+    if question is not None:
+        turn.answer = yield question
+    effect = op.decide(turn)
+    step = effect.step
+    if effect.failure is not None or step is None:
+        _refuse(draft, leased, effect.failure)
+        return None
+    if not _fits(leased, step):
+        _refuse(draft, leased, state_too_large(RUN_STATE_BYTES_MAX))
+        return None
+    if effect.invoke is not None:
+        step = yield from _invoke(draft, leased, step, effect.invoke.function, effect.invoke.data)
+    draft.add(SaveStep(step), *effect.changes)
+    return step
+
+
+def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: bytes) -> Generator[Any, Any, Step]:
+    event = Event(
+        id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
+    )
+    draft.add(SaveEvent(event))
+    started = yield from admit(draft, function, event, event.fields(), parent=(leased.run, step.id))
+    if isinstance(started, Outcome):
+        failure = invoke_skipped(function.id, started.reason)
+        return _changed(step, status=StepStatus.FAILED, ended_at=draft.now, due=None, output=failure.json())
+    details = (step.details or b"{}")[:-1] + b',"run_id":"%b"}' % started.id.encode()
+    return _changed(step, details=details)
+
+
+def _changed(step: Step, **fields: Any) -> Step:
+    return Step(**{name: getattr(step, name) for name in step.__struct_fields__} | fields)
+
+
+def _end(
+    draft: Draft, leased: Leased, status: str, *, output: bytes | None = None, failure: Failure | None = None
+) -> None:
+    tidy = any(step.open for step in leased.steps.values())
+    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy)
+
+
+def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:
+    """An op asks for what no run may have: the run fails, whatever else the same answer has opened."""
+    finish(draft, leased.run, leased.event, RunStatus.FAILED, failure=failure)
+
+
+def _fits(leased: Leased, step: Step) -> bool:
+    return leased.state_bytes + len(step.output or b"") <= RUN_STATE_BYTES_MAX
+
+
+def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function | None]) -> Turn:
+    return Turn(
+        run=leased.run,
+        function=leased.function,
+        event=leased.events[0],
+        steps=leased.steps,
+        now=moment.now,
+        chance=moment.chance,
+        function_of=function_of,
+        retry_ms=moment.retry_ms,
+    )

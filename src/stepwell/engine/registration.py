@@ -1,0 +1,64 @@
+"""An app says which functions it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepwell.engine.dispatch import unserved
+from stepwell.engine.draft import Draft
+from stepwell.engine.due import arm, cron_item_id
+from stepwell.engine.registry import cron_triggers
+from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, SaveFunction
+from stepwell.model.function import Function
+from stepwell.model.questions import FunctionItems, ListFunctions, ask
+
+
+def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
+    """Replace the functions of an app. The value is true if anything changed.
+
+    A function whose configuration differs gets the next version. One that is missing is archived: it starts no more runs,
+    those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync never skips or
+    repeats one (semantics §9.6, §9.8, design D10).
+    """
+    stored = {known.id: known for known in (yield from ask(ListFunctions(archived=True))) if known.app_id == app_id}
+    changed = False
+    for function in functions:
+        known = stored.pop(function.id, None)
+        if known is None or known.config != function.config or known.archived_at is not None:
+            version = 1 if known is None else known.version + (known.config != function.config)
+            draft.add(SaveFunction(_versioned(function, version), draft.now))
+            changed = True
+        draft.add(Release(unserved(function.id), draft.now, -1))
+        crons = cron_triggers(function)
+        armed = yield from ask(FunctionItems(function.id))
+        for item in armed:
+            if item.id not in {cron_item_id(function.id, cron) for cron in crons}:
+                draft.add(Drop(item.id, item.shard))
+        for trigger, calendar in crons.values():
+            following = arm(function, trigger, calendar, draft.now)
+            if following is not None:
+                draft.add(Enqueue(following))
+                draft.due(following.at)
+    for missing in stored.values():
+        if missing.archived_at is None:
+            draft.add(ArchiveFunction(missing.id, draft.now))
+            changed = True
+    draft.due(draft.now)
+    return draft.decision(changed)
+
+
+def _versioned(function: Function, version: int) -> Function:
+    return Function(
+        id=function.id,
+        app_id=function.app_id,
+        name=function.name,
+        triggers=function.triggers,
+        retries=function.retries,
+        backoff=function.backoff,
+        cancels=function.cancels,
+        start_timeout_ms=function.start_timeout_ms,
+        finish_timeout_ms=function.finish_timeout_ms,
+        controls=function.controls,
+        version=version,
+        config=function.config,
+    )

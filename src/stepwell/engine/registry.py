@@ -1,0 +1,71 @@
+"""Which functions exist, ready to be asked: triggers by event name, conditions compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from stepwell.expressions import Expression, compile_expression
+from stepwell.model.function import Function
+from stepwell.model.schedule import Schedule
+from stepwell.model.trigger import CronTrigger, EventTrigger
+
+
+class Match:
+    """A trigger of a function, with its condition compiled."""
+
+    __slots__ = ("condition", "function", "trigger")
+
+    def __init__(self, function: Function, trigger: EventTrigger) -> None:
+        self.function = function
+        self.trigger = trigger
+        self.condition: Expression | None = (
+            compile_expression(trigger.expression, boolean=True) if trigger.expression else None
+        )
+
+
+class Registry:
+    """An immutable picture of the registered functions. A change of configuration makes a new one."""
+
+    def __init__(self, functions: Iterable[Function] = ()) -> None:
+        self.functions: dict[str, Function] = {function.id: function for function in functions}
+        self._exact: dict[str, list[Match]] = {}
+        self._prefix: dict[str, list[Match]] = {}
+        for function in self.functions.values():
+            for trigger in function.triggers:
+                if isinstance(trigger, EventTrigger):
+                    match = Match(function, trigger)
+                    if trigger.event.endswith("*"):
+                        self._prefix.setdefault(trigger.event[:-1], []).append(match)
+                    else:
+                        self._exact.setdefault(trigger.event, []).append(match)
+
+    def get(self, function_id: str) -> Function | None:
+        return self.functions.get(function_id)
+
+    def matches(self, event_name: str) -> list[Match]:
+        """The triggers this name satisfies, in the order in which each function declares them (semantics §2.1)."""
+        exact = self._exact.get(event_name)
+        if not self._prefix:
+            return exact or []
+        found = list(exact or ())
+        for prefix in _prefixes(event_name):
+            found += self._prefix.get(prefix, ())
+        if len(found) > 1:
+            found.sort(key=lambda match: match.function.triggers.index(match.trigger))
+        return found
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """``a/b.c`` is matched by ``a/*`` and ``a/b.*``: every prefix that ends in a separator."""
+    for index, char in enumerate(name):
+        if char in "/." and index + 1 < len(name):
+            yield name[: index + 1]
+
+
+def cron_triggers(function: Function) -> dict[str, tuple[CronTrigger, Schedule]]:
+    """The cron triggers of a function by their text."""
+    return {
+        trigger.cron: (trigger, Schedule.parse(trigger.cron))
+        for trigger in function.triggers
+        if isinstance(trigger, CronTrigger)
+    }

@@ -1,0 +1,62 @@
+"""What an op may look at, and what it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from stepwell.model.changes import Change
+from stepwell.model.event import Event
+from stepwell.model.failure import Failure
+from stepwell.model.function import Function
+from stepwell.model.questions import Question
+from stepwell.model.run import Run
+from stepwell.model.step import Step
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    """All an op may look at: the run it belongs to, what is known of its steps, the moment, a chance in [0, 1).
+
+    ``answer`` is that to the question the op asked, if it asked one.
+    """
+
+    run: Run
+    function: Function
+    event: Event
+    steps: Mapping[str, Step]
+    now: int
+    chance: float
+    function_of: Callable[[str], Function | None]
+    retry_ms: int | None = None
+    answer: Any = None
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """Please start this function on behalf of the step."""
+
+    function: Function
+    data: bytes
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What an op does: the step as it now is, further changes, a child run to start, or the end of the run."""
+
+    step: Step | None = None
+    changes: tuple[Change, ...] = ()
+    invoke: Invocation | None = None
+    failure: Failure | None = None
+
+
+class Op(Protocol):
+    """One instruction of a function. ``id`` is the hashed step id, ``name`` and ``repeat`` what the user wrote."""
+
+    @property
+    def id(self) -> str: ...
+
+    def ask(self, turn: Turn) -> Question[Any] | None:
+        """What must be read before this can be decided."""
+        ...
+
+    def decide(self, turn: Turn) -> Effect: ...

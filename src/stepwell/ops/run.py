@@ -1,0 +1,126 @@
+"""A step's body was run: it gave a result, or it failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepwell.lifecycle.retry import delay_ms, retry_at
+from stepwell.limits import STEP_BYTES_MAX
+from stepwell.model.changes import SaveAttempt
+from stepwell.model.failure import Failure, output_too_large
+from stepwell.model.questions import Question
+from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.ops.base import Effect, Turn
+
+
+class StepRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The body gave a result, which is from now on what the step is (semantics §5.1)."""
+
+    id: str
+    name: str
+    repeat: int
+    kind: str
+    output: bytes
+    attempt: int
+    started_at: int
+    ended_at: int
+    max_attempts: int | None = None
+    details: bytes | None = None
+
+    def ask(self, turn: Turn) -> Question[Any] | None:
+        return None
+
+    def decide(self, turn: Turn) -> Effect:
+        if len(self.output) > STEP_BYTES_MAX:
+            return StepError(
+                id=self.id,
+                name=self.name,
+                repeat=self.repeat,
+                kind=self.kind,
+                error=output_too_large(len(self.output), STEP_BYTES_MAX),
+                attempt=self.attempt,
+                max_attempts=self.max_attempts,
+                started_at=self.started_at,
+                ended_at=self.ended_at,
+            ).decide(turn)
+        return Effect(
+            Step(
+                run_id=turn.run.id,
+                id=self.id,
+                name=self.name,
+                kind=self.kind,
+                status=StepStatus.COMPLETED,
+                shard=turn.run.shard,
+                repeat=self.repeat,
+                position=len(turn.steps),
+                attempt=self.attempt,
+                started_at=self.started_at,
+                ended_at=self.ended_at,
+                output=self.output,
+                details=self.details,
+            )
+        )
+
+
+class StepError(msgspec.Struct, frozen=True, kw_only=True):
+    """The body failed. With attempts left the step is tried again later, else the error is its result (semantics §6)."""
+
+    id: str
+    name: str
+    repeat: int
+    kind: str
+    error: Failure
+    attempt: int
+    started_at: int
+    ended_at: int
+    max_attempts: int | None = None
+    final: bool = False
+    retry_at: int | None = None
+    backoff: tuple[int, ...] | None = None
+
+    def ask(self, turn: Turn) -> Question[Any] | None:
+        return None
+
+    def decide(self, turn: Turn) -> Effect:
+        error = self.error.json()
+        most = self.max_attempts if self.max_attempts is not None else turn.function.retries + 1
+        exhausted = self.final or self.attempt + 1 >= most
+        due = None if exhausted else self._due(turn)
+        step = Step(
+            run_id=turn.run.id,
+            id=self.id,
+            name=self.name,
+            kind=self.kind,
+            status=StepStatus.FAILED if exhausted else StepStatus.ERRORED,
+            shard=turn.run.shard,
+            repeat=self.repeat,
+            position=len(turn.steps),
+            attempt=self.attempt if exhausted else self.attempt + 1,
+            started_at=self.started_at,
+            ended_at=self.ended_at if exhausted else None,
+            due=due,
+            output=error,
+        )
+        attempt = Attempt(
+            run_id=turn.run.id,
+            step_id=self.id,
+            attempt=self.attempt,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            error=error,
+            shard=turn.run.shard,
+            retry_at=due,
+        )
+        return Effect(step, (SaveAttempt(attempt),))
+
+    def _due(self, turn: Turn) -> int:
+        if self.retry_at is not None:
+            return retry_at(turn.now, self.retry_at)
+        policy = turn.function.backoff
+        if self.backoff:
+            delay = self.backoff[min(self.attempt, len(self.backoff) - 1)]
+        else:
+            delay = delay_ms(self.attempt + 1, policy=policy, chance=turn.chance, fixed_ms=turn.retry_ms)
+        return turn.now + delay

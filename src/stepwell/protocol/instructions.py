@@ -1,0 +1,132 @@
+"""From the wire's ops to the engine's, and from the engine's steps to what the wire says of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stepwell.model.failure import Failure
+from stepwell.model.step import Step, StepStatus
+from stepwell.ops import Invoke, Sleep, StepError, StepRun, WaitForEvent
+from stepwell.ops import Op as Instruction
+from stepwell.protocol import messages as wire
+
+
+class UnknownOp(Exception):
+    """An SDK gave an instruction that this engine does not have: the attempt fails (protocol §6.1)."""
+
+
+class _SleepOpts(msgspec.Struct):
+    duration_ms: int | None = None
+    until_ms: int | None = None
+
+
+class _WaitOpts(msgspec.Struct, rename={"condition": "if"}):
+    event: str
+    condition: str | None = None
+    timeout_ms: int | None = None
+    until_ms: int | None = None
+    lookback_ms: int | None = None
+    lookback: str | None = None
+
+
+class _InvokeOpts(msgspec.Struct):
+    function_id: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    timeout_ms: int | None = None
+    cancel_child: bool = False
+
+
+class _ErrorOpts(msgspec.Struct):
+    backoff_ms: tuple[int, ...] | None = None
+
+
+_sleep_opts = msgspec.json.Decoder(_SleepOpts).decode
+_wait_opts = msgspec.json.Decoder(_WaitOpts).decode
+_invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
+_error_opts = msgspec.json.Decoder(_ErrorOpts).decode
+
+_UNNAMED = Failure("Error", "the SDK reported an error without saying which")
+
+
+def instruction(op: wire.Op) -> Instruction:
+    """The engine's form of a wire op. Raises ``UnknownOp``, or ``msgspec.ValidationError`` for options it cannot read."""
+    kind = op.op
+    if kind == wire.STEP_RUN:
+        return StepRun(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            kind=op.kind,
+            output=op.data if op.data is not None else b"null",
+            attempt=op.attempt,
+            started_at=op.started_at,
+            ended_at=op.ended_at,
+            max_attempts=op.max_attempts,
+        )
+    opts = op.opts or b"{}"
+    if kind in (wire.STEP_ERROR, wire.STEP_FAILED):
+        return StepError(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            kind=op.kind,
+            error=op.error or _UNNAMED,
+            attempt=op.attempt,
+            started_at=op.started_at,
+            ended_at=op.ended_at,
+            max_attempts=op.max_attempts,
+            final=kind == wire.STEP_FAILED or op.no_retry,
+            retry_at=op.retry_at,
+            backoff=_error_opts(opts).backoff_ms,
+        )
+    if kind == wire.SLEEP:
+        sleep = _sleep_opts(opts)
+        return Sleep(
+            id=op.id, name=op.name, repeat=op.repeat, duration_ms=sleep.duration_ms, until_ms=sleep.until_ms
+        )
+    if kind == wire.WAIT_FOR_EVENT:
+        wait = _wait_opts(opts)
+        return WaitForEvent(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            event=wait.event,
+            condition=wait.condition,
+            timeout_ms=wait.timeout_ms,
+            until_ms=wait.until_ms,
+            lookback_ms=wait.lookback_ms,
+            lookback_run=wait.lookback == "run",
+        )
+    if kind == wire.INVOKE_FUNCTION:
+        invoke = _invoke_opts(opts)
+        return Invoke(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            function_id=invoke.function_id,
+            data=bytes(invoke.data),
+            timeout_ms=invoke.timeout_ms,
+            cancel_child=invoke.cancel_child,
+        )
+    raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
+
+
+def memo(step: Step) -> wire.Memo | None:
+    """What is remembered of a step (protocol §5.3); ``None`` while it is open."""
+    if step.ended_at is None:
+        return None
+    output = step.output if step.output is not None else b"null"
+    if step.status == StepStatus.FAILED:
+        return wire.Memo("error", output, step.ended_at)
+    kind = "bare" if step.kind in ("sleep", "waitForEvent") else "data"
+    return wire.Memo(kind, output, step.ended_at)
+
+
+def pending(step: Step) -> wire.Pending:
+    """What is to be said of an open step."""
+    return wire.Pending(step.kind, step.attempt, step.due)
+
+
+def settled(step: Step) -> wire.Settled:
+    known = memo(step)
+    return wire.Settled(memo=known) if known else wire.Settled(pending=pending(step))

@@ -1,0 +1,278 @@
+"""Calls functions: one call per lease, from what is remembered to the next thing the run must wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from stepwell.engine import progress
+from stepwell.engine.draft import Draft
+from stepwell.engine.leased import Leased
+from stepwell.errors import StorageUnavailable
+from stepwell.model.changes import Decision, Extend, Plan
+from stepwell.model.questions import GetStep
+from stepwell.model.step import Step
+from stepwell.ops import Op as Instruction
+from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
+from stepwell.protocol.messages import (
+    Answer,
+    Call,
+    Completed,
+    Failed,
+    Memo,
+    Op,
+    Ops,
+    Pending,
+    Settled,
+    Superseded,
+    Transport,
+    WireError,
+)
+from stepwell.runtime.loop import Timer
+
+if TYPE_CHECKING:
+    from stepwell.runtime.engine import Engine
+
+log = structlog.get_logger("stepwell")
+
+_KNOWN = Settled()  # a result the SDK just gave us is no news to it
+_STORAGE_PAUSE_MS = 1_000
+
+
+class LiveCall:
+    """A call in flight. Everything it makes durable is fenced by its lease."""
+
+    def __init__(self, engine: Engine, leased: Leased) -> None:
+        self.leased = leased
+        self.lost = False
+        self.task: asyncio.Task[None] | None = None
+        self._engine = engine
+        self._watchers: dict[str, asyncio.Future[Settled]] = {}
+        self._timer: Timer | None = None
+
+    async def save(self, op: Op) -> Settled:
+        """Make one op durable while the call goes on. Raises ``Superseded`` if the lease is lost."""
+        engine = self._engine
+        try:
+            given = instruction(op)
+        except (UnknownOp, msgspec.MsgspecError) as error:
+            return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
+        work = progress.save(self.leased, given, engine.moment(), engine.registry.get)
+        if isinstance(work, Decision):
+            try:
+                verdict = await engine.store.commit(work)
+            except StorageUnavailable:
+                verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given))
+            if not verdict.held:
+                self._superseded()
+            self.leased.learn(work.result)
+            return _KNOWN
+        verdict = await engine.commit_patiently(work)
+        step: Step | None = verdict.result.value if verdict.held else None
+        if step is None:
+            self._superseded()
+            raise AssertionError
+        self.leased.learn(step)
+        return settled(step)
+
+    async def watch(self, step_id: str) -> Settled:
+        """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
+        step = self.leased.steps.get(step_id)
+        if step is not None and not step.open:
+            return settled(step)
+        future = self._watchers.get(step_id)
+        if future is None:
+            future = self._watchers[step_id] = asyncio.get_running_loop().create_future()
+            self._arm()
+            self._look(step_id)  # it may have moved before we began to watch
+        return await asyncio.shield(future)
+
+    def touch(self) -> None:
+        """Something was settled for this run, or it was cancelled."""
+        for step_id in list(self._watchers):
+            self._look(step_id)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for future in self._watchers.values():
+            future.cancel()
+        self._watchers.clear()
+
+    def _superseded(self) -> None:
+        self.lost = True
+        raise Superseded
+
+    def _look(self, step_id: str) -> None:
+        self._engine.spawn(self._read(step_id))
+
+    async def _read(self, step_id: str) -> None:
+        step = await self._engine.store.read(GetStep(self.leased.run.id, step_id, self.leased.run.shard))
+        if step is not None and not step.open:
+            self.leased.learn(step)
+            self._resolve(step_id, settled(step))
+
+    def _resolve(self, step_id: str, found: Settled) -> None:
+        future = self._watchers.pop(step_id, None)
+        if future is not None and not future.done():
+            future.set_result(found)
+
+    def _arm(self) -> None:
+        """One timer serves the earliest of the watched steps."""
+        if self._timer is not None:
+            self._timer.cancel()
+        steps = self.leased.steps
+        dues = [due for step_id in self._watchers if (step := steps.get(step_id)) and (due := step.due) is not None]
+        self._timer = self._engine.timers.call_at(min(dues), self._elapsed) if dues else None
+
+    def _elapsed(self) -> None:
+        self._timer = None
+        self._engine.spawn(self._settle_due())
+
+    async def _settle_due(self) -> None:
+        verdict = await self._engine.commit_patiently(lambda draft: progress.elapse(draft, self.leased))
+        if not verdict.held:
+            self.lost = True
+            return
+        for step in verdict.result.value:
+            self.leased.learn(step)
+            self._resolve(step.id, settled(step))
+        self._arm()
+
+
+class Caller:
+    """Keeps the calls in flight: starts them, extends their leases, writes down how they ended."""
+
+    def __init__(self, engine: Engine, transport: Transport) -> None:
+        self.transport = transport
+        self.live: dict[str, LiveCall] = {}
+        self._engine = engine
+
+    def start(self, leased: Leased) -> None:
+        call = LiveCall(self._engine, leased)
+        self.live[leased.run.id] = call
+        call.task = asyncio.get_running_loop().create_task(self._run(call))
+
+    def touch(self, run_id: str) -> None:
+        call = self.live.get(run_id)
+        if call is not None:
+            call.touch()
+
+    async def extend(self, now: int) -> int | None:
+        """Hold on to the leases of which a third is left, and say when to look again."""
+        lease_ms = self._engine.lease_ms
+        for call in list(self.live.values()):
+            leased = call.leased
+            if not call.lost and leased.until - now <= lease_ms // 3:
+                until = now + lease_ms
+                verdict = await self._engine.store.commit(Decision((Extend(leased.lease, until),), leased.lease))
+                if verdict.held:
+                    leased.until = until
+                else:
+                    call.lost = True
+        return now + lease_ms // 6
+
+    async def _run(self, call: LiveCall) -> None:
+        run_id = call.leased.run.id
+        try:
+            try:
+                answer = await self.transport.call(self._call(call.leased), call)
+            except Superseded:
+                return
+            except Exception as error:  # the transport's, not the function's: those come as answers
+                log.exception("call failed", run=run_id, function=call.leased.function.id)
+                answer = Failed(WireError(type(error).__name__, str(error)))
+            await self._conclude(call, answer)
+        except asyncio.CancelledError:
+            if not self._engine.stopping:
+                raise
+        finally:
+            call.close()
+            if self.live.get(run_id) is call:
+                del self.live[run_id]
+            self._engine.room_again()
+
+    async def _conclude(self, call: LiveCall, answer: Answer) -> None:
+        leased = call.leased
+        plan: Callable[[Draft], Plan]
+        if isinstance(answer, Completed):
+            data = answer.data
+
+            def plan(draft: Draft) -> Plan:
+                return progress.complete(draft, leased, data)
+
+        elif isinstance(answer, Ops):
+            ops, error = _instructions(answer.ops)
+            if error is None:
+
+                def plan(draft: Draft) -> Plan:
+                    return progress.suspend(draft, leased, ops)
+
+            else:
+                answer = Failed(error)
+        if isinstance(answer, Failed):
+            failed = answer
+
+            def plan(draft: Draft) -> Plan:
+                return progress.fail(
+                    draft,
+                    leased,
+                    failed.error,
+                    final=failed.no_retry,
+                    requested_at=failed.retry_at,
+                    started_at=failed.started_at,
+                )
+
+        # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
+        await self._engine.commit_patiently(plan)
+
+    def _call(self, leased: Leased) -> Call:
+        memos: dict[str, Memo] = {}
+        unfinished: dict[str, Pending] = {}
+        order: list[tuple[int, int, str]] = []
+        for step in leased.steps.values():
+            known = memo(step)
+            if known is None:
+                unfinished[step.id] = pending(step)
+            else:
+                memos[step.id] = known
+                order.append((step.position, step.ended_at or 0, step.id))
+        order.sort()
+        run = leased.run
+        return Call(
+            function_id=run.function_id,
+            run_id=run.id,
+            request_id=f"{run.id}.{leased.lease.token:x}",
+            attempt=leased.attempt,
+            max_attempts=leased.function.retries + 1,
+            events=leased.events,
+            steps=memos,
+            stack=[step_id for _, _, step_id in order],
+            pending=unfinished,
+            parallel_max=1 if run.slots else None,
+            started_at=run.started_at or run.queued_at,
+        )
+
+
+def _again(leased: Leased, draft: Draft, given: Instruction) -> Plan:
+    work = progress.save(leased, given, draft.moment, draft.registry.get)
+    if isinstance(work, Decision):
+        return work
+        yield
+    return (yield from work(draft))
+
+
+def _instructions(ops: tuple[Op, ...]) -> tuple[list[Instruction], WireError | None]:
+    found: list[Instruction] = []
+    for op in ops:
+        try:
+            found.append(instruction(op))
+        except (UnknownOp, msgspec.MsgspecError) as error:
+            return [], WireError("InvalidOp", str(error))
+    return found, None
+
+

@@ -1,0 +1,284 @@
+"""A running engine: one store, the functions it knows, the calls in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from stepwell.clock import Clock
+from stepwell.engine import operator
+from stepwell.engine.dispatch import claim
+from stepwell.engine.draft import Draft, Moment, Outcome
+from stepwell.engine.intake import accept
+from stepwell.engine.recovery import first_token, lapse
+from stepwell.engine.registration import register
+from stepwell.engine.registry import Registry
+from stepwell.errors import NotRunning, StorageError, StorageUnavailable
+from stepwell.ids import Ids
+from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
+from stepwell.model.changes import Plan
+from stepwell.model.event import Event
+from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, Totals
+from stepwell.protocol.config import parse_function
+from stepwell.protocol.events import Incoming, seeded_id
+from stepwell.protocol.messages import Transport
+from stepwell.runtime.caller import Caller
+from stepwell.runtime.loop import Loop, Timers, rest
+from stepwell.runtime.sweeper import Sweeper
+from stepwell.storage.interface import Store, Verdict
+
+log = structlog.get_logger("stepwell")
+
+_MS = type(LEASE)(milliseconds=1)
+_STORAGE_PAUSE_MS = 500
+_OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
+_UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether due work moves (invariants §1.10)."""
+
+    healthy: bool
+    why: str
+    totals: Totals | None
+
+
+class Engine:
+    """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        clock: Clock,
+        timers: Timers,
+        ids: Ids,
+        plan_ids: Ids,
+        *,
+        calls_max: int = CALLS_MAX,
+        retry_ms: int | None = None,
+        retention_ms: int | None = RETENTION_DEFAULT // _MS,
+        shared: bool = True,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.timers = timers
+        self.registry = Registry()
+        self.lease_ms = LEASE // _MS
+        self.leads = False
+        self.stopping = False
+        self.calls_max = calls_max
+        self.caller = Caller(self, transport)
+        self._ids = ids
+        self._plan_ids = plan_ids
+        self._retry_ms = retry_ms
+        self._shared = shared
+        self._tokens = itertools.count(1)
+        self._reserved = 0
+        self._stamp = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
+        self._leases = Loop("leases", self.caller.extend, clock, timers)
+        self._sweeper = Sweeper(store, retention_ms)
+        self._retention = Loop("retention", self._sweeper.tick, clock, timers)
+        self._watcher = Loop("watcher", self._look_for_others, clock, timers)
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the registered functions."""
+        self._stamp = await self.store.read(RegistryStamp())
+        functions = await self.store.read(ListFunctions())
+        self.registry = Registry(parse_function(f.config, f.app_id, version=f.version) for f in functions)
+
+    async def lead(self) -> None:
+        """Begin to run what is owed. The caller has made sure that no other process does."""
+        epoch = await self.store.new_epoch()
+        self._tokens = itertools.count(first_token(epoch))
+        await self.store.commit(lapse(epoch, self.clock.now_ms()))
+        await self.load()
+        self.leads = True
+        self._dispatcher.start()
+        self._leases.start()
+        self._retention.start()
+        if self._shared:
+            self._watcher.start()
+
+    async def drain(self, grace_ms: int) -> None:
+        """Take no more work, let the calls in flight finish for a while, stop. What is unfinished stays owed."""
+        self.stopping = True
+        for loop in (self._watcher, self._dispatcher, self._retention):
+            await loop.stop()
+        tasks = [call.task for call in self.caller.live.values() if call.task is not None]
+        if tasks and grace_ms > 0:
+            finished = asyncio.gather(*tasks, return_exceptions=True)
+            deadline = asyncio.ensure_future(rest(grace_ms, self.clock, self.timers))
+            await asyncio.wait((finished, deadline), return_when=asyncio.FIRST_COMPLETED)
+            deadline.cancel()
+        await self.halt()
+
+    async def halt(self) -> None:
+        """Stop at once, as a crash would: calls are cut off, their leases stay behind."""
+        self.stopping = True
+        for loop in (self._watcher, self._dispatcher, self._retention, self._leases):
+            await loop.stop()
+        tasks = [call.task for call in self.caller.live.values() if call.task is not None] + list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.leads = False
+
+    # Work -------------------------------------------------------------------------------------------------------------
+
+    async def register(self, app_id: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+        """Replace the functions of an app. Returns whether anything changed. Raises ``ConfigurationError``."""
+        functions = [parse_function(config, app_id) for config in configs]
+        verdict = await self.commit(lambda draft: register(draft, app_id, functions))
+        await self.load()
+        return bool(verdict.result.value)
+
+    async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
+        """Accept validated events; their ids once they are durable, with all they cause (semantics §1.2).
+
+        ``seed`` makes the ids repeatable, so that a request whose answer was lost can be sent again (protocol §9.3).
+        """
+        if self.stopping:
+            raise NotRunning(
+                "this process is shutting down and takes no more events",
+                "events it accepted now would have to wait for the next start",
+                "send the event again, to another process or a little later",
+            )
+        now = self.clock.now_ms()
+        accepted: list[Event] = []
+        seeded = False
+        for index, event in enumerate(events, 1):
+            own = seeded_id(seed, index) if seed else None
+            seeded = seeded or own is not None
+            accepted.append(
+                Event(
+                    id=own or self._ids.ulid(now),
+                    name=event.name,
+                    ts=event.ts or now,
+                    received_at=now,
+                    data=event.data,
+                    key=event.id or own,
+                    v=event.v,
+                    user=event.user,
+                    meta=event.meta,
+                    source=source,
+                )
+            )
+        verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
+        ids: list[str] = verdict.result.value
+        return ids
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
+        """Cancel a run. False if it had ended already, or does not exist."""
+        verdict = await self.commit(lambda draft: operator.cancel_run(draft, run_id, reason))
+        return bool(verdict.result.value)
+
+    async def health(self) -> Health:
+        """Healthy means that due work moves."""
+        try:
+            totals = await self.store.read(Count(self.clock.now_ms()))
+        except StorageError as error:
+            return Health(False, error.what, None)
+        if self.leads and totals.oldest_due is not None:
+            late = self.clock.now_ms() - totals.oldest_due
+            if late > _UNHEALTHY_MS and len(self.caller.live) < self.calls_max:
+                return Health(False, f"work has been due for {late / 1000:.1f} s and does not move", totals)
+        if self._dispatcher.failures:
+            return Health(False, f"the dispatcher failed {self._dispatcher.failures} times in a row", totals)
+        return Health(True, "OK", totals)
+
+    # For the parts of the runtime -------------------------------------------------------------------------------------
+
+    def moment(self) -> Moment:
+        return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self._retry_ms)
+
+    async def commit(self, plan: Callable[[Draft], Plan]) -> Verdict:
+        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched."""
+        taken = 0
+
+        def take_lease() -> int | None:
+            nonlocal taken
+            if not self.leads or self.stopping or len(self.caller.live) + self._reserved >= self.calls_max:
+                return None
+            taken += 1
+            self._reserved += 1
+            return next(self._tokens)
+
+        def attempt() -> Plan:
+            moment = self.moment()
+            draft = Draft(self.registry, moment, take_lease=take_lease, until=moment.now + self.lease_ms)
+            return plan(draft)
+
+        future = self.store.commit(attempt)
+        try:
+            verdict = await future
+        finally:
+            self._reserved -= taken
+        if verdict.held:
+            self._follow(verdict)
+        return verdict
+
+    async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
+        """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
+        pause = _STORAGE_PAUSE_MS
+        while True:
+            try:
+                return await self.commit(plan)
+            except StorageUnavailable as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=pause)
+            await rest(pause, self.clock, self.timers)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something on the side; it ends with the engine."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def room_again(self) -> None:
+        """A call has ended."""
+        if len(self.caller.live) == self.calls_max - 1:
+            self._dispatcher.wake()
+
+    # Ticks ------------------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self, now: int) -> int | None:
+        caller = self.caller
+        room = self.calls_max - len(caller.live) - self._reserved
+        verdict = await self.commit(
+            lambda draft: claim(
+                draft, room=room, new_token=self._tokens.__next__, serves=caller.transport.serves, mine=caller.live
+            )
+        )
+        if verdict.result.value:
+            return now
+        after = self.clock.now_ms() if room <= 0 else now
+        return await self.store.read(NextDue(after))
+
+    async def _look_for_others(self, now: int) -> int | None:
+        if self.store.changed():
+            stamp = await self.store.read(RegistryStamp())
+            if stamp != self._stamp:
+                await self.load()
+            self._dispatcher.wake()
+        return now + _OTHERS_LOOK_MS
+
+    def _follow(self, verdict: Verdict) -> None:
+        outcome: Outcome = verdict.result
+        for leased in outcome.leased:
+            self.caller.start(leased)
+        for run_id in outcome.touched:
+            self.caller.touch(run_id)
+        if self.leads and outcome.wake is not None:
+            self._dispatcher.wake(outcome.wake)
+
+    def _new_id(self) -> str:
+        return self._plan_ids.ulid(self.clock.now_ms())

@@ -1,0 +1,92 @@
+"""The one composition root: an engine on a SQLite file, leading it or following whoever leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from stepwell.clock import SystemClock
+from stepwell.ids import RandomIds
+from stepwell.limits import CALLS_MAX
+from stepwell.protocol.messages import Transport
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.loop import Loop, LoopTimers
+from stepwell.storage.leader import LeaderLock
+from stepwell.storage.sqlite import SqliteStore
+
+log = structlog.get_logger("stepwell")
+
+_TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
+
+
+class Member:
+    """This process's part in a SQLite file: the leader runs the engine, the others send and read.
+
+    The lock is the operating system's, so it is free the moment its holder ends, however it ended.
+    """
+
+    def __init__(self, engine: Engine, lock: LeaderLock | None, apps: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        self.engine = engine
+        self._lock = lock
+        self._apps = apps
+        self._watch = Loop("leadership", self._try_to_lead, engine.clock, engine.timers)
+
+    @property
+    def leads(self) -> bool:
+        return self.engine.leads
+
+    async def start(self) -> None:
+        for app_id, configs in self._apps.items():
+            await self.engine.register(app_id, configs)
+        await self._try_to_lead(0)
+        if not self.engine.leads:
+            await self.engine.load()
+            log.info("another process leads this file; this one sends and reads")
+            self._watch.start()
+
+    async def stop(self, grace_ms: int) -> None:
+        await self._watch.stop()
+        await self.engine.drain(grace_ms)
+        if self._lock is not None:
+            self._lock.release()
+        await self.engine.store.close()
+
+    async def _try_to_lead(self, now: int) -> int | None:
+        if self._lock is not None and not self._lock.acquire():
+            return now + _TAKE_OVER_MS
+        await self.engine.lead()
+        return None
+
+
+def open_sqlite(
+    path: str,
+    transport: Transport,
+    apps: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    durability: str = "full",
+    calls_max: int = CALLS_MAX,
+    retry_ms: int | None = None,
+    retention_ms: int | None = None,
+) -> Member:
+    """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private and not durable.
+
+    ``apps`` maps app ids to the configurations of their functions. Raises ``StorageError``.
+    """
+    clock = SystemClock()
+    private = path == ":memory:"
+    store = SqliteStore.open(path, durability=durability)
+    engine = Engine(
+        store,
+        transport,
+        clock,
+        LoopTimers(clock),
+        RandomIds(),
+        RandomIds(),
+        calls_max=calls_max,
+        retry_ms=retry_ms,
+        retention_ms=retention_ms,
+        shared=not private,
+    )
+    return Member(engine, None if private else LeaderLock(path), apps)
