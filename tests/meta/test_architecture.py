@@ -8,11 +8,14 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 from tests.meta.sources import PACKAGE, ROOT, Module, modules_of_package, modules_of_tests
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Who may touch real time, randomness and the making of tasks. Everyone else is given a clock, ids, a seed.
 PORTS = {
@@ -113,20 +116,17 @@ def test_no_test_sleeps(module: Module):
     assert sleeps == []
 
 
-def test_every_import_from_outside_is_declared():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    declared = {_import_name(line) for line in project["project"]["dependencies"]}
-    for extra in project["project"].get("optional-dependencies", {}).values():
-        declared |= {_import_name(line) for line in extra}
+def test_every_package_that_stepwell_imports_is_declared():
+    project = PYPROJECT["project"]
+    extras = [line for extra in project.get("optional-dependencies", {}).values() for line in extra]
 
-    undeclared = sorted(
-        f"{module.name}: {name}"
-        for module in modules_of_package()
-        for name in {dotted.partition(".")[0] for dotted in module.imported().values()}
-        if name not in sys.stdlib_module_names | declared | {"stepwell"}
-    )
+    assert _undeclared(modules_of_package(), [*project["dependencies"], *extras]) == []
 
-    assert undeclared == []
+
+def test_every_package_that_the_tests_import_is_declared():
+    declared = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"]]
+
+    assert _undeclared(modules_of_tests(), declared) == []
 
 
 def test_every_folder_with_python_is_a_package():
@@ -146,5 +146,13 @@ def _yields_only(call: ast.Call) -> bool:
     return len(call.args) == 1 and getattr(call.args[0], "value", None) == 0
 
 
-def _import_name(requirement: str) -> str:
-    return re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0].replace("-", "_").lower()
+def _undeclared(modules: tuple[Module, ...], requirements: list[str]) -> list[str]:
+    declared = {re.split(r"[<>=!~;\[ ]", line, maxsplit=1)[0].lower() for line in requirements}
+    makers = packages_distributions()
+    return sorted(
+        f"{module.name} imports {name}"
+        for module in modules
+        for name in {dotted.partition(".")[0] for dotted in module.imported().values()}
+        if name not in sys.stdlib_module_names | {"stepwell", "tests"}
+        and not declared & {maker.lower() for maker in makers.get(name, [])}
+    )
