@@ -1,0 +1,202 @@
+"""Steps, runs, starts, parallel branches, sleepers and wake-ups of an embedded engine on one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.floors import percentile, scratch
+from stepwell import Context, Stepwell
+
+SMALL = "x" * 90
+LARGE = "y" * 2000
+
+
+class Bench:
+    """One app with the functions that the measurements start, and what they noted down."""
+
+    def __init__(self) -> None:
+        self.app = app = Stepwell("bench")
+        self.steps: list[float] = []
+        self.started: dict[int, float] = {}
+        self.woken: list[float] = []
+        self.wake_at = 0.0
+        self.done = 0
+        self.want = 0
+        self.finished = asyncio.Event()
+
+        async def small() -> str:
+            return SMALL
+
+        async def large() -> str:
+            return LARGE
+
+        @app.create_function(id="sequential", trigger="bench/sequential")
+        async def sequential(ctx: Context[Any]) -> None:
+            for number in range(int(ctx.event.data["steps"])):
+                before = time.perf_counter()
+                await ctx.step.run(f"s{number}", small)
+                self.steps.append(time.perf_counter() - before)
+            self._one()
+
+        @app.create_function(id="five", trigger="bench/five")
+        async def five(ctx: Context[Any]) -> None:
+            body = large if ctx.event.data.get("large") else small
+            for number in range(5):
+                await ctx.step.run(f"s{number}", body)
+            self._one()
+
+        @app.create_function(id="start", trigger="bench/start")
+        async def start(ctx: Context[Any]) -> None:
+            self.started[int(ctx.event.data["n"])] = time.perf_counter()
+            self._one()
+
+        @app.create_function(id="wide", trigger="bench/wide")
+        async def wide(ctx: Context[Any]) -> None:
+            await asyncio.gather(*(ctx.step.run(f"b{number}", small) for number in range(200)))
+            self._one()
+
+        @app.create_function(id="sleeper", trigger="bench/sleep")
+        async def sleeper(ctx: Context[Any]) -> None:
+            await ctx.step.sleep("rest", int(ctx.event.data["ms"]))
+
+        @app.create_function(id="riser", trigger="bench/rise")
+        async def riser(ctx: Context[Any]) -> None:
+            await ctx.step.run("before", small)
+            await ctx.step.sleep_until("rest", _moment(int(ctx.event.data["at"])))
+            self.woken.append(time.time() - self.wake_at)
+            self._one()
+
+        @app.create_function(id="limited", trigger="bench/limited", concurrency=1)
+        async def limited(ctx: Context[Any]) -> None:
+            await ctx.step.run("hold", small)
+
+    def expect(self, runs: int) -> None:
+        self.done, self.want = 0, runs
+        self.finished = asyncio.Event()
+
+    def _one(self) -> None:
+        self.done += 1
+        if self.done == self.want:
+            self.finished.set()
+
+
+def _moment(ms: int) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+async def sequential(bench: Bench, runs: int = 5, steps: int = 100) -> dict[str, float]:
+    bench.steps = []
+    for _ in range(runs):
+        bench.expect(1)
+        await send(bench, "bench/sequential", steps=steps)
+        await bench.finished.wait()
+    ms = [taken * 1000 for taken in bench.steps]
+    return {"p50": percentile(ms, 0.5), "p99": percentile(ms, 0.99)}
+
+
+async def five(bench: Bench, runs: int = 1000, *, large: bool = False) -> dict[str, float]:
+    bench.expect(runs)
+    started = time.perf_counter()
+    await asyncio.gather(*(send(bench, "bench/five", large=large) for _ in range(runs)))
+    await bench.finished.wait()
+    elapsed = time.perf_counter() - started
+    return {"steps_per_s": runs * 5 / elapsed, "runs_per_s": runs / elapsed}
+
+
+async def starts(bench: Bench, runs: int = 300) -> dict[str, float]:
+    taken: list[float] = []
+    for number in range(runs):
+        bench.expect(1)
+        before = time.perf_counter()
+        await send(bench, "bench/start", n=number)
+        await bench.finished.wait()
+        taken.append((bench.started[number] - before) * 1000)
+    return {"p50": percentile(taken, 0.5), "p99": percentile(taken, 0.99)}
+
+
+async def wide(bench: Bench, rounds: int = 10) -> float:
+    taken: list[float] = []
+    for _ in range(rounds):
+        bench.expect(1)
+        before = time.perf_counter()
+        await send(bench, "bench/wide")
+        await bench.finished.wait()
+        taken.append((time.perf_counter() - before) * 1000)
+    return percentile(taken, 0.5)
+
+
+async def sleepers(bench: Bench, runs: int = 10_000) -> dict[str, float]:
+    """Memory of runs that sleep; the first lot only warms the allocator."""
+    await _sleep_lot(bench, runs)
+    before = _resident_kib()
+    await _sleep_lot(bench, runs)
+    grown = (_resident_kib() - before) / runs
+    meanwhile = await sequential(bench, runs=2)
+    return {"kib_per_sleeping_run": max(grown, 0.0), "step_ms_meanwhile": meanwhile["p50"]}
+
+
+async def _sleep_lot(bench: Bench, runs: int) -> None:
+    for _ in range(runs // 500):
+        await asyncio.gather(*(send(bench, "bench/sleep", ms=3_600_000) for _ in range(500)))
+    while bench.app_live():
+        await asyncio.sleep(0.01)
+
+
+async def wakeups(bench: Bench, runs: int = 2000) -> dict[str, float]:
+    """All runs sleep until the same moment; how late does each go on?"""
+    bench.woken = []
+    at = int(time.time() * 1000) + 2500
+    bench.wake_at = at / 1000
+    bench.expect(runs)
+    await asyncio.gather(*(send(bench, "bench/rise", at=at) for _ in range(runs)))
+    await bench.finished.wait()
+    late = [taken * 1000 for taken in bench.woken]
+    return {"p50": percentile(late, 0.5), "p99": percentile(late, 0.99)}
+
+
+async def with_hog(bench: Bench) -> float:
+    """The sequential step while one thread burns CPU in Python."""
+    stop = threading.Event()
+    hog = threading.Thread(target=_burn, args=(stop,), daemon=True)
+    hog.start()
+    try:
+        return (await sequential(bench, runs=2, steps=60))["p50"]
+    finally:
+        stop.set()
+        await asyncio.to_thread(hog.join)
+
+
+def _burn(stop: threading.Event) -> None:
+    number = 0
+    while not stop.is_set():
+        for _ in range(20_000):
+            number = (number * 31 + 7) % 1_000_003
+
+
+async def send(bench: Bench, name: str, **data: Any) -> None:
+    from stepwell import Event
+
+    await bench.app.send(Event(name, data))
+
+
+def _resident_kib() -> float:
+    with Path("/proc/self/statm").open() as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1024
+
+
+async def run_all(measure: Callable[[Bench], Any], path: str | None = None) -> Any:
+    """One measurement on a fresh engine (on a copy of nothing, or on the file given)."""
+    bench = Bench()
+    with tempfile.TemporaryDirectory(dir=scratch()) as folder:
+        async with bench.app.embedded(path or str(Path(folder) / "bench.db")) as engine:
+            bench.app_live = lambda: len(engine.engine.caller.live)  # type: ignore[attr-defined]
+            return await measure(bench)
