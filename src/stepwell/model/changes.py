@@ -20,9 +20,10 @@ from stepwell.model.wait import Wait
 
 
 class SaveEvent(msgspec.Struct, frozen=True):
-    """Remember an accepted event."""
+    """Remember an accepted event. One with an id that is known already is ignored."""
 
     event: Event
+    shard: int = 0
 
 
 class SaveOutcome(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ after the other as far as anyone can tell, makes them durable, and only then ans
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -35,8 +36,10 @@ class Swept(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """A database that holds one Stepwell installation."""
 
-    def commit(self, work: Decision | Plan) -> asyncio.Future[Verdict]:
+    def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:
         """Run one decision in one transaction; the future resolves when it is durable.
+
+        A plan is given as what makes it, because a transaction that has to be run again needs a fresh one.
 
         Works of one caller are applied in the order of the calls. Raises (through the future) ``StorageUnavailable`` if
         nothing was written because the disk is full, read-only or failing; whatever a plan raises; never "busy".

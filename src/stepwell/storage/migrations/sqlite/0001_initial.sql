@@ -1,0 +1,174 @@
+-- Every table but the two for reference starts its key with the shard (ADR 0003). Moments are milliseconds since 1970.
+-- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
+-- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
+
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta VALUES ('schema', 0), ('epoch', 0);
+
+CREATE TABLE functions (
+  id          TEXT PRIMARY KEY,
+  app_id      TEXT NOT NULL,
+  config      BLOB NOT NULL,
+  version     INTEGER NOT NULL,
+  updated_at  INTEGER NOT NULL,
+  archived_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  shard       INTEGER NOT NULL,
+  id          TEXT NOT NULL,
+  name        TEXT NOT NULL,
+  ts          INTEGER NOT NULL,
+  received_at INTEGER NOT NULL,
+  data        BLOB NOT NULL,
+  key         TEXT,
+  v           TEXT,
+  user        BLOB,
+  meta        BLOB,
+  source      TEXT NOT NULL,
+  PRIMARY KEY (shard, id)
+) STRICT;
+
+CREATE INDEX events_received ON events (shard, received_at, id);
+CREATE INDEX events_name ON events (shard, name, received_at, id);
+
+CREATE TABLE outcomes (
+  shard       INTEGER NOT NULL,
+  event_id    TEXT NOT NULL,
+  function_id TEXT NOT NULL,
+  kind        TEXT NOT NULL,
+  at          INTEGER NOT NULL,
+  reason      TEXT NOT NULL,
+  run_id      TEXT,
+  PRIMARY KEY (shard, event_id, function_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+  shard            INTEGER NOT NULL,
+  id               TEXT NOT NULL,
+  function_id      TEXT NOT NULL,
+  event_id         TEXT NOT NULL,
+  queued_at        INTEGER NOT NULL,
+  scheduled_at     INTEGER NOT NULL,
+  function_version INTEGER NOT NULL,
+  status           TEXT NOT NULL,
+  started_at       INTEGER,
+  ended_at         INTEGER,
+  output           BLOB,
+  reason           TEXT,
+  parent           TEXT,
+  parent_step      TEXT,
+  depth            INTEGER NOT NULL,
+  slots            TEXT,
+  guarded          INTEGER NOT NULL,
+  cron             TEXT,
+  original         TEXT,
+  PRIMARY KEY (shard, id)
+) STRICT;
+
+CREATE INDEX runs_function ON runs (shard, function_id, id);
+CREATE INDEX runs_event ON runs (shard, event_id);
+-- Nearly all runs complete: leaving those out keeps this index as small as what is alive or went wrong.
+CREATE INDEX runs_status ON runs (shard, status, id) WHERE status <> 'COMPLETED';
+CREATE INDEX runs_ended ON runs (shard, ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX runs_parent ON runs (shard, parent) WHERE parent IS NOT NULL;
+
+CREATE TABLE steps (
+  shard      INTEGER NOT NULL,
+  run_id     TEXT NOT NULL,
+  id         TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  kind       TEXT NOT NULL,
+  status     TEXT NOT NULL,
+  repeat     INTEGER NOT NULL,
+  position   INTEGER NOT NULL,
+  attempt    INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at   INTEGER,
+  due        INTEGER,
+  output     BLOB,
+  details    BLOB,
+  PRIMARY KEY (shard, run_id, id)
+) STRICT;
+
+CREATE TABLE attempts (
+  shard      INTEGER NOT NULL,
+  run_id     TEXT NOT NULL,
+  step_id    TEXT NOT NULL,
+  attempt    INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at   INTEGER NOT NULL,
+  error      BLOB NOT NULL,
+  retry_at   INTEGER,
+  PRIMARY KEY (shard, run_id, step_id, attempt)
+) STRICT;
+
+CREATE TABLE notes (
+  shard  INTEGER NOT NULL,
+  run_id TEXT NOT NULL,
+  at     INTEGER NOT NULL,
+  kind   TEXT NOT NULL,
+  text   TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX notes_run ON notes (shard, run_id);
+
+CREATE TABLE items (
+  shard       INTEGER NOT NULL,
+  id          TEXT NOT NULL,
+  kind        TEXT NOT NULL,
+  function_id TEXT NOT NULL,
+  at          INTEGER,
+  run_id      TEXT,
+  lease       INTEGER NOT NULL,
+  attempt     INTEGER NOT NULL,
+  backlog     TEXT,
+  queued_at   INTEGER NOT NULL,
+  poked       INTEGER NOT NULL,
+  losses      INTEGER NOT NULL,
+  mark        INTEGER NOT NULL,
+  PRIMARY KEY (shard, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX items_due ON items (shard, at, id) WHERE at IS NOT NULL;
+CREATE INDEX items_backlog ON items (shard, backlog, queued_at, id) WHERE backlog IS NOT NULL;
+CREATE INDEX items_function ON items (shard, function_id, id) WHERE run_id IS NULL;
+
+CREATE TABLE waits (
+  shard      INTEGER NOT NULL,
+  run_id     TEXT NOT NULL,
+  id         TEXT NOT NULL,
+  kind       TEXT NOT NULL,
+  event_name TEXT NOT NULL,
+  since      INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  condition  TEXT,
+  path       TEXT NOT NULL,
+  value      TEXT NOT NULL,
+  PRIMARY KEY (shard, run_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX waits_event ON waits (shard, event_name, path, value, run_id, id);
+
+CREATE TABLE cells (
+  shard      INTEGER NOT NULL,
+  key        TEXT NOT NULL,
+  value      TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,
+  PRIMARY KEY (shard, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX cells_expiry ON cells (shard, expires_at, key);
+
+CREATE TABLE slots (
+  shard  INTEGER NOT NULL,
+  key    TEXT NOT NULL,
+  holder TEXT NOT NULL,
+  PRIMARY KEY (shard, key, holder)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX slots_holder ON slots (shard, holder, key);

@@ -1,0 +1,195 @@
+"""Nouns as rows and rows as nouns, in one order of columns for every SQL backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from stepwell.model.event import Event
+from stepwell.model.history import Cell, Note, Outcome
+from stepwell.model.item import Item
+from stepwell.model.questions import StoredFunction
+from stepwell.model.run import Run
+from stepwell.model.step import Attempt, Step
+from stepwell.model.wait import Wait
+
+Row = Sequence[Any]
+
+step_row: Callable[[Step], tuple[Any, ...]] = astuple
+wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
+
+_encode = msgspec.json.Encoder().encode
+_decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def event_row(event: Event, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(event))
+
+
+def run_row(run: Run) -> tuple[Any, ...]:
+    return (
+        run.shard,
+        run.id,
+        run.function_id,
+        run.event_id,
+        run.queued_at,
+        run.scheduled_at,
+        run.function_version,
+        run.status,
+        run.started_at,
+        run.ended_at,
+        run.output,
+        run.reason,
+        run.parent,
+        run.parent_step,
+        run.depth,
+        _encode(run.slots).decode() if run.slots else None,
+        run.guarded,
+        run.cron,
+        run.original,
+    )
+
+
+def item_row(item: Item) -> tuple[Any, ...]:
+    return (
+        item.shard,
+        item.id,
+        item.kind,
+        item.function_id,
+        item.at,
+        item.run_id,
+        item.lease,
+        item.attempt,
+        item.backlog,
+        item.queued_at,
+        item.poked,
+        item.losses,
+        item.mark,
+    )
+
+
+def event(row: Row) -> Event:
+    return Event(
+        id=row[0],
+        name=row[1],
+        ts=row[2],
+        received_at=row[3],
+        data=row[4],
+        key=row[5],
+        v=row[6],
+        user=row[7],
+        meta=row[8],
+        source=row[9],
+    )
+
+
+def run(row: Row) -> Run:
+    return Run(
+        id=row[0],
+        function_id=row[1],
+        event_id=row[2],
+        queued_at=row[3],
+        scheduled_at=row[4],
+        shard=row[5],
+        function_version=row[6],
+        status=row[7],
+        started_at=row[8],
+        ended_at=row[9],
+        output=row[10],
+        reason=row[11],
+        parent=row[12],
+        parent_step=row[13],
+        depth=row[14],
+        slots=_decode_slots(row[15]) if row[15] else (),
+        guarded=bool(row[16]),
+        cron=row[17],
+        original=row[18],
+    )
+
+
+def step(row: Row) -> Step:
+    return Step(
+        run_id=row[0],
+        id=row[1],
+        name=row[2],
+        kind=row[3],
+        status=row[4],
+        shard=row[5],
+        repeat=row[6],
+        position=row[7],
+        attempt=row[8],
+        started_at=row[9],
+        ended_at=row[10],
+        due=row[11],
+        output=row[12],
+        details=row[13],
+    )
+
+
+def attempt(row: Row) -> Attempt:
+    return Attempt(
+        run_id=row[0],
+        step_id=row[1],
+        attempt=row[2],
+        started_at=row[3],
+        ended_at=row[4],
+        error=row[5],
+        shard=row[6],
+        retry_at=row[7],
+    )
+
+
+def item(row: Row) -> Item:
+    return Item(
+        shard=row[0],
+        id=row[1],
+        kind=row[2],
+        function_id=row[3],
+        at=row[4],
+        run_id=row[5],
+        lease=row[6],
+        attempt=row[7],
+        backlog=row[8],
+        queued_at=row[9],
+        poked=bool(row[10]),
+        losses=row[11],
+        mark=row[12],
+    )
+
+
+def wait(row: Row) -> Wait:
+    return Wait(
+        run_id=row[0],
+        id=row[1],
+        kind=row[2],
+        event_name=row[3],
+        since=row[4],
+        expires_at=row[5],
+        shard=row[6],
+        condition=row[7],
+        path=row[8],
+        value=row[9],
+    )
+
+
+def cell(row: Row) -> Cell:
+    return Cell(key=row[0], value=row[1], expires_at=row[2], shard=row[3])
+
+
+def outcome(row: Row) -> Outcome:
+    return Outcome(
+        event_id=row[0], function_id=row[1], kind=row[2], at=row[3], shard=row[4], reason=row[5], run_id=row[6]
+    )
+
+
+def note(row: Row) -> Note:
+    return Note(run_id=row[0], at=row[1], kind=row[2], text=row[3], shard=row[4])
+
+
+def function(row: Row) -> StoredFunction:
+    return StoredFunction(
+        id=row[0], app_id=row[1], config=row[2], version=row[3], updated_at=row[4], archived_at=row[5]
+    )

@@ -1,0 +1,136 @@
+"""Answers questions: each kind is one SQL text, the row it takes, and how the rows found become the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final, TypeVar, cast
+
+import apsw
+
+from stepwell.model import questions as q
+from stepwell.model.step import Step
+from stepwell.model.wait import Wait
+from stepwell.storage import rows
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.driver import executor
+
+A = TypeVar("A")
+N = TypeVar("N")
+
+Rows = list[Any]
+_ALL_IDS: Final = "\x7f"  # after every id: they are printable ASCII
+_ALWAYS: Final = 1 << 62  # after every moment
+
+_first_seen: Final = itemgetter(0)
+
+
+def _one(to_noun: Callable[[Any], N]) -> Callable[[Rows], N | None]:
+    return lambda found: to_noun(found[0]) if found else None
+
+
+def _all(to_noun: Callable[[Any], N]) -> Callable[[Rows], list[N]]:
+    return lambda found: [to_noun(row) for row in found]
+
+
+def _steps(found: Rows) -> list[Step]:
+    # Sorted here: by SQL it would cost a temporary tree for each claim. A rowid is given when a step is first seen.
+    if len(found) > 1:
+        found.sort(key=_first_seen)
+    return [rows.step(row[1:]) for row in found]
+
+
+def _value(found: Rows) -> Any:
+    return found[0][0]
+
+
+def _column(found: Rows) -> list[Any]:
+    return [row[0] for row in found]
+
+
+def _totals(found: Rows) -> q.Totals:
+    live, items, blocked, leased, waits, oldest = found[0]
+    return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
+
+
+_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
+    q.GetEvent: (sql.GET_EVENT, lambda x: (x.shard, x.event_id), _one(rows.event)),
+    q.GetRun: (sql.GET_RUN, lambda x: (x.shard, x.run_id), _one(rows.run)),
+    q.GetSteps: (sql.GET_STEPS, lambda x: (x.shard, x.run_id), _steps),
+    q.GetStep: (sql.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
+    q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
+    q.DueItems: (sql.DUE_ITEMS, lambda x: (x.shard, x.now, x.limit), _all(rows.item)),
+    q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
+    q.WaitPaths: (sql.WAIT_PATHS, lambda x: (x.shard, x.event_name), _column),
+    q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
+    q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
+    q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
+    q.Children: (sql.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
+    q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
+    q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),
+    q.FindEvents: (sql.FIND_EVENTS, lambda x: (x.shard, x.name, x.after, x.before, x.limit), _all(rows.event)),
+    q.Outcomes: (sql.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
+    q.Attempts: (sql.ATTEMPTS, lambda x: (x.run_id,), _all(rows.attempt)),
+    q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
+    q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.key, x.limit), _column),
+    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
+    q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
+    q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
+    q.Count: (sql.COUNT, lambda x: (x.now,), _totals),
+}
+
+
+class Reader:
+    """Answers questions on a connection, from whatever its open transaction sees."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._execute = executor(connection)
+
+    def answer(self, question: q.Question[A]) -> A:
+        known = _ANSWER.get(type(question))
+        if known is None:
+            return cast("A", self._answer_composed(question))
+        text, to_row, to_answer = known
+        return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
+
+    def _answer_composed(self, question: q.Question[Any]) -> Any:
+        if isinstance(question, q.FindWaits):
+            return self._find_waits(question)
+        if isinstance(question, q.ListRuns):
+            return self._list_runs(question)
+        if isinstance(question, q.ListEvents):
+            return self._list_events(question)
+        raise TypeError(f"not a question: {question!r}")
+
+    def _find_waits(self, x: q.FindWaits) -> list[Wait]:
+        return [
+            rows.wait(row)
+            for path, value in dict.fromkeys(x.probes)
+            for row in self._execute(sql.FIND_WAITS, (x.shard, x.event_name, path, value, x.now)).fetchall()
+        ]
+
+    def _list_runs(self, x: q.ListRuns) -> list[Any]:
+        values = (x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
+        if x.function_id is not None:
+            found = self._execute(sql.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
+        elif x.status is not None and x.status != "COMPLETED":
+            found = self._execute(sql.LIST_RUNS_OF_STATUS, values)
+        else:
+            found = self._execute(sql.LIST_RUNS, values)
+        return [rows.run(row) for row in found.fetchall()]
+
+    def _list_events(self, x: q.ListEvents) -> list[Any]:
+        cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
+        if x.before is not None:
+            moments = self._execute(sql.EVENT_MOMENT, (x.before,)).fetchall()
+            if not moments:
+                return []  # it fell to retention, and so did all that is older
+            cursor = (moments[0][0], x.before)
+        after = x.received_after if x.received_after is not None else -1
+        before = x.received_before if x.received_before is not None else _ALWAYS
+        values = (after, before, x.internal, x.limit, *cursor)
+        if x.name is not None:
+            found = self._execute(sql.LIST_EVENTS_OF_NAME, (*values, x.name))
+        else:
+            found = self._execute(sql.LIST_EVENTS, values)
+        return [rows.event(row) for row in found.fetchall()]

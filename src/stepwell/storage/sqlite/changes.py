@@ -1,0 +1,160 @@
+"""Writes decisions down: each kind of change is one SQL text and the row it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import apsw
+
+from stepwell.model import changes as c
+from stepwell.model.item import Lease
+from stepwell.storage import rows
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.driver import executor
+
+ToRow = Callable[[Any], tuple[Any, ...]]
+
+
+def _row_of_outcome(change: c.SaveOutcome) -> tuple[Any, ...]:
+    o = change.outcome
+    return (o.shard, o.event_id, o.function_id, o.kind, o.at, o.reason, o.run_id)
+
+
+def _row_of_attempt(change: c.SaveAttempt) -> tuple[Any, ...]:
+    a = change.attempt
+    return (a.shard, a.run_id, a.step_id, a.attempt, a.started_at, a.ended_at, a.error, a.retry_at)
+
+
+def _row_of_note(change: c.SaveNote) -> tuple[Any, ...]:
+    n = change.note
+    return (n.shard, n.run_id, n.at, n.kind, n.text)
+
+
+def _row_of_park(change: c.Park) -> tuple[Any, ...]:
+    lease = change.lease
+    return (lease.shard, lease.item_id, lease.token, change.at, change.now, change.attempt)
+
+
+def _row_of_cell(change: c.PutCell) -> tuple[Any, ...]:
+    cell = change.cell
+    return (cell.shard, cell.key, cell.value, cell.expires_at)
+
+
+def _row_of_function(change: c.SaveFunction) -> tuple[Any, ...]:
+    f = change.function
+    return (f.id, f.app_id, f.config, f.version, change.at)
+
+
+_WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
+    c.SaveEvent: (sql.SAVE_EVENT, lambda x: rows.event_row(x.event, x.shard)),
+    c.SaveOutcome: (sql.SAVE_OUTCOME, _row_of_outcome),
+    c.CreateRun: (sql.CREATE_RUN, lambda x: rows.run_row(x.run)),
+    c.StartRun: (sql.START_RUN, lambda x: (x.shard, x.run_id, x.started_at)),
+    c.FinishRun: (sql.FINISH_RUN, lambda x: (x.shard, x.run_id, x.status, x.ended_at, x.output, x.reason)),
+    c.SaveStep: (sql.SAVE_STEP, lambda x: rows.step_row(x.step)),
+    c.SettleStep: (
+        sql.SETTLE_STEP,
+        lambda x: (x.shard, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details),
+    ),
+    c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
+    c.SaveNote: (sql.SAVE_NOTE, _row_of_note),
+    c.Enqueue: (sql.ENQUEUE, lambda x: rows.item_row(x.item)),
+    c.Schedule: (sql.SCHEDULE, lambda x: rows.item_row(x.item)),
+    c.Park: (sql.PARK, _row_of_park),
+    c.Block: (sql.BLOCK, lambda x: (x.shard, x.item_id, x.backlog)),
+    c.Grant: (sql.GRANT, lambda x: (x.shard, x.item_id, x.token, x.until, x.losses, x.mark)),
+    c.Extend: (sql.EXTEND, lambda x: (x.lease.shard, x.lease.item_id, x.lease.token, x.until)),
+    c.Retry: (sql.RETRY, lambda x: (x.lease.shard, x.lease.item_id, x.lease.token, x.attempt)),
+    c.Wake: (sql.WAKE, lambda x: (x.shard, x.item_id, x.at)),
+    c.Drop: (sql.DROP, lambda x: (x.shard, x.item_id)),
+    c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x: (x.shard, x.run_id)),
+    c.OpenWait: (sql.OPEN_WAIT, lambda x: rows.wait_row(x.wait)),
+    c.CloseWait: (sql.CLOSE_WAIT, lambda x: (x.shard, x.run_id, x.wait_id)),
+    c.CloseWaits: (sql.CLOSE_WAITS, lambda x: (x.shard, x.run_id)),
+    c.PutCell: (sql.PUT_CELL, _row_of_cell),
+    c.FreeSlots: (sql.FREE_SLOTS, lambda x: (x.shard, x.holder)),
+    c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
+    c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
+    c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
+    c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
+}
+
+
+class Writer:
+    """Applies decisions inside the transaction that is open on a connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = executor(connection)
+
+    def apply(self, decision: c.Decision) -> bool:
+        """Write all changes in order; false, and nothing written, if the lease is lost."""
+        changes, lease = decision.changes, decision.holds
+        if lease is None:
+            lease = _own_lease(changes)
+        start = 0
+        if lease is not None:
+            start = self._pass_fence(lease, changes)
+            if start < 0:
+                return False
+        for change in changes[start:] if start else changes:
+            self._write(change)
+        return True
+
+    def apply_alone(self, decision: c.Decision) -> bool:
+        """Try a decision as one statement that is its own transaction; false if that does not answer it.
+
+        A transaction of three statements gives up the interpreter lock three times, and next to a thread that burns
+        CPU each of them costs a switch interval (hot-path.md §5.1).
+        """
+        changes, lease = decision.changes, decision.holds
+        if len(changes) != 1 or lease is None:
+            return False
+        return self._write_fenced(lease, changes[0]) is True
+
+    def _pass_fence(self, lease: Lease, changes: tuple[c.Change, ...]) -> int:
+        """How many changes the fence has already written: 0 or 1; -1 if the lease is lost."""
+        if changes:
+            fenced = self._write_fenced(lease, changes[0])
+            if fenced is True:
+                return 1
+            # No row means lost, except for a step: there it may mean that the result is known already.
+            if fenced is False and type(changes[0]) is not c.SaveStep:
+                return -1
+        held = self._execute(sql.HOLDS, (lease.shard, lease.item_id, lease.token)).fetchall()
+        return 0 if held else -1
+
+    def _write_fenced(self, lease: Lease, change: c.Change) -> bool | None:
+        """Fence and change in one statement: whether a row was written; ``None`` if this change cannot carry it."""
+        item = (lease.shard, lease.item_id, lease.token)
+        if isinstance(change, c.SaveStep):
+            if change.step.shard != lease.shard:
+                return None
+            self._execute(sql.SAVE_STEP_HELD, (*rows.step_row(change.step), lease.item_id, lease.token))
+        elif isinstance(change, c.Drop):
+            if (change.shard, change.item_id) != (lease.shard, lease.item_id):
+                return None
+            self._execute(sql.DROP_HELD, item)
+        elif isinstance(change, c.Park | c.Extend | c.Retry):
+            if change.lease != lease:
+                return None
+            self._write(change)
+        else:
+            return None
+        return self._connection.changes() > 0
+
+    def _write(self, change: c.Change) -> None:
+        if isinstance(change, c.TakeSlots):
+            for key in change.keys:
+                self._execute(sql.TAKE_SLOT, (change.shard, key, change.holder))
+            return
+        text, to_row = _WRITE[type(change)]
+        self._execute(text, to_row(change))
+
+
+def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:
+    """The lease of a first change that names one: it is refused as if the decision had held it."""
+    if changes and isinstance(changes[0], c.Park | c.Extend | c.Retry):
+        return changes[0].lease
+    return None

@@ -1,0 +1,165 @@
+"""Runs works on the one writing connection: many in one transaction, each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+import apsw
+
+from stepwell.model.changes import Decision, Plan
+from stepwell.storage.interface import Verdict
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.answers import Reader
+from stepwell.storage.sqlite.changes import Writer
+from stepwell.storage.sqlite.driver import Execute, executor
+from stepwell.storage.sqlite.faults import DISTRUST, HOPELESS, explained
+from stepwell.storage.sqlite.files import Files
+from stepwell.storage.sqlite.schema import migrate
+
+
+class Upkeep(NamedTuple):
+    """Work on the store itself, such as retention."""
+
+    run: Callable[[Execute], Any]
+
+
+Work = Decision | Callable[[], Plan] | Upkeep
+
+# The log is written from its start again once all of it is in the database file. Up to this size it stays warm.
+CHECKPOINT_PAGES: Final = 2_048
+CHECKPOINT_IDLE_PAGES: Final = 256
+# A follower leaves the checkpoint to the leader, unless there seems to be none.
+_FOLLOWER_FACTOR: Final = 8
+
+
+class Outcome(NamedTuple):
+    """What became of a work: its result, or the exception for whoever asked for it."""
+
+    result: Any
+    error: BaseException | None = None
+
+
+class Committer:
+    """The writing connection, and what it takes to trust it. Used by one thread at a time."""
+
+    def __init__(self, files: Files, *, leader: bool) -> None:
+        self.leader = leader
+        self._files = files
+        self._log_pages = 0
+        self._copied_pages = 0
+        self._connection: apsw.Connection | None = None
+        self._connect()
+
+    @property
+    def connection(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connect()
+        return cast("apsw.Connection", self._connection)
+
+    def run(self, works: Sequence[Work]) -> list[Outcome]:
+        """Run works in order, in one transaction if all goes well. Never raises."""
+        try:
+            if self._connection is None:
+                self._connect()
+            first = works[0]
+            if len(works) == 1 and isinstance(first, Decision) and self._writer.apply_alone(first):
+                return [Outcome(Verdict(True, first.result))]
+            return self._run_together(works)
+        except BaseException as error:
+            self._undo(error)
+            if len(works) == 1 or isinstance(error, HOPELESS):
+                return [Outcome(None, explained(error, self._files.path)) for _ in works]
+            return [self.run((work,))[0] for work in works]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the log is worth copying as soon as nothing else is to be done."""
+        return self._checkpoint_due(CHECKPOINT_IDLE_PAGES)
+
+    def checkpoint_if_due(self, *, idle: bool) -> None:
+        """Copy the log into the database file if it has grown enough. Others may read and write meanwhile."""
+        if self._connection is None or not self._checkpoint_due(CHECKPOINT_IDLE_PAGES if idle else CHECKPOINT_PAGES):
+            return
+        try:
+            _, self._copied_pages = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            self._undo(error)
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has written."""
+        try:
+            return int(executor(self.connection)(sql.DATA_VERSION).fetchall()[0][0])
+        except apsw.Error:
+            return -1  # the next commit will say what is wrong
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> None:
+        connection = self._files.connect("writer")
+        execute = executor(connection)
+        try:
+            migrate(execute, self._files.path)
+        except BaseException as error:
+            connection.close(True)
+            raise explained(error, self._files.path) from error
+        connection.set_wal_hook(self._note_log_size)
+        self._writer, self._reader = Writer(connection), Reader(connection)
+        self._execute = execute
+        self._connection = connection
+
+    def _checkpoint_due(self, pages: int) -> bool:
+        # While a reader keeps the log from starting over it grows, and each try waits until it has grown as much again.
+        return self._log_pages - self._copied_pages >= (pages if self.leader else pages * _FOLLOWER_FACTOR)
+
+    def _note_log_size(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._log_pages:
+            self._copied_pages = 0  # the log started over
+        self._log_pages = pages
+        return 0
+
+    def _run_together(self, works: Sequence[Work]) -> list[Outcome]:
+        self._execute(sql.BEGIN)
+        outcomes = [self._run_one(work) for work in works]
+        self._execute(sql.COMMIT)
+        return outcomes
+
+    def _run_one(self, work: Work) -> Outcome:
+        if isinstance(work, Decision):
+            return Outcome(Verdict(self._writer.apply(work), work.result))
+        if isinstance(work, Upkeep):
+            return Outcome(work.run(self._execute))
+        try:
+            decision = self._drive(work())
+        except apsw.Error:
+            raise
+        except BaseException as error:
+            return Outcome(None, error)  # it has written nothing, so the others need not suffer
+        return Outcome(Verdict(self._writer.apply(decision), decision.result))
+
+    def _drive(self, plan: Plan) -> Decision:
+        answer: Any = None
+        while True:
+            try:
+                question = plan.send(answer)
+            except StopIteration as done:
+                return cast("Decision", done.value)
+            answer = self._reader.answer(question)
+
+    def _undo(self, error: BaseException) -> None:
+        if isinstance(error, DISTRUST):
+            self._distrust()
+        elif self._connection is not None and self._connection.in_transaction:
+            try:
+                self._execute(sql.ROLLBACK)
+            except apsw.Error:
+                self._distrust()
+
+    def _distrust(self) -> None:
+        """Forget what this connection believes about the disk (invariants §1.3): the next work opens another."""
+        if self._connection is not None:
+            self._connection.close(True)
+            self._connection = None

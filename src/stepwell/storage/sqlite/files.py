@@ -1,0 +1,132 @@
+"""Opens the database: checks, permissions and settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from stepwell.errors import StorageError
+from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.faults import explained
+from stepwell.storage.sqlite.gate import Gate
+
+Durability = Literal["full", "normal"]
+
+MEMORY: Final = ":memory:"
+# Earlier ones can lose commits when two connections write and checkpoint at once (https://sqlite.org/wal.html#walresetbug).
+_VERSION_MIN: Final = 3_051_003
+_STATEMENTS: Final = 256  # more than there are texts in statements.py, so that none is prepared twice
+_CACHE_KIB: Final = {"writer": -64 * 1024, "reader": -16 * 1024}
+
+
+class Files:
+    """The files of one database, and how to connect to them."""
+
+    def __init__(self, path: str, durability: Durability) -> None:
+        _refuse_old_sqlite(apsw.sqlite_lib_version())
+        self.path, self._durability = path, durability
+        self._gate: Gate | None = None
+        if path != MEMORY:
+            _prepare(Path(path))
+            self._gate = Gate(path)
+
+    def connect(self, role: Literal["writer", "reader"]) -> apsw.Connection:
+        """A connection with our settings. Raises ``StorageError``."""
+        try:
+            connection = apsw.Connection(
+                self.path,
+                flags=apsw.SQLITE_OPEN_READWRITE,
+                statementcachesize=_STATEMENTS,
+            )
+            if self._gate is not None:
+                connection.set_busy_handler(self._gate.wait)
+            if connection.readonly("main"):
+                raise _unwritable(self.path)
+            execute = executor(connection)
+            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
+            execute(f"PRAGMA cache_size = {_CACHE_KIB[role]}")
+            execute("PRAGMA temp_store = MEMORY")
+            connection.wal_autocheckpoint(0)
+        except apsw.Error as error:
+            raise explained(error, self.path) from error
+        return connection
+
+    def step_aside(self) -> None:
+        if self._gate is not None:
+            self._gate.step_aside()
+
+    def close(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
+
+
+def _refuse_old_sqlite(version: str) -> None:
+    major, minor, patch = (int(part) for part in version.split("."))
+    if major * 1_000_000 + minor * 1_000 + patch < _VERSION_MIN:
+        raise StorageError(
+            what=f"this apsw was built with SQLite {version}",
+            why="SQLite 3.7.0 to 3.51.2 can lose commits when several connections share a file (the WAL-reset bug)",
+            fix="install apsw from PyPI, which brings its own SQLite: pip install --upgrade 'apsw>=3.52'",
+        )
+
+
+def _prepare(path: Path) -> None:
+    """See to it that a file is there that only its owner can read. Raises ``StorageError``."""
+    try:
+        if path.is_dir():
+            raise StorageError(
+                what=f"{path} is a directory",
+                why="the database is one file",
+                fix=f"name a file in it, such as {path / 'stepwell.db'}",
+            )
+        if not path.exists():
+            _create(path)
+        elif not os.access(path, os.W_OK):
+            raise _unwritable(str(path))
+    except OSError as error:
+        raise StorageError(
+            what=f"the database {path} cannot be created: {error.strerror}",
+            why=str(error),
+            fix="make the directory writable for this user, or name another path",
+        ) from error
+
+
+def _create(path: Path) -> None:
+    folder = path.parent
+    if not folder.exists():
+        if not folder.parent.exists():
+            raise StorageError(
+                what=f"the directory {folder} does not exist",
+                why="only the last directory of a path is made, so that a mistyped path does not grow a tree",
+                fix=f"create it (mkdir -p {folder}), or name another path",
+            )
+        folder.mkdir(mode=0o700)
+        _sync_folder(folder.parent)
+    try:
+        # Exclusively: a file that exists may be open here, and closing it would drop SQLite's locks on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return  # another process was faster
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _unwritable(path: str) -> StorageError:
+    return StorageError(
+        what=f"the database {path} is read-only",
+        why="Stepwell writes down everything it does",
+        fix="make the file and its directory writable for this user",
+    )

@@ -1,0 +1,33 @@
+"""Forgets what ended long ago, a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from stepwell.storage.interface import Swept
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.driver import Execute
+
+_OF_RUN = (
+    sql.FORGET_STEPS,
+    sql.FORGET_ATTEMPTS,
+    sql.FORGET_NOTES,
+    sql.CLOSE_WAITS,
+    sql.DROP_RUN_ITEMS,
+    sql.FREE_SLOTS,
+    sql.FORGET_RUN,
+)
+
+
+def sweep(execute: Execute, before: int, limit: int) -> Swept:
+    """One round of retention, inside the transaction that is open."""
+    runs = execute(sql.OLD_RUNS, (before, limit)).fetchall()
+    for run in runs:
+        for text in _OF_RUN:
+            execute(text, run)
+    events = execute(sql.OLD_EVENTS, (before, limit)).fetchall()
+    for event in events:
+        execute(sql.FORGET_OUTCOMES, event)
+        execute(sql.FORGET_EVENT, event)
+    cells = execute(sql.OLD_CELLS, (before, limit)).fetchall()
+    for cell in cells:
+        execute(sql.FORGET_CELL, cell)
+    return Swept(runs=len(runs), events=len(events), more=limit in (len(runs), len(events), len(cells)))

@@ -1,0 +1,268 @@
+"""Every SQL text that runs while serving: fixed, so that each is prepared once; the time arrives as a parameter.
+
+``?1`` is the shard wherever there is one. Questions without a shard look at shard 0: one file has one shard (ADR 0003).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEGIN: Final = "BEGIN IMMEDIATE"
+BEGIN_READ: Final = "BEGIN"
+COMMIT: Final = "COMMIT"
+ROLLBACK: Final = "ROLLBACK"
+
+# Changes -------------------------------------------------------------------------------------------------------------
+
+HOLDS: Final = "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
+
+SAVE_EVENT: Final = """
+INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT (shard, id) DO NOTHING"""
+
+SAVE_OUTCOME: Final = """
+INSERT INTO outcomes (shard, event_id, function_id, kind, at, reason, run_id)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
+
+CREATE_RUN: Final = """
+INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
+  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+ON CONFLICT (shard, id) DO NOTHING"""
+
+START_RUN: Final = """
+UPDATE runs SET status = 'RUNNING', started_at = ?3 WHERE shard = ?1 AND id = ?2 AND status = 'QUEUED'"""
+
+FINISH_RUN: Final = """
+UPDATE runs SET status = ?3, ended_at = ?4, output = ?5, reason = ?6
+WHERE shard = ?1 AND id = ?2 AND ended_at IS NULL"""
+
+_STEP: Final = """
+INSERT INTO steps (run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+  details)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 """
+_STEP_AGAIN: Final = """
+ON CONFLICT (shard, run_id, id) DO UPDATE SET name = excluded.name, kind = excluded.kind, status = excluded.status,
+  repeat = excluded.repeat, position = excluded.position, attempt = excluded.attempt,
+  started_at = excluded.started_at, ended_at = excluded.ended_at, due = excluded.due, output = excluded.output,
+  details = excluded.details
+WHERE steps.ended_at IS NULL"""
+
+# Here ?6 is the shard: the parameters are the step's fields in their own order, so that the row costs one call.
+SAVE_STEP: Final = _STEP + "WHERE true" + _STEP_AGAIN
+SAVE_STEP_HELD: Final = (
+    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?15 AND lease = ?16)" + _STEP_AGAIN
+)
+
+SETTLE_STEP: Final = """
+UPDATE steps SET status = ?4, ended_at = ?5, output = ?6, details = coalesce(?7, details),
+  position = (SELECT coalesce(max(position), 0) + 1 FROM steps WHERE shard = ?1 AND run_id = ?2)
+WHERE shard = ?1 AND run_id = ?2 AND id = ?3 AND ended_at IS NULL"""
+
+SAVE_ATTEMPT: Final = """
+INSERT INTO attempts (shard, run_id, step_id, attempt, started_at, ended_at, error, retry_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (shard, run_id, step_id, attempt) DO UPDATE SET started_at = excluded.started_at,
+  ended_at = excluded.ended_at, error = excluded.error, retry_at = excluded.retry_at"""
+
+SAVE_NOTE: Final = "INSERT INTO notes (shard, run_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)"
+
+_ITEM: Final = """
+INSERT INTO items (shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked, losses, mark)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) """
+
+ENQUEUE: Final = _ITEM + "ON CONFLICT (shard, id) DO NOTHING"
+
+SCHEDULE: Final = (
+    _ITEM
+    + """
+ON CONFLICT (shard, id) DO UPDATE SET kind = excluded.kind, function_id = excluded.function_id, at = excluded.at,
+  run_id = excluded.run_id, lease = excluded.lease, attempt = excluded.attempt, backlog = excluded.backlog,
+  queued_at = excluded.queued_at, poked = excluded.poked, losses = excluded.losses, mark = excluded.mark"""
+)
+
+PARK: Final = """
+UPDATE items SET at = CASE WHEN poked THEN ?5 ELSE ?4 END, lease = 0, attempt = ?6, backlog = NULL, poked = 0,
+  losses = 0, mark = 0
+WHERE shard = ?1 AND id = ?2 AND lease = ?3"""
+
+BLOCK: Final = "UPDATE items SET at = NULL, backlog = ?3, lease = 0, poked = 0 WHERE shard = ?1 AND id = ?2"
+
+# What poked the item before is loaded by whoever claims it now.
+GRANT: Final = """
+UPDATE items SET at = ?4, lease = ?3, backlog = NULL, poked = 0, losses = ?5, mark = ?6 WHERE shard = ?1 AND id = ?2"""
+
+EXTEND: Final = "UPDATE items SET at = ?4 WHERE shard = ?1 AND id = ?2 AND lease = ?3"
+
+RETRY: Final = "UPDATE items SET attempt = ?4 WHERE shard = ?1 AND id = ?2 AND lease = ?3"
+
+WAKE: Final = """
+UPDATE items SET at = CASE WHEN lease <> 0 THEN at ELSE min(coalesce(at, ?3), ?3) END, poked = (lease <> 0)
+WHERE shard = ?1 AND id = ?2 AND backlog IS NULL"""
+
+DROP: Final = "DELETE FROM items WHERE shard = ?1 AND id = ?2"
+
+DROP_HELD: Final = "DELETE FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
+
+# Ids of the form <run>/… lie between <run>/ and <run>0, because 0 is the character after the slash.
+DROP_RUN_ITEMS: Final = """
+DELETE FROM items
+WHERE shard = ?1 AND id >= ?2 AND id < ?2 || '0' AND (id = ?2 OR id >= ?2 || '/')"""
+
+OPEN_WAIT: Final = """
+INSERT INTO waits (run_id, id, kind, event_name, since, expires_at, shard, condition, path, value)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (shard, run_id, id) DO NOTHING"""
+
+CLOSE_WAIT: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
+
+CLOSE_WAITS: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2"
+
+PUT_CELL: Final = """
+INSERT INTO cells (shard, key, value, expires_at) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"""
+
+TAKE_SLOT: Final = """
+INSERT INTO slots (shard, key, holder) VALUES (?1, ?2, ?3) ON CONFLICT (shard, key, holder) DO NOTHING"""
+
+FREE_SLOTS: Final = """
+DELETE FROM slots
+WHERE shard = ?1 AND holder >= ?2 AND holder < ?2 || '0' AND (holder = ?2 OR holder >= ?2 || '/')"""
+
+RELEASE: Final = """
+UPDATE items SET at = ?3, backlog = NULL
+WHERE shard = ?1 AND id IN (
+  SELECT id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?4)"""
+
+LAPSE_LEASES: Final = "UPDATE items SET at = ?3 WHERE shard = ?1 AND lease > 0 AND lease < ?2"
+
+SAVE_FUNCTION: Final = """
+INSERT INTO functions (id, app_id, config, version, updated_at, archived_at) VALUES (?1, ?2, ?3, ?4, ?5, NULL)
+ON CONFLICT (id) DO UPDATE SET app_id = excluded.app_id, config = excluded.config, version = excluded.version,
+  updated_at = excluded.updated_at, archived_at = NULL"""
+
+ARCHIVE_FUNCTION: Final = "UPDATE functions SET archived_at = ?2 WHERE id = ?1 AND archived_at IS NULL"
+
+# Questions of decisions ----------------------------------------------------------------------------------------------
+
+_EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
+_RUN: Final = """
+SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original
+FROM runs """
+_STEPS: Final = """
+SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+  details
+FROM steps """
+_ITEMS: Final = """
+SELECT shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked, losses, mark FROM items """
+_WAITS: Final = """
+SELECT run_id, id, kind, event_name, since, expires_at, shard, condition, path, value FROM waits """
+
+GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
+GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
+GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
+GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
+GET_ITEM: Final = _ITEMS + "WHERE shard = ?1 AND id = ?2"
+DUE_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 ORDER BY at, id LIMIT ?3"
+NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
+
+# A loose scan: one look into the index for each distinct path, however many waits share it.
+WAIT_PATHS: Final = """
+WITH RECURSIVE found (path) AS (
+  SELECT min(path) FROM waits WHERE shard = ?1 AND event_name = ?2
+  UNION ALL
+  SELECT (SELECT min(path) FROM waits WHERE shard = ?1 AND event_name = ?2 AND path > found.path)
+  FROM found WHERE found.path IS NOT NULL)
+SELECT path FROM found WHERE path IS NOT NULL"""
+
+FIND_WAITS: Final = (
+    _WAITS
+    + """
+WHERE shard = ?1 AND event_name = ?2 AND path = ?3 AND value = ?4 AND expires_at > ?5 ORDER BY run_id, id"""
+)
+GET_WAITS: Final = _WAITS + "WHERE shard = ?1 AND run_id = ?2 ORDER BY id"
+GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
+COUNT_SLOTS: Final = "SELECT count(*) FROM slots WHERE shard = ?1 AND key = ?2"
+CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
+
+# Questions of people and commands ------------------------------------------------------------------------------------
+
+LIST_FUNCTIONS: Final = """
+SELECT id, app_id, config, version, updated_at, archived_at FROM functions
+WHERE archived_at IS NULL OR ?1 ORDER BY id"""
+
+# ?1 output?, ?2 before, ?3 since, ?4 limit, ?5 status, ?6 function
+_LISTED: Final = """
+SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+  CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original
+FROM runs """
+_NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
+LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
+LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = 0 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
+LIST_RUNS_OF_FUNCTION: Final = (
+    _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
+)
+RUNS_OF_EVENT: Final = _RUN + "WHERE shard = 0 AND event_id = ?1 ORDER BY id"
+
+# ?1 after, ?2 before, ?3 internal?, ?4 limit, then the cursor as (moment, id), then the name
+_NEWEST_EVENTS: Final = """
+AND received_at >= ?1 AND received_at < ?2 AND (received_at, id) < (?5, ?6)
+AND (?3 OR name NOT GLOB 'inngest/*')
+ORDER BY received_at DESC, id DESC LIMIT ?4"""
+LIST_EVENTS: Final = _EVENT + "WHERE shard = 0 " + _NEWEST_EVENTS
+LIST_EVENTS_OF_NAME: Final = _EVENT + "WHERE shard = 0 AND name = ?7 " + _NEWEST_EVENTS
+EVENT_MOMENT: Final = "SELECT received_at FROM events WHERE shard = 0 AND id = ?1"
+FIND_EVENTS: Final = (
+    _EVENT
+    + """
+WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 ORDER BY received_at DESC, id DESC LIMIT ?5"""
+)
+OUTCOMES: Final = """
+SELECT event_id, function_id, kind, at, shard, reason, run_id FROM outcomes
+WHERE shard = 0 AND event_id = ?1 ORDER BY function_id"""
+ATTEMPTS: Final = """
+SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
+WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
+NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
+SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = 0 AND key = ?1 ORDER BY holder LIMIT ?2"
+BACKLOG_POSITION: Final = """
+SELECT
+  (SELECT count(*) FROM items AS other
+   WHERE other.shard = 0 AND other.backlog = this.backlog
+     AND (other.queued_at, other.id) < (this.queued_at, this.id)),
+  (SELECT count(*) FROM items AS other WHERE other.shard = 0 AND other.backlog = this.backlog)
+FROM items AS this WHERE this.shard = 0 AND this.id = ?1 AND this.backlog IS NOT NULL"""
+RUN_ITEMS: Final = (
+    _ITEMS
+    + """
+WHERE shard = 0 AND id >= ?1 AND id < ?1 || '0' AND (id = ?1 OR id >= ?1 || '/') ORDER BY id"""
+)
+FUNCTION_ITEMS: Final = _ITEMS + "WHERE shard = 0 AND function_id = ?1 AND run_id IS NULL ORDER BY id"
+COUNT: Final = """
+SELECT
+  (SELECT count(*) FROM runs WHERE shard = 0 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
+  count(*), count(backlog), coalesce(sum(lease <> 0), 0), (SELECT count(*) FROM waits WHERE shard = 0),
+  min(CASE WHEN at <= ?1 THEN at END)
+FROM items WHERE shard = 0"""
+
+# Upkeep --------------------------------------------------------------------------------------------------------------
+
+OLD_RUNS: Final = "SELECT shard, id FROM runs WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"
+OLD_EVENTS: Final = """
+SELECT shard, id FROM events WHERE shard = 0 AND received_at < ?1
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.shard = 0 AND runs.event_id = events.id)
+ORDER BY received_at, id LIMIT ?2"""
+OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at <= ?1 ORDER BY expires_at, key LIMIT ?2"
+FORGET_STEPS: Final = "DELETE FROM steps WHERE shard = ?1 AND run_id = ?2"
+FORGET_ATTEMPTS: Final = "DELETE FROM attempts WHERE shard = ?1 AND run_id = ?2"
+FORGET_NOTES: Final = "DELETE FROM notes WHERE shard = ?1 AND run_id = ?2"
+FORGET_RUN: Final = "DELETE FROM runs WHERE shard = ?1 AND id = ?2"
+FORGET_OUTCOMES: Final = "DELETE FROM outcomes WHERE shard = ?1 AND event_id = ?2"
+FORGET_EVENT: Final = "DELETE FROM events WHERE shard = ?1 AND id = ?2"
+FORGET_CELL: Final = "DELETE FROM cells WHERE shard = ?1 AND key = ?2"
+
+NEW_EPOCH: Final = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value"
+DATA_VERSION: Final = "PRAGMA data_version"

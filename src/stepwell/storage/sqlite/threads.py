@@ -1,0 +1,183 @@
+"""The threads that touch the disk, so that the event loop never waits for it: one writes, two read."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from stepwell.model.questions import Question
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.answers import Reader
+from stepwell.storage.sqlite.committer import Committer, Outcome, Work
+from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.faults import explained
+from stepwell.storage.sqlite.files import Files
+
+_BATCH_MAX: Final = 256
+_IDLE_S: Final = 0.05  # a pause after which copying the log disturbs nobody
+_READERS: Final = 2  # so that one long list does not hold up everything else that is asked
+
+Answer = tuple[asyncio.Future[Any], Outcome]
+
+
+class _Job(NamedTuple):
+    work: Work
+    future: asyncio.Future[Any]
+
+
+class _Ask(NamedTuple):
+    question: Question[Any]
+    future: asyncio.Future[Any]
+
+
+class WriterThread:
+    """Drains a queue of works into transactions, and answers for a whole transaction in one callback of the loop."""
+
+    def __init__(self, files: Files, committer: Committer) -> None:
+        self._files, self._committer = files, committer
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._busy = Lock()
+        self._data_version: int = committer.data_version()
+        self._look_wanted = False
+        self._changed = False
+        self._thread = Thread(target=self._run, name="stepwell-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work, future: asyncio.Future[Any]) -> None:
+        self._queue.put(_Job(work, future))
+
+    def changed(self) -> bool:
+        """Whether others have written since the last call. Next to a transaction under way, the next call tells."""
+        self._look_wanted = True
+        if self._busy.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._busy.release()
+        changed, self._changed = self._changed, False
+        return changed
+
+    def close(self) -> None:
+        """Write what is queued, then stop. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+        self._committer.close()
+
+    def _run(self) -> None:
+        queue, committer = self._queue, self._committer
+        while True:
+            try:
+                job = queue.get(timeout=_IDLE_S) if committer.unsettled else queue.get()
+            except Empty:
+                with self._busy:
+                    committer.checkpoint_if_due(idle=True)
+                continue
+            if job is None:
+                return
+            batch = [job]
+            for _ in range(min(queue.qsize(), _BATCH_MAX - 1)):
+                job = queue.get()
+                if job is None:
+                    queue.put(None)  # close() is waiting: first this batch
+                    break
+                batch.append(job)
+            self._write(batch)
+
+    def _write(self, batch: list[_Job]) -> None:
+        with self._busy:
+            outcomes = self._committer.run([job.work for job in batch])
+            if self._look_wanted:
+                self._look()
+        deliver([(job.future, outcome) for job, outcome in zip(batch, outcomes, strict=True)])
+        with self._busy:
+            self._committer.checkpoint_if_due(idle=False)
+        self._files.step_aside()
+
+    def _look(self) -> None:
+        self._look_wanted = False
+        seen = self._committer.data_version()
+        if seen != self._data_version:
+            self._data_version, self._changed = seen, True
+
+
+class ReaderThreads:
+    """Answers questions outside of decisions, each from a snapshot of its own."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._queue: SimpleQueue[_Ask | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._run, name=f"stepwell-reader-{number}", daemon=True) for number in range(_READERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, question: Question[Any], future: asyncio.Future[Any]) -> None:
+        self._queue.put(_Ask(question, future))
+
+    def close(self) -> None:
+        """Answer what was asked, then stop. Blocks."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        snapshots: Snapshots | None = None
+        while (ask := self._queue.get()) is not None:
+            try:
+                if snapshots is None:
+                    snapshots = Snapshots(self._files.connect("reader"))
+                outcome = Outcome(snapshots.answer(ask.question))
+            except BaseException as error:
+                if snapshots is not None:
+                    snapshots.close()
+                    snapshots = None
+                outcome = Outcome(None, explained(error, self._files.path))
+            deliver([(ask.future, outcome)])
+        if snapshots is not None:
+            snapshots.close()
+
+
+class Snapshots:
+    """A reading connection. Each answer comes from one snapshot, however many statements it takes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = executor(connection)
+        self._reader = Reader(connection)
+
+    def answer(self, question: Question[Any]) -> Any:
+        self._execute(sql.BEGIN_READ)
+        answer = self._reader.answer(question)
+        self._execute(sql.COMMIT)
+        return answer
+
+    def close(self) -> None:
+        self._connection.close(True)
+
+
+def deliver(answers: list[Answer]) -> None:
+    """Resolve futures, in one callback for each loop that waits. A loop that is gone waits for nothing."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
+    for answer in answers:
+        by_loop.setdefault(answer[0].get_loop(), []).append(answer)
+    for loop, part in by_loop.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(resolve, part)
+
+
+def resolve(answers: list[Answer]) -> None:
+    """Give futures their results. One whose asker has gone away is left alone: what was written stays written."""
+    for future, (result, error) in answers:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
