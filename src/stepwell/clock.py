@@ -38,8 +38,3 @@ def to_ms(moment: datetime) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
-
-
-def iso(ms: int) -> str:
-    """RFC 3339 with milliseconds: ``2026-01-02T03:04:05.678Z``."""
-    return to_datetime(ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Embedded:
         app: Stepwell,
         path: str = "stepwell.db",
         *,
-        durability: str = "full",
+        durability: Literal["full", "normal"] = "full",
         concurrency: int = CALLS_MAX,
         retention: timedelta | str | int | None = RETENTION_DEFAULT,
         retry_interval: timedelta | str | int | None = None,

@@ -12,14 +12,13 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.registry import cron_triggers
 from stepwell.model.changes import CloseWait, Drop, SaveEvent, Schedule, SettleStep
-from stepwell.model.event import TIMER, Event
+from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import GetRun, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.schedule import Schedule as Calendar
-from stepwell.model.schedule import rfc3339
 from stepwell.model.step import Step, StepStatus
 from stepwell.model.trigger import CronTrigger
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ CANCELLED: Final = "inngest/function.cancelled"
 INVOKED: Final = "inngest/function.invoked"
 TIMER: Final = "inngest/scheduled.timer"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder().decode
 
 
@@ -52,3 +54,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         if self.meta is not None:
             found["meta"] = _decode(self.meta)
         return found
+
+
+def rfc3339(ms: int) -> str:
+    """A moment as the wire writes it: ``2026-01-02T03:04:05.678Z``."""
+    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"

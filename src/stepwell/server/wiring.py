@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -65,7 +65,7 @@ def open_sqlite(
     transport: Transport,
     apps: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
-    durability: str = "full",
+    durability: Literal["full", "normal"] = "full",
     calls_max: int = CALLS_MAX,
     retry_ms: int | None = None,
     retention_ms: int | None = None,
