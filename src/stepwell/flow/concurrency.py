@@ -9,8 +9,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from stepwell.errors import ConfigurationError
-from stepwell.expressions import compile_expression
-from stepwell.flow.keys import check_key, owner, storable
+from stepwell.flow.keys import check_key, key_text, owner
 from stepwell.flow.verdicts import Blocked, Go
 
 SCOPES: Final = ("fn", "env", "account")
@@ -55,14 +54,14 @@ class Concurrency(msgspec.Struct, frozen=True):
     def slot(self, function_id: str, env: Mapping[str, object]) -> str | None:
         """The key of the slots that a run started by this event competes for; ``None`` if nothing limits it.
 
-        Evaluated once, when the run is created (semantics §3.5). A key that is missing or fails has a text of its own,
-        which all such events share; ``false`` is a key like any other here (semantics §3.4).
+        Evaluated once, when the run is created (semantics §3.5). All events for which the key is missing or fails share
+        the slots of one key; ``false`` is a key like any other here (semantics §3.4).
         """
         if self.limit == 0:
             return None
         if self.key is None:
             return f"fn/{owner(function_id)}"
-        text = storable(compile_expression(self.key).key_result(env).text)
+        text, _ = key_text(self.key, env)
         if self.scope != "fn":
             return f"{self.scope}/{text}"
         # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.

@@ -32,8 +32,8 @@ class Idempotency(msgspec.Struct, frozen=True):
 
     def cell(self, function_id: str, env: Mapping[str, object]) -> str | None:
         """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""
-        text = key_text(self.key, env)
-        return None if text is None else f"idempotency/{owner(function_id)}/{text}"
+        text, is_false = key_text(self.key, env)
+        return None if is_false else f"idempotency/{owner(function_id)}/{text}"
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""

@@ -23,13 +23,13 @@ def check_key(keyword: str, key: object) -> None:
     compile_expression(key)
 
 
-def key_text(key: str, env: Mapping[str, object]) -> str | None:
-    """The value of the key for this event; ``None`` if it is the literal ``false`` (semantics §3.4).
+def key_text(key: str, env: Mapping[str, object]) -> tuple[str, bool]:
+    """The value of the key for this event, and whether it is the literal ``false`` (semantics §3.4).
 
-    A key that is missing or fails still has a text, so that all such events share it.
+    All events for which the key is missing or fails share the empty text.
     """
     result = compile_expression(key).key_result(env)
-    return None if result.is_false else storable(result.text)
+    return "" if result.failed or result.missing else storable(result.text), result.is_false
 
 
 def owner(function_id: str) -> str:

@@ -28,8 +28,12 @@ Trigger = EventTrigger | CronTrigger
 
 
 class CancelOn(msgspec.Struct, frozen=True):
-    """Cancel a run when this event arrives and ``expression`` is true (semantics §8.1)."""
+    """Cancel a run when this event arrives and ``expression`` is true (semantics §8.1).
+
+    The listener lives for ``timeout_ms`` after the run was created, or until the moment ``expires_at``; never both are set.
+    """
 
     event: str
     expression: str | None = None
     timeout_ms: int | None = None
+    expires_at: int | None = None

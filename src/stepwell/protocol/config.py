@@ -1,0 +1,435 @@
+"""A function's configuration as apps send it (protocol §4.5): read, checked, all problems reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from stepwell.errors import ConfigurationError
+from stepwell.expressions import compile_expression
+from stepwell.flow import KEYWORDS, Concurrency, Idempotency
+from stepwell.limits import (
+    CANCELS_MAX,
+    CONCURRENCY_ENTRIES_MAX,
+    ID_CHARS_MAX,
+    JITTER_MAX,
+    JITTER_MIN,
+    RETRIES_DEFAULT,
+    RETRIES_MAX,
+    RETRY_DELAY_MAX,
+    TRIGGER_CHARS_MAX,
+    TRIGGERS_MAX,
+)
+from stepwell.model.duration import parse_duration, to_ms
+from stepwell.model.function import Backoff, Control, Function
+from stepwell.model.schedule import Schedule
+from stepwell.model.trigger import CancelOn, CronTrigger, EventTrigger, Trigger
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NOT_YET: Final = ("throttle", "rateLimit", "debounce", "batchEvents", "priority", "singleton")
+_KNOWN: Final[dict[str, frozenset[str]]] = {
+    "": frozenset(
+        {"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *_NOT_YET, *KEYWORDS}
+    ),
+    "triggers": frozenset({"event", "expression", "cron", "jitter", "missed"}),
+    "concurrency": frozenset({"limit", "key", "scope", "fn", "step"}),
+    "cancel": frozenset({"event", "if", "timeout"}),
+    "timeouts": frozenset({"start", "finish"}),
+    "backoff": frozenset({"delays_ms", "jitter_ms"}),
+}
+"""The members that mean something, by the option they belong to; ``checkpoint`` only informs (protocol §4.5)."""
+
+_MISSED: Final = ("latest", "skip", "all")
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_JITTER_MIN_MS, _JITTER_MAX_MS = to_ms(JITTER_MIN), to_ms(JITTER_MAX)
+_BACKOFF_MAX_MS: Final = to_ms(RETRY_DELAY_MAX)
+
+
+def parse_function(config: Mapping[str, object] | bytes, app_id: str, *, version: int = 1) -> Function:
+    """The function that this configuration declares. ``null`` stands for an absent member, wherever it is.
+
+    Raises ``ConfigurationError`` that names the function and lists everything that is wrong with it. Options of the
+    protocol that this engine does not have are refused, never ignored; for members nobody knows see ``warnings``.
+    """
+    text, fields = _read(config)
+    problems = _Problems()
+    id = problems.attempt("id", _id, fields.get("id")) or ""
+    name = problems.attempt("name", _text, fields.get("name"), ID_CHARS_MAX)
+    timeouts = problems.attempt("timeouts", _object, fields.get("timeouts")) or {}
+    for option in _NOT_YET:
+        if fields.get(option) is not None:
+            problems.add(
+                option, "this engine does not have it yet", "a rule that is not kept would surprise", "remove it"
+            )
+    function = Function(
+        id=id,
+        app_id=problems.attempt("the app's id", _id, app_id) or "",
+        name=name or id,
+        triggers=_triggers(problems, fields.get("triggers")),
+        retries=min(max(problems.attempt("steps.step.retries.attempts", _retries, fields) or 0, 0), RETRIES_MAX),
+        backoff=problems.attempt("backoff", _backoff, fields.get("backoff")),
+        cancels=_cancels(problems, fields.get("cancel")),
+        start_timeout_ms=problems.attempt("timeouts.start", _timeout, timeouts.get("start")),
+        finish_timeout_ms=problems.attempt("timeouts.finish", _timeout, timeouts.get("finish")),
+        controls=_controls(problems, fields),
+        version=version,
+        config=text,
+    )
+    problems.report(id)
+    return function
+
+
+def unknown_options(config: Mapping[str, object] | bytes) -> list[str]:
+    """The members of a configuration that nobody reads, such as ``triggers[0].if``: likely spelling mistakes."""
+    _, fields = _read(config)
+    return [
+        f"{place}{name}" for place, option, found in _members(fields) for name in found if name not in _KNOWN[option]
+    ]
+
+
+def warnings(config: Mapping[str, object] | bytes) -> list[str]:
+    """What is accepted but probably not meant, one sentence each: unknown members, and retries out of range."""
+    found = [f"the option {name!r} is unknown and has no effect" for name in unknown_options(config)]
+    retries = _retries(_read(config)[1])
+    if not 0 <= retries <= RETRIES_MAX:
+        found.append(f"{retries} retries become {min(max(retries, 0), RETRIES_MAX)}: 0 to {RETRIES_MAX} are possible")
+    return found
+
+
+class _Problems:
+    """Collects what is wrong, so that one look at the message is enough to set all of it right."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, ConfigurationError]] = []
+
+    def add(self, place: str, what: str, why: str, fix: str) -> None:
+        self._found.append((place, ConfigurationError(what, why, fix)))
+
+    def attempt(self, place: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What ``read`` returns, or ``None`` and a problem at this place."""
+        try:
+            return read(*args, **kwargs)
+        except ConfigurationError as error:
+            self._found.append((place, error))
+            return None
+
+    def report(self, id: str) -> None:
+        if not self._found:
+            return
+        if len(self._found) == 1:
+            place, error = self._found[0]
+            raise ConfigurationError(f"function {id!r}, {place}: {error.what}", error.why, error.fix)
+        raise ConfigurationError(
+            what=f"function {id!r} has {len(self._found)} problems",
+            why="\n".join(f"{place}: {error.what}: {error.why}" for place, error in self._found),
+            fix="\n".join(f"{place}: {error.fix}" for place, error in self._found if error.fix),
+        )
+
+
+def _read(config: Mapping[str, object] | bytes) -> tuple[bytes, dict[str, object]]:
+    try:
+        text = config if isinstance(config, bytes) else msgspec.json.encode(config)
+        return text, msgspec.json.decode(text, type=dict[str, object])
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            what="a function's configuration cannot be read",
+            why=str(error),
+            fix="send one JSON object for each function",
+        ) from None
+
+
+# Triggers ------------------------------------------------------------------------------------------------------------
+
+
+def _triggers(problems: _Problems, value: object) -> tuple[Trigger, ...]:
+    found: list[Trigger] = []
+    seen: set[object] = set()
+    for index, entry in enumerate(problems.attempt("triggers", _array, value, TRIGGERS_MAX) or []):
+        place = f"triggers[{index}]"
+        trigger = _trigger(problems, place, problems.attempt(place, _object, entry) or {})
+        if trigger is None:
+            continue
+        # Two jitters of one schedule would start it twice for each moment (semantics §2).
+        key = " ".join(trigger.cron.replace("CRON_TZ=", "TZ=").split()) if isinstance(trigger, CronTrigger) else trigger
+        if key in seen:
+            problems.add(place, "it is there twice", "one event or moment starts a function once", "remove one of them")
+        seen.add(key)
+        found.append(trigger)
+    return tuple(found)
+
+
+def _trigger(problems: _Problems, place: str, fields: dict[str, object]) -> Trigger | None:
+    if (fields.get("event") is None) == (fields.get("cron") is None):
+        problems.add(
+            place,
+            "it names " + ("neither an event nor a cron schedule" if fields.get("event") is None else "both"),
+            "a trigger is either an event or a moment",
+            'write {"event": "app/thing.happened"} or {"cron": "0 9 * * 1"}',
+        )
+        return None
+    if fields.get("cron") is not None:
+        cron = problems.attempt(f"{place}.cron", _cron, fields["cron"])
+        jitter = problems.attempt(f"{place}.jitter", _jitter, fields.get("jitter"))
+        missed = problems.attempt(f"{place}.missed", _choice, fields.get("missed"), _MISSED)
+        return CronTrigger(cron, jitter or 0, missed or "latest") if cron else None
+    event = problems.attempt(f"{place}.event", _event_pattern, fields["event"])
+    expression = problems.attempt(f"{place}.expression", _condition, fields.get("expression"), ("event",), False)
+    return EventTrigger(event, expression) if event else None
+
+
+def _event_pattern(value: object) -> str:
+    """An event name, or one whose last segment is ``*`` (semantics §2.1)."""
+    text = _required(value, TRIGGER_CHARS_MAX)
+    if "*" in text and ("*" in text[:-1] or not text.endswith(("/*", ".*")) or len(text) == 2):
+        raise ConfigurationError(
+            f"{text!r} would never match",
+            "* stands for the rest of a name, and only after a / or a dot",
+            'write the whole name, or something like "app/*" or "app/user.*"',
+        )
+    return text
+
+
+def _cron(value: object) -> str:
+    text = _required(value, TRIGGER_CHARS_MAX + 1)  # the schedule itself says which length is right
+    Schedule.parse(text)
+    return text
+
+
+def _jitter(value: object) -> int | None:
+    if value is None:
+        return None
+    ms = _duration(value)
+    if not _JITTER_MIN_MS <= ms <= _JITTER_MAX_MS:
+        raise ConfigurationError(
+            f"{value!r} is out of range", "starts are spread over 1 s to 5 min", 'write e.g. "30s"'
+        )
+    return ms
+
+
+# Cancellation, time, retries -----------------------------------------------------------------------------------------
+
+
+def _cancels(problems: _Problems, value: object) -> tuple[CancelOn, ...]:
+    found: list[CancelOn] = []
+    for index, entry in enumerate(problems.attempt("cancel", _array, value, CANCELS_MAX) or []):
+        place = f"cancel[{index}]"
+        fields = problems.attempt(place, _object, entry)
+        if fields is None:
+            continue
+        event = problems.attempt(f"{place}.event", _event_name, fields.get("event"))
+        condition = problems.attempt(f"{place}.if", _condition, fields.get("if"), ("event", "async"), True)
+        timeout = problems.attempt(f"{place}.timeout", _lifetime, fields.get("timeout"))
+        found.append(CancelOn(event or "", condition, *(timeout or (None, None))))
+    return tuple(found)
+
+
+def _event_name(value: object) -> str:
+    text = _required(value, TRIGGER_CHARS_MAX)
+    if "*" in text:
+        raise ConfigurationError(
+            f"{text!r} has a *", "runs are cancelled by events of one name", "write the whole name"
+        )
+    return text
+
+
+def _lifetime(value: object) -> tuple[int | None, int | None]:
+    """How long a cancellation listens: a length, or the moment at which it ends."""
+    if value is None:
+        return None, None
+    if isinstance(value, str) and value[4:5] == "-":
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            why = "it begins like a date but is none"
+            raise ConfigurationError(f"{value!r} is not a moment", why, 'write e.g. "2030-01-31T12:00:00Z"') from None
+        return None, round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return _duration(value, empty_is_zero=True), None
+
+
+def _timeout(value: object) -> int | None:
+    if value is None:
+        return None
+    ms = _duration(value)
+    if ms == 0:
+        raise ConfigurationError(
+            "it is zero", "every run would be cancelled at once", "make it longer, or leave it out"
+        )
+    return ms
+
+
+def _retries(fields: dict[str, object]) -> int:
+    steps = _object(fields.get("steps"))
+    if steps and steps.keys() != {"step"}:
+        why = "a function is called at one address"
+        raise ConfigurationError(f"it holds {', '.join(steps)}", why, 'give it exactly one member, "step"')
+    retries = _object(_object(steps.get("step")).get("retries")).get("attempts")
+    return RETRIES_DEFAULT if retries is None else _integer(retries)
+
+
+def _backoff(value: object) -> Backoff | None:
+    if value is None:
+        return None
+    fields = _object(value)
+    delays = [_integer(delay) for delay in _array(fields.get("delays_ms"), RETRIES_MAX)]
+    jitter = _integer(fields.get("jitter_ms") or 0)
+    if not delays or not all(0 <= ms <= _BACKOFF_MAX_MS for ms in (*delays, jitter)):
+        raise ConfigurationError(
+            "its lengths are out of range",
+            f"there are 1 to {RETRIES_MAX} delays of 0 to 24 hours each, in milliseconds",
+            "write e.g. {'delays_ms': [1000, 5000, 60000], 'jitter_ms': 500}",
+        )
+    return Backoff(tuple(delays), jitter)
+
+
+# Flow control --------------------------------------------------------------------------------------------------------
+
+
+def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, ...]:
+    found: list[Control] = []
+    key = fields.get(Idempotency.keyword)
+    if key is not None and (control := problems.attempt(Idempotency.keyword, Idempotency, cast("str", key))):
+        found.append(control)
+    return (*found, *_concurrencies(problems, fields.get(Concurrency.keyword)))
+
+
+def _concurrencies(problems: _Problems, value: object) -> Iterator[Concurrency]:
+    name = Concurrency.keyword
+    entries = problems.attempt(name, _concurrency_entries, value) or []
+    for index, entry in enumerate(entries):
+        place = f"{name}[{index}]" if isinstance(value, list) else name
+        control = problems.attempt(place, _concurrency, entry)
+        if control is not None and control.limit:  # 0 is how the wire says "no limit"
+            yield control
+
+
+def _concurrency_entries(value: object) -> list[object]:
+    """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays."""
+    if isinstance(value, int):
+        return [value]
+    if not isinstance(value, dict):
+        return _array(value, CONCURRENCY_ENTRIES_MAX)
+    fields = cast("dict[str, object]", value)
+    if fields.get("fn"):
+        raise ConfigurationError(
+            "limits of whole runs (fn) are not there yet",
+            "only steps that execute at the same moment can be limited",
+            "move the limit to step, or remove it",
+        )
+    return _concurrency_entries(fields["step"]) if "step" in fields else [fields] if "fn" not in fields else []
+
+
+def _concurrency(entry: object) -> Concurrency:
+    fields = {"limit": entry} if isinstance(entry, int) else _object(entry)
+    limit, key, scope = fields.get("limit"), fields.get("key"), fields.get("scope")
+    # Whatever is wrong with their types is for the control itself to say.
+    return Concurrency(
+        limit=0 if limit is None else cast("int", limit),
+        key=None if key == "" else cast("str | None", key),
+        scope="fn" if scope is None else cast("str", scope),
+    )
+
+
+# Values --------------------------------------------------------------------------------------------------------------
+
+
+def _object(value: object) -> dict[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{_short(value)} stands there", "an object is expected", "write {…}")
+    return cast("dict[str, object]", value)
+
+
+def _array(value: object, most: int) -> list[object]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ConfigurationError(f"{_short(value)} stands there", "an array is expected", "write […]")
+    entries = cast("list[object]", value)
+    if len(entries) > most:
+        raise ConfigurationError(f"it has {len(entries)} entries", f"at most {most} are possible", "remove the others")
+    return entries
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise ConfigurationError(f"{_short(value)} stands there", "a whole number is expected", "write e.g. 4")
+    return value
+
+
+def _id(value: object) -> str:
+    text = _required(value, ID_CHARS_MAX)
+    if text != text.strip():
+        raise ConfigurationError(
+            f"{text!r} has space around it", "ids that look the same must be the same", "remove it"
+        )
+    return text
+
+
+def _required(value: object, chars_max: int) -> str:
+    text = _text(value, chars_max)
+    if text is None or not text or text.isspace():
+        raise ConfigurationError("it is missing" if value is None else "it is empty", "it must be a text", "fill it in")
+    return text
+
+
+def _text(value: object, chars_max: int) -> str | None:
+    """Short text that people, indexes and every database can live with (invariants S13)."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{_short(value)} stands there", "a text is expected", 'write e.g. "sync-order"')
+    if len(value) > chars_max:
+        raise ConfigurationError(f"it has {len(value)} characters", f"the limit is {chars_max}", "shorten it")
+    if _UNFIT.search(value):
+        why = "control characters and broken Unicode look like other text or break databases"
+        raise ConfigurationError(f"{value!r} stands there", why, "use letters, digits and punctuation")
+    return value
+
+
+def _choice(value: object, choices: tuple[str, ...]) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigurationError(f"{_short(value)} stands there", f"it is one of {', '.join(choices)}", "choose one")
+    return value
+
+
+def _duration(value: object, *, empty_is_zero: bool = False) -> int:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{_short(value)} stands there", "a length of time is expected", 'write e.g. "1h30m"')
+    return parse_duration(value, empty_is_zero=empty_is_zero)
+
+
+def _condition(value: object, variables: tuple[str, ...], restricted: bool) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        why = "a condition is an expression"
+        raise ConfigurationError(f"{_short(value)} stands there", why, 'write e.g. "event.data.total > 10"')
+    compile_expression(value, variables=variables, restricted=restricted, boolean=True)
+    return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def _members(fields: dict[str, object]) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Every object of a configuration with its place and the option it belongs to."""
+    yield "", "", fields
+    for option in _KNOWN:
+        value = fields.get(option) if option else None
+        if isinstance(value, dict):
+            yield f"{option}.", option, cast("dict[str, object]", value)
+        elif isinstance(value, list):
+            for index, entry in enumerate(cast("list[object]", value)):
+                if isinstance(entry, dict):
+                    yield f"{option}[{index}].", option, cast("dict[str, object]", entry)
