@@ -50,9 +50,9 @@ class Store(Protocol):
         """Answer from a snapshot that includes every decision acknowledged before the call."""
         ...
 
-    async def sweep(self, before: int, limit: int) -> Swept:
+    async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         """Retention: forget up to ``limit`` runs ended before this moment, with all that belongs to them, and events
-        received before it that no remaining run refers to, and cells that expired."""
+        received before it that no remaining run refers to, and cells that had expired by then, or by ``now``."""
         ...
 
     async def new_epoch(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, cast
 import apsw
 
 from stepwell.model import questions as q
+from stepwell.model.item import Item
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
@@ -59,7 +60,6 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetSteps: (sql.GET_STEPS, lambda x: (x.shard, x.run_id), _steps),
     q.GetStep: (sql.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
-    q.DueItems: (sql.DUE_ITEMS, lambda x: (x.shard, x.now, x.limit), _all(rows.item)),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.WaitPaths: (sql.WAIT_PATHS, lambda x: (x.shard, x.event_name), _column),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
@@ -67,6 +67,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
     q.Children: (sql.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
+    q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x: (x.shard, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (sql.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
@@ -94,6 +95,8 @@ class Reader:
         return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
 
     def _answer_composed(self, question: q.Question[Any]) -> Any:
+        if isinstance(question, q.DueItems):
+            return self._due_items(question)
         if isinstance(question, q.FindWaits):
             return self._find_waits(question)
         if isinstance(question, q.ListRuns):
@@ -101,6 +104,10 @@ class Reader:
         if isinstance(question, q.ListEvents):
             return self._list_events(question)
         raise TypeError(f"not a question: {question!r}")
+
+    def _due_items(self, x: q.DueItems) -> list[Item]:
+        text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
+        return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
 
     def _find_waits(self, x: q.FindWaits) -> list[Wait]:
         return [

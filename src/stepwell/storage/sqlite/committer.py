@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, cast
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
 
 import apsw
 
 from stepwell.model.changes import Decision, Plan
+from stepwell.model.questions import Question
 from stepwell.storage.interface import Verdict
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Reader
@@ -15,6 +17,7 @@ from stepwell.storage.sqlite.changes import Writer
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import DISTRUST, HOPELESS, explained
 from stepwell.storage.sqlite.files import Files
+from stepwell.storage.sqlite.log import Log
 from stepwell.storage.sqlite.schema import migrate
 
 
@@ -24,13 +27,7 @@ class Upkeep(NamedTuple):
     run: Callable[[Execute], Any]
 
 
-Work = Decision | Callable[[], Plan] | Upkeep
-
-# The log is written from its start again once all of it is in the database file. Up to this size it stays warm.
-CHECKPOINT_PAGES: Final = 2_048
-CHECKPOINT_IDLE_PAGES: Final = 256
-# A follower leaves the checkpoint to the leader, unless there seems to be none.
-_FOLLOWER_FACTOR: Final = 8
+Work = Decision | Callable[[], Plan] | Question[Any] | Upkeep
 
 
 class Outcome(NamedTuple):
@@ -46,10 +43,11 @@ class Committer:
     def __init__(self, files: Files, *, leader: bool) -> None:
         self.leader = leader
         self._files = files
-        self._log_pages = 0
-        self._copied_pages = 0
         self._connection: apsw.Connection | None = None
         self._connect()
+        if leader:
+            with suppress(apsw.Error):  # on a full disk we can still read, and say so when somebody writes
+                self._log.warm()
 
     @property
     def connection(self) -> apsw.Connection:
@@ -72,17 +70,14 @@ class Committer:
                 return [Outcome(None, explained(error, self._files.path)) for _ in works]
             return [self.run((work,))[0] for work in works]
 
-    @property
-    def unsettled(self) -> bool:
-        """Whether the log is worth copying as soon as nothing else is to be done."""
-        return self._checkpoint_due(CHECKPOINT_IDLE_PAGES)
+    def copy_due(self, *, idle: bool) -> bool:
+        """Whether the log has grown enough to be copied; much less is enough when there is nothing else to do."""
+        return self._connection is not None and self._log.due(leader=self.leader, idle=idle)
 
-    def checkpoint_if_due(self, *, idle: bool) -> None:
-        """Copy the log into the database file if it has grown enough. Others may read and write meanwhile."""
-        if self._connection is None or not self._checkpoint_due(CHECKPOINT_IDLE_PAGES if idle else CHECKPOINT_PAGES):
-            return
+    def copy_log(self) -> None:
+        """Copy the log into the database file."""
         try:
-            _, self._copied_pages = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._log.copy()
         except apsw.Error as error:
             self._undo(error)
 
@@ -106,20 +101,9 @@ class Committer:
         except BaseException as error:
             connection.close(True)
             raise explained(error, self._files.path) from error
-        connection.set_wal_hook(self._note_log_size)
-        self._writer, self._reader = Writer(connection), Reader(connection)
+        self._writer, self._reader, self._log = Writer(connection), Reader(connection), Log(connection, self._files)
         self._execute = execute
         self._connection = connection
-
-    def _checkpoint_due(self, pages: int) -> bool:
-        # While a reader keeps the log from starting over it grows, and each try waits until it has grown as much again.
-        return self._log_pages - self._copied_pages >= (pages if self.leader else pages * _FOLLOWER_FACTOR)
-
-    def _note_log_size(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        if pages < self._log_pages:
-            self._copied_pages = 0  # the log started over
-        self._log_pages = pages
-        return 0
 
     def _run_together(self, works: Sequence[Work]) -> list[Outcome]:
         self._execute(sql.BEGIN)
@@ -132,6 +116,8 @@ class Committer:
             return Outcome(Verdict(self._writer.apply(work), work.result))
         if isinstance(work, Upkeep):
             return Outcome(work.run(self._execute))
+        if isinstance(work, Question):
+            return Outcome(self._reader.answer(cast("Question[Any]", work)))
         try:
             decision = self._drive(work())
         except apsw.Error:

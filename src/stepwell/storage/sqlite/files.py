@@ -9,7 +9,7 @@ from typing import Final, Literal
 import apsw
 
 from stepwell.errors import StorageError
-from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.gate import Gate
 
@@ -47,13 +47,16 @@ class Files:
                 raise _unwritable(self.path)
             execute = executor(connection)
             execute("PRAGMA journal_mode = WAL")
-            execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
+            self.set_durability(execute)
             execute(f"PRAGMA cache_size = {_CACHE_KIB[role]}")
             execute("PRAGMA temp_store = MEMORY")
             connection.wal_autocheckpoint(0)
         except apsw.Error as error:
             raise explained(error, self.path) from error
         return connection
+
+    def set_durability(self, execute: Execute) -> None:
+        execute("PRAGMA synchronous = FULL" if self._durability == "full" else "PRAGMA synchronous = NORMAL")
 
     def step_aside(self) -> None:
         if self._gate is not None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stepwell.model.questions import Question
-from stepwell.storage.sqlite.answers import Reader
 from stepwell.storage.sqlite.committer import Committer, Outcome, Work
-from stepwell.storage.sqlite.faults import explained
-from stepwell.storage.sqlite.files import Files
 from stepwell.storage.sqlite.threads import resolve
 
 
@@ -28,20 +25,15 @@ class Hook(Protocol):
 class Inline:
     """Writes and reads on one connection in the calling thread. Only the answers come later, from the loop."""
 
-    def __init__(self, files: Files, committer: Committer, hook: Hook | None) -> None:
-        self._files, self._committer, self._hook = files, committer, hook
+    def __init__(self, committer: Committer, hook: Hook | None) -> None:
+        self._committer, self._hook = committer, hook
 
     def submit(self, work: Work, future: asyncio.Future[Any]) -> None:
         future.get_loop().call_soon(resolve, [(future, self._run(work))])
 
-    def submit_question(self, question: Question[Any], future: asyncio.Future[Any]) -> None:
-        try:
-            outcome = Outcome(Reader(self._committer.connection).answer(question))
-        except Exception as error:
-            outcome = Outcome(None, explained(error, self._files.path))
-        future.get_loop().call_soon(resolve, [(future, outcome)])
-
     def _run(self, work: Work) -> Outcome:
+        if isinstance(work, Question):
+            return self._committer.run((cast("Question[Any]", work),))[0]
         try:
             if self._hook is not None:
                 self._hook.before_commit(work)
@@ -50,5 +42,6 @@ class Inline:
                 self._hook.after_commit(work)
         except Exception as error:
             return Outcome(None, error)
-        self._committer.checkpoint_if_due(idle=False)
+        if self._committer.copy_due(idle=False):
+            self._committer.copy_log()
         return outcome

@@ -17,7 +17,7 @@ _OF_RUN = (
 )
 
 
-def sweep(execute: Execute, before: int, limit: int) -> Swept:
+def sweep(execute: Execute, before: int, now: int, limit: int) -> Swept:
     """One round of retention, inside the transaction that is open."""
     runs = execute(sql.OLD_RUNS, (before, limit)).fetchall()
     for run in runs:
@@ -27,7 +27,7 @@ def sweep(execute: Execute, before: int, limit: int) -> Swept:
     for event in events:
         execute(sql.FORGET_OUTCOMES, event)
         execute(sql.FORGET_EVENT, event)
-    cells = execute(sql.OLD_CELLS, (before, limit)).fetchall()
+    cells = execute(sql.OLD_CELLS, (max(before, now), limit)).fetchall()
     for cell in cells:
         execute(sql.FORGET_CELL, cell)
     return Swept(runs=len(runs), events=len(events), more=limit in (len(runs), len(events), len(cells)))

@@ -139,11 +139,14 @@ WHERE shard = ?1 AND id IN (
 LAPSE_LEASES: Final = "UPDATE items SET at = ?3 WHERE shard = ?1 AND lease > 0 AND lease < ?2"
 
 SAVE_FUNCTION: Final = """
-INSERT INTO functions (id, app_id, config, version, updated_at, archived_at) VALUES (?1, ?2, ?3, ?4, ?5, NULL)
+INSERT INTO functions (id, app_id, config, version, updated_at, archived_at, stamp)
+VALUES (?1, ?2, ?3, ?4, ?5, NULL, (SELECT coalesce(max(stamp), 0) + 1 FROM functions))
 ON CONFLICT (id) DO UPDATE SET app_id = excluded.app_id, config = excluded.config, version = excluded.version,
-  updated_at = excluded.updated_at, archived_at = NULL"""
+  updated_at = excluded.updated_at, archived_at = NULL, stamp = excluded.stamp"""
 
-ARCHIVE_FUNCTION: Final = "UPDATE functions SET archived_at = ?2 WHERE id = ?1 AND archived_at IS NULL"
+ARCHIVE_FUNCTION: Final = """
+UPDATE functions SET archived_at = ?2, stamp = (SELECT max(stamp) + 1 FROM functions)
+WHERE id = ?1 AND archived_at IS NULL"""
 
 # Questions of decisions ----------------------------------------------------------------------------------------------
 
@@ -167,6 +170,7 @@ GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = ?1 AND id = ?2"
 DUE_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 ORDER BY at, id LIMIT ?3"
+DUE_TIMERS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 AND kind <> 'run' ORDER BY at, id LIMIT ?3"
 NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
 
 # A loose scan: one look into the index for each distinct path, however many waits share it.
@@ -193,6 +197,8 @@ CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
+
+REGISTRY_STAMP: Final = "SELECT coalesce(max(stamp), 0) FROM functions"
 
 # ?1 output?, ?2 before, ?3 since, ?4 limit, ?5 status, ?6 function
 _LISTED: Final = """
@@ -265,4 +271,5 @@ FORGET_EVENT: Final = "DELETE FROM events WHERE shard = ?1 AND id = ?2"
 FORGET_CELL: Final = "DELETE FROM cells WHERE shard = ?1 AND key = ?2"
 
 NEW_EPOCH: Final = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value"
+WARM: Final = "UPDATE meta SET value = value + 1 WHERE key = 'warm'"
 DATA_VERSION: Final = "PRAGMA data_version"

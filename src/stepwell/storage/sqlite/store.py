@@ -30,7 +30,8 @@ class SqliteStore:
         self._inline = inline
         if inline is None:
             self._writer = WriterThread(files, committer)
-            self._readers = ReaderThreads(files)
+            # A database in memory belongs to one connection, so there the writer reads as well.
+            self._readers = ReaderThreads(files) if files.path != MEMORY else None
         self._closed = False
 
     @classmethod
@@ -42,14 +43,14 @@ class SqliteStore:
         ``StorageError``.
         """
         files = Files(os.fspath(path), durability)
-        return cls(files, Committer(files, leader=leader), None)
+        return cls(files, _committer(files, leader=leader), None)
 
     @classmethod
     def inline(cls, path: str | os.PathLike[str] = MEMORY, *, hook: Hook | None = None) -> SqliteStore:
         """A store without threads, for tests: commits and reads happen inside their call, only answers come later."""
         files = Files(os.fspath(path), "full")
-        committer = Committer(files, leader=True)
-        return cls(files, committer, Inline(files, committer, hook))
+        committer = _committer(files, leader=True)
+        return cls(files, committer, Inline(committer, hook))
 
     @property
     def leader(self) -> bool:
@@ -64,17 +65,16 @@ class SqliteStore:
         return self._submit(work)
 
     async def read(self, question: Question[A]) -> A:
+        if self._inline is not None or self._readers is None:
+            return cast("A", await self._submit(question))
         self._refuse_closed()
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        if self._inline is not None:
-            self._inline.submit_question(question, future)
-        else:
-            self._readers.submit(question, future)
+        self._readers.submit(question, future)
         return await future
 
-    async def sweep(self, before: int, limit: int) -> Swept:
+    async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         def forget(execute: Execute) -> Swept:
-            return sweep(execute, before, limit)
+            return sweep(execute, before, now, limit)
 
         return cast("Swept", await self._submit(Upkeep(forget)))
 
@@ -96,7 +96,8 @@ class SqliteStore:
 
     def _close_threads(self) -> None:
         # The readers first: the last connection to close is the one that copies the log and removes it.
-        self._readers.close()
+        if self._readers is not None:
+            self._readers.close()
         self._writer.close()
         self._files.close()
 
@@ -109,6 +110,14 @@ class SqliteStore:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise NotRunning(what="the store is closed", fix="open it again before using it")
+
+
+def _committer(files: Files, *, leader: bool) -> Committer:
+    try:
+        return Committer(files, leader=leader)
+    except BaseException:
+        files.close()
+        raise
 
 
 def _new_epoch(execute: Execute) -> int:

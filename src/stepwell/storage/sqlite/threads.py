@@ -72,10 +72,10 @@ class WriterThread:
         queue, committer = self._queue, self._committer
         while True:
             try:
-                job = queue.get(timeout=_IDLE_S) if committer.unsettled else queue.get()
+                job = queue.get(timeout=_IDLE_S) if committer.copy_due(idle=True) else queue.get()
             except Empty:
                 with self._busy:
-                    committer.checkpoint_if_due(idle=True)
+                    committer.copy_log()
                 continue
             if job is None:
                 return
@@ -94,8 +94,9 @@ class WriterThread:
             if self._look_wanted:
                 self._look()
         deliver([(job.future, outcome) for job, outcome in zip(batch, outcomes, strict=True)])
-        with self._busy:
-            self._committer.checkpoint_if_due(idle=False)
+        if self._committer.copy_due(idle=False):
+            with self._busy:
+                self._committer.copy_log()
         self._files.step_aside()
 
     def _look(self) -> None:

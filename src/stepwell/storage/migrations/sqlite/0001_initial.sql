@@ -7,7 +7,7 @@ CREATE TABLE meta (
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO meta VALUES ('schema', 0), ('epoch', 0);
+INSERT INTO meta VALUES ('schema', 0), ('epoch', 0), ('warm', 0);
 
 CREATE TABLE functions (
   id          TEXT PRIMARY KEY,
@@ -15,7 +15,8 @@ CREATE TABLE functions (
   config      BLOB NOT NULL,
   version     INTEGER NOT NULL,
   updated_at  INTEGER NOT NULL,
-  archived_at INTEGER
+  archived_at INTEGER,
+  stamp       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
@@ -135,6 +136,7 @@ CREATE TABLE items (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX items_due ON items (shard, at, id) WHERE at IS NOT NULL;
+CREATE INDEX items_timers ON items (shard, at, id) WHERE at IS NOT NULL AND kind <> 'run';
 CREATE INDEX items_backlog ON items (shard, backlog, queued_at, id) WHERE backlog IS NOT NULL;
 CREATE INDEX items_function ON items (shard, function_id, id) WHERE run_id IS NULL;
 

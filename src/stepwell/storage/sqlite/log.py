@@ -1,0 +1,74 @@
+"""Keeps the write-ahead log short and warm.
+
+Commits append to the log. Once all of it has been copied into the database file (a checkpoint), the next commit starts
+at its beginning again. Writing where the file has been written before is much cheaper than growing it, because then
+``fdatasync`` has no new blocks to record (hot-path.md §5.3), so the log is written to its full size once, when it is
+new, and never cut while we serve.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.files import MEMORY, Files
+
+_PAGES: Final = 2_048
+_IDLE_PAGES: Final = 256
+_SPARE_PAGES: Final = 512  # one transaction may still be written after the log has reached its size
+_FRAME_BYTES: Final = 4_096 + 24
+# A follower leaves the checkpoint to the leader, unless there seems to be none.
+_FOLLOWER_FACTOR: Final = 8
+
+
+class Log:
+    """The log of one database as its writing connection sees it."""
+
+    def __init__(self, connection: apsw.Connection, files: Files) -> None:
+        self._connection = connection
+        self._pages = 0
+        self._copied = 0
+        connection.set_wal_hook(self._note_size)
+        self._files = files
+
+    def warm(self) -> None:
+        """Write the log to its full size, unless it is that long already. Costs about 20 ms."""
+        path, wanted = self._files.path, _PAGES + _SPARE_PAGES
+        if path == MEMORY or _size(Path(f"{path}-wal")) >= wanted * _FRAME_BYTES:
+            return
+        execute = executor(self._connection)
+        # Nothing is at stake in these commits, so none of them needs to be durable by itself.
+        execute("PRAGMA synchronous = OFF")
+        try:
+            for _ in range(wanted - self._pages):
+                execute(sql.WARM)
+        finally:
+            self._files.set_durability(execute)
+        self.copy()
+
+    def due(self, *, leader: bool, idle: bool) -> bool:
+        """Whether it is time to copy; earlier when there is nothing else to do."""
+        pages = _IDLE_PAGES if idle else _PAGES
+        # While a reader keeps the log from starting over it grows, and each try waits until it has grown as much again.
+        return self._pages - self._copied >= (pages if leader else pages * _FOLLOWER_FACTOR)
+
+    def copy(self) -> None:
+        """Copy what no reader needs into the database file. Others may read and write meanwhile."""
+        _, self._copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _note_size(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._pages:
+            self._copied = 0  # the log started over
+        self._pages = pages
+        return 0
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
