@@ -140,7 +140,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: at most 50 s")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--history", action="store_true", help="again with 1,000,000 finished runs, and 100,000 blocked")
+    parser.add_argument(
+        "--history", action="store_true", help="again with 1,000,000 finished runs, and 100,000 blocked"
+    )
     parser.add_argument("--only", help="measure what has this in its name")
     options = parser.parse_args()
     started = time.perf_counter()

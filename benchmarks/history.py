@@ -1,4 +1,4 @@
-"""A database with a past: finished runs stored, blocked items queued. Written directly, because it only has to be there."""
+"""A database with a past: finished runs stored, blocked items queued. Written directly: it only has to be there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.embedded import Bench
 
 
 def grow(path: Path, *, runs: int, blocked: int) -> None:
-    """Make a database at ``path`` with this many finished runs of five steps, and this many items blocked by a limit."""
+    """Make a database at ``path`` with so many finished runs of one step, and so many items blocked by a limit."""
     asyncio.run(_create(path))
     db = apsw.Connection(str(path))
     db.execute("PRAGMA synchronous=OFF")
@@ -36,8 +36,8 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
             )
             db.execute(
                 f"{numbers} INSERT INTO steps(shard, run_id, id, name, kind, status, position, attempt, started_at,"
-                f" ended_at, output) SELECT 0, {ident}, printf('%040d', i), 's0', 'run', 'COMPLETED', 0, 0, {now}, {now},"
-                f" CAST('\"{'x' * 90}\"' AS BLOB) FROM n",
+                f" ended_at, output) SELECT 0, {ident}, printf('%040d', i), 's0', 'run', 'COMPLETED', 0, 0, {now},"
+                f" {now}, CAST('\"{'x' * 90}\"' AS BLOB) FROM n",
                 (first, last),
             )
     with db:
@@ -45,8 +45,8 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
             ident = f"01J{number:023d}"
             key = f"fn/bench-limited/{number % 10_000}"
             db.execute(
-                "INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at, scheduled_at, slots)"
-                " VALUES (0, ?, 'bench-limited', 1, ?, 'QUEUED', ?, ?, ?)",
+                "INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at, scheduled_at,"
+                " slots) VALUES (0, ?, 'bench-limited', 1, ?, 'QUEUED', ?, ?, ?)",
                 (ident, ident, now, now, f'["{key}"]'),
             )
             db.execute(

@@ -34,12 +34,12 @@ class Embedded:
 
     ``path`` is the SQLite file; ``":memory:"`` keeps nothing. ``durability`` is ``"full"`` (what was acknowledged
     survives a power failure) or ``"normal"`` (it survives a crash of the process, and a power failure may take the
-    last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are kept;
-    ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations are
-    ``timedelta``, text such as ``"30d"``, or milliseconds.
+    last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are
+    kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations
+    are ``timedelta``, text such as ``"30d"``, or milliseconds.
 
-    Several processes may open the same file: one leads and runs the functions, the others send and read, and one of them
-    takes over when the leader ends. Raises ``StorageError`` and ``ConfigurationError`` on entry.
+    Several processes may open the same file: one leads and runs the functions, the others send and read, and one of
+    them takes over when the leader ends. Raises ``StorageError`` and ``ConfigurationError`` on entry.
     """
 
     def __init__(
@@ -87,7 +87,10 @@ class Embedded:
         self.app.bind(self)
 
     async def stop(self) -> None:
-        """Let the calls in flight finish for the time of ``grace``, then close. What is unfinished goes on at the next start."""
+        """Let the calls in flight finish for the time of ``grace``, then close.
+
+        What is unfinished goes on at the next start.
+        """
         if self._member is not None:
             self.app.bind(None)
             member, self._member = self._member, None

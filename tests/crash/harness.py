@@ -1,7 +1,7 @@
 """Kills ``stepwell dev`` with SIGKILL at random moments, and then asks the ledger and the database what was lost.
 
-``scripts/crash --cycles N [--seed K]``. A kill does not test fsync, because the page cache survives it; it tests every point
-between a body and the record of its result.
+``scripts/crash --cycles N [--seed K]``. A kill does not test fsync, because the page cache survives it; it tests
+every point between a body and the record of its result.
 """
 
 from __future__ import annotations

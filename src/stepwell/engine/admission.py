@@ -206,6 +206,3 @@ def _skip(draft: Draft, function: Function, event: Event, skip: Skip) -> Outcome
     )
     draft.add(SaveOutcome(outcome))
     return outcome
-
-
-

@@ -1,4 +1,5 @@
-"""Which of the items that are due may go now? One claim: leases granted, the rest put out of sight until there is room."""
+"""Which of the items that are due may go now? One claim: leases granted, the rest put out of sight until there is
+room."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ def claim(
 ) -> Plan:
     """Take up to ``room`` calls, and do whatever else is due. The value is true if there may be more that is due.
 
-    ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling right
-    now: if their lease has run out it was not extended in time, and they are not started a second time (I7).
+    ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
+    right now: if their lease has run out it was not extended in time, and they are not started a second time (I7).
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))

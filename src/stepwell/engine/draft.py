@@ -1,7 +1,7 @@
 """A decision while it is being worked out.
 
-The questions of a plan see the store as it was before the plan, so whatever the plan has decided itself and may look at again
-(a key it has just used, a run it has just ended) is kept here as well.
+The questions of a plan see the store as it was before the plan, so whatever the plan has decided itself and may look
+at again (a key it has just used, a run it has just ended) is kept here as well.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Moment(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What the asker of a decision gets once it is durable.
 
-    ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were settled, so
-    that a call of them that is alive can go on. ``wake`` is the earliest moment at which the decision made something due.
+    ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
+    settled, so that a call of them that is alive can go on. ``wake`` is the earliest moment at which the decision
+    made something due.
     """
 
     value: Any = None

@@ -93,8 +93,11 @@ def cron_item_id(function_id: str, cron: str) -> str:
 
 
 def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
-    """One tick, or what is left of those that passed while nothing ran (design D10). Ticks that come are counted from the
-    one that was, not from now; the row moves on in the transaction that starts the run, so each tick happens once (I23)."""
+    """One tick, or what is left of those that passed while nothing ran (design D10).
+
+    Ticks that come are counted from the one that was, not from now; the row moves on in the transaction that starts
+    the run, so each tick happens once (I23).
+    """
     function = draft.registry.get(item.function_id)
     cron = item.id.removeprefix(f"cron/{item.function_id}/")
     found = cron_triggers(function).get(cron) if function else None

@@ -20,7 +20,6 @@ from stepwell.model.step import StepStatus
 from stepwell.model.wait import Wait, WaitKind
 from stepwell.ops.wait_for_event import event_memo
 
-
 _NAMES: dict[str, tuple[str, ...]] = {
     RunStatus.COMPLETED: (FINISHED,),
     RunStatus.FAILED: (FAILED, FINISHED),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.intake import announce
-from stepwell.model.changes import Plan
+from stepwell.model.changes import Plan, SaveEvent
+from stepwell.model.event import Event
+from stepwell.model.history import Outcome
+from stepwell.model.questions import GetEvent, RunsOfEvent, ask
+from stepwell.model.run import Run
 
 
 def cancel_run(draft: Draft, run_id: str, reason: str) -> Plan:
@@ -13,3 +18,19 @@ def cancel_run(draft: Draft, run_id: str, reason: str) -> Plan:
     cancelled = yield from cancel(draft, run_id, reason)
     yield from announce(draft)
     return draft.decision(cancelled)
+
+
+def invoke(draft: Draft, function_id: str, event: Event, *, seeded: bool = False) -> Plan:
+    """Start one function for an event that names it. The value is the run, the outcome that says why there is none, or
+    ``None`` if there is no such function. ``seeded`` events may have been accepted before: those change nothing."""
+    function = draft.registry.get(function_id)
+    if function is None:
+        return draft.decision(None)
+    started: Run | Outcome | None = None
+    if seeded and (yield from ask(GetEvent(event.id))) is not None:
+        started = next(iter((yield from ask(RunsOfEvent(event.id)))), None)
+    if started is None:
+        draft.add(SaveEvent(event))
+        started = yield from admit(draft, function, event, event.fields())
+    yield from announce(draft)
+    return draft.decision(started)

@@ -48,8 +48,8 @@ def save(
 def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     """The call ended and the run did not: remember what it reported, and rest until something moves.
 
-    Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With nothing
-    reported and nothing open the function is called again at once.
+    Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With
+    nothing reported and nothing open the function is called again at once.
     """
     steps = {step_id: step for step_id, step in leased.steps.items() if step.open}
     again = not ops and not steps

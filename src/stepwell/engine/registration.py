@@ -16,9 +16,9 @@ from stepwell.model.questions import FunctionItems, ListFunctions, ask
 def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
     """Replace the functions of an app. The value is true if anything changed.
 
-    A function whose configuration differs gets the next version. One that is missing is archived: it starts no more runs,
-    those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync never skips or
-    repeats one (semantics §9.6, §9.8, design D10).
+    A function whose configuration differs gets the next version. One that is missing is archived: it starts no more
+    runs, those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync
+    never skips or repeats one (semantics §9.6, §9.8, design D10).
     """
     stored = {known.id: known for known in (yield from ask(ListFunctions(archived=True))) if known.app_id == app_id}
     changed = False

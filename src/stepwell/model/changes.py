@@ -64,7 +64,8 @@ class SaveStep(msgspec.Struct, frozen=True):
 class SettleStep(msgspec.Struct, frozen=True):
     """An open step gets its result. Does nothing to a step that has one: first in commit order wins (I16).
 
-    ``position`` is worked out by the store: one more than the highest of the run. ``details`` replaces the old if given.
+    ``position`` is worked out by the store: one more than the highest of the run. ``details`` replaces the old if
+    given.
     """
 
     run_id: str
@@ -207,7 +208,8 @@ class FreeSlots(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Room in this backlog: the ``count`` items that were blocked longest are due at ``now`` (all of them if negative)."""
+    """Room in this backlog: the ``count`` items that were blocked longest are due at ``now`` (all of them if
+    negative)."""
 
     backlog: str
     now: int

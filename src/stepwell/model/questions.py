@@ -10,13 +10,6 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from stepwell.model.event import Event
-from stepwell.model.history import Cell, Note, Outcome
-from stepwell.model.item import Item
-from stepwell.model.run import Run
-from stepwell.model.step import Attempt, Step
-from stepwell.model.wait import Wait
-
 A = TypeVar("A")
 
 
@@ -84,7 +77,8 @@ class WaitPaths(Question["list[str]"], frozen=True):
 
 
 class FindWaits(Question["list[Wait]"], frozen=True):
-    """Open waits for this event name whose path and value are among ``probes``, and that have not expired at ``now``."""
+    """Open waits for this event name whose path and value are among ``probes``, and that have not expired at
+    ``now``."""
 
     event_name: str
     probes: tuple[tuple[str, str], ...]

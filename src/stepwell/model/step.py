@@ -19,19 +19,18 @@ class StepStatus(StrEnum):
     TIMED_OUT = "TIMED_OUT"
 
 
-OPEN: frozenset[str] = frozenset(
-    {StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING}
-)
+OPEN: frozenset[str] = frozenset({StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING})
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One remembered unit of a run. Moments are milliseconds.
 
-    ``id`` is the wire's hashed id, opaque to us; ``name`` is what the user wrote, ``repeat`` how often that
-    name was used before in the same run. ``kind`` is the step type of semantics §4.3. ``position`` counts the results of
-    a run in the order in which they became known. ``output`` is JSON text: the result, the error object of a failed
-    step, the matched event of a wait. ``due`` is when an open step moves by itself: the end of a sleep, the timeout of a
-    wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched event.
+    ``id`` is the wire's hashed id, opaque to us; ``name`` is what the user wrote, ``repeat`` how often that name was
+    used before in the same run. ``kind`` is the step type of semantics §4.3. ``position`` counts the results of a run
+    in the order in which they became known. ``output`` is JSON text: the result, the error object of a failed step,
+    the matched event of a wait. ``due`` is when an open step moves by itself: the end of a sleep, the timeout of a
+    wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched
+    event.
     """
 
     run_id: str

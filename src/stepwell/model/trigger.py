@@ -30,7 +30,8 @@ Trigger = EventTrigger | CronTrigger
 class CancelOn(msgspec.Struct, frozen=True):
     """Cancel a run when this event arrives and ``expression`` is true (semantics §8.1).
 
-    The listener lives for ``timeout_ms`` after the run was created, or until the moment ``expires_at``; never both are set.
+    The listener lives for ``timeout_ms`` after the run was created, or until the moment ``expires_at``; never both
+    are set.
     """
 
     event: str

@@ -15,10 +15,11 @@ class WaitKind(StrEnum):
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """An open interest of a run in events named ``event_name``.
 
-    ``id`` is the hashed id of the waiting step, or ``cancel:<n>`` for the run's n-th cancel listener. ``condition`` is an
-    expression over ``async``, with what it said about the triggering event already replaced by literals (semantics §3.5).
-    ``path`` and ``value`` are one equality that the condition demands, kept apart so that an index finds the few waits an
-    event can satisfy among very many (design D11). Only events received after ``since`` and before ``expires_at`` count.
+    ``id`` is the hashed id of the waiting step, or ``cancel:<n>`` for the run's n-th cancel listener. ``condition``
+    is an expression over ``async``, with what it said about the triggering event already replaced by literals
+    (semantics §3.5). ``path`` and ``value`` are one equality that the condition demands, kept apart so that an index
+    finds the few waits an event can satisfy among very many (design D11). Only events received after ``since`` and
+    before ``expires_at`` count.
     """
 
     run_id: str

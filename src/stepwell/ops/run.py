@@ -65,7 +65,8 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepError(msgspec.Struct, frozen=True, kw_only=True):
-    """The body failed. With attempts left the step is tried again later, else the error is its result (semantics §6)."""
+    """The body failed. With attempts left the step is tried again later, else the error is its result (semantics
+    §6)."""
 
     id: str
     name: str

@@ -49,7 +49,10 @@ _UNNAMED = Failure("Error", "the SDK reported an error without saying which")
 
 
 def instruction(op: wire.Op) -> Instruction:
-    """The engine's form of a wire op. Raises ``UnknownOp``, or ``msgspec.ValidationError`` for options it cannot read."""
+    """The engine's form of a wire op.
+
+    Raises ``UnknownOp``, or ``msgspec.ValidationError`` for options it cannot read.
+    """
     kind = op.op
     if kind == wire.STEP_RUN:
         return StepRun(
@@ -81,9 +84,7 @@ def instruction(op: wire.Op) -> Instruction:
         )
     if kind == wire.SLEEP:
         sleep = _sleep_opts(opts)
-        return Sleep(
-            id=op.id, name=op.name, repeat=op.repeat, duration_ms=sleep.duration_ms, until_ms=sleep.until_ms
-        )
+        return Sleep(id=op.id, name=op.name, repeat=op.repeat, duration_ms=sleep.duration_ms, until_ms=sleep.until_ms)
     if kind == wire.WAIT_FOR_EVENT:
         wait = _wait_opts(opts)
         return WaitForEvent(

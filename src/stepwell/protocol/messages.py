@@ -50,8 +50,9 @@ RUN_COMPLETE: Final = "RunComplete"
 class Memo(msgspec.Struct, frozen=True):
     """What is remembered of a step: exactly one of the forms of protocol §5.3.
 
-    ``data`` is JSON text of the result (``kind`` "data"), of the error ("error"), or of the bare value ("bare": ``null`` for
-    a sleep or a timeout, the event for a wait). ``at`` is the moment it became known, in milliseconds; 0 if nobody says.
+    ``data`` is JSON text of the result (``kind`` "data"), of the error ("error"), or of the bare value ("bare":
+    ``null`` for a sleep or a timeout, the event for a wait). ``at`` is the moment it became known, in milliseconds; 0
+    if nobody says.
     """
 
     kind: str
@@ -73,9 +74,9 @@ class Pending(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Server to SDK: run this function as far as it goes (protocol §5.2).
 
-    ``attempt`` is that of the function's own code since its last progress. ``stack`` lists the memos in the order in which
-    they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call. ``started_at``
-    is when the run's first call began, in milliseconds.
+    ``attempt`` is that of the function's own code since its last progress. ``stack`` lists the memos in the order in
+    which they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call.
+    ``started_at`` is when the run's first call began, in milliseconds.
     """
 
     function_id: str
@@ -95,9 +96,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Op(msgspec.Struct, frozen=True, kw_only=True):
     """SDK to server: one thing a function did or wants (protocol §6.1).
 
-    ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the opcode has it.
-    ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides the back-off, and
-    ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran.
+    ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the
+    opcode has it. ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides
+    the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran.
     """
 
     op: str
@@ -154,11 +155,10 @@ class Progress(Protocol):
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
         ...
 
-
     def watch(self, step_id: str) -> Awaitable[Settled]:
-        """Wait for a pending step of this run to move: its result arrived, its sleep or wait is over (a memo), or its next
-        attempt is due (``pending`` with ``due`` in the past). Only useful while other branches of the call have work to do;
-        a call that has none ends with ``Ops`` instead, and cancels what it watches.
+        """Wait for a pending step of this run to move: its result arrived, its sleep or wait is over (a memo), or its
+        next attempt is due (``pending`` with ``due`` in the past). Only useful while other branches of the call have
+        work to do; a call that has none ends with ``Ops`` instead, and cancels what it watches.
         """
         ...
 
@@ -166,8 +166,8 @@ class Progress(Protocol):
 class Settled(msgspec.Struct, frozen=True):
     """The answer to a saved op: what is now known about the step. At most one of the two is set.
 
-    A step that failed with attempts left, a sleep or a wait is ``pending``; a memo is there when the step has a result that
-    the SDK does not already know (a look-back match, an invoke that could not start, retries exhausted).
+    A step that failed with attempts left, a sleep or a wait is ``pending``; a memo is there when the step has a
+    result that the SDK does not already know (a look-back match, an invoke that could not start, retries exhausted).
     """
 
     memo: Memo | None = None

@@ -65,6 +65,8 @@ class LiveCall:
         if isinstance(work, Decision):
             try:
                 verdict = await engine.store.commit(work)
+                if verdict.held and engine.observers:
+                    engine.tell(work.changes)
             except StorageUnavailable:
                 verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given))
             if not verdict.held:
@@ -274,5 +276,3 @@ def _instructions(ops: tuple[Op, ...]) -> tuple[list[Instruction], WireError | N
         except (UnknownOp, msgspec.MsgspecError) as error:
             return [], WireError("InvalidOp", str(error))
     return found, None
-
-

@@ -13,17 +13,20 @@ import structlog
 from stepwell.clock import Clock
 from stepwell.engine import operator
 from stepwell.engine.dispatch import claim
-from stepwell.engine.draft import Draft, Moment, Outcome
+from stepwell.engine.draft import Draft, Moment
+from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
 from stepwell.engine.recovery import first_token, lapse
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
-from stepwell.errors import NotRunning, StorageError, StorageUnavailable
+from stepwell.errors import NotFound, NotRunning, StorageError, StorageUnavailable
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
-from stepwell.model.changes import Plan
-from stepwell.model.event import Event
+from stepwell.model.changes import Change, Plan
+from stepwell.model.event import INVOKED, Event
+from stepwell.model.history import Outcome
 from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, Totals
+from stepwell.model.run import Run
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Transport
@@ -38,6 +41,10 @@ _MS = type(LEASE)(milliseconds=1)
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
+
+
+Observer = Callable[[Sequence[Change]], None]
+"""Is shown what a decision wrote, once that is durable. Called on the event loop: it must return at once."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -73,6 +80,7 @@ class Engine:
         self.leads = False
         self.stopping = False
         self.calls_max = calls_max
+        self.observers: list[Observer] = []
         self.caller = Caller(self, transport)
         self._ids = ids
         self._plan_ids = plan_ids
@@ -147,12 +155,7 @@ class Engine:
 
         ``seed`` makes the ids repeatable, so that a request whose answer was lost can be sent again (protocol §9.3).
         """
-        if self.stopping:
-            raise NotRunning(
-                "this process is shutting down and takes no more events",
-                "events it accepted now would have to wait for the next start",
-                "send the event again, to another process or a little later",
-            )
+        self._refuse_if_stopping()
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
@@ -176,6 +179,35 @@ class Engine:
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
         ids: list[str] = verdict.result.value
         return ids
+
+    async def invoke(self, function_id: str, data: Incoming, *, seed: str | None = None) -> tuple[str, Run | Outcome]:
+        """Start one function directly (protocol §9.4). Returns the id of the event made for it, and the run or why none
+        was started. Raises ``NotFound`` and ``NotRunning``."""
+        self._refuse_if_stopping()
+        now = self.clock.now_ms()
+        own = seeded_id(seed, 0) if seed else None
+        event = Event(
+            id=own or self._ids.ulid(now),
+            name=INVOKED,
+            ts=data.ts or now,
+            received_at=now,
+            data=data.data,
+            key=data.id or own,
+            v=data.v,
+            user=data.user,
+            meta=data.meta,
+            source="invoke",
+        )
+        seeded = own is not None
+        verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
+        started: Run | Outcome | None = verdict.result.value
+        if started is None:
+            raise NotFound(
+                f"there is no function {function_id!r}",
+                "a function is invoked by its app's id, a dash and its own id",
+                "'stepwell functions' lists those there are",
+            )
+        return event.id, started
 
     async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
         """Cancel a run. False if it had ended already, or does not exist."""
@@ -204,6 +236,7 @@ class Engine:
     async def commit(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched."""
         taken = 0
+        written: list[Change] = []
 
         def take_lease() -> int | None:
             nonlocal taken
@@ -214,8 +247,10 @@ class Engine:
             return next(self._tokens)
 
         def attempt() -> Plan:
+            nonlocal written
             moment = self.moment()
             draft = Draft(self.registry, moment, take_lease=take_lease, until=moment.now + self.lease_ms)
+            written = draft.changes
             return plan(draft)
 
         future = self.store.commit(attempt)
@@ -225,6 +260,8 @@ class Engine:
             self._reserved -= taken
         if verdict.held:
             self._follow(verdict)
+            if self.observers:
+                self.tell(written)
         return verdict
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
@@ -242,6 +279,14 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Show the observers what was written. None of them can hurt the work, or another."""
+        for observer in self.observers:
+            try:
+                observer(changes)
+            except Exception:
+                log.exception("an observer failed")
 
     def room_again(self) -> None:
         """A call has ended."""
@@ -271,8 +316,16 @@ class Engine:
             self._dispatcher.wake()
         return now + _OTHERS_LOOK_MS
 
+    def _refuse_if_stopping(self) -> None:
+        if self.stopping:
+            raise NotRunning(
+                "this process is shutting down and takes no more events",
+                "events it accepted now would have to wait for the next start",
+                "send the event again, to another process or a little later",
+            )
+
     def _follow(self, verdict: Verdict) -> None:
-        outcome: Outcome = verdict.result
+        outcome: Effects = verdict.result
         for leased in outcome.leased:
             self.caller.start(leased)
         for run_id in outcome.touched:

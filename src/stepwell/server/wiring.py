@@ -27,7 +27,9 @@ class Member:
     The lock is the operating system's, so it is free the moment its holder ends, however it ended.
     """
 
-    def __init__(self, engine: Engine, lock: LeaderLock | None, apps: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def __init__(
+        self, engine: Engine, lock: LeaderLock | None, apps: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
         self.engine = engine
         self._lock = lock
         self._apps = apps

@@ -1,0 +1,190 @@
+import itertools
+from typing import Any
+
+from stepwell.engine.dispatch import claim
+from stepwell.engine.draft import Draft
+from stepwell.flow import Concurrency
+from stepwell.limits import LEASE_LOSSES_MAX
+from stepwell.model.changes import (
+    Block,
+    CloseWait,
+    Drop,
+    Enqueue,
+    Extend,
+    FinishRun,
+    Grant,
+    SettleStep,
+    StartRun,
+    TakeSlots,
+)
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import CountSlots, DueItems, GetEvent, GetRun, GetSteps
+from stepwell.model.run import RunStatus
+from stepwell.model.step import Step, StepStatus
+from tests.core.engine.plans import LEASE_MS, NOW, Answers, answer_by, decide, draft, event, function, kinds, only, run
+
+
+def _claim(of: Draft, answers: Answers, *, room: int = 10, serves: bool = True, mine: tuple[str, ...] = ()) -> Any:
+    tokens = itertools.count(100)
+    plan = claim(of, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine)
+    return decide(plan, {GetEvent: event()} | answers)
+
+
+def _item(run_id: str = "r1", **more: Any) -> Item:
+    return Item(id=run_id, kind=ItemKind.RUN, function_id="shop-bill", run_id=run_id, at=NOW, queued_at=NOW, **more)
+
+
+def _queued(**more: Any) -> Any:
+    return run(status=RunStatus.QUEUED, started_at=None, **more)
+
+
+def test_a_due_run_is_leased_and_its_first_call_starts_it() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item()], GetRun: _queued()})
+
+    grant = only(decision, Grant)
+    assert (grant.token, grant.until) == (100, NOW + LEASE_MS)
+    assert only(decision, StartRun).started_at == NOW
+    (leased,) = decision.result.leased
+    assert (leased.lease.token, leased.run.status) == (100, RunStatus.RUNNING)
+
+
+def test_a_run_that_was_started_before_is_not_started_again() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item()], GetRun: run()})
+
+    assert kinds(decision) == ["Grant"]
+
+
+def test_the_finish_timeout_counts_from_the_first_call() -> None:
+    fn = function(finish_timeout_ms=5000, start_timeout_ms=1000)
+
+    decision = _claim(draft(fn), {DueItems: [_item()], GetRun: _queued()})
+
+    assert only(decision, Enqueue).item.at == NOW + 5000
+    assert only(decision, Drop).item_id == "r1/start"
+
+
+def test_an_item_of_a_run_that_has_ended_is_dropped() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item()], GetRun: run(ended_at=NOW)})
+
+    assert kinds(decision) == ["Drop"]
+
+
+def test_a_run_that_no_process_serves_waits_out_of_sight_and_keeps_its_attempts() -> None:
+    for known, serves in ((draft(), True), (draft(function()), False)):
+        decision = _claim(known, {DueItems: [_item(attempt=2)], GetRun: run()}, serves=serves)
+
+        assert only(decision, Block).backlog == "unserved/shop-bill"
+        assert decision.result.leased == ()
+
+
+def test_one_claim_grants_no_more_slots_than_there_are() -> None:
+    fn = function(controls=(Concurrency(2),))
+    items = [_item(f"r{n}") for n in range(4)]
+    runs = {f"r{n}": run(id=f"r{n}", slots=("fn/shop-bill",)) for n in range(4)}
+
+    decision = _claim(draft(fn), {DueItems: items, GetRun: answer_by("run_id", runs), CountSlots: 1})
+
+    assert [leased.run.id for leased in decision.result.leased] == ["r0"]
+    assert [c.item_id for c in decision.changes if isinstance(c, Block)] == ["r1", "r2", "r3"]
+    assert only(decision, TakeSlots).holder == "r0"
+
+
+def test_a_lapsed_lease_counts_its_own_slot_only_once() -> None:
+    fn = function(controls=(Concurrency(1),))
+
+    decision = _claim(draft(fn), {DueItems: [_item(lease=9)], GetRun: run(slots=("fn/shop-bill",)), CountSlots: 1})
+
+    assert [leased.run.id for leased in decision.result.leased] == ["r1"]
+
+
+def test_a_lost_lease_spends_no_attempt_and_is_noted() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(lease=9, attempt=2)], GetRun: run()})
+
+    assert decision.result.leased[0].attempt == 2
+    assert "SaveNote" in kinds(decision)
+    assert only(decision, Grant).losses == 1
+
+
+def test_a_run_that_kills_its_process_again_and_again_fails() -> None:
+    item = _item(lease=9, losses=LEASE_LOSSES_MAX - 1)
+
+    decision = _claim(draft(function()), {DueItems: [item], GetRun: run()})
+
+    assert only(decision, FinishRun).status == RunStatus.FAILED
+    assert b"WorkerLost" in only(decision, FinishRun).output
+    assert decision.result.leased == ()
+
+
+def test_progress_between_two_losses_starts_the_count_again() -> None:
+    item = _item(lease=9, losses=LEASE_LOSSES_MAX - 1, mark=0)
+    step = Step(run_id="r1", id="s", name="s", kind="run", status=StepStatus.COMPLETED, ended_at=NOW, output=b"1")
+
+    decision = _claim(draft(function()), {DueItems: [item], GetRun: run(), GetSteps: [step]})
+
+    assert only(decision, Grant).losses == 1
+
+
+def test_a_run_this_process_is_calling_is_extended_and_not_started_a_second_time() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(lease=9)], GetRun: run()}, mine=("r1",))
+
+    assert only(decision, Extend).lease.token == 9
+    assert decision.result.leased == ()
+
+
+def _open(status: str, kind: str, due: int) -> Step:
+    return Step(run_id="r1", id="s", name="s", kind=kind, status=status, started_at=NOW - 9, due=due)
+
+
+def test_what_is_over_is_settled_by_the_claim_that_wakes_the_run() -> None:
+    for status, kind, settled, output in (
+        (StepStatus.SLEEPING, "sleep", StepStatus.COMPLETED, b"null"),
+        (StepStatus.WAITING, "waitForEvent", StepStatus.TIMED_OUT, b"null"),
+        (StepStatus.INVOKING, "invoke", StepStatus.FAILED, b"InngestInvokeTimeoutError"),
+    ):
+        decision = _claim(draft(function()), {DueItems: [_item()], GetRun: run(), GetSteps: [_open(status, kind, NOW)]})
+
+        change = only(decision, SettleStep)
+        assert change.status == settled
+        assert output in change.output
+        assert decision.result.leased[0].steps["s"].ended_at == NOW
+        assert (CloseWait in {type(c) for c in decision.changes}) == (kind == "waitForEvent")
+
+
+def test_what_is_not_over_stays_open_and_never_fires_early() -> None:
+    decision = _claim(
+        draft(function()),
+        {DueItems: [_item()], GetRun: run(), GetSteps: [_open(StepStatus.SLEEPING, "sleep", NOW + 1)]},
+    )
+
+    assert "SettleStep" not in kinds(decision)
+    assert decision.result.leased[0].steps["s"].open
+
+
+def test_a_process_without_room_still_looks_after_timers() -> None:
+    asked: list[Any] = []
+
+    def due(question: DueItems) -> list[Item]:
+        asked.append(question.timers_only)
+        return []
+
+    _claim(draft(function()), {DueItems: due}, room=0)
+
+    assert asked == [True]
+
+
+def test_a_start_timeout_cancels_only_a_run_that_has_not_started() -> None:
+    timer = Item(id="r1/start", kind=ItemKind.START_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW)
+
+    late = _claim(draft(function()), {DueItems: [timer], GetRun: _queued()})
+    fine = _claim(draft(function()), {DueItems: [timer], GetRun: run()})
+
+    assert only(late, FinishRun).status == RunStatus.CANCELLED
+    assert kinds(fine) == ["Drop"]
+
+
+def test_a_finish_timeout_cancels_a_run_that_is_running() -> None:
+    timer = Item(id="r1/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW)
+
+    decision = _claim(draft(function()), {DueItems: [timer], GetRun: run()})
+
+    assert "finish timeout" in only(decision, FinishRun).reason
