@@ -127,8 +127,8 @@ class _Problems:
             raise ConfigurationError(f"function {id!r}, {place}: {error.what}", error.why, error.fix)
         raise ConfigurationError(
             what=f"function {id!r} has {len(self._found)} problems",
-            why="\n".join(f"{place}: {error.what}: {error.why}" for place, error in self._found),
-            fix="\n".join(f"{place}: {error.fix}" for place, error in self._found if error.fix),
+            why="".join(f"\n    {place}: {error.what}: {error.why}" for place, error in self._found),
+            fix="".join(f"\n    {place}: {error.fix}" for place, error in self._found if error.fix),
         )
 
 
@@ -152,7 +152,8 @@ def _triggers(problems: _Problems, value: object) -> tuple[Trigger, ...]:
     seen: set[object] = set()
     for index, entry in enumerate(problems.attempt("triggers", _array, value, TRIGGERS_MAX) or []):
         place = f"triggers[{index}]"
-        trigger = _trigger(problems, place, problems.attempt(place, _object, entry) or {})
+        fields = problems.attempt(place, _object, entry)
+        trigger = None if fields is None else _trigger(problems, place, fields)
         if trigger is None:
             continue
         # Two jitters of one schedule would start it twice for each moment (semantics §2).
