@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
@@ -32,12 +31,12 @@ from stepwell.protocol.messages import (
     Transport,
     WireError,
 )
+from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Timer
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
 
-log = structlog.get_logger("stepwell")
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _STORAGE_PAUSE_MS = 1_000

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 
 from stepwell.clock import Clock
 from stepwell.engine import operator
@@ -31,11 +30,10 @@ from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.caller import Caller
+from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timers, rest
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
-
-log = structlog.get_logger("stepwell")
 
 _MS = type(LEASE)(milliseconds=1)
 _STORAGE_PAUSE_MS = 500

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import structlog
-
 from stepwell.clock import Clock
+from stepwell.runtime.logs import log
 
 _BACKOFF_MS_MIN, _BACKOFF_MS_MAX = 100, 5_000
 _WAIT_MS_MAX = 3_600_000  # event loops lose precision far out; waking once an hour costs nothing
 
-log = structlog.get_logger("stepwell")
 
 Tick = Callable[[int], Awaitable[int | None]]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import structlog
-
+from stepwell.runtime.logs import log
 from stepwell.storage.interface import Store
-
-log = structlog.get_logger("stepwell")
 
 _ROWS_PER_ROUND = 200  # a round holds the writer for a few milliseconds at most
 _PAUSE_MS = 50

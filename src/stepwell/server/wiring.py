@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import structlog
-
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
-
-log = structlog.get_logger("stepwell")
 
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
 
