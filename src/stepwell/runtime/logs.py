@@ -1,7 +1,7 @@
 """The logger of everything that runs. It speaks through the standard library's ``stepwell`` logger.
 
-An embedded engine is a guest: it must not print, nor depend on how its host has configured structlog. Fields are part of
-the message for people, and of ``record.stepwell`` for machines.
+An embedded engine is a guest: it must not print, nor depend on how its host has configured structlog. Fields are part
+of the message for people, and of ``record.stepwell`` for machines.
 """
 
 from __future__ import annotations
