@@ -10,6 +10,13 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from stepwell.model.event import Event
+from stepwell.model.history import Cell, Note, Outcome
+from stepwell.model.item import Item
+from stepwell.model.run import Run
+from stepwell.model.step import Attempt, Step
+from stepwell.model.wait import Wait
+
 A = TypeVar("A")
 
 
@@ -25,35 +32,35 @@ def ask(question: Question[A]) -> Generator[Any, Any, A]:
 # What decisions ask ------------------------------------------------------------------------------------------------
 
 
-class GetEvent(Question["Event | None"], frozen=True):
+class GetEvent(Question[Event | None], frozen=True):
     event_id: str
     shard: int = 0
 
 
-class GetRun(Question["Run | None"], frozen=True):
+class GetRun(Question[Run | None], frozen=True):
     run_id: str
     shard: int = 0
 
 
-class GetSteps(Question["list[Step]"], frozen=True):
+class GetSteps(Question[list[Step]], frozen=True):
     """All steps of a run, in the order in which they were first seen."""
 
     run_id: str
     shard: int = 0
 
 
-class GetStep(Question["Step | None"], frozen=True):
+class GetStep(Question[Step | None], frozen=True):
     run_id: str
     step_id: str
     shard: int = 0
 
 
-class GetItem(Question["Item | None"], frozen=True):
+class GetItem(Question[Item | None], frozen=True):
     item_id: str
     shard: int = 0
 
 
-class DueItems(Question["list[Item]"], frozen=True):
+class DueItems(Question[list[Item]], frozen=True):
     """Items whose moment has come, the longest due first. A lapsed lease is due. ``timers_only`` leaves out runs."""
 
     now: int
@@ -62,21 +69,21 @@ class DueItems(Question["list[Item]"], frozen=True):
     shard: int = 0
 
 
-class NextDue(Question["int | None"], frozen=True):
+class NextDue(Question[int | None], frozen=True):
     """The earliest ``at`` of any item later than ``after``."""
 
     after: int = -1
     shard: int = 0
 
 
-class WaitPaths(Question["list[str]"], frozen=True):
+class WaitPaths(Question[list[str]], frozen=True):
     """The distinct ``path`` of the open waits for this event name; ``""`` stands for waits without one."""
 
     event_name: str
     shard: int = 0
 
 
-class FindWaits(Question["list[Wait]"], frozen=True):
+class FindWaits(Question[list[Wait]], frozen=True):
     """Open waits for this event name whose path and value are among ``probes``, and that have not expired at
     ``now``."""
 
@@ -86,14 +93,14 @@ class FindWaits(Question["list[Wait]"], frozen=True):
     shard: int = 0
 
 
-class GetWaits(Question["list[Wait]"], frozen=True):
+class GetWaits(Question[list[Wait]], frozen=True):
     """All open waits of a run, cancel listeners included."""
 
     run_id: str
     shard: int = 0
 
 
-class GetCell(Question["Cell | None"], frozen=True):
+class GetCell(Question[Cell | None], frozen=True):
     """The cell if it has not expired at ``now``."""
 
     key: str
@@ -106,7 +113,7 @@ class CountSlots(Question[int], frozen=True):
     shard: int = 0
 
 
-class Children(Question["list[Run]"], frozen=True):
+class Children(Question[list[Run]], frozen=True):
     """Unfinished runs that were invoked by a step of this run."""
 
     run_id: str
@@ -127,7 +134,7 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
     archived_at: int | None = None
 
 
-class ListFunctions(Question["list[StoredFunction]"], frozen=True):
+class ListFunctions(Question[list[StoredFunction]], frozen=True):
     archived: bool = False
 
 
@@ -135,7 +142,7 @@ class RegistryStamp(Question[int], frozen=True):
     """A number that grows whenever a function is saved or archived."""
 
 
-class ListRuns(Question["list[Run]"], frozen=True):
+class ListRuns(Question[list[Run]], frozen=True):
     """Runs, newest first. ``before`` is a run id, exclusive. Outputs are left out unless ``output``."""
 
     limit: int
@@ -146,11 +153,11 @@ class ListRuns(Question["list[Run]"], frozen=True):
     output: bool = False
 
 
-class RunsOfEvent(Question["list[Run]"], frozen=True):
+class RunsOfEvent(Question[list[Run]], frozen=True):
     event_id: str
 
 
-class ListEvents(Question["list[Event]"], frozen=True):
+class ListEvents(Question[list[Event]], frozen=True):
     """Events, newest first. ``before`` is an event id, exclusive."""
 
     limit: int
@@ -161,7 +168,7 @@ class ListEvents(Question["list[Event]"], frozen=True):
     internal: bool = False
 
 
-class FindEvents(Question["list[Event]"], frozen=True):
+class FindEvents(Question[list[Event]], frozen=True):
     """Events of one name received in [after, before), newest first: the look-back of a wait."""
 
     name: str
@@ -171,40 +178,40 @@ class FindEvents(Question["list[Event]"], frozen=True):
     shard: int = 0
 
 
-class Outcomes(Question["list[Outcome]"], frozen=True):
+class Outcomes(Question[list[Outcome]], frozen=True):
     event_id: str
 
 
-class Attempts(Question["list[Attempt]"], frozen=True):
+class Attempts(Question[list[Attempt]], frozen=True):
     """Failed attempts of a run, oldest first."""
 
     run_id: str
 
 
-class Notes(Question["list[Note]"], frozen=True):
+class Notes(Question[list[Note]], frozen=True):
     run_id: str
 
 
-class SlotHolders(Question["list[str]"], frozen=True):
+class SlotHolders(Question[list[str]], frozen=True):
     """Items that hold a slot of this key."""
 
     key: str
     limit: int
 
 
-class BacklogPosition(Question["tuple[int, int] | None"], frozen=True):
+class BacklogPosition(Question[tuple[int, int] | None], frozen=True):
     """(how many blocked items go before it, how many there are) for a blocked item; ``None`` if it is not blocked."""
 
     item_id: str
 
 
-class RunItems(Question["list[Item]"], frozen=True):
+class RunItems(Question[list[Item]], frozen=True):
     """The item of a run and its timers."""
 
     run_id: str
 
 
-class FunctionItems(Question["list[Item]"], frozen=True):
+class FunctionItems(Question[list[Item]], frozen=True):
     """Items of a function that belong to no run: its cron ticks."""
 
     function_id: str
