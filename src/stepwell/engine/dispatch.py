@@ -22,6 +22,7 @@ from stepwell.model.changes import (
     FreeSlots,
     Grant,
     Plan,
+    Release,
     SaveNote,
     StartRun,
     TakeSlots,
@@ -31,7 +32,7 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import CountSlots, DueItems, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetEvent, GetRun, GetSteps, ask
 from stepwell.model.run import Run, RunStatus
 
 ITEMS_PER_CLAIM_MAX = 256
@@ -75,10 +76,16 @@ def _take(
         draft.add(Block(item.id, unserved(run.function_id), item.shard))
         return
     blocked = yield from _blocked(draft, item, run, function)
+    if item.lease and run.slots:
+        # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
+        held = yield from ask(CountHeld(run.slots[0], item.id, item.shard))
+        draft.add(FreeSlots(item.id, item.shard))
+        spare = held if blocked is not None else held - 1
+        if spare > 0:
+            draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
+            draft.due(draft.now)
     if blocked is not None:
         draft.add(Block(item.id, blocked, item.shard))
-        if item.lease:
-            draft.add(FreeSlots(item.id, item.shard))
         return
     steps = yield from ask(GetSteps(run.id, run.shard))
     event = yield from ask(GetEvent(run.event_id, run.shard))
@@ -133,7 +140,7 @@ def _blocked(draft: Draft, item: Item, run: Run, function: Function) -> Generato
     for slot, control in zip(run.slots, limits, strict=False):
         used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
         if item.lease:
-            used -= 1  # what a lapsed lease still holds is its own
+            used -= yield from ask(CountHeld(slot, item.id, item.shard))  # what a lapsed lease still holds is its own
         if isinstance(control.grant(used), Blocked):
             return slot
     return None

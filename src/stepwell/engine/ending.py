@@ -23,7 +23,7 @@ from stepwell.model.changes import (
 from stepwell.model.event import FAILED, FINISHED, Event
 from stepwell.model.failure import Failure, invoke_cancelled
 from stepwell.model.history import Note
-from stepwell.model.questions import Children, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.questions import Children, CountHeld, GetEvent, GetRun, GetSteps, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import StepStatus
 
@@ -40,6 +40,7 @@ def finish(
     failure: Failure | None = None,
     reason: str | None = None,
     tidy: bool = True,
+    width: int = 1,
 ) -> None:
     """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers.
 
@@ -52,7 +53,7 @@ def finish(
     if tidy or run.guarded:
         changes.append(CloseWaits(run.id, run.shard))
     if run.slots:
-        changes += release(draft, run)
+        changes += release(draft, run, width)
     if run.parent and run.parent_step:
         changes += _tell_parent(run, status, output, draft.now)
         draft.touched.append(run.parent)
@@ -63,10 +64,10 @@ def finish(
         draft.endings.append(Ending(run, event, status, output))
 
 
-def release(draft: Draft, run: Run) -> list[Change]:
-    """The run uses its slots no more: whoever waited longest for them may go."""
+def release(draft: Draft, run: Run, width: int) -> list[Change]:
+    """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     draft.due(draft.now)
-    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, 1, run.shard) for slot in run.slots)]
+    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in run.slots)]
 
 
 def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
@@ -79,7 +80,10 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     event = yield from ask(GetEvent(run.event_id))
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
-    finish(draft, run, event, RunStatus.CANCELLED, reason=reason)
+    width = 1
+    if run.slots:
+        width = max(1, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+    finish(draft, run, event, RunStatus.CANCELLED, reason=reason, width=width)
     draft.touched.append(run.id)
     draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason, shard=run.shard)))
     children = yield from ask(Children(run.id, run.shard))

@@ -12,7 +12,10 @@ from stepwell.model.step import Step
 
 
 class Leased(msgspec.Struct, kw_only=True):
-    """A run in the hands of one caller. ``steps`` grows with what the caller itself made durable."""
+    """A run in the hands of one caller. ``steps`` grows with what the caller itself made durable.
+
+    ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
+    """
 
     run: Run
     lease: Lease
@@ -22,6 +25,7 @@ class Leased(msgspec.Struct, kw_only=True):
     events: tuple[Event, ...]
     steps: dict[str, Step]
     state_bytes: int = 0
+    width: int = 1
 
     @property
     def event(self) -> Event:

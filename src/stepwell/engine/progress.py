@@ -11,14 +11,16 @@ from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
+from stepwell.flow import GRANT
+from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import delay_ms, retry_at
 from stepwell.limits import RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
-from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep
+from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import GetStep, ask
+from stepwell.model.questions import CountSlots, GetStep, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.ops import Op, StepRun, Turn, WaitForEvent
@@ -67,7 +69,7 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     draft.changes.insert(0, Park(leased.lease, at, draft.now))
     draft.due(at)
     if leased.run.slots:
-        draft.add(*release(draft, leased.run))
+        draft.add(*release(draft, leased.run, leased.width))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -85,6 +87,22 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
         if step is not None:
             moved.append(settle_due(draft, step))
     return draft.decision(moved, holds=leased.lease)
+
+
+def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
+    """The call has more branches than slots. The value is how many more it gets now, at most ``wanted``.
+
+    What is free is free: were anybody blocked by this limit, the slot would have gone to them.
+    """
+    run, room = leased.run, wanted
+    limits = [control for control in leased.function.controls if isinstance(control, GRANT)]
+    for slot, control in zip(run.slots, limits, strict=False):
+        used = yield from ask(CountSlots(slot, run.shard))
+        while room > 0 and isinstance(control.grant(used + room - 1), Blocked):
+            room -= 1
+    for number in range(leased.width, leased.width + room):
+        draft.add(TakeSlots(run.slots, f"{run.id}/{number}", run.shard))
+    return draft.decision(room, holds=leased.lease)
 
 
 def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
@@ -128,7 +146,7 @@ def fail(
         draft.add(Park(leased.lease, at, draft.now, attempt + 1))
         draft.due(at)
         if leased.run.slots:
-            draft.add(*release(draft, leased.run))
+            draft.add(*release(draft, leased.run, leased.width))
     draft.add(SaveAttempt(tried))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
@@ -183,12 +201,12 @@ def _end(
     draft: Draft, leased: Leased, status: str, *, output: bytes | None = None, failure: Failure | None = None
 ) -> None:
     tidy = any(step.open for step in leased.steps.values())
-    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy)
+    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy, width=leased.width)
 
 
 def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:
     """An op asks for what no run may have: the run fails, whatever else the same answer has opened."""
-    finish(draft, leased.run, leased.event, RunStatus.FAILED, failure=failure)
+    finish(draft, leased.run, leased.event, RunStatus.FAILED, failure=failure, width=leased.width)
 
 
 def _fits(leased: Leased, step: Step) -> bool:

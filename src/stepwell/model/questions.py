@@ -113,6 +113,14 @@ class CountSlots(Question[int], frozen=True):
     shard: int = 0
 
 
+class CountHeld(Question[int], frozen=True):
+    """How many slots of this key the holder has: an item, with what it holds as ``<id>/…``."""
+
+    key: str
+    holder: str
+    shard: int = 0
+
+
 class Children(Question[list[Run]], frozen=True):
     """Unfinished runs that were invoked by a step of this run."""
 

@@ -155,6 +155,13 @@ class Progress(Protocol):
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
         ...
 
+    def widen(self, wanted: int) -> Awaitable[int]:
+        """Ask for room for ``wanted`` more step bodies at one moment than ``parallel_max`` allows so far.
+
+        Returns how many are granted, which may be none; the call keeps them until it ends.
+        """
+        ...
+
     def watch(self, step_id: str) -> Awaitable[Settled]:
         """Wait for a pending step of this run to move: its result arrived, its sleep or wait is over (a memo), or its
         next attempt is due (``pending`` with ``due`` in the past). Only useful while other branches of the call have

@@ -92,6 +92,15 @@ class LiveCall:
             self._look(step_id)  # it may have moved before we began to watch
         return await asyncio.shield(future)
 
+    async def widen(self, wanted: int) -> int:
+        """More slots for the branches of this call, as far as there are any."""
+        verdict = await self._engine.commit_patiently(lambda draft: progress.widen(draft, self.leased, wanted))
+        if not verdict.held:
+            self._superseded()
+        granted: int = verdict.result.value
+        self.leased.width += granted
+        return granted
+
     def touch(self) -> None:
         """Something was settled for this run, or it was cancelled."""
         for step_id in list(self._watchers):
@@ -254,7 +263,7 @@ class Caller:
             steps=memos,
             stack=[step_id for _, _, step_id in order],
             pending=unfinished,
-            parallel_max=1 if run.slots else None,
+            parallel_max=leased.width if run.slots else None,
             started_at=run.started_at or run.queued_at,
         )
 

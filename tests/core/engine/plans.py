@@ -30,6 +30,7 @@ _NOTHING: dict[str, Any] = {
     "Children": [],
     "GetSteps": [],
     "CountSlots": 0,
+    "CountHeld": 0,
     "FindEvents": [],
     "ListFunctions": [],
     "FunctionItems": [],

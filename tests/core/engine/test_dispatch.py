@@ -13,12 +13,13 @@ from stepwell.model.changes import (
     Extend,
     FinishRun,
     Grant,
+    Release,
     SettleStep,
     StartRun,
     TakeSlots,
 )
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import CountSlots, DueItems, GetEvent, GetRun, GetSteps
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetEvent, GetRun, GetSteps
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Step, StepStatus
 from tests.core.engine.plans import LEASE_MS, NOW, Answers, answer_by, decide, draft, event, function, kinds, only, run
@@ -89,12 +90,16 @@ def test_one_claim_grants_no_more_slots_than_there_are() -> None:
     assert only(decision, TakeSlots).holder == "r0"
 
 
-def test_a_lapsed_lease_counts_its_own_slot_only_once() -> None:
+def test_a_lapsed_lease_does_not_block_itself_and_gives_back_what_its_branches_held() -> None:
     fn = function(controls=(Concurrency(1),))
 
-    decision = _claim(draft(fn), {DueItems: [_item(lease=9)], GetRun: run(slots=("fn/shop-bill",)), CountSlots: 1})
+    decision = _claim(
+        draft(fn), {DueItems: [_item(lease=9)], GetRun: run(slots=("fn/shop-bill",)), CountSlots: 3, CountHeld: 3}
+    )
 
     assert [leased.run.id for leased in decision.result.leased] == ["r1"]
+    assert only(decision, Release).count == 2
+    assert kinds(decision).index("FreeSlots") < kinds(decision).index("TakeSlots")
 
 
 def test_a_lost_lease_spends_no_attempt_and_is_noted() -> None:

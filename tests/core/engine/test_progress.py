@@ -4,6 +4,7 @@ import pytest
 
 from stepwell.engine import progress
 from stepwell.engine.draft import Moment
+from stepwell.flow import Concurrency
 from stepwell.limits import STEP_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.changes import (
     CreateRun,
@@ -16,10 +17,11 @@ from stepwell.model.changes import (
     SaveAttempt,
     SaveStep,
     SettleStep,
+    TakeSlots,
     Wake,
 )
 from stepwell.model.failure import Failure
-from stepwell.model.questions import FindEvents, GetStep
+from stepwell.model.questions import CountSlots, FindEvents, GetStep
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Step, StepStatus
 from stepwell.ops import Invoke, Op, Sleep, StepError, StepRun, WaitForEvent
@@ -292,3 +294,15 @@ def test_time_passing_in_a_live_call_settles_what_is_over_and_only_that() -> Non
 
     assert only(decision, SettleStep).step_id == "a"
     assert [step.id for step in decision.result.value] == ["a"]
+
+
+def test_a_call_gets_the_slots_that_are_free_for_its_branches_and_gives_them_all_back() -> None:
+    fn = function(controls=(Concurrency(5),))
+    of = leased(run(slots=("fn/shop-bill",)), fn=fn)
+
+    granted = decide(progress.widen(draft(fn), of, 9), {CountSlots: 3})
+    of.width += granted.result.value
+    ended = decide(progress.complete(draft(fn), of, b"1"))
+
+    assert [change.holder for change in granted.changes if isinstance(change, TakeSlots)] == ["r1/1", "r1/2"]
+    assert only(ended, Release).count == 3

@@ -65,6 +65,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
+    q.CountHeld: (sql.COUNT_HELD, lambda x: (x.shard, x.key, x.holder), _value),
     q.Children: (sql.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),

@@ -190,6 +190,9 @@ WHERE shard = ?1 AND event_name = ?2 AND path = ?3 AND value = ?4 AND expires_at
 GET_WAITS: Final = _WAITS + "WHERE shard = ?1 AND run_id = ?2 ORDER BY id"
 GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
 COUNT_SLOTS: Final = "SELECT count(*) FROM slots WHERE shard = ?1 AND key = ?2"
+COUNT_HELD: Final = """
+SELECT count(*) FROM slots
+WHERE shard = ?1 AND key = ?2 AND holder >= ?3 AND holder < ?3 || '0' AND (holder = ?3 OR holder >= ?3 || '/')"""
 CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
 # Questions of people and commands ------------------------------------------------------------------------------------
