@@ -1,0 +1,158 @@
+"""Conformance: what people and commands ask."""
+
+from __future__ import annotations
+
+from stepwell.model.changes import Block, CreateRun, Enqueue, FinishRun, Grant, OpenWait, SaveEvent, StartRun
+from stepwell.model.event import FINISHED
+from stepwell.model.questions import (
+    BacklogPosition,
+    Count,
+    FindEvents,
+    FunctionItems,
+    GetRun,
+    ListEvents,
+    ListRuns,
+    RunsOfEvent,
+    Totals,
+)
+from stepwell.storage.interface import Store
+from tests.storage.nouns import event, item, run, wait, write
+
+
+async def test_runs_are_listed_newest_first_without_their_outputs(store: Store):
+    await _runs(store)
+
+    found = await store.read(ListRuns(10))
+
+    assert [each.id for each in found] == RUNS
+    assert {each.output for each in found} == {None}
+    assert (await store.read(ListRuns(10, output=True)))[1].output == b"out"
+
+
+async def test_a_list_of_runs_goes_on_before_the_last_one_shown(store: Store):
+    await _runs(store)
+
+    assert await _ids(store, ListRuns(2)) == RUNS[:2]
+    assert await _ids(store, ListRuns(2, before=RUNS[1])) == RUNS[2:4]
+    assert await _ids(store, ListRuns(9, before=RUNS[-1])) == []
+
+
+async def test_runs_are_listed_by_function_status_and_moment(store: Store):
+    await _runs(store)
+
+    assert await _ids(store, ListRuns(10, function_id="other")) == ["run4", "run1"]
+    assert await _ids(store, ListRuns(10, status="COMPLETED")) == ["run3"]
+    assert await _ids(store, ListRuns(10, status="FAILED")) == ["run2", "run1"]
+    assert await _ids(store, ListRuns(10, status="QUEUED")) == ["run4", "run0"]
+    assert await _ids(store, ListRuns(10, function_id="other", status="FAILED")) == ["run1"]
+    assert await _ids(store, ListRuns(10, since=30)) == ["run4", "run3"]
+    assert await _ids(store, ListRuns(1, status="FAILED", before="run2")) == ["run1"]
+
+
+async def test_the_runs_of_an_event(store: Store):
+    await write(store, CreateRun(run("r2")), CreateRun(run("r1", output=b"1")), CreateRun(run("r3", event_id="e2")))
+
+    assert await store.read(RunsOfEvent("e1")) == [run("r1", output=b"1"), run("r2")]
+
+
+async def test_events_are_listed_newest_first_without_our_own(store: Store):
+    await _events(store)
+
+    assert await _ids(store, ListEvents(10)) == ["e4", "e3", "e2", "e1"]
+    assert await _ids(store, ListEvents(10, internal=True)) == ["e4", "our", "e3", "e2", "e1"]
+
+
+async def test_a_list_of_events_goes_on_before_the_last_one_shown(store: Store):
+    await _events(store)
+
+    assert await _ids(store, ListEvents(2)) == ["e4", "e3"]
+    assert await _ids(store, ListEvents(2, before="e3")) == ["e2", "e1"]
+    assert await _ids(store, ListEvents(2, before="e1")) == []
+    assert await _ids(store, ListEvents(2, before="forgotten")) == []
+
+
+async def test_events_are_listed_by_name_and_moment(store: Store):
+    await _events(store)
+
+    assert await _ids(store, ListEvents(10, name="a")) == ["e3", "e1"]
+    assert await _ids(store, ListEvents(10, name=FINISHED, internal=True)) == ["our"]
+    assert await _ids(store, ListEvents(10, received_after=20, received_before=40)) == ["e3", "e2"]
+    assert await _ids(store, ListEvents(10, name="a", received_after=11)) == ["e3"]
+
+
+async def test_a_wait_looks_back_at_the_events_of_a_name_from_a_moment_until_before_another(store: Store):
+    await write(store, *(SaveEvent(event(f"e{at}", name="a", at=at)) for at in (10, 20, 30, 40)))
+    await write(store, SaveEvent(event("other", name="b", at=25)))
+
+    found = await store.read(FindEvents("a", after=10, before=40, limit=2))
+
+    assert [each.id for each in found] == ["e30", "e20"]
+
+
+async def test_a_blocked_item_knows_how_many_go_before_it(store: Store):
+    for id, queued_at in (("c", 30), ("a", 10), ("b2", 20), ("b1", 20)):
+        await write(store, Enqueue(item(id, queued_at=queued_at)), Block(id, "full"))
+    await write(store, Enqueue(item("free")), Enqueue(item("x", at=None, backlog="another")))
+
+    assert await store.read(BacklogPosition("a")) == (0, 4)
+    assert await store.read(BacklogPosition("b2")) == (2, 4)
+    assert await store.read(BacklogPosition("c")) == (3, 4)
+    assert await store.read(BacklogPosition("free")) is None
+    assert await store.read(BacklogPosition("unknown")) is None
+
+
+async def test_the_items_of_a_function_are_those_of_no_run(store: Store):
+    tick = item("cron:1", kind="cron", run_id=None)
+    await write(store, Enqueue(tick), Enqueue(item("r1")))
+
+    assert await store.read(FunctionItems("shop-bill")) == [tick]
+    assert await store.read(FunctionItems("other")) == []
+
+
+async def test_counting_what_there_is(store: Store):
+    assert await store.read(Count(100)) == Totals(live_runs=0, items=0, blocked=0, leased=0, waits=0, oldest_due=None)
+    await _runs(store)
+    await write(
+        store,
+        StartRun("run0", 5),
+        Enqueue(item("run0", at=50)),
+        Enqueue(item("run4", at=40)),
+        Enqueue(item("later", at=500)),
+        Enqueue(item("blocked", at=None, backlog="full")),
+        Enqueue(item("held")),
+        Grant("held", 5, 1_000),
+        OpenWait(wait()),
+    )
+
+    assert await store.read(Count(100)) == Totals(live_runs=2, items=5, blocked=1, leased=1, waits=1, oldest_due=40)
+
+
+async def test_a_read_sees_every_commit_that_was_acknowledged_before(store: Store):
+    for number in range(50):
+        await write(store, CreateRun(run(f"r{number}")))
+        assert await store.read(GetRun(f"r{number}")) is not None
+
+
+RUNS = ["run4", "run3", "run2", "run1", "run0"]
+
+
+async def _runs(store: Store) -> None:
+    """Oldest first: queued, failed, failed, completed, queued; the second and the last are of another function."""
+    for number in range(5):
+        function_id = "other" if number in {1, 4} else "shop-bill"
+        await write(store, CreateRun(run(f"run{number}", at=number * 10, function_id=function_id)))
+    await write(
+        store,
+        FinishRun("run1", "FAILED", 60),
+        FinishRun("run2", "FAILED", 60),
+        FinishRun("run3", "COMPLETED", 60, b"out"),
+    )
+
+
+async def _events(store: Store) -> None:
+    for id, name, at in (("e1", "a", 10), ("e2", "b", 20), ("e3", "a", 30), ("our", FINISHED, 35), ("e4", "b", 40)):
+        await write(store, SaveEvent(event(id, name=name, at=at)))
+
+
+async def _ids(store: Store, question: ListRuns | ListEvents) -> list[str]:
+    return [each.id for each in await store.read(question)]

@@ -1,0 +1,115 @@
+"""Conformance: what is forgotten, and what is not."""
+
+from __future__ import annotations
+
+from stepwell.model.changes import (
+    CreateRun,
+    Enqueue,
+    FinishRun,
+    OpenWait,
+    PutCell,
+    SaveAttempt,
+    SaveEvent,
+    SaveNote,
+    SaveOutcome,
+    SaveStep,
+    TakeSlots,
+)
+from stepwell.model.questions import (
+    Attempts,
+    CountSlots,
+    GetCell,
+    GetEvent,
+    GetRun,
+    GetSteps,
+    GetWaits,
+    ListRuns,
+    Notes,
+    Outcomes,
+    RunItems,
+)
+from stepwell.storage.interface import Store, Swept
+from tests.storage.nouns import attempt, cell, event, item, note, outcome, run, step, wait, write
+
+
+async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
+    for run_id in ("r1", "r10"):
+        await write(
+            store,
+            CreateRun(run(run_id, event_id=f"e-{run_id}")),
+            SaveStep(step(run_id=run_id)),
+            SaveAttempt(attempt(run_id=run_id)),
+            SaveNote(note(run_id=run_id)),
+            OpenWait(wait(run_id=run_id)),
+            Enqueue(item(run_id)),
+            Enqueue(item(f"{run_id}/start", run_id=run_id)),
+            TakeSlots(("k",), run_id),
+        )
+    await write(store, FinishRun("r1", "COMPLETED", 50), FinishRun("r10", "COMPLETED", 100))
+
+    assert await store.sweep(100, 10) == Swept(runs=1, events=0, more=False)
+
+    for run_id, left in (("r1", 0), ("r10", 1)):
+        assert (await store.read(GetRun(run_id)) is not None) == bool(left)
+        for question in (GetSteps(run_id), Attempts(run_id), Notes(run_id), GetWaits(run_id)):
+            assert len(await store.read(question)) == left
+        assert len(await store.read(RunItems(run_id))) == 2 * left
+    assert await store.read(CountSlots("k")) == 1
+
+
+async def test_a_run_that_has_not_ended_stays_however_old_it_is(store: Store):
+    await write(store, CreateRun(run(at=1)))
+
+    await store.sweep(1 << 50, 10)
+
+    assert await store.read(GetRun("r1")) is not None
+
+
+async def test_an_old_event_goes_with_its_outcomes_unless_a_run_refers_to_it(store: Store):
+    await write(
+        store,
+        SaveEvent(event("old")),
+        SaveOutcome(outcome("old")),
+        SaveEvent(event("used")),
+        SaveOutcome(outcome("used")),
+        CreateRun(run(event_id="used")),
+        SaveEvent(event("young", at=100)),
+    )
+
+    assert await store.sweep(100, 10) == Swept(runs=0, events=1, more=False)
+
+    assert await store.read(GetEvent("old")) is None
+    assert await store.read(Outcomes("old")) == []
+    assert await store.read(GetEvent("used")) is not None
+    assert len(await store.read(Outcomes("used"))) == 1
+    assert await store.read(GetEvent("young")) is not None
+
+
+async def test_the_event_of_a_run_goes_with_the_run(store: Store):
+    await write(store, SaveEvent(event()), CreateRun(run()), FinishRun("r1", "COMPLETED", 50))
+
+    assert await store.sweep(100, 10) == Swept(runs=1, events=1, more=False)
+
+
+async def test_cells_go_once_they_have_expired_even_if_runs_are_kept(store: Store):
+    await write(store, PutCell(cell("old", expires_at=50)), PutCell(cell("young", expires_at=51)))
+
+    await store.sweep(0, 10, now=50)
+
+    assert await store.read(GetCell("old", 0)) is None
+    assert await store.read(GetCell("young", 0)) is not None
+
+
+async def test_a_round_has_a_limit_and_says_if_there_is_more(store: Store):
+    for number in range(5):
+        await write(
+            store,
+            CreateRun(run(f"r{number}", event_id=f"e{number}")),
+            FinishRun(f"r{number}", "COMPLETED", 50 - number),
+        )
+
+    assert await store.sweep(100, 2) == Swept(runs=2, events=0, more=True)
+    assert [left.id for left in await store.read(ListRuns(10))] == ["r2", "r1", "r0"]
+    assert await store.sweep(100, 2) == Swept(runs=2, events=0, more=True)
+    assert await store.sweep(100, 2) == Swept(runs=1, events=0, more=False)
+    assert await store.sweep(100, 2) == Swept(runs=0, events=0, more=False)

@@ -1,0 +1,295 @@
+"""Conformance: items, from being owed to being done with, and the slots they use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stepwell.model.changes import (
+    Block,
+    Drop,
+    DropRunItems,
+    Enqueue,
+    Extend,
+    FreeSlots,
+    Grant,
+    LapseLeases,
+    Park,
+    Release,
+    Retry,
+    Schedule,
+    TakeSlots,
+    Wake,
+)
+from stepwell.model.item import Lease
+from stepwell.model.questions import CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders
+from stepwell.storage.interface import Store
+from tests.storage.nouns import LEASE, TOKEN, item, item_of, leased, write
+
+
+async def test_an_item_is_remembered_with_all_its_fields(store: Store):
+    full = item(kind="cron", run_id=None, lease=3, attempt=2, queued_at=5, poked=True, losses=1, mark=4)
+    blocked = item("r2", at=None, backlog="b")
+
+    await write(store, Enqueue(full), Enqueue(blocked))
+
+    assert await store.read(GetItem("r1")) == full
+    assert await store.read(GetItem("r2")) == blocked
+
+
+async def test_enqueueing_leaves_an_item_that_is_there_as_it_is(store: Store):
+    await leased(store)
+    before = await item_of(store)
+
+    await write(store, Enqueue(item(at=1)))
+
+    assert await item_of(store) == before
+
+
+async def test_scheduling_owes_an_item_or_moves_the_one_that_is_there(store: Store):
+    await write(store, Schedule(item(at=50)))
+    assert (await item_of(store)).at == 50
+    await write(store, Grant("r1", TOKEN, 900))
+
+    await write(store, Schedule(item(at=70)))
+
+    assert await item_of(store) == item(at=70)
+
+
+async def test_parking_gives_a_leased_item_back(store: Store):
+    lease = await leased(store, queued_at=5)
+
+    await write(store, Park(lease, 400, 100, attempt=2))
+
+    assert await item_of(store) == item(at=400, attempt=2, queued_at=5)
+
+
+async def test_a_parked_item_may_be_owed_nothing(store: Store):
+    lease = await leased(store)
+
+    await write(store, Park(lease, None, 100))
+
+    assert (await item_of(store)).at is None
+    assert await store.read(DueItems(1 << 50, 10)) == []
+
+
+@pytest.mark.parametrize("at", [None, 400])
+async def test_an_item_that_was_poked_while_leased_is_due_at_once_when_parked(store: Store, at: int | None):
+    lease = await leased(store)
+    await write(store, Wake("r1", 90))
+
+    await write(store, Park(lease, at, 100))
+
+    assert await item_of(store) == item(at=100)
+
+
+async def test_parking_clears_what_was_counted_about_lost_leases(store: Store):
+    await write(store, Enqueue(item()), Grant("r1", TOKEN, 1_000, losses=3, mark=8))
+
+    await write(store, Park(LEASE, 400, 100))
+
+    assert await item_of(store) == item(at=400)
+
+
+async def test_a_blocked_item_is_out_of_sight(store: Store):
+    await write(store, Enqueue(item()), Block("r1", "full"))
+
+    assert await item_of(store) == item(at=None, backlog="full")
+    assert await store.read(DueItems(1 << 50, 10)) == []
+
+
+async def test_blocking_a_lapsed_item_takes_it_from_its_holder(store: Store):
+    lease = await leased(store)
+
+    await write(store, Block("r1", "full"))
+
+    assert await item_of(store) == item(at=None, backlog="full")
+    assert not (await write(store, Extend(lease, 2_000), holds=lease)).held
+
+
+async def test_granting_leases_an_item_until_a_moment(store: Store):
+    await write(store, Enqueue(item()), Grant("r1", TOKEN, 500, losses=1, mark=2))
+
+    assert await item_of(store) == item(at=500, lease=TOKEN, losses=1, mark=2)
+
+
+async def test_granting_a_lapsed_item_changes_its_token_and_forgets_its_poke(store: Store):
+    old = await leased(store)
+    await write(store, Wake("r1", 90))
+
+    await write(store, Grant("r1", 9, 2_000))
+
+    assert await item_of(store) == item(at=2_000, lease=9)
+    assert not (await write(store, Extend(old, 3_000), holds=old)).held
+
+
+async def test_extending_holds_a_lease_longer(store: Store):
+    lease = await leased(store)
+
+    assert (await write(store, Extend(lease, 5_000), holds=lease)).held
+
+    assert (await item_of(store)).at == 5_000
+
+
+async def test_retrying_sets_the_attempt_of_an_item_that_stays_leased(store: Store):
+    lease = await leased(store)
+
+    await write(store, Retry(lease, 3), holds=lease)
+
+    assert await item_of(store) == item(at=1_000, lease=TOKEN, attempt=3)
+
+
+@pytest.mark.parametrize(("given", "then"), [(50, 10), (5, 5)])
+async def test_waking_makes_an_item_due_no_later_than_a_moment(store: Store, given: int, then: int):
+    await write(store, Enqueue(item(at=10)), Wake("r1", given))
+
+    assert await item_of(store) == item(at=then)
+
+
+async def test_waking_makes_an_item_due_that_was_owed_nothing(store: Store):
+    await write(store, Enqueue(item(at=None)), Wake("r1", 50))
+
+    assert await item_of(store) == item(at=50)
+
+
+async def test_waking_pokes_a_leased_item(store: Store):
+    await leased(store)
+
+    await write(store, Wake("r1", 50))
+
+    assert await item_of(store) == item(at=1_000, lease=TOKEN, poked=True)
+
+
+async def test_waking_leaves_a_blocked_item_in_its_place(store: Store):
+    await write(store, Enqueue(item(at=None, backlog="full")), Wake("r1", 50))
+
+    assert await item_of(store) == item(at=None, backlog="full")
+
+
+async def test_a_dropped_item_is_gone(store: Store):
+    await write(store, Enqueue(item()), Enqueue(item("r10")), Drop("r1"))
+
+    assert await store.read(GetItem("r1")) is None
+    assert await store.read(GetItem("r10")) is not None
+
+
+async def test_all_items_of_a_run_are_dropped_leased_or_not_and_no_others(store: Store):
+    await leased(store, "r1")
+    others = ["r1/start", "r1/a/b", "r10", "r1-2", "r1.5", "r0"]
+    await write(store, *(Enqueue(item(id)) for id in others))
+    assert [found.id for found in await store.read(RunItems("r1"))] == ["r1", "r1/a/b", "r1/start"]
+
+    await write(store, DropRunItems("r1"))
+
+    assert await store.read(RunItems("r1")) == []
+    assert [id for id in others if await store.read(GetItem(id))] == ["r10", "r1-2", "r1.5", "r0"]
+
+
+async def test_releasing_makes_the_item_due_that_was_blocked_longest(store: Store):
+    await _backlog(store, ("young", 30), ("b-old", 10), ("a-old", 10))
+
+    await write(store, Release("full", 100))
+
+    assert await item_of(store, "a-old") == item("a-old", at=100, queued_at=10)
+    assert await _due(store) == ["a-old"]
+
+
+async def test_releasing_several_makes_that_many_due(store: Store):
+    await _backlog(store, ("c", 30), ("a", 10), ("b", 20))
+
+    await write(store, Release("full", 100, count=2))
+
+    assert await _due(store) == ["a", "b"]
+
+
+async def test_releasing_a_negative_number_makes_all_due(store: Store):
+    await _backlog(store, ("c", 30), ("a", 10), ("b", 20))
+    await write(store, Enqueue(item("other", at=None, backlog="another")))
+
+    await write(store, Release("full", 100, count=-1))
+
+    assert await _due(store) == ["a", "b", "c"]
+
+
+async def test_releasing_an_empty_backlog_does_nothing(store: Store):
+    assert (await write(store, Release("full", 100))).held
+
+
+async def test_leases_of_processes_that_are_gone_are_due_and_keep_their_token(store: Store):
+    await leased(store, "old", token=5)
+    await leased(store, "new", token=8)
+    await write(store, Enqueue(item("free", at=900)), Enqueue(item("blocked", at=None, backlog="full")))
+
+    await write(store, LapseLeases(token=8, now=100))
+
+    assert await item_of(store, "old") == item("old", at=100, lease=5)
+    assert await item_of(store, "new") == item("new", at=1_000, lease=8)
+    assert await _due(store) == ["old"]
+
+
+async def test_due_items_come_the_longest_due_first_and_no_more_than_asked_for(store: Store):
+    await write(store, *(Enqueue(item(f"i{at}", at=at)) for at in (30, 10, 101, 100, 20)))
+
+    assert [found.id for found in await store.read(DueItems(100, 10))] == ["i10", "i20", "i30", "i100"]
+    assert [found.id for found in await store.read(DueItems(100, 2))] == ["i10", "i20"]
+
+
+async def test_due_timers_leave_out_runs(store: Store):
+    await write(store, Enqueue(item("r1")), Enqueue(item("r1/start", kind="start-timeout")), Enqueue(item("r2")))
+
+    assert [found.id for found in await store.read(DueItems(100, 1, timers_only=True))] == ["r1/start"]
+
+
+async def test_a_lapsed_lease_is_due(store: Store):
+    await leased(store)
+
+    assert await store.read(DueItems(999, 10)) == []
+    assert [found.lease for found in await store.read(DueItems(1_000, 10))] == [TOKEN]
+
+
+async def test_the_next_moment_is_the_earliest_of_any_item_after_the_given_one(store: Store):
+    assert await store.read(NextDue()) is None
+    await write(store, Enqueue(item("a", at=30)), Enqueue(item("b", at=20)), Enqueue(item("c", at=None)))
+
+    assert await store.read(NextDue()) == 20
+    assert await store.read(NextDue(20)) == 30
+    assert await store.read(NextDue(30)) is None
+
+
+async def test_taking_a_slot_twice_is_taking_it_once(store: Store):
+    await write(store, TakeSlots(("k1", "k2"), "r1"), TakeSlots(("k1",), "r1"), TakeSlots(("k1",), "r2"))
+
+    assert await store.read(CountSlots("k1")) == 2
+    assert await store.read(CountSlots("k2")) == 1
+    assert await store.read(CountSlots("k3")) == 0
+    assert await store.read(SlotHolders("k1", 10)) == ["r1", "r2"]
+    assert await store.read(SlotHolders("k1", 1)) == ["r1"]
+
+
+async def test_a_holder_or_the_items_of_a_run_free_their_slots_and_nobody_elses(store: Store):
+    holders = ["r1", "r1/s1", "r10", "r1-2", "r0"]
+    await write(store, *(TakeSlots(("k1", "k2"), holder) for holder in holders))
+
+    await write(store, FreeSlots("r1"))
+
+    assert await store.read(SlotHolders("k1", 10)) == ["r0", "r1-2", "r10"]
+    assert await store.read(CountSlots("k2")) == 3
+
+
+async def test_changes_name_the_rows_of_one_shard(store: Store):
+    await write(store, Enqueue(item("r1", shard=1)), Enqueue(item("r1", shard=2)), Grant("r1", 5, 500, shard=1))
+
+    await write(store, Park(Lease("r1", 5, 1), 70, 60), Wake("r1", 3, shard=2))
+
+    assert await store.read(GetItem("r1", shard=1)) == item(shard=1, at=70)
+    assert await store.read(GetItem("r1", shard=2)) == item(shard=2, at=3)
+    assert await store.read(GetItem("r1")) is None
+
+
+async def _backlog(store: Store, *blocked: tuple[str, int]) -> None:
+    await write(store, *(Enqueue(item(id, at=None, backlog="full", queued_at=at)) for id, at in blocked))
+
+
+async def _due(store: Store) -> list[Any]:
+    return [found.id for found in await store.read(DueItems(500, 10))]
