@@ -1,5 +1,8 @@
 """What remains of a condition once the triggering event is known (semantics §3.5)."""
 
+# JSON can be anything, so the types found in it are unknown by nature.
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -42,6 +45,8 @@ from stepwell.expressions.values import (
 )
 from stepwell.limits import EVENT_BYTES_MAX, EXPRESSION_DEPTH_MAX
 
+_NONE: frozenset[str] = frozenset()
+_EVENT = frozenset({"event"})
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in"})
 
 
@@ -79,9 +84,13 @@ def _too_large() -> EvaluationError:
     )
 
 
+def _too_deep() -> EvaluationError:
+    return EvaluationError(f"with the event's data it is more than {EXPRESSION_DEPTH_MAX} levels deep")
+
+
 def _check_depth(node: Node, depth: int) -> None:
     if depth > EXPRESSION_DEPTH_MAX:
-        raise EvaluationError(f"with the event's data it is more than {EXPRESSION_DEPTH_MAX} levels deep")
+        raise _too_deep()
     for child in children(node):
         _check_depth(child, depth + 1)
 
@@ -142,10 +151,22 @@ class _Binder:
 
     def bind(self, node: Node) -> Node:
         """The node without ``event``, and without what is known because of that."""
-        if _names(node) <= {"event"}:
-            known = self.evaluate(node)
-            if known is not None:
-                return known
+        path = path_of(node)
+        if path is not None and path[0] != "event":
+            return node
+        names = _EVENT if path else _names(node)
+        given = "event" in names
+        if names <= _EVENT:
+            known = self.evaluate(node, given)
+            if known is not None or not given:
+                return known or node
+        rebuilt = self.rebuild(node)
+        if _names(rebuilt):
+            return rebuilt
+        return self.evaluate(rebuilt, given) or rebuilt  # a choice that was made can leave nothing open
+
+    def rebuild(self, node: Node) -> Node:
+        """The same node over bound ones."""
         match node:
             case Literal() | Name():
                 return node
@@ -179,16 +200,18 @@ class _Binder:
             return self.bind(node.then if truthy(condition.value) else node.otherwise)
         return Choice(condition, self.bind(node.then), self.bind(node.otherwise))
 
-    def evaluate(self, node: Node) -> Node | None:
+    def evaluate(self, node: Node, given: bool) -> Node | None:
         """What the node gives, as a literal; None if it gives an error, which it must go on giving."""
         try:
             value = compile_node(node)(Frame({"event": self.event}, now_ms=0))
         except (EvaluationError, OverflowError, RecursionError):
             return None
-        return self.literal(value, "event" in _names(node), 1)
+        return self.literal(value, given, 1)
 
     def literal(self, value: Any, given: bool, depth: int) -> Node:
-        if depth > EXPRESSION_DEPTH_MAX or self.size > EVENT_BYTES_MAX:
+        if depth > EXPRESSION_DEPTH_MAX:
+            raise _too_deep()
+        if self.size > EVENT_BYTES_MAX:
             raise _too_large()
         self.size += len(value) if type(value) is str else 1
         match value:
@@ -216,19 +239,22 @@ class _Binder:
         return MapOf(tuple((Literal(key), self.literal(item, given, depth + 1)) for key, item in entries.items()))
 
 
-def _names(node: Node) -> set[str]:
+def _names(node: Node) -> frozenset[str]:
     """The variables a node reads, and ``now()`` if it asks for the time."""
     match node:
+        case Literal():
+            return _NONE
         case Name():
-            return set() if node.name in TYPES else {node.name}
+            return _NONE if node.name in TYPES else frozenset({node.name})
         case Loop():
-            _, *inner = children(node)
-            return _names(node.over) | (set[str]().union(*map(_names, inner)) - {node.variable})
+            inner = _NONE.union(*map(_names, children(node)[1:]))
+            return _names(node.over) | (inner - {node.variable})
+        case Select():
+            return _names(node.target)
         case Call() if FUNCTIONS[node.name].clock:
-            names = {"now()"}
+            return frozenset({"now()"}).union(*map(_names, node.args))
         case _:
-            names = set[str]()
-    return names.union(*map(_names, children(node)))
+            return _NONE.union(*map(_names, children(node)))
 
 
 def _logical(op: str, terms: list[Node]) -> Node:

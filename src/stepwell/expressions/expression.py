@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from stepwell.expressions.values import MISSING, EvaluationError, Frame, key_tex
 from stepwell.limits import EXPRESSION_BYTES_MAX
 
 _COMPILED_MAX = 1_024
+_TOO_DEEP = "the data is nested too deeply"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_PART = re.compile(r"[\w$@:/-]+")
@@ -64,8 +65,10 @@ class Expression:
         """
         try:
             return self._run(Frame(env, now_ms))
-        except (OverflowError, RecursionError) as error:
-            _refuse(error)
+        except OverflowError:
+            raise EvaluationError("a number or time is out of range") from None
+        except RecursionError:
+            raise EvaluationError(_TOO_DEEP) from None
 
     def matches(self, env: Mapping[str, Any], *, now_ms: int = 0) -> bool:
         """Whether it is true; raises ``EvaluationError`` too if it gives something other than a boolean.
@@ -84,18 +87,14 @@ class Expression:
         try:
             value = self.evaluate(env, now_ms=now_ms)
             text = key_text(value)
-        except EvaluationError as error:
-            return KeyResult("error", failed=True, reason=error.message)
+        except (EvaluationError, RecursionError) as error:
+            reason = error.message if isinstance(error, EvaluationError) else _TOO_DEEP
+            return KeyResult("error", failed=True, reason=reason)
         return KeyResult(text, is_false=value is False, missing=value is MISSING)
 
     def bind(self, event: Mapping[str, Any]) -> Bound:
         """What remains to be asked about ``async`` once ``event`` is known; raises ``EvaluationError`` if too large."""
         return bind_node(self._node, event)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    reason = "a number or time is out of range" if isinstance(error, OverflowError) else "the data is nested too deeply"
-    raise EvaluationError(reason) from None
 
 
 def compile_expression(

@@ -308,15 +308,14 @@ def _divide_floats(left: float, right: float) -> float:
     return float("inf") if (left > 0) == (str(right)[0] != "-") else float("-inf")
 
 
-def remainder(left: Any, right: Any, _frame: Frame) -> Any:
+def remainder(left: Any, right: Any, frame: Frame) -> Any:
     """``%`` of whole numbers, with the sign of the left one."""
     if left is MISSING or right is MISSING:
         return MISSING
     kind, other = type(left), type(right)
     if kind not in (int, UInt) or other not in (int, UInt):
         raise _refuse("%", left, right)
-    if right == 0:
-        raise EvaluationError("division by zero")
+    divide(left, right, frame)  # where the quotient overflows, CEL has no remainder either
     rest = abs(left) % abs(right)
     return _number(-rest if left < 0 else rest, kind, other)
 
@@ -424,9 +423,10 @@ def canonical(value: Any) -> str:
             return "missing"
 
 
-# Text that would look like a value of another type; as a key it is written in quotes.
+# Text that would look like a value of another type, or like nothing; as a key it is written in quotes.
 _LITERAL_STARTS = ('"', "[", "{", 'b"', "timestamp(", "duration(", "type(")
 _LITERAL_WORDS = frozenset({"null", "true", "false", "missing", "error", "nan", "inf", "-inf"})
+_NUMBER_STARTS = tuple("-0123456789")
 _NUMBER_CHARS = frozenset("0123456789abcdefx+-.")
 
 
@@ -434,8 +434,8 @@ def key_text(value: Any) -> str:
     """The text of a key (semantics §3.4). Text stands for itself unless it could be taken for another type."""
     if type(value) is not str:
         return canonical(value)
-    number_like = value[:1] in "-0123456789" and _NUMBER_CHARS.issuperset(value)
-    ambiguous = number_like or value in _LITERAL_WORDS or value.startswith(_LITERAL_STARTS)
+    number_like = value.startswith(_NUMBER_STARTS) and _NUMBER_CHARS.issuperset(value)
+    ambiguous = not value or number_like or value in _LITERAL_WORDS or value.startswith(_LITERAL_STARTS)
     return quoted(value) if ambiguous else value
 
 
