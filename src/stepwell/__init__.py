@@ -1,1 +1,88 @@
-"""Durable workflows in Python."""
+"""Durable workflows in Python.
+
+What is here is the whole public API for those who write functions; importing it loads msgspec and the standard library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepwell.errors import (
+    ConfigurationError,
+    EventTooLarge,
+    InvalidCron,
+    InvalidDuration,
+    InvalidEvent,
+    InvalidExpression,
+    InvalidOutput,
+    LimitExceeded,
+    NonRetriableError,
+    NotFound,
+    NotRunning,
+    RetryAfterError,
+    SchemaTooNew,
+    StepError,
+    StepwellError,
+    StorageError,
+    StorageUnavailable,
+    UnknownName,
+)
+from stepwell.flow import Concurrency
+from stepwell.sdk.app import Stepwell
+from stepwell.sdk.context import Context, Sync
+from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
+from stepwell.sdk.function import Function
+from stepwell.sdk.options import Backoff, Cancel, Timeouts
+from stepwell.sdk.triggers import TriggerCron, TriggerEvent
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backoff",
+    "Cancel",
+    "Concurrency",
+    "ConfigurationError",
+    "Context",
+    "Event",
+    "EventTooLarge",
+    "Function",
+    "InvalidCron",
+    "InvalidDuration",
+    "InvalidEvent",
+    "InvalidExpression",
+    "InvalidOutput",
+    "LimitExceeded",
+    "NonRetriableError",
+    "NotFound",
+    "NotRunning",
+    "ReceivedEvent",
+    "RetryAfterError",
+    "RunFailed",
+    "SchemaTooNew",
+    "StepError",
+    "Stepwell",
+    "StepwellError",
+    "StorageError",
+    "StorageUnavailable",
+    "Sync",
+    "Timeouts",
+    "TriggerCron",
+    "TriggerEvent",
+    "UnknownName",
+    "__version__",
+    "event",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Say which name was meant. ``from stepwell import …`` would hide our error behind one of its own."""
+        import sys
+
+        from stepwell.sdk.names import no_such_export
+
+        error = no_such_export(name, __all__)
+        asker = sys._getframe(1).f_code
+        if not name.startswith("__") and asker.co_filename.startswith("<frozen importlib"):
+            raise ImportError(str(error), name=__name__) from error
+        raise error

@@ -1,0 +1,242 @@
+"""The app: the functions of one program under one name, and the door through which it sends events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
+
+from stepwell.clock import Clock
+from stepwell.errors import ConfigurationError, NotRunning
+from stepwell.flow import Concurrency
+from stepwell.protocol.messages import Transport
+from stepwell.sdk.bodies import is_async
+from stepwell.sdk.client import EventPayload, Sender
+from stepwell.sdk.context import Context, Sync
+from stepwell.sdk.events import RunFailed, payloads
+from stepwell.sdk.function import Function, failure_handler
+from stepwell.sdk.names import no_such_app_name, wrong_keywords
+from stepwell.sdk.options import Backoff, Cancel, Timeouts
+from stepwell.sdk.pool import THREADS_MAX
+from stepwell.sdk.transport import InProcess
+from stepwell.sdk.triggers import TriggerCron, TriggerEvent, triggers
+
+if TYPE_CHECKING:
+    import os
+
+    from stepwell.embedded import Embedded
+
+E = TypeVar("E")
+R = TypeVar("R")
+
+
+class FunctionOptions(TypedDict, total=False):
+    """What ``create_function`` takes besides ``id`` and ``trigger``; its docstring says what each means."""
+
+    name: str | None
+    retries: int
+    backoff: Backoff | None
+    concurrency: int | Concurrency | Sequence[Concurrency] | None
+    idempotency: str | None
+    cancel: Cancel | Sequence[Cancel] | None
+    timeouts: Timeouts | None
+    on_failure: (
+        Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
+    )
+
+
+_OPTIONS = ("id", "trigger", *FunctionOptions.__annotations__)
+
+
+class Define(Protocol[E]):
+    """Makes a function of a callable that is given events of one type."""
+
+    @overload
+    def __call__(self, handler: Callable[[Context[E]], Coroutine[Any, Any, R]], /) -> Function[E, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[Context[E, Sync]], R], /) -> Function[E, R]: ...
+
+
+class DefineAny(Protocol):
+    """Makes a function of a callable that says itself what events it is given."""
+
+    @overload
+    def __call__(self, handler: Callable[[Context[E]], Coroutine[Any, Any, R]], /) -> Function[E, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[Context[E, Sync]], R], /) -> Function[E, R]: ...
+
+
+class Stepwell:
+    """Functions and events under one name.
+
+    ``app_id`` is the first part of every function's id, and should never change. ``logger`` is what ``ctx.logger``
+    writes to, by default the standard library's logger ``stepwell.<app_id>``. Raises ``ConfigurationError``.
+    """
+
+    def __init__(self, app_id: str, *, logger: logging.Logger | None = None) -> None:
+        if not isinstance(app_id, str) or not app_id.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                what="the app has no id",
+                why="the ids of its functions begin with it",
+                fix='name it, as in Stepwell("shop")',
+            )
+        self.app_id = app_id
+        self.logger = logger or logging.getLogger(f"stepwell.{app_id}")
+        self._functions: dict[str, Function[Any, Any]] = {}
+        self._sender: Sender | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @overload
+    def create_function(self, *, id: str, trigger: type[E], **options: Unpack[FunctionOptions]) -> Define[E]: ...
+    @overload
+    def create_function(
+        self, *, id: str, trigger: TriggerEvent[E], **options: Unpack[FunctionOptions]
+    ) -> Define[E]: ...
+    @overload
+    def create_function(
+        self, *, id: str, trigger: str | TriggerCron, **options: Unpack[FunctionOptions]
+    ) -> Define[dict[str, Any]]: ...
+    @overload
+    def create_function(
+        self,
+        *,
+        id: str,
+        trigger: (
+            list[str | type[Any] | TriggerEvent[Any] | TriggerCron]
+            | tuple[str | type[Any] | TriggerEvent[Any] | TriggerCron, ...]
+            | None
+        ) = None,
+        **options: Unpack[FunctionOptions],
+    ) -> DefineAny: ...
+    def create_function(self, *, id: str = "", trigger: object = None, **options: Any) -> Any:
+        """Declare durable code: ``@app.create_function(id="bill", trigger=Ordered)`` before ``async def`` or ``def``.
+
+        ``id`` is what its runs are filed under and should never change. ``trigger`` is an event class, an event name, a
+        ``TriggerEvent``, a ``TriggerCron`` or a list of up to 10; without one the function can only be invoked.
+
+        - ``name``: what people see; default ``id``.
+        - ``retries``: attempts after the first, 0 to 20, default 4; for each step, and for the code between steps.
+        - ``backoff``: the pauses before the retries.
+        - ``concurrency``: how many calls may be in flight, in all or per key; a list of up to 2.
+        - ``idempotency``: an expression over ``event``; one run per value in 24 hours.
+        - ``cancel``: events that cancel a run; a list of up to 5.
+        - ``timeouts``: cancel a run that starts or finishes too late.
+        - ``on_failure``: called once when a run has failed for good, with ``RunFailed`` as its event.
+
+        Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.
+        """
+        unknown = options.keys() - FunctionOptions.__annotations__.keys()
+        if unknown:
+            raise wrong_keywords(f"create_function(id={id!r})", unknown, _OPTIONS)
+        if not isinstance(id, str) or not id.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                what="a function has no id",
+                why="its runs are found by it, also by the next version of the program",
+                fix='name it, as in @app.create_function(id="bill")',
+            )
+        started_by = triggers(trigger)
+        on_failure = options.pop("on_failure", None)
+
+        def define(handler: Callable[..., Any]) -> Function[Any, Any]:
+            function = Function[Any, Any](self.app_id, id, handler, triggers=started_by, **options)
+            if on_failure is None:
+                self._add(function)
+                return function
+            if is_async(on_failure) != function.is_async:
+                raise ConfigurationError(
+                    what=f"on_failure of function {id!r} is {_colour(on_failure)}, the function {_colour(handler)}",
+                    why="both are run in the same way",
+                    fix="write both with def or both with async def",
+                )
+            self._add(function, failure_handler(self.app_id, id, function.name, on_failure))
+            return function
+
+        return define
+
+    @property
+    def functions(self) -> Mapping[str, Function[Any, Any]]:
+        """All functions by their full ids, handlers of ``on_failure`` among them."""
+        return MappingProxyType(self._functions)
+
+    def configs(self) -> list[dict[str, Any]]:
+        """What the engine must be told of the functions (protocol §4.5)."""
+        return [dict(function.config) for function in self._functions.values()]
+
+    def transport(self, clock: Clock, *, threads_max: int = THREADS_MAX) -> Transport:
+        """Runs the functions in this process. Code that blocks has at most ``threads_max`` threads."""
+        return InProcess(self, clock, threads_max)
+
+    def bind(self, sender: Sender | None) -> None:
+        """Say where ``send`` sends to; ``None`` for nowhere. Call it where the sender's event loop runs."""
+        self._sender = sender
+        self._loop = asyncio.get_running_loop() if sender is not None else None
+
+    def embedded(self, path: str | os.PathLike[str], **options: Any) -> Embedded:
+        """An engine inside this process, on one SQLite file: ``async with app.embedded("shop.db"): …``."""
+        from stepwell.embedded import Embedded
+
+        return Embedded(self, path, **options)
+
+    async def send(self, events: object) -> list[str]:
+        """Send an event, or a list of up to 5,000: an ``Event``, or an instance of an event class.
+
+        They are durable, all or none, when this returns their internal ids in the same order. Inside a function prefer
+        ``ctx.step.send_event``, which sends once however often the function is called. Raises ``InvalidEvent`` naming
+        the field that is wrong, ``EventTooLarge``, ``NotRunning`` or ``StorageUnavailable``.
+        """
+        return await self.deliver(payloads(events))
+
+    def send_sync(self, events: object) -> list[str]:
+        """As ``send``, for code that runs in another thread than the event loop. It blocks until all is durable."""
+        found = payloads(events)
+        loop = self._loop
+        if loop is None:
+            raise self._unbound()
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is loop:
+            raise NotRunning(
+                what="send_sync was called in the thread of the event loop",
+                why="it would wait for the very loop it blocks",
+                fix="write await app.send(…) there",
+            )
+        return asyncio.run_coroutine_threadsafe(self.deliver(found), loop).result()
+
+    async def deliver(self, events: Sequence[EventPayload], seed: str | None = None) -> list[str]:
+        """Hand over events that are written out already."""
+        if self._sender is None:
+            raise self._unbound()
+        return await self._sender.send(events, seed=seed)
+
+    def _add(self, *functions: Function[Any, Any]) -> None:
+        from stepwell.protocol.config import parse_function  # compiles expressions: not needed to import the SDK
+
+        for function in functions:
+            if function.id in self._functions:
+                raise ConfigurationError(
+                    what=f"there are two functions with the id {function.id!r}",
+                    why="runs are filed under the id of their function",
+                    fix="give one of them another id",
+                )
+            parse_function(dict(function.config), self.app_id)
+        self._functions.update((function.id, function) for function in functions)
+
+    def _unbound(self) -> NotRunning:
+        return NotRunning(
+            what=f"app {self.app_id!r} is not connected to an engine",
+            why="an event is only sent when something has stored it",
+            fix='send it inside `async with app.embedded("app.db"):`, or bind the app to a sender',
+        )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_app_name(name, dir(type(self)))
+
+
+def _colour(handler: Callable[..., Any]) -> str:
+    return "async" if is_async(handler) else "not async"

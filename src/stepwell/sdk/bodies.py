@@ -1,0 +1,87 @@
+"""What is to be known of a callable before it is run as a step: is it async, and what does it return?"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from stepwell.sdk.codec import Decode, decode_any, decoder
+
+
+class Body(NamedTuple):
+    """``decode`` reads a remembered result back into the type of the return annotation."""
+
+    is_async: bool
+    decode: Decode
+
+
+_KEPT: Final[WeakKeyDictionary[Callable[..., Any], Body]] = WeakKeyDictionary()
+
+
+def body(fn: Callable[..., Any]) -> Body:
+    """Look at a callable. Raises ``ConfigurationError`` if what it returns cannot be read back from JSON.
+
+    Annotations are evaluated once per function. A lambda, which has none and is made anew for each call, is not kept.
+    """
+    if type(fn) is types.FunctionType:
+        annotation = fn.__annotations__.get("return")
+        if annotation is None and not hasattr(fn, "__wrapped__"):
+            return _UNTYPED_ASYNC if fn.__code__.co_flags & inspect.CO_COROUTINE else _UNTYPED
+        kept = _KEPT.get(fn)
+        if kept is None:
+            kept = _KEPT[fn] = _look(fn)
+        return kept
+    return _look(fn)
+
+
+_UNTYPED: Final = Body(False, decode_any)
+_UNTYPED_ASYNC: Final = Body(True, decode_any)
+
+
+def _look(fn: Callable[..., Any]) -> Body:
+    target: Any = fn
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target).__call__  # an object that can be called
+    annotation = target if inspect.isclass(target) else _returns(target)
+    return Body(is_async(target), decoder(annotation))
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Does calling it give a coroutine?"""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+
+
+def hints(fn: Any) -> dict[str, Any]:
+    """The annotations of a function, evaluated; none if one of them is known to type checkers only."""
+    try:
+        return typing.get_type_hints(inspect.unwrap(fn), include_extras=True)
+    except Exception:  # evaluating may raise anything
+        return {}
+
+
+def _returns(fn: Any) -> object:
+    origin = inspect.unwrap(fn)
+    annotation = getattr(origin, "__annotations__", {}).get("return")
+    if not isinstance(annotation, str):
+        return annotation
+    found = hints(origin)
+    return found["return"] if "return" in found else _evaluated(annotation, origin)
+
+
+def _evaluated(annotation: str, fn: Any) -> object:
+    module = sys.modules.get(getattr(fn, "__module__", ""))
+    closed = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
+    try:
+        return eval(annotation, dict(vars(module)) if module else {}, dict(closed))
+    except Exception:
+        return None  # known to type checkers only: plain JSON values are all we can give

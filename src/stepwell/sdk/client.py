@@ -1,0 +1,34 @@
+"""Events on their way out, and the narrow door through which an app sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it is handed over. ``data`` and ``user`` are JSON text of objects; ``ts`` is milliseconds, 0 for now.
+
+    ``id`` is the sender's idempotency key.
+    """
+
+    name: str
+    data: bytes = b"{}"
+    id: str | None = None
+    ts: int = 0
+    v: str | None = None
+    user: bytes | None = None
+
+
+class Sender(Protocol):
+    """Where the events of an app go: an engine in this process, or a server."""
+
+    async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
+        """Make the events durable, all or none, and give their internal ids in the same order.
+
+        ``seed`` has the form of protocol §9.3: sent again with the same one, the events get the same ids and start
+        nothing twice. Raises ``InvalidEvent``, ``EventTooLarge``, ``NotRunning`` or ``StorageUnavailable``.
+        """
+        ...

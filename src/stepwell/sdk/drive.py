@@ -1,0 +1,421 @@
+"""Runs an ``async def`` function, in the task in which its call was received, as far as it goes.
+
+A step that is known returns without a pause, and one that can run is run and saved while the call goes on. A step that
+must rest (a sleep, a wait, a retry later) ends the call if the code has nothing else to do. In a function that does one
+thing at a time that is plain. With parallel branches it is so when nothing has moved for some turns of the event loop
+although nothing is being run or saved: then each branch rests on a step. What a branch awaits outside of steps is not
+seen, and is cut off; it is repeated by the next call, as all code outside of steps is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError, Future, Task
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from stepwell.clock import Clock
+from stepwell.protocol.messages import (
+    STEP_ERROR,
+    STEP_RUN,
+    Answer,
+    Call,
+    Memo,
+    Op,
+    Ops,
+    Pending,
+    Progress,
+    Settled,
+    Superseded,
+)
+from stepwell.sdk.bodies import Body, body
+from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
+from stepwell.sdk.failures import StepTimeout
+from stepwell.sdk.pool import Pool
+from stepwell.sdk.replay import Suspend
+
+# Turns of the event loop. A result reaches the next step through a task, a gather and its parent in about two turns per
+# level, so these allow for ten levels.
+_QUIET_TURNS: Final = 20
+_START_TURNS: Final = 2  # a task that was just created begins in the next one
+_REPLAY_TURNS: Final = 3  # between two remembered results: whoever waits for the first of them must not see both
+_CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
+
+
+class _Turn:
+    """Await it to let everything else that is ready run once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_turn: Final = _Turn()
+
+
+class AsyncDrive(Execution):
+    """One call of an async function."""
+
+    def __init__(self, call: Call, progress: Progress, clock: Clock, pool: Pool) -> None:
+        super().__init__(call, progress, clock)
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        assert main is not None, "a call is received in a task"
+        self._main: Task[Any] = main
+        self._branches: set[Task[Any]] = set()
+        self._branched = False
+        self._gate = asyncio.Semaphore(call.parallel_max) if call.parallel_max else None
+        self._busy = 0  # bodies and saves in flight
+        self._rests: dict[str, Future[Settled]] = {}
+        self._watchers: dict[str, Task[None]] = {}
+        self._registering: set[Future[None]] = set()
+        self._parked: list[tuple[int, int, Future[None]]] = []
+        self._pumping = False
+        self._confirming = False
+        self._stamp = 0  # counts whatever moves
+        self._ended = False
+        self._interrupted = False
+        self._superseded = False
+        self._last: tuple[Op, ...] = ()
+
+    async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
+        """Drive the function to its end or to its next rest. Raises ``Superseded``."""
+        result: object = None
+        error: BaseException | None = None
+        try:
+            result = await function
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:
+            error = raised
+        suspended = self._ended
+        if self._branches or self._watchers:
+            await self._clean_up()
+        if self._interrupted:
+            self._main.uncancel()
+        if isinstance(error, CancelledError) and self._main.cancelling():
+            raise error  # not ours: the engine stops
+        if self._superseded:
+            raise Superseded
+        if suspended:
+            return Ops(self._last)
+        return self.completed(result) if error is None else self.failed(error)
+
+    @property
+    def forgotten(self) -> int:
+        """How many remembered results the code never asked for. Of parallel branches some may be cut off rightly."""
+        return 0 if self._branched else self.replay.unreached
+
+    async def body(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: StepOptions | None = None,
+        kind: str = RUN,
+        known: Body | None = None,
+    ) -> Any:
+        """A step with a body: its remembered result, or that of running it now. Raises ``StepError``."""
+        self._enter(name)
+        replay = self.replay
+        step_id, repeat = replay.begin(name)
+        try:
+            about = known or body(fn)
+            memo = replay.recall(step_id)
+            if memo is not None:
+                if self._branches:
+                    await self._in_order(replay.place(step_id))
+                return self.value(memo, about.decode, name)
+            step = StepRef(step_id, name, repeat, kind)
+            pending = replay.pending.get(step_id)
+            attempt = 0
+            if pending is not None:
+                settled = await self._until_due(step, pending)
+                if settled.memo is not None:
+                    return self.value(settled.memo, about.decode, name)
+                attempt = _next_attempt(settled, 0)
+            while True:
+                op, value = await self._attempt(step, fn, args, kwargs, about, attempt, options)
+                settled = await self._rest(step, op) if op.op == STEP_ERROR else await self._save(op)
+                if settled.memo is not None:
+                    return self.value(settled.memo, about.decode, name)
+                if settled.pending is None:
+                    if op.op == STEP_RUN:
+                        if self._parked:
+                            await self._in_order(replay.place(step_id))
+                        return value
+                    raise AssertionError("an error that is final has a memo")
+                attempt = _next_attempt(settled, attempt)
+        finally:
+            replay.end(name)
+
+    async def rest(self, name: str, kind: str, opcode: str, opts: bytes) -> Memo:
+        """A step that others bring to its end: its memo, once it has one."""
+        self._enter(name)
+        replay = self.replay
+        step_id, repeat = replay.begin(name)
+        try:
+            memo = replay.recall(step_id)
+            if memo is not None:
+                if self._branches:
+                    await self._in_order(replay.place(step_id))
+                return memo
+            step = StepRef(step_id, name, repeat, kind)
+            op = None
+            if step_id not in replay.pending:
+                op = Op(op=opcode, id=step_id, name=name, repeat=repeat, kind=kind, opts=opts)
+            while True:
+                settled = await self._rest(step, op)
+                if settled.memo is not None:
+                    return settled.memo
+                op = None
+        finally:
+            replay.end(name)
+
+    async def registered(self) -> None:
+        """Let the other branches of this moment register their waits first: what is sent next may be the answer."""
+        if self._branches:
+            for _ in range(_START_TURNS):
+                await _turn
+            while self._registering:
+                await asyncio.wait(self._registering)
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def _enter(self, name: str) -> None:
+        running = RUNNING.get()
+        if running is not None and running.execution is self:
+            raise self.nested(running, name)
+        task = asyncio.current_task()
+        if task is not self._main and task is not None and task not in self._branches:
+            self._branched = True
+            self._branches.add(task)
+            task.add_done_callback(self._branch_over)
+        if self._ended:
+            raise Suspend
+        self._stamp += 1
+
+    def _branch_over(self, task: Task[Any]) -> None:
+        self._branches.discard(task)
+        self._stamp += 1
+        self._consider()
+
+    async def _until_due(self, step: StepRef, pending: Pending) -> Settled:
+        """A step that an earlier call has reported: wait until its next attempt may be made, or its result is there."""
+        if pending.kind in BODIES and (pending.due is None or pending.due <= self.clock.now_ms()):
+            return Settled(pending=pending)
+        return await self._rest(step)
+
+    async def _attempt(
+        self,
+        step: StepRef,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        about: Body,
+        attempt: int,
+        options: StepOptions | None,
+    ) -> tuple[Op, Any]:
+        """Run the body once. The op says how it went; the value is the result as replay will see it."""
+        self._busy += 1
+        outer = RUNNING.get()
+        started_at = self.clock.now_ms()
+        try:
+            if self._gate is not None:
+                await self._gate.acquire()
+            RUNNING.set(Running(self, step, attempt, started_at))
+            try:
+                if options is not None and options.timeout_s is not None:
+                    result = await self._in_time(fn, args, kwargs, about, options.timeout_s)
+                elif about.is_async:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await self._in_thread(fn, args, kwargs)
+            finally:
+                RUNNING.set(outer)
+                if self._gate is not None:
+                    self._gate.release()
+            own = None if options is None or options.retries is None else options.retries + 1
+            return self.result_op(step, result, about.decode, attempt, started_at, own)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            if isinstance(error, CancelledError) and self._is_cancelled():
+                raise
+            return self.error_op(step, error, attempt, started_at, options), None
+        finally:
+            self._idle()
+
+    async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = await self._pool.run(copy_context(), fn, *args, **kwargs)
+        # A plain function may give a coroutine, as lambdas like to.
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def _in_time(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], about: Body, seconds: float
+    ) -> Any:
+        """A thread cannot be stopped: after the timeout it works on, and what it returns is dropped."""
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await (fn(*args, **kwargs) if about.is_async else self._in_thread(fn, args, kwargs))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise StepTimeout(f"the body took longer than {seconds:g} s") from None
+
+    async def _save(self, op: Op) -> Settled:
+        self._busy += 1
+        try:
+            settled = await self.progress.save(op)
+        except Superseded:
+            self._superseded = True
+            self._end()
+            raise Suspend from None
+        finally:
+            self._idle()
+        if settled.memo is not None:
+            self.replay.learn(settled.memo.at)
+        elif settled.pending is None:
+            self.replay.learn(op.ended_at)
+        return settled
+
+    def _is_cancelled(self) -> bool:
+        task = asyncio.current_task()
+        return self._ended or (task is not None and task.cancelling() > 0)
+
+    # Rest -------------------------------------------------------------------------------------------------------------
+
+    async def _rest(self, step: StepRef, op: Op | None = None) -> Settled:
+        """Report ``op`` and wait for the step to move. Where nothing else can happen the call ends instead."""
+        if not self._branches:
+            for _ in range(_START_TURNS):
+                await _turn
+            if not self._branches:
+                # The only thing left to do: what is reported and what follows from it are one transaction.
+                self._ended = True
+                self._last = (op,) if op is not None else ()
+                raise Suspend
+        if op is not None:
+            settled = await self._register(op)
+            if settled.memo is not None:
+                return settled
+        future: Future[Settled] = self._loop.create_future()
+        self._rests[step.id] = future
+        self._stamp += 1
+        self._consider()
+        try:
+            settled = await future
+        finally:
+            del self._rests[step.id]
+            self._stamp += 1
+        if settled.memo is not None:
+            self.replay.learn(settled.memo.at)
+        return settled
+
+    async def _register(self, op: Op) -> Settled:
+        done: Future[None] = self._loop.create_future()
+        self._registering.add(done)
+        try:
+            return await self._save(op)
+        finally:
+            self._registering.discard(done)
+            done.cancel()
+
+    def _idle(self) -> None:
+        self._busy -= 1
+        self._stamp += 1
+        if not self._busy and self._rests:
+            self._consider()
+
+    def _consider(self) -> None:
+        """Something began to rest, or nothing is busy any more: is that all there is?"""
+        if self._rests and not self._confirming and not self._ended:
+            self._confirming = True
+            self._loop.call_soon(self._confirm, self._stamp, _QUIET_TURNS)
+
+    def _confirm(self, stamp: int, turns: int) -> None:
+        if self._ended or not self._rests:
+            self._confirming = False
+        elif stamp != self._stamp or self._parked:
+            self._loop.call_soon(self._confirm, self._stamp, _QUIET_TURNS)
+        elif turns:
+            self._loop.call_soon(self._confirm, stamp, turns - 1)
+        else:
+            self._confirming = False
+            if self._busy:
+                self._watch()
+            else:
+                self._end()
+
+    def _watch(self) -> None:
+        """Something else goes on meanwhile, so whatever rests may move while the call lives."""
+        for step_id, future in self._rests.items():
+            if step_id not in self._watchers:
+                self._watchers[step_id] = self._loop.create_task(self._follow(step_id, future))
+
+    async def _follow(self, step_id: str, future: Future[Settled]) -> None:
+        try:
+            settled = await self.progress.watch(step_id)
+        except Superseded:
+            self._superseded = True
+            self._end()
+        else:
+            if not future.done():
+                future.set_result(settled)
+            self._stamp += 1
+        finally:
+            del self._watchers[step_id]
+
+    # Order ------------------------------------------------------------------------------------------------------------
+
+    async def _in_order(self, place: int) -> None:
+        """Give branches what is remembered in the order in which it became known, so that a race ends as it did."""
+        future: Future[None] = self._loop.create_future()
+        self._stamp += 1
+        heappush(self._parked, (place, self._stamp, future))
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump, 1)
+        await future
+
+    def _pump(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._pump, turns - 1)
+            return
+        self._stamp += 1
+        while self._parked:
+            future = heappop(self._parked)[2]
+            if not future.done():
+                future.set_result(None)
+                self._loop.call_soon(self._pump, _REPLAY_TURNS - 1)
+                return
+        self._pumping = False
+
+    # End --------------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Nothing more is to happen in this call: unwind the function, whatever it awaits."""
+        if self._ended:
+            return
+        self._ended = True
+        if asyncio.current_task() is not self._main:
+            self._interrupted = True
+            self._main.cancel()
+
+    async def _clean_up(self) -> None:
+        """The function is over: nothing of it may go on (semantics §5.6: whoever loses a race is ignored)."""
+        self._ended = True
+        left: set[Task[Any]] = {*self._branches, *self._watchers.values()}
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_CLEANUP_S)
+
+
+def _next_attempt(settled: Settled, attempt: int) -> int:
+    return settled.pending.attempt if settled.pending is not None else attempt + 1

@@ -1,0 +1,189 @@
+"""One call of one function: what both drivers share. It builds what is said to the engine; the drivers say it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from hashlib import sha1
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from stepwell.clock import Clock
+from stepwell.errors import InvalidOutput
+from stepwell.protocol.messages import (
+    STEP_ERROR,
+    STEP_FAILED,
+    STEP_RUN,
+    Answer,
+    Call,
+    Completed,
+    Failed,
+    Memo,
+    Op,
+    Progress,
+)
+from stepwell.sdk.codec import Decode, encode, mismatch
+from stepwell.sdk.failures import StepNested, step_error, verdict, wire_error
+from stepwell.sdk.replay import Replay
+
+if TYPE_CHECKING:
+    from stepwell.sdk.options import Backoff
+
+RUN: Final = "run"
+SEND_EVENT: Final = "sendEvent"
+SLEEP: Final = "sleep"
+WAIT: Final = "waitForEvent"
+INVOKE: Final = "invoke"
+
+BODIES: Final = (RUN, SEND_EVENT)  # the kinds of steps whose body runs here, and which have attempts
+
+
+class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step may have of its own. ``timeout_s`` is in seconds."""
+
+    retries: int | None = None
+    timeout_s: float | None = None
+    backoff: Backoff | None = None
+
+
+class StepRef(msgspec.Struct, frozen=True):
+    """Which step it is: the wire's hashed id, what the user wrote, how often that was used before, the kind."""
+
+    id: str
+    name: str
+    repeat: int
+    kind: str
+
+
+class Running:
+    """A step body that is running now. ``attempt`` counts from 0, ``started_at`` is in milliseconds."""
+
+    __slots__ = ("attempt", "execution", "random", "started_at", "step")
+
+    def __init__(self, execution: Execution, step: StepRef, attempt: int, started_at: int) -> None:
+        self.execution = execution
+        self.step = step
+        self.attempt = attempt
+        self.started_at = started_at
+        self.random: Random | None = None
+
+
+# The innermost step body around the present code. It may belong to another execution: a body may do anything,
+# even start an engine whose tasks inherit this.
+RUNNING: Final[ContextVar[Running | None]] = ContextVar("stepwell_running", default=None)
+
+
+class Execution:
+    """What a call knows and how it speaks. The two drivers add how to wait."""
+
+    def __init__(self, call: Call, progress: Progress, clock: Clock) -> None:
+        self.call = call
+        self.progress = progress
+        self.clock = clock
+        self.replay = Replay(call.steps, call.pending, call.stack, call.started_at)
+        self.began_at = clock.now_ms()
+
+    @property
+    def running(self) -> Running | None:
+        """The step body of this very call in which the present code runs."""
+        running = RUNNING.get()
+        return running if running is not None and running.execution is self else None
+
+    def nested(self, running: Running, name: str) -> StepNested:
+        return StepNested(
+            f"step {name!r} is used inside the body of step {running.step.name!r}; only the outer one could be "
+            "remembered: move it out, or make the body a plain function"
+        )
+
+    def value(self, memo: Memo, decode: Decode, name: str) -> Any:
+        """The result of a step from what is remembered. Raises ``StepError`` if an error is."""
+        if memo.kind == "error":
+            raise step_error(memo.data)
+        try:
+            return decode(memo.data)
+        except Exception as error:
+            raise InvalidOutput(
+                what=f"the remembered result of step {name!r} has not the declared type: {mismatch(error, 'result')}",
+                why="the return annotation decides how it is read; was it changed since the step ran?",
+                fix="let the type accept the old form as well, or give the step a new id",
+            ) from None
+
+    def result_op(
+        self, step: StepRef, result: object, decode: Decode, attempt: int, started_at: int, most: int | None
+    ) -> tuple[Op, Any]:
+        """What to save for a result, and the result as replay will see it. Raises ``InvalidOutput``."""
+        data = encode(result)
+        try:
+            value = decode(data)
+        except Exception as error:
+            raise InvalidOutput(
+                what=f"it returned something else than it is annotated with: {mismatch(error, 'result')}",
+                why="the return annotation decides how a remembered result is read",
+                fix="correct the annotation or the result",
+            ) from None
+        op = Op(
+            op=STEP_RUN,
+            id=step.id,
+            name=step.name,
+            repeat=step.repeat,
+            kind=step.kind,
+            data=data,
+            attempt=attempt,
+            max_attempts=most,
+            started_at=started_at,
+            ended_at=self.clock.now_ms(),
+        )
+        return op, value
+
+    def error_op(
+        self, step: StepRef, error: BaseException, attempt: int, started_at: int, options: StepOptions | None
+    ) -> Op:
+        """What to save for a body that raised: try again, or this was the last attempt (semantics §6.3)."""
+        now = self.clock.now_ms()
+        said = verdict(error, now)
+        own = None if options is None or options.retries is None else options.retries + 1
+        final = said.final or attempt + 1 >= (own if own is not None else self.call.max_attempts)
+        place = f"step {step.name!r}: " if isinstance(error, InvalidOutput) else ""
+        return Op(
+            op=STEP_FAILED if final else STEP_ERROR,
+            id=step.id,
+            name=step.name,
+            repeat=step.repeat,
+            kind=step.kind,
+            opts=None if final or options is None else self._backoff(step, options),
+            error=wire_error(error, place),
+            attempt=attempt,
+            max_attempts=own,
+            retry_at=None if final else said.retry_at,
+            no_retry=final,
+            started_at=started_at,
+            ended_at=now,
+        )
+
+    def completed(self, result: object) -> Answer:
+        try:
+            return Completed(encode(result))
+        except InvalidOutput as error:
+            return self.failed(error)
+
+    def failed(self, error: BaseException) -> Failed:
+        """What to answer when the function itself raised."""
+        said = verdict(error, self.clock.now_ms())
+        return Failed(wire_error(error), said.final, said.retry_at, self.began_at)
+
+    def chance(self, salt: str) -> Random:
+        """Random numbers that are the same each time this run asks for them."""
+        digest = sha1(f"{self.call.run_id}/{salt}".encode(), usedforsecurity=False).digest()
+        return Random(int.from_bytes(digest))
+
+    def _backoff(self, step: StepRef, options: StepOptions) -> bytes | None:
+        backoff = options.backoff
+        if backoff is None:
+            return None
+        chance = self.chance(step.id)
+        delays = [delay + int(chance.random() * backoff.jitter_ms) for delay in backoff.delays_ms]
+        return _encode({"backoff_ms": delays})
+
+
+_encode: Final = msgspec.json.Encoder().encode

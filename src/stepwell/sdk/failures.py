@@ -1,0 +1,153 @@
+"""Exceptions as the wire carries them, and what they say about trying again (semantics §6.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from stepwell import clock
+from stepwell.errors import (
+    ConfigurationError,
+    InvalidEvent,
+    InvalidOutput,
+    NonRetriableError,
+    RetryAfterError,
+    StepError,
+    StepwellError,
+)
+from stepwell.model.duration import to_ms
+from stepwell.protocol.messages import WireError
+
+STACK_BYTES_MAX: Final = 16 * 1024
+MESSAGE_BYTES_MAX: Final = 16 * 1024
+_FRAMES_MAX: Final = 100
+
+# Frames of these folders say nothing about the user's error.
+_OURS: Final = (
+    str(Path(__file__).parent),
+    str(Path(asyncio.__file__).parent),
+    str(Path(sys.modules["threading"].__file__ or "").parent / "concurrent"),
+)
+
+
+_FINAL: Final = (NonRetriableError, StepError, ConfigurationError, InvalidEvent, InvalidOutput)
+
+
+class StepNested(NonRetriableError):
+    """A step was begun inside the body of another: it could not be remembered, as only the outer one is."""
+
+
+class StepTimeout(Exception):
+    """The body of a step took longer than its ``timeout``. Retriable."""
+
+
+class Verdict(NamedTuple):
+    """What an error says about trying again. ``retry_at`` is a moment in milliseconds."""
+
+    final: bool
+    retry_at: int | None
+
+
+def verdict(error: BaseException, now: int) -> Verdict:
+    """May what raised this be tried again, and when at the earliest? A group asks all its members."""
+    members = list(_leaves(error))
+    if all(_is_final(member) for member in members):
+        return Verdict(True, None)
+    moments = [_moment(member, now) for member in members if isinstance(member, RetryAfterError)]
+    return Verdict(False, max(moments, default=None))
+
+
+def wire_error(error: BaseException, place: str = "") -> WireError:
+    """The error with its class name, message and the user's part of its stack. ``place`` is put before the message."""
+    leaves = list(_leaves(error))
+    if len(leaves) == 1:
+        error = leaves[0]
+    if isinstance(error, StepError):
+        return WireError(error.name, _clean(error.message), error.stack, "step_errored")
+    message = place + _message(error)
+    return WireError(type(error).__name__, _clean(message), _stack(error), _code(error))
+
+
+def step_error(data: bytes) -> StepError:
+    """The ``StepError`` for a remembered error, whoever wrote it."""
+    try:
+        error = _decode_error(data)
+    except msgspec.MsgspecError:
+        return StepError(data.decode(errors="replace"))
+    return StepError(error.message, name=error.name, stack=error.stack)
+
+
+class _Remembered(msgspec.Struct):
+    name: str = "Error"
+    message: str = ""
+    stack: str | None = None
+
+
+_decode_error: Final = msgspec.json.Decoder(_Remembered).decode
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error
+
+
+def _is_final(error: BaseException) -> bool:
+    # A wrong declaration, a wrong event and a value that is no JSON do not get better by themselves.
+    return isinstance(error, _FINAL)
+
+
+def _moment(error: RetryAfterError, now: int) -> int:
+    after = error.retry_after
+    return clock.to_ms(after) if isinstance(after, datetime) else now + to_ms(after)
+
+
+def _code(error: BaseException) -> str | None:
+    if isinstance(error, StepNested):
+        return "step_nested"
+    if isinstance(error, InvalidOutput):
+        return "output_unserializable"
+    if isinstance(error, NonRetriableError):
+        return "non_retriable_error"
+    if isinstance(error, RetryAfterError):
+        return "retry_after_error"
+    return error.slug if isinstance(error, StepwellError) else None
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the user's own __str__
+        return f"<{type(error).__name__} that cannot be shown>"
+
+
+def _clean(text: str, bytes_max: int = MESSAGE_BYTES_MAX) -> str:
+    """Text that every JSON writer and database takes, within its limit."""
+    raw = text.encode(errors="replace")
+    return text if len(raw) <= bytes_max and raw.isascii() else raw[:bytes_max].decode(errors="ignore")
+
+
+def _stack(error: BaseException) -> str:
+    shown = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MAX)
+    _trim(shown, set())
+    raw = "".join(shown.format()).encode(errors="replace")
+    return raw[-STACK_BYTES_MAX:].decode(errors="ignore")  # the end of a traceback says most
+
+
+def _trim(shown: traceback.TracebackException, done: set[int]) -> None:
+    if id(shown) in done:
+        return
+    done.add(id(shown))
+    shown.stack[:] = [frame for frame in shown.stack if not frame.filename.startswith(_OURS)]
+    for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
+        if other is not None:
+            _trim(other, done)

@@ -1,0 +1,130 @@
+"""A function as its app knows it: the code, what starts it, and the configuration the engine is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
+
+from stepwell.flow import Concurrency
+from stepwell.limits import RETRIES_DEFAULT
+from stepwell.model.event import INVOKED
+from stepwell.sdk.bodies import body, hints
+from stepwell.sdk.codec import Decode, decode_any, decoder
+from stepwell.sdk.context import Context
+from stepwell.sdk.events import RunFailed
+from stepwell.sdk.options import Backoff, Cancel, Timeouts, check_retries
+from stepwell.sdk.triggers import Trigger, TriggerEvent, decoders
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    E_contra = TypeVar("E_contra", default=Any, contravariant=True)
+    R_co = TypeVar("R_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    E_contra = TypeVar("E_contra", contravariant=True)
+    R_co = TypeVar("R_co", covariant=True)
+
+
+class Function(Generic[E_contra, R_co]):
+    """Durable code: what ``@app.create_function`` gives. Other functions start it with ``ctx.step.invoke``.
+
+    ``id`` is the id by which the engine knows it, ``<app>-<function>``; ``handler`` is your own callable.
+    """
+
+    def __init__(
+        self,
+        app_id: str,
+        id: str,
+        handler: Callable[..., Any],
+        *,
+        name: str | None = None,
+        triggers: Sequence[Trigger] = (),
+        retries: int = RETRIES_DEFAULT,
+        backoff: Backoff | None = None,
+        concurrency: int | Concurrency | Sequence[Concurrency] | None = None,
+        idempotency: str | None = None,
+        cancel: Cancel | Sequence[Cancel] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        check_retries(retries)
+        about = body(handler)
+        self.id = f"{app_id}-{id}"
+        self.name = name or id
+        self.handler = handler
+        self.is_async = about.is_async
+        self._returns = about.decode
+        self._decoders = decoders(triggers)
+        self._invoked = self._decoder_of_invokes()
+        self._config: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "triggers": [trigger.config() for trigger in triggers],
+            "steps": {"step": {"id": "step", "name": "step", "retries": {"attempts": retries}}},
+        }
+        if backoff is not None:
+            self._config["backoff"] = {"delays_ms": list(backoff.delays_ms), "jitter_ms": backoff.jitter_ms}
+        if concurrency is not None:
+            self._config["concurrency"] = [_concurrency(limit) for limit in _several(concurrency)]
+        if idempotency is not None:
+            self._config["idempotency"] = idempotency
+        if cancel is not None:
+            self._config["cancel"] = [one.config() for one in _several(cancel)]
+        if timeouts is not None:
+            self._config["timeouts"] = timeouts.config()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration as the wire has it (protocol §4.5)."""
+        return self._config
+
+    @property
+    def returns(self) -> Decode:
+        """Reads the JSON of a result into the type the function returns."""
+        return self._returns
+
+    def decode(self, event_name: str) -> Decode:
+        """How to read the data of an event that starts it."""
+        found = self._decoders.get(event_name)
+        if found is None and event_name == INVOKED:
+            found = self._invoked
+        return found or decode_any
+
+    def _decoder_of_invokes(self) -> Decode:
+        """An invoke brings what the function is made for: by the class of its one trigger, or of its ``Context``."""
+        if len(self._decoders) == 1:
+            return next(iter(self._decoders.values()))
+        return decoder(event_type(self.handler))
+
+    def __repr__(self) -> str:
+        return f"<Function {self.id}>"
+
+
+def failure_handler(app_id: str, id: str, name: str | None, handler: Callable[..., Any]) -> Function[RunFailed, Any]:
+    """The companion that runs once when a run of ``id`` has failed for good (semantics §6.4)."""
+    trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{app_id}-{id}'")
+    return Function(app_id, f"{id}-failure", handler, name=f"{name or id} (failure)", triggers=[trigger], retries=0)
+
+
+def event_type(handler: Callable[..., Any]) -> object:
+    """The event class that a handler's ``Context[…]`` names, if any."""
+    for name, annotation in hints(handler).items():
+        if name != "return" and get_origin(annotation) is Context:
+            return get_args(annotation)[0]
+    return None
+
+
+def _concurrency(limit: int | Concurrency) -> dict[str, Any]:
+    if not isinstance(limit, Concurrency):
+        limit = Concurrency(limit)
+    found: dict[str, Any] = {"limit": limit.limit}
+    if limit.key is not None:
+        found["key"] = limit.key
+    if limit.scope != "fn":
+        found["scope"] = limit.scope
+    return found
+
+
+def _several(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]

@@ -1,0 +1,97 @@
+"""What the steps that rest are made of on the wire: options as JSON text (protocol §6.2)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from hashlib import sha1
+from typing import Any, Final
+
+import msgspec
+
+from stepwell import clock
+from stepwell.errors import ConfigurationError
+from stepwell.ids import is_ulid, ulid_ms
+from stepwell.model.duration import to_ms
+from stepwell.protocol.messages import Call
+from stepwell.sdk.codec import encode
+from stepwell.sdk.events import event_name
+from stepwell.sdk.options import Duration, condition
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def sleep_opts(duration: Duration) -> bytes:
+    """Raises ``InvalidDuration``, or ``ConfigurationError`` for less than nothing."""
+    return b'{"duration_ms":%d}' % _length("sleep", duration)
+
+
+def sleep_until_opts(moment: datetime) -> bytes:
+    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            what=f"sleep_until got {moment!r}",
+            why="it rests until a moment",
+            fix='pass a datetime; for a length of time use ctx.step.sleep("id", "1h")',
+        )
+    return b'{"until_ms":%d}' % clock.to_ms(moment)
+
+
+def wait_opts(
+    event: str | type,
+    match: str | None,
+    if_: str | None,
+    timeout: Duration | datetime,
+    lookback: Duration | None,
+) -> bytes:
+    name = event_name(event)
+    if "*" in name:
+        raise ConfigurationError(
+            what=f"a wait for {name!r}",
+            why="a wait looks up one event name; patterns are for triggers",
+            fix="name the event, and wait for several in parallel branches",
+        )
+    opts: dict[str, Any] = {"event": name}
+    expression = condition(if_, match)
+    if expression is not None:
+        opts["if"] = expression
+    if isinstance(timeout, datetime):
+        opts["until_ms"] = clock.to_ms(timeout)
+    else:
+        opts["timeout_ms"] = _length("timeout", timeout)
+    if lookback == "run":
+        opts["lookback"] = "run"
+    elif lookback is not None:
+        opts["lookback_ms"] = _length("lookback", lookback)
+    return _encode(opts)
+
+
+def invoke_opts(function_id: str, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
+    text = b"{}" if data is None else encode(data, "data")
+    if not text.startswith(b"{"):
+        raise ConfigurationError(
+            what=f"{function_id!r} is invoked with data of type {type(data).__name__}",
+            why="data becomes the data of an event, which is a JSON object",
+            fix='wrap it, as in data={"value": …}',
+        )
+    opts: dict[str, Any] = {"function_id": function_id, "data": msgspec.Raw(text)}
+    if timeout is not None:
+        opts["timeout_ms"] = _length("timeout", timeout)
+    if cancel_child:
+        opts["cancel_child"] = True
+    return _encode(opts)
+
+
+def seed(call: Call, step_id: str) -> str:
+    """The seed of the events of a step: the same in every attempt, so they are accepted once (protocol §9.3)."""
+    entropy = sha1((call.run_id + step_id).encode(), usedforsecurity=False).digest()[:10]
+    millis = call.started_at or (ulid_ms(call.run_id) if is_ulid(call.run_id) else 1)
+    return f"{millis},{b64encode(entropy).decode()}"
+
+
+def _length(name: str, duration: Duration) -> int:
+    ms = to_ms(duration)
+    if ms < 0:
+        raise ConfigurationError(
+            what=f"{name} is {duration!r}", why="a length of time cannot be negative here", fix="give 0 or more"
+        )
+    return ms

@@ -1,0 +1,114 @@
+"""What one call knows of its run's steps, and which step comes next. Pure: no I/O, no tasks, no clock."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from stepwell.errors import ConfigurationError
+from stepwell.ids import hashed
+from stepwell.protocol.messages import Memo, Pending
+
+_hashed: Final = lru_cache(maxsize=4096)(hashed)
+
+
+class Suspend(CancelledError):
+    """The call ends here; the run goes on later. Never catch it for good: clean up and let it pass.
+
+    To asyncio a suspended branch is a cancelled one, so nothing reports its task as failed.
+    """
+
+
+class Replay:
+    """The memory of one call: results that are known, steps that are pending, names that were used.
+
+    ``now`` is the moment in milliseconds when the latest result that the code has seen became known.
+    """
+
+    __slots__ = ("_counts", "_open", "_places", "_stack", "fresh", "memos", "now", "pending", "seen")
+
+    def __init__(
+        self, memos: Mapping[str, Memo], pending: Mapping[str, Pending], stack: Sequence[str], started_at: int
+    ) -> None:
+        self.memos = memos
+        self.pending = pending
+        self.now = started_at
+        self.seen = 0
+        self.fresh = False
+        self._stack = stack
+        self._places: dict[str, int] | None = None
+        self._counts: dict[str, int] = {}
+        self._open: set[str] = set()
+
+    @property
+    def replaying(self) -> bool:
+        """Is the code still on ground that an earlier call has covered?"""
+        return not self.fresh and self.seen < len(self.memos) + len(self.pending)
+
+    @property
+    def unreached(self) -> int:
+        """How many remembered results the code has not asked for."""
+        return len(self.memos) - self.seen if self.seen < len(self.memos) else 0
+
+    def begin(self, name: str) -> tuple[str, int]:
+        """The hashed id of the next step of this name, and how often the name was used before (protocol §7.1).
+
+        Raises ``ConfigurationError`` if the name is empty, or if a step of this name is still under way: then its
+        repetitions would be counted in an order that the next call need not repeat.
+        """
+        if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _nameless(name)
+        counts = self._counts
+        repeat = counts.get(name, 0)
+        if repeat and name in self._open:
+            raise _doubled(name)
+        counts[name] = repeat + 1
+        self._open.add(name)
+        return _hashed(name, repeat), repeat
+
+    def end(self, name: str) -> None:
+        """The step is done: its name may be used again."""
+        self._open.discard(name)
+
+    def recall(self, step_id: str) -> Memo | None:
+        """What is remembered of the step. ``None`` says that it has no result yet."""
+        memo = self.memos.get(step_id)
+        if memo is None:
+            if step_id in self.pending:
+                self.seen += 1
+            else:
+                self.fresh = True
+            return None
+        self.seen += 1
+        if memo.at > self.now:
+            self.now = memo.at
+        return memo
+
+    def learn(self, at: int) -> None:
+        """A result became known during the call."""
+        if at > self.now:
+            self.now = at
+
+    def place(self, step_id: str) -> int:
+        """Where the step's result stands among all in the order in which they became known; fresh ones come last."""
+        if self._places is None:
+            self._places = {step_id: place for place, step_id in enumerate(self._stack)}
+        return self._places.get(step_id, len(self._stack))
+
+
+def _doubled(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        what=f"a second step {name!r} begins while the first is under way",
+        why="a repeated id is told apart by its turn, and parallel branches take turns in no fixed order",
+        fix=f'give each branch an id of its own, such as f"{name}-{{item.id}}"',
+    )
+
+
+def _nameless(name: object) -> ConfigurationError:
+    return ConfigurationError(
+        what="a step has an empty id" if name == "" else f"{name!r} is not the id of a step",
+        why="a step is remembered by its id",
+        fix='name it, as in ctx.step.run("charge-card", …)',
+    )

@@ -1,0 +1,215 @@
+"""What a function can ask for: ``ctx.step``, in its two colours. The async one here is awaited, ``Sync`` blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+
+from stepwell.errors import NotRunning
+from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT
+from stepwell.sdk import execution as kinds
+from stepwell.sdk.bodies import Body
+from stepwell.sdk.codec import decode_any
+from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered
+from stepwell.sdk.execution import Execution, StepOptions
+from stepwell.sdk.instructions import invoke_opts, seed, sleep_opts, sleep_until_opts, wait_opts
+from stepwell.sdk.names import no_such_step
+from stepwell.sdk.options import Backoff, Duration, step_options
+
+if TYPE_CHECKING:
+    from stepwell.sdk.app import Stepwell
+    from stepwell.sdk.drive import AsyncDrive
+    from stepwell.sdk.function import Function
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+
+_SEND: Body = Body(True, decode_any)
+
+
+class Step:
+    """The steps of an ``async def`` function. Every id is chosen by you and is what the step is remembered by.
+
+    In a loop an id may be used again: repetitions are told apart by their turn. In parallel branches it may not.
+    All of them raise ``ConfigurationError`` for what cannot work.
+    """
+
+    __slots__ = ("_app", "_drive")
+
+    def __init__(self, drive: AsyncDrive, app: Stepwell) -> None:
+        self._drive = drive
+        self._app = app
+
+    @overload
+    def run(
+        self, id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Call ``fn`` once and remember its result as JSON; its return annotation decides how that is read back.
+
+        A plain function runs in a thread. When ``fn`` raises it is tried again later, as often as the function's
+        ``retries`` say; then ``StepError`` is raised here, which may be caught. The body may have run more than once,
+        so give ``idempotency_key`` to whatever it pays or sends.
+        """
+        return self._drive.body(id, fn, args, kwargs)
+
+    def options(
+        self,
+        id: str,
+        /,
+        *,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        backoff: Backoff | None = None,
+        **unknown: Any,
+    ) -> StepWithOptions:
+        """The options of one step: ``await ctx.step.options("charge", retries=10, timeout="30s").run(charge, …)``.
+
+        ``retries`` and ``backoff`` replace those of the function. ``timeout`` bounds one attempt; a body that runs in a
+        thread cannot be stopped, so its result is dropped when it comes late.
+        """
+        return StepWithOptions(self._drive, id, step_options(retries, timeout, backoff, unknown))
+
+    def sleep(self, id: str, duration: Duration, /) -> Coroutine[Any, Any, None]:
+        """Rest for ``"1h"``, a ``timedelta`` or milliseconds, at most 366 days. The run holds no process meanwhile."""
+        return self._sleep(id, sleep_opts(duration))
+
+    def sleep_until(self, id: str, moment: datetime, /) -> Coroutine[Any, Any, None]:
+        """Rest until a moment, at most 366 days away; a naive one is UTC. One that is past does not rest."""
+        return self._sleep(id, sleep_until_opts(moment))
+
+    @overload
+    def wait_for_event(
+        self,
+        id: str,
+        event: type[E],
+        /,
+        *,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_: str | None = None,
+        lookback: Duration | Literal["run"] | None = None,
+    ) -> Coroutine[Any, Any, ReceivedEvent[E] | None]: ...
+    @overload
+    def wait_for_event(
+        self,
+        id: str,
+        event: str,
+        /,
+        *,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_: str | None = None,
+        lookback: Duration | Literal["run"] | None = None,
+    ) -> Coroutine[Any, Any, ReceivedEvent[dict[str, Any]] | None]: ...
+    def wait_for_event(
+        self,
+        id: str,
+        event: type | str,
+        /,
+        *,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_: str | None = None,
+        lookback: Duration | None = None,
+    ) -> Coroutine[Any, Any, ReceivedEvent[Any] | None]:
+        """The first event of this class or name that arrives from now on, or ``None`` after ``timeout``.
+
+        ``match`` names a path that must be equal in the run's event and in the new one, ``if_`` is an expression over
+        ``event`` (the run's) and ``async`` (the new one); give one of them or none. ``lookback`` also takes an event
+        that arrived up to that long ago, or since the run was made (``"run"``). Raises ``InvalidEvent`` if the event's
+        data are not what its class says.
+        """
+        return self._wait(id, event, wait_opts(event, match, if_, timeout, lookback))
+
+    def invoke(
+        self,
+        id: str,
+        function: Function[E, T],
+        /,
+        *,
+        data: E | None = None,
+        timeout: Duration | None = None,
+        cancel_child: bool = False,
+    ) -> Coroutine[Any, Any, T]:
+        """Start one run of another function and take its result.
+
+        Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
+        one year), after which it still runs on. ``cancel_child`` cancels it when this run is cancelled.
+        """
+        return self._invoke(id, function, invoke_opts(function.id, data, timeout, cancel_child))
+
+    async def send_event(self, id: str, events: object, /) -> list[str]:
+        """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
+
+        Raises ``InvalidEvent`` at once for an event that is not valid.
+        """
+        drive = self._drive
+
+        async def send() -> list[str]:
+            found = payloads(events)
+            await drive.registered()
+            running = drive.running
+            assert running is not None, "this is the body of a step"
+            return await self._app.deliver(found, seed(drive.call, running.step.id))
+
+        ids: list[str] = await drive.body(id, send, (), {}, None, kinds.SEND_EVENT, _SEND)
+        return ids
+
+    @property
+    def idempotency_key(self) -> str:
+        """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
+        return idempotency_key(self._drive)
+
+    async def _sleep(self, id: str, opts: bytes) -> None:
+        await self._drive.rest(id, kinds.SLEEP, SLEEP, opts)
+
+    async def _wait(self, id: str, event: type | str, opts: bytes) -> ReceivedEvent[Any] | None:
+        memo = await self._drive.rest(id, kinds.WAIT, WAIT_FOR_EVENT, opts)
+        return remembered(self._drive.value(memo, bytes, id), event_decoder(event))
+
+    async def _invoke(self, id: str, function: Function[Any, T], opts: bytes) -> T:
+        memo = await self._drive.rest(id, kinds.INVOKE, INVOKE_FUNCTION, opts)
+        result: T = self._drive.value(memo, function.returns, id)
+        return result
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_step(name)
+
+
+class StepWithOptions:
+    """A step id and the options of that step. Call ``run`` on it."""
+
+    __slots__ = ("_drive", "_id", "_options")
+
+    def __init__(self, drive: AsyncDrive, id: str, options: StepOptions) -> None:
+        self._drive = drive
+        self._id = id
+        self._options = options
+
+    @overload
+    def run(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """As ``ctx.step.run``, with these options."""
+        return self._drive.body(self._id, fn, args, kwargs, self._options)
+
+
+def idempotency_key(execution: Execution) -> str:
+    running = execution.running
+    if running is None:
+        raise NotRunning(
+            what="there is no idempotency key here",
+            why="it belongs to a step, and no step body is running",
+            fix="read ctx.step.idempotency_key inside the function you give to ctx.step.run",
+        )
+    return f"{execution.call.run_id}-{running.step.id}"

@@ -1,0 +1,53 @@
+"""Runs the functions of an app in the process of the engine: calls come as values, answers go as values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepwell.clock import Clock
+from stepwell.errors import NotFound, StepwellError
+from stepwell.protocol.messages import Answer, Call, Completed, Failed, Progress
+from stepwell.sdk.context import Context
+from stepwell.sdk.drive import AsyncDrive
+from stepwell.sdk.events import received
+from stepwell.sdk.failures import wire_error
+from stepwell.sdk.group import Group
+from stepwell.sdk.pool import Pool
+from stepwell.sdk.step import Step
+
+if TYPE_CHECKING:
+    from stepwell.sdk.app import Stepwell
+
+
+class InProcess:
+    """A ``protocol.messages.Transport`` for the functions of one app."""
+
+    def __init__(self, app: Stepwell, clock: Clock, threads_max: int) -> None:
+        self._app = app
+        self._clock = clock
+        self._pool = Pool(threads_max)
+
+    def serves(self, function_id: str) -> bool:
+        """Does the app have this function?"""
+        return function_id in self._app.functions
+
+    async def call(self, call: Call, progress: Progress) -> Answer:
+        """Run the function as far as it goes. Raises ``Superseded``."""
+        app = self._app
+        function = app.functions.get(call.function_id)
+        if function is None:
+            # Another version of the program may have it: this one was deployed too early, or not yet.
+            return Failed(wire_error(NotFound(f"app {app.app_id!r} has no function {call.function_id!r}")))
+        try:
+            events = [received(event, function.decode(event.name)) for event in call.events]
+        except StepwellError as error:
+            return Failed(wire_error(error), no_retry=True, started_at=self._clock.now_ms())
+        drive = AsyncDrive(call, progress, self._clock, self._pool)
+        ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
+        answer = await drive.run(function.handler(ctx))
+        if isinstance(answer, Completed) and drive.forgotten:
+            ctx.logger.warning(
+                "%d remembered steps were not asked for: was the code changed while the run was under way?",
+                drive.forgotten,
+            )
+        return answer
