@@ -23,7 +23,7 @@ from stepwell.model.changes import (
     Wake,
 )
 from stepwell.model.item import Lease
-from stepwell.model.questions import CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders
 from stepwell.storage.interface import Store
 from tests.storage.nouns import LEASE, TOKEN, item, item_of, leased, write
 
@@ -275,6 +275,13 @@ async def test_a_holder_or_the_items_of_a_run_free_their_slots_and_nobody_elses(
 
     assert await store.read(SlotHolders("k1", 10)) == ["r0", "r1-2", "r10"]
     assert await store.read(CountSlots("k2")) == 3
+
+
+async def test_what_a_holder_and_its_items_have_of_a_key_is_counted(store: Store):
+    await write(store, *(TakeSlots(("k1",), holder) for holder in ("r1", "r1/s1", "r1/s2", "r10", "r1-2")))
+
+    assert await store.read(CountHeld("k1", "r1")) == 3
+    assert await store.read(CountHeld("k2", "r1")) == 0
 
 
 async def test_changes_name_the_rows_of_one_shard(store: Store):

@@ -61,7 +61,6 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetStep: (sql.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
-    q.WaitPaths: (sql.WAIT_PATHS, lambda x: (x.shard, x.event_name), _column),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
@@ -96,6 +95,8 @@ class Reader:
         return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
 
     def _answer_composed(self, question: q.Question[Any]) -> Any:
+        if isinstance(question, q.WaitPaths):
+            return self._wait_paths(question)
         if isinstance(question, q.DueItems):
             return self._due_items(question)
         if isinstance(question, q.FindWaits):
@@ -109,6 +110,14 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Item]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _wait_paths(self, x: q.WaitPaths) -> list[str]:
+        found: list[str] = []
+        path = _value(self._execute(sql.FIRST_WAIT_PATH, (x.shard, x.event_name)).fetchall())
+        while path is not None:
+            found.append(path)
+            path = _value(self._execute(sql.NEXT_WAIT_PATH, (x.shard, x.event_name, path)).fetchall())
+        return found
 
     def _find_waits(self, x: q.FindWaits) -> list[Wait]:
         return [
@@ -128,14 +137,15 @@ class Reader:
         return [rows.run(row) for row in found.fetchall()]
 
     def _list_events(self, x: q.ListEvents) -> list[Any]:
+        after = x.received_after if x.received_after is not None else -1
+        before = x.received_before if x.received_before is not None else _ALWAYS
         cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
         if x.before is not None:
             moments = self._execute(sql.EVENT_MOMENT, (x.before,)).fetchall()
             if not moments:
                 return []  # it fell to retention, and so did all that is older
             cursor = (moments[0][0], x.before)
-        after = x.received_after if x.received_after is not None else -1
-        before = x.received_before if x.received_before is not None else _ALWAYS
+            before = min(before, cursor[0] + 1)  # by the cursor alone, each page would be searched from the newest on
         values = (after, before, x.internal, x.limit, *cursor)
         if x.name is not None:
             found = self._execute(sql.LIST_EVENTS_OF_NAME, (*values, x.name))

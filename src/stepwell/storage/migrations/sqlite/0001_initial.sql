@@ -72,7 +72,7 @@ CREATE TABLE runs (
 ) STRICT;
 
 CREATE INDEX runs_function ON runs (shard, function_id, id);
-CREATE INDEX runs_event ON runs (shard, event_id);
+CREATE INDEX runs_event ON runs (shard, event_id, id);
 -- Nearly all runs complete: leaving those out keeps this index as small as what is alive or went wrong.
 CREATE INDEX runs_status ON runs (shard, status, id) WHERE status <> 'COMPLETED';
 CREATE INDEX runs_ended ON runs (shard, ended_at, id) WHERE ended_at IS NOT NULL;

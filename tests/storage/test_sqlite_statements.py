@@ -1,0 +1,190 @@
+"""What each statement costs: how it finds its rows, and how many there are of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import apsw
+import pytest
+
+from stepwell.model.changes import Change, Decision, Drop, Enqueue, Extend, FinishRun, Grant, Park, Plan, SaveStep
+from stepwell.model.item import Lease
+from stepwell.model.questions import DueItems, GetSteps, ask
+from stepwell.storage.sqlite import statements
+from stepwell.storage.sqlite.committer import Committer, Work
+from stepwell.storage.sqlite.files import Files
+from tests.storage.nouns import item, run, step
+
+TEXTS = {
+    name: text
+    for name, text in vars(statements).items()
+    if name.isupper() and not name.startswith("_") and name not in {"BEGIN", "BEGIN_READ", "COMMIT", "ROLLBACK"}
+}
+
+# Looks at everything there is in a table, and may.
+SCANS = {
+    "COUNT": "what is live, for health and metrics",
+    "LAPSE_LEASES": "what is live, once for each leadership",
+    "LIST_FUNCTIONS": "a table for reference",
+    "REGISTRY_STAMP": "a table for reference",
+    "SAVE_FUNCTION": "a table for reference, when an app registers",
+    "ARCHIVE_FUNCTION": "a table for reference, when an app registers",
+}
+# A search by nothing but the shard is one in disguise, because a file has one shard.
+SCAN = re.compile(
+    r"^SCAN (?!found|CONSTANT ROW)|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
+)
+# Sorts what it found, and may, because it found few: what belongs to one run.
+SORTS = {"ATTEMPTS": "the failed attempts of one run"}
+
+
+@pytest.fixture
+def committer() -> Iterator[Committer]:
+    made = Committer(Files(":memory:", "full"), leader=True)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_statement_finds_its_rows_by_an_index_that_orders_them(committer: Committer, name: str):
+    plan = _plan(committer.connection, TEXTS[name])
+
+    scans = [line for line in plan if SCAN.search(line)]
+    sorts = [line for line in plan if "TEMP B-TREE" in line]
+
+    assert bool(scans) == (name in SCANS), plan
+    assert bool(sorts) == (name in SORTS), plan
+
+
+def test_every_key_and_unique_index_begins_with_the_shard(committer: Committer):
+    execute = committer.connection.execute
+    tables = [str(row[0]) for row in execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
+    reference = {"meta", "functions"}
+
+    for table in set(tables) - reference:
+        for index, in_all in execute("SELECT name, 1 FROM pragma_index_list(?)", (table,)).fetchall():
+            first = execute("SELECT name FROM pragma_index_info(?) WHERE seqno = 0", (index,)).fetchall()
+            assert first == [("shard",)], (table, index, in_all)
+    strict = execute("SELECT name FROM pragma_table_list WHERE schema = 'main' AND strict").fetchall()
+    assert {row[0] for row in strict} == set(tables)
+
+
+def test_no_statement_asks_for_the_time():
+    assert [name for name, text in TEXTS.items() if re.search(r"(?i)\bnow\b|current_|unixepoch|julianday", text)] == []
+
+
+def test_distinct_paths_cost_one_look_each_however_many_waits_share_them(committer: Committer):
+    few, many = _work_of_wait_paths(committer, waits=20), _work_of_wait_paths(committer, waits=2_000)
+
+    assert many < few * 1.5
+
+
+HOT: dict[str, tuple[Change, ...]] = {
+    "save a step": (SaveStep(step("new")),),
+    "park": (Park(Lease("r1", 7), 900, 5),),
+    "drop": (Drop("r1"),),
+    "extend": (Extend(Lease("r1", 7), 900),),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_lone_hot_decision_is_one_statement_of_one_row(committer: Committer, name: str):
+    _lease(committer)
+
+    texts, rows = _trace(committer, [Decision(HOT[name], Lease("r1", 7))])
+
+    assert (len(texts), rows) == (1, 1), texts
+
+
+def test_among_others_a_fenced_step_is_one_statement_of_one_row(committer: Committer):
+    _lease(committer)
+
+    texts, rows = _trace(committer, [Decision((SaveStep(step(f"s{n}")),), Lease("r1", 7)) for n in range(10)])
+
+    assert (len(texts), rows) == (12, 10), texts
+
+
+def test_a_step_and_the_end_of_its_run_are_as_many_statements_as_changes(committer: Committer):
+    _lease(committer)
+    changes = (Drop("r1"), SaveStep(step("last")), FinishRun("r1", "COMPLETED", 30))
+
+    texts, rows = _trace(committer, [Decision(changes, Lease("r1", 7))])
+
+    assert (len(texts), rows) == (2 + 3, 2), texts
+
+
+def test_a_claim_is_one_look_and_one_update_for_each_item(committer: Committer):
+    committer.run([Decision(tuple(Enqueue(item(f"r{n}")) for n in range(5)))])
+
+    def claim() -> Plan:
+        due = yield from ask(DueItems(100, 10))
+        for found in due:
+            yield from ask(GetSteps(found.id))
+        return Decision(tuple(Grant(found.id, 5, 900) for found in due))
+
+    texts, rows = _trace(committer, [claim])
+
+    assert (len(texts), rows) == (2 + 1 + 5 + 5, 5), texts
+
+
+def test_no_statement_is_prepared_twice(committer: Committer):
+    _lease(committer)
+    works: list[Work] = [Decision((SaveStep(step(f"s{n}")),), Lease("r1", 7)) for n in range(100)]
+    committer.run(works[:10])
+    before = committer.connection.cache_stats()
+
+    committer.run(works[10:])
+
+    after = committer.connection.cache_stats()
+    assert after["misses"] == before["misses"]
+    assert after["evictions"] == before["evictions"] == 0
+
+
+def _lease(committer: Committer) -> None:
+    outcome = committer.run([Decision((Enqueue(item()), Grant("r1", 7, 1_000)))])[0]
+    assert outcome.error is None
+    assert run().id == "r1"
+
+
+def _trace(committer: Committer, works: list[Work]) -> tuple[list[str], int]:
+    """The statements that SQLite ran, and the rows that they changed."""
+    texts: list[str] = []
+    connection = committer.connection
+    before = connection.total_changes()
+    connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: texts.append(event["sql"]))
+    outcomes = committer.run(works)
+    connection.trace_v2(0, None)
+    assert [outcome.error for outcome in outcomes] == [None] * len(works)
+    return texts, connection.total_changes() - before
+
+
+def _work_of_wait_paths(committer: Committer, waits: int) -> int:
+    """The virtual machine's steps for 3 distinct paths among so many waits."""
+    connection = committer.connection
+    connection.execute("DELETE FROM waits")
+    for number in range(waits):
+        row = ("r", f"w{number}", "event", "paid", 0, 9, 0, None, f"path{number % 3}", str(number))
+        connection.execute(statements.OPEN_WAIT, row)
+    return _steps_of(connection, lambda: connection.execute(statements.WAIT_PATHS, (0, "paid")).fetchall())
+
+
+def _steps_of(connection: apsw.Connection, act: Callable[[], object]) -> int:
+    count = 0
+
+    def step_taken() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    connection.set_progress_handler(step_taken, 1)
+    act()
+    connection.set_progress_handler(None)
+    return count
+
+
+def _plan(connection: apsw.Connection, text: str) -> list[str]:
+    if text.startswith("PRAGMA"):
+        return []
+    values = (None,) * max((int(number) for number in re.findall(r"\?(\d+)", text)), default=0)
+    return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()]
