@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -45,7 +46,7 @@ class Embedded:
     def __init__(
         self,
         app: Stepwell,
-        path: str = "stepwell.db",
+        path: str | os.PathLike[str],
         *,
         durability: Literal["full", "normal"] = "full",
         concurrency: int = CALLS_MAX,
@@ -54,7 +55,7 @@ class Embedded:
         grace: timedelta | str | int = "10s",
     ) -> None:
         self.app = app
-        self.path = path
+        self.path = os.fspath(path)
         self._durability = durability
         self._concurrency = concurrency
         self._retention_ms = None if retention is None else to_ms(retention)
@@ -77,7 +78,7 @@ class Embedded:
         self._member = open_sqlite(
             self.path,
             self.app.transport(SystemClock()),
-            {self.app.id: self.app.configs()},
+            {self.app.app_id: self.app.configs()},
             durability=self._durability,
             calls_max=self._concurrency,
             retry_ms=self._retry_ms,

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 import apsw
 import pytest
 
+from stepwell.model import questions as q
 from stepwell.model.changes import Change, Decision, Drop, Enqueue, Extend, FinishRun, Grant, Park, Plan, SaveStep
 from stepwell.model.item import Lease
 from stepwell.model.questions import DueItems, GetSteps, ask
 from stepwell.storage.sqlite import statements
+from stepwell.storage.sqlite.answers import Reader
 from stepwell.storage.sqlite.committer import Committer, Work
 from stepwell.storage.sqlite.files import Files
 from tests.storage.nouns import item, run, step
@@ -166,7 +168,7 @@ def _work_of_wait_paths(committer: Committer, waits: int) -> int:
     for number in range(waits):
         row = ("r", f"w{number}", "event", "paid", 0, 9, 0, None, f"path{number % 3}", str(number))
         connection.execute(statements.OPEN_WAIT, row)
-    return _steps_of(connection, lambda: connection.execute(statements.WAIT_PATHS, (0, "paid")).fetchall())
+    return _steps_of(connection, lambda: Reader(connection).answer(q.WaitPaths("paid")))
 
 
 def _steps_of(connection: apsw.Connection, act: Callable[[], object]) -> int:

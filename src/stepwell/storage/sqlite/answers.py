@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar, cast
 import apsw
 
 from stepwell.model import questions as q
-from stepwell.model.item import Item
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
@@ -86,37 +85,31 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._execute = executor(connection)
+        self._composed: dict[type, Callable[[Any], Any]] = {
+            q.WaitPaths: self._wait_paths,
+            q.DueItems: self._due_items,
+            q.FindWaits: self._find_waits,
+            q.ListRuns: self._list_runs,
+            q.ListEvents: self._list_events,
+        }
 
     def answer(self, question: q.Question[A]) -> A:
         known = _ANSWER.get(type(question))
         if known is None:
-            return cast("A", self._answer_composed(question))
+            return cast("A", self._composed[type(question)](question))
         text, to_row, to_answer = known
         return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
 
-    def _answer_composed(self, question: q.Question[Any]) -> Any:
-        if isinstance(question, q.WaitPaths):
-            return self._wait_paths(question)
-        if isinstance(question, q.DueItems):
-            return self._due_items(question)
-        if isinstance(question, q.FindWaits):
-            return self._find_waits(question)
-        if isinstance(question, q.ListRuns):
-            return self._list_runs(question)
-        if isinstance(question, q.ListEvents):
-            return self._list_events(question)
-        raise TypeError(f"not a question: {question!r}")
-
-    def _due_items(self, x: q.DueItems) -> list[Item]:
+    def _due_items(self, x: q.DueItems) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
 
     def _wait_paths(self, x: q.WaitPaths) -> list[str]:
         found: list[str] = []
-        path = _value(self._execute(sql.FIRST_WAIT_PATH, (x.shard, x.event_name)).fetchall())
-        while path is not None:
-            found.append(path)
-            path = _value(self._execute(sql.NEXT_WAIT_PATH, (x.shard, x.event_name, path)).fetchall())
+        first = self._execute(sql.FIRST_WAIT_PATH, (x.shard, x.event_name)).fetchall()
+        while first:
+            found.append(first[0][0])
+            first = self._execute(sql.NEXT_WAIT_PATH, (x.shard, x.event_name, found[-1])).fetchall()
         return found
 
     def _find_waits(self, x: q.FindWaits) -> list[Wait]:

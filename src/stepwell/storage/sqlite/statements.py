@@ -177,8 +177,9 @@ NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
 
 # A loose scan, one look into the index for each distinct path, however many waits share it. As one recursive statement
 # it costs twenty times a look, and nearly every event has no wait at all.
-FIRST_WAIT_PATH: Final = "SELECT min(path) FROM waits WHERE shard = ?1 AND event_name = ?2"
-NEXT_WAIT_PATH: Final = "SELECT min(path) FROM waits WHERE shard = ?1 AND event_name = ?2 AND path > ?3"
+_PATH: Final = "SELECT path FROM waits WHERE shard = ?1 AND event_name = ?2 "
+FIRST_WAIT_PATH: Final = _PATH + "ORDER BY path LIMIT 1"
+NEXT_WAIT_PATH: Final = _PATH + "AND path > ?3 ORDER BY path LIMIT 1"
 
 FIND_WAITS: Final = (
     _WAITS
