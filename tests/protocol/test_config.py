@@ -243,7 +243,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cancel": [{"event": "a/*"}]}, "cancel[0].event: 'a/*' has a *"),
     ({"cancel": [{"event": "a", "if": "async.data.x + 1 == 2"}]}, "cancel[0].if: "),
     ({"cancel": [{"event": "a", "timeout": "1x"}]}, "cancel[0].timeout: '1x'"),
-    ({"cancel": [{"event": "a", "timeout": "2030-13-01"}]}, "cancel[0].timeout: '2030-13-01' is not a moment"),
+    ({"cancel": [{"event": "a", "timeout": "2030-13-01"}]}, "cancel[0].timeout: '2030-13-01' is not a length of time"),
     ({"cancel": [{"event": "a", "timeout": 5}]}, "cancel[0].timeout: 5 stands there"),
     ({"timeouts": []}, "timeouts: [] stands there"),
     ({"timeouts": {"start": "soon"}}, "timeouts.start: 'soon'"),

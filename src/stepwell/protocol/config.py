@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Final, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -28,6 +27,7 @@ from stepwell.model.duration import parse_duration, to_ms
 from stepwell.model.function import Backoff, Control, Function
 from stepwell.model.schedule import Schedule
 from stepwell.model.trigger import CancelOn, CronTrigger, EventTrigger, Trigger
+from stepwell.protocol.moments import read_moment
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -243,13 +243,9 @@ def _lifetime(value: object) -> tuple[int | None, int | None]:
     """How long a cancellation listens: a length, or the moment at which it ends."""
     if value is None:
         return None, None
-    if isinstance(value, str) and value[4:5] == "-":
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            why = "it begins like a date but is none"
-            raise ConfigurationError(f"{value!r} is not a moment", why, 'write e.g. "2030-01-31T12:00:00Z"') from None
-        return None, round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    moment = read_moment(value) if isinstance(value, str) else None
+    if moment is not None:
+        return None, moment
     return _duration(value, empty_is_zero=True), None
 
 

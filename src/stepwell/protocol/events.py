@@ -26,6 +26,7 @@ from stepwell.limits import (
     JSON_DEPTH_MAX,
 )
 from stepwell.model.event import INTERNAL_PREFIX
+from stepwell.protocol.surrogates import without_lone_surrogates
 
 SESSIONS_MAX: Final = 5
 SESSION_KEY_BYTES_MAX: Final = 128
@@ -75,9 +76,6 @@ _encode: Final = msgspec.json.Encoder().encode
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACE: Final = re.compile(r" - at `\$(?:\[(\d+)\])?(?:\.(\w+))?`$")
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -92,7 +90,7 @@ def parse_events(body: bytes, *, bytes_max: int = EVENT_BYTES_MAX) -> list[Incom
     try:
         return _parse(body, bytes_max)
     except _UNREADABLE as error:
-        repaired = _without_lone_surrogates(body)
+        repaired = without_lone_surrogates(body)
         if repaired == body:
             raise _unreadable(error) from None
     try:
@@ -276,10 +274,6 @@ def _session(index: int | None, key: str, value: str | int | float) -> str:
         raise _bad(index, f"has the session {key[:80]!r} = {text[:80]!r}", "neither side may be empty", "name both")
     _label(index, "session key", key, SESSION_KEY_BYTES_MAX)
     return _label(index, f"session {key!r}", text, SESSION_VALUE_BYTES_MAX)
-
-
-def _without_lone_surrogates(body: bytes) -> bytes:
-    return _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], body)
 
 
 def _unreadable(error: Exception) -> InvalidEvent:

@@ -1,0 +1,323 @@
+"""Messages to and from the JSON of the wire: calls (protocol §5.2), memos (§5.3) and answers (§5.5).
+
+Payloads pass through as the text they are. What our calls can say and the protocol cannot travels in ``ctx.stepwell``,
+which other SDKs ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha1
+from typing import Final
+
+import msgspec
+
+from stepwell.model.event import Event
+from stepwell.protocol import messages as wire
+from stepwell.protocol.canonical import canonical
+from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Ops, Pending, WireError
+from stepwell.protocol.moments import read_retry_after, write_moment
+from stepwell.protocol.op_codec import Unreadable, decode_ops, encode_ops, read_error
+from stepwell.protocol.surrogates import without_lone_surrogates
+
+__all__ = [
+    "CALL_BYTES_MAX",
+    "Unreadable",
+    "decode_answer",
+    "decode_call",
+    "decode_memo",
+    "decode_ops",
+    "encode_answer",
+    "encode_call",
+    "encode_events",
+    "encode_memo",
+    "encode_memos",
+    "encode_ops",
+]
+
+CALL_BYTES_MAX: Final = 4 * 1024 * 1024
+
+_COMPLETE_ID: Final = sha1(
+    b"complete", usedforsecurity=False
+).hexdigest()  # JavaScript's step id for the function itself
+_REQUEST_VERSION: Final = "2"  # the execution version that our SDK speaks (protocol §7.5)
+_NOTHING: Final = msgspec.Raw(b"")
+_TEXT_MAX: Final = 1_000  # characters of a foreign body that are kept to explain a failure
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Event(msgspec.Struct, omit_defaults=True):
+    name: str
+    data: msgspec.Raw = _NOTHING
+    id: str = ""
+    ts: int = 0
+    user: msgspec.Raw = _NOTHING
+    v: str | None = None
+    meta: msgspec.Raw = _NOTHING
+
+
+class _Stack(msgspec.Struct):
+    stack: list[str] | None
+    current: int = 0
+
+
+class _Extra(msgspec.Struct, omit_defaults=True):
+    pending: dict[str, Pending] = {}
+    known_at: list[int] = []
+    parallel_max: int | None = None
+    started_at: int = 0
+
+
+class _Ctx(msgspec.Struct):
+    run_id: str
+    attempt: int
+    max_attempts: int | None = None
+    stack: _Stack | None = None
+    step_id: str = "step"
+    request_id: str = ""
+    env: str = ""
+    disable_immediate_execution: bool = False
+    use_api: bool = False
+    stepwell: _Extra | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Call(msgspec.Struct):
+    ctx: _Ctx
+    event: _Event
+    events: list[_Event]
+    steps: dict[str, msgspec.Raw]
+    use_api: bool
+    version: int = -1  # the SDK's own choice, each time the same
+    defers: dict[str, msgspec.Raw] = {}
+
+
+class _Streamed(msgspec.Struct):
+    status: int = 0
+    headers: dict[str, str] = {}
+    body: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_call: Final = msgspec.json.Decoder(_Call).decode
+_decode_streamed: Final = msgspec.json.Decoder(_Streamed).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+# Calls ---------------------------------------------------------------------------------------------------------------
+
+
+def encode_call(call: Call, *, signed: bool = False) -> bytes:
+    """The body of a call. With ``signed`` it is canonical JSON, which both sides sign (protocol §3.2).
+
+    A body over 4 MiB leaves out events and memos, which the SDK then fetches (protocol §5.4). Raises ``InvalidOutput``
+    if data that is to be signed has no canonical form.
+    """
+    body = _encode(_write_call(call, use_api=False))
+    if len(body) > CALL_BYTES_MAX:
+        body = _encode(_write_call(call, use_api=True))
+    return canonical(body) if signed else body
+
+
+def decode_call(body: bytes, *, function_id: str) -> Call:
+    """The call in this body; ``function_id`` is the ``fnId`` of its URL. Raises ``Unreadable``.
+
+    A call that only says where its state can be fetched is not readable by itself.
+    """
+    try:
+        found = _decode_call(body)
+        ctx = found.ctx
+        if ctx.use_api or found.use_api:
+            raise Unreadable("the state of this call is to be fetched from the server, which is not possible here")
+        extra = _Extra() if ctx.stepwell is msgspec.UNSET else ctx.stepwell
+        stack = tuple(ctx.stack.stack or () if ctx.stack else found.steps)
+        at = dict(zip(stack, extra.known_at, strict=False))
+        return Call(
+            function_id=function_id,
+            run_id=ctx.run_id,
+            request_id=ctx.request_id,
+            attempt=ctx.attempt,
+            max_attempts=ctx.attempt + 1 if ctx.max_attempts is None else ctx.max_attempts,
+            events=tuple(map(_read_event, found.events or [found.event])),
+            steps={id: decode_memo(bytes(memo), at=at.get(id, 0)) for id, memo in found.steps.items()},
+            stack=stack,
+            pending=extra.pending,
+            step_id=ctx.step_id,
+            parallel_max=extra.parallel_max,
+            started_at=extra.started_at,
+        )
+    except _UNREADABLE as error:
+        raise Unreadable(f"the call cannot be read: {error}") from None
+
+
+def encode_memos(steps: Mapping[str, Memo], stack: Sequence[str]) -> bytes:
+    """All memos by step id, in the order in which they became known (protocol §5.4)."""
+    return _encode(_write_memos(steps, stack))
+
+
+def encode_events(events: Iterable[Event]) -> bytes:
+    """The events of a run, as a call carries them."""
+    return _encode([_write_event(event) for event in events])
+
+
+def encode_memo(memo: Memo) -> bytes:
+    """What a call says of a step that has a result (protocol §5.3)."""
+    return memo.data if memo.kind == "bare" else b'{"%b":%b}' % (memo.kind.encode(), memo.data)
+
+
+def decode_memo(text: bytes, *, at: int = 0) -> Memo:
+    """The memo in this JSON: an object with the one member ``data``, ``error`` or ``input``, or else a bare value."""
+    if text.startswith(b"{"):
+        members = _decode_object(text)
+        if len(members) == 1:
+            ((kind, value),) = members.items()
+            if kind in ("data", "error", "input"):
+                return Memo(kind, bytes(value), at)
+    return Memo("bare", text, at)
+
+
+def _write_call(call: Call, *, use_api: bool) -> _Call:
+    # JavaScript resolves a memo only when it comes to it in the stack, so the two must agree (protocol §7.4).
+    stack = [id for id in call.stack if id in call.steps]
+    known_at = [call.steps[id].at for id in stack]
+    extra = _Extra(dict(call.pending), known_at if any(known_at) else [], call.parallel_max, call.started_at)
+    return _Call(
+        ctx=_Ctx(
+            run_id=call.run_id,
+            attempt=call.attempt,
+            max_attempts=call.max_attempts,
+            stack=_Stack(stack, len(stack)),
+            step_id=call.step_id,
+            request_id=call.request_id,
+            use_api=use_api,
+            stepwell=msgspec.UNSET if extra == _Extra() else extra,
+        ),
+        event=_write_event(call.events[0]),
+        events=[] if use_api else [_write_event(event) for event in call.events],
+        steps={} if use_api else _write_memos(call.steps, stack),
+        use_api=use_api,
+    )
+
+
+def _write_memos(steps: Mapping[str, Memo], stack: Sequence[str]) -> dict[str, msgspec.Raw]:
+    return {id: msgspec.Raw(encode_memo(steps[id])) for id in stack if id in steps}
+
+
+def _write_event(event: Event) -> _Event:
+    return _Event(
+        name=event.name,
+        data=msgspec.Raw(event.data),
+        id=event.public_id,
+        ts=event.ts,
+        user=msgspec.Raw(event.user or b"{}"),
+        v=event.v,
+        meta=msgspec.Raw(event.meta) if event.meta else _NOTHING,
+    )
+
+
+def _read_event(found: _Event) -> Event:
+    def text(raw: msgspec.Raw) -> bytes | None:
+        return None if bytes(raw) in (b"", b"null", b"{}") else bytes(raw)
+
+    return Event(
+        id=found.id,
+        name=found.name,
+        ts=found.ts,
+        received_at=found.ts,
+        data=text(found.data) or b"{}",
+        v=found.v,
+        user=text(found.user),
+        meta=text(found.meta),
+    )
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+def encode_answer(answer: Answer, *, sdk: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of an answer. ``sdk`` names the SDK that gives it, such as ``stepwell-py:v0.1.0``."""
+    headers = {
+        "Content-Type": "application/json",
+        "X-Inngest-SDK": sdk,
+        "X-Inngest-SDK-Handled": "true",
+        "X-Inngest-Req-Version": _REQUEST_VERSION,
+    }
+    if isinstance(answer, Completed):
+        return 200, headers, answer.data
+    if isinstance(answer, Ops):
+        if len(answer.ops) == 1:  # the headers speak of every op of the answer
+            headers |= _write_verdict(answer.ops[0].no_retry, answer.ops[0].retry_at)
+        return 206, headers, encode_ops(answer.ops)
+    headers |= _write_verdict(answer.no_retry, answer.retry_at)
+    return 400 if answer.no_retry else 500, headers, answer.error.json()
+
+
+def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: int) -> Answer:
+    """What an app answered to a call (protocol §5.5). ``now``, in milliseconds, is where relative times begin.
+
+    The text of results is checked here, so that it can be stored and read again. An answer that makes no sense is a
+    ``Failed`` that may be repeated, as is one that no SDK can have given.
+    """
+    fields = {name.lower(): value for name, value in headers.items()}
+    if status == 201:
+        try:
+            status, fields, body = _unwrap(fields, body)
+        except _UNREADABLE as error:
+            return Failed(WireError("Error", f"the streamed answer cannot be read: {error}"))
+    if "x-inngest-sdk" not in fields and fields.get("x-inngest-sdk-handled") != "true":
+        what = f"status {status}, and not from an SDK: {_excerpt(body)}"
+        return Failed(WireError("Server returned a fatal error", what))
+    no_retry = fields.get("x-inngest-no-retry", "").lower() == "true"
+    retry_at = None if no_retry else read_retry_after(fields.get("retry-after", ""), now)
+    if status not in (200, 206):
+        return Failed(read_error(body, f"status {status}: {_excerpt(body)}"), no_retry, retry_at)
+    try:
+        body = _checked(body)
+        return Completed(body) if status == 200 else _read_progress(body, no_retry, retry_at, now)
+    except Unreadable as error:
+        return Failed(WireError("Error", str(error)))
+    except _UNREADABLE as error:
+        return Failed(WireError("Error", f"the answer is not JSON: {error}"))
+
+
+def _unwrap(fields: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """The answer inside a streamed one, which began with spaces to keep the connection alive (protocol §5.8)."""
+    streamed = _decode_streamed(body.strip())
+    if bytes(streamed.error) not in (b"", b"null"):
+        return 500, fields, bytes(streamed.error)
+    inner = bytes(streamed.body)
+    if inner.startswith(b'"'):
+        inner = _decode_text(without_lone_surrogates(inner)).encode()
+    return streamed.status, fields | {name.lower(): value for name, value in streamed.headers.items()}, inner
+
+
+def _checked(body: bytes) -> bytes:
+    body = body.strip()
+    try:
+        _decode(body)
+    except _UNREADABLE:
+        body = without_lone_surrogates(body)
+        _decode(body)
+    return body
+
+
+def _read_progress(body: bytes, no_retry: bool, retry_at: int | None, now: int) -> Answer:
+    ops = decode_ops(body, no_retry=no_retry, retry_at=retry_at, now=now)
+    only = ops[0] if len(ops) == 1 else None
+    if only is not None and only.op == wire.RUN_COMPLETE:
+        return Completed(only.data or b"null")
+    if only is not None and only.id == _COMPLETE_ID and only.error is not None:
+        final = only.no_retry or only.op == wire.STEP_FAILED
+        return Failed(only.error, final, None if final else only.retry_at)
+    return Ops(ops)
+
+
+def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:
+    headers = {"X-Inngest-No-Retry": "true" if no_retry else "false"}
+    return headers if retry_at is None else headers | {"Retry-After": write_moment(retry_at)}
+
+
+def _excerpt(body: bytes) -> str:
+    return body[:_TEXT_MAX].decode(errors="replace") or "(empty)"

@@ -1,0 +1,300 @@
+"""Ops to and from the JSON of protocol §6.1, one pair of functions for each opcode whose options differ from ours.
+
+Our options say lengths and moments in milliseconds (``duration_ms``, ``timeout_ms``, ``until_ms``); the wire says them
+as text, and sleeps and waits carry data in ``name``. What the wire has no word for travels in ``opts.stepwell``, which
+other servers ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from stepwell.errors import InvalidDuration
+from stepwell.model.duration import format_duration, parse_duration
+from stepwell.protocol import messages as wire
+from stepwell.protocol.messages import Op, WireError
+from stepwell.protocol.moments import read_moment, write_moment
+
+_KIND_OF_OP: Final = {wire.SLEEP: "sleep", wire.WAIT_FOR_EVENT: "waitForEvent", wire.INVOKE_FUNCTION: "invoke"}
+_TYPE_OF_KIND: Final = {
+    "sendEvent": "step.sendEvent",
+    "sendSignal": "step.sendSignal",
+    "aiInfer": "step.ai.infer",
+    "aiWrap": "step.ai.wrap",
+    "realtimePublish": "step.realtime.publish",
+    "group.experiment": "group.experiment",
+}
+_KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
+_NOTHING: Final = msgspec.Raw(b"")
+_NULL: Final = msgspec.Raw(b"null")
+_MS_NS: Final = 1_000_000
+
+
+class Unreadable(ValueError):
+    """The other side sent something that the protocol does not know. The attempt fails, and may be repeated."""
+
+
+class _Userland(msgspec.Struct):
+    id: str
+    index: int | None = None
+
+
+class _Timing(msgspec.Struct):
+    """When the body began, and how long it took, in nanoseconds."""
+
+    a: int | float
+    b: int | float
+
+
+class _Extra(msgspec.Struct, omit_defaults=True):
+    attempt: int = 0
+    max_attempts: int | None = None
+    retry_at: int | None = None
+    no_retry: bool = False
+    backoff_ms: list[int] | None = None
+    lookback: str | None = None
+    cancel_child: bool = False
+
+
+class _Op(msgspec.Struct, omit_defaults=True):
+    id: str
+    op: str
+    name: str | None = None
+    display_name: str | None = msgspec.field(default=None, name="displayName")
+    opts: dict[str, msgspec.Raw] | None = None
+    userland: _Userland | None = None
+    data: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+    timing: _Timing | None = None
+
+
+class _Error(msgspec.Struct):
+    name: str | None = None
+    message: str | None = None
+    stack: str | None = None
+    code: str | None = None
+    error: str | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_ops: Final = msgspec.json.Decoder(list[_Op]).decode
+_decode_error: Final = msgspec.json.Decoder(_Error).decode
+_decode_extra: Final = msgspec.json.Decoder(_Extra).decode
+_decode_text: Final[Callable[[msgspec.Raw], str | None]] = msgspec.json.Decoder(str | None).decode
+
+Opts = dict[str, msgspec.Raw]
+
+
+def encode_ops(ops: Iterable[Op]) -> bytes:
+    """The JSON array of these ops."""
+    return _encode([_write(op) for op in ops])
+
+
+def decode_ops(body: bytes, *, now: int, no_retry: bool = False, retry_at: int | None = None) -> tuple[Op, ...]:
+    """The ops of an array, or of a single object. ``no_retry`` and ``retry_at`` are what the headers say of them all.
+
+    ``now`` is in milliseconds. Raises ``Unreadable``. Opcodes nobody knows pass: the engine refuses them (§6.1).
+    """
+    text = body.strip()
+    try:
+        found = _decode_ops(b"[" + text + b"]" if text.startswith(b"{") else text)
+        return tuple(_read(op, no_retry, retry_at, now) for op in found)
+    except InvalidDuration as error:
+        raise Unreadable(f"an op cannot be read: {error.what}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"the ops cannot be read: {error}") from None
+
+
+def read_error(text: bytes, fallback: str) -> WireError:
+    """The error object of any SDK (protocol §5.6); ``fallback`` is its message if it has none."""
+    try:
+        found = _decode_error(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return WireError("Error", fallback)
+    message = found.error if found.message is None else found.message
+    return WireError(found.name or "Error", fallback if message is None else message, found.stack, found.code)
+
+
+def _write(op: Op) -> _Op:
+    opts = _decode_object(op.opts) if op.opts else {}
+    name, opts, extra = _WRITERS.get(op.op, _write_plain)(op, opts)
+    extra.attempt, extra.max_attempts = op.attempt, op.max_attempts
+    extra.retry_at, extra.no_retry = op.retry_at, op.no_retry
+    if extra != _Extra():
+        opts["stepwell"] = msgspec.Raw(_encode(extra))
+    timed = op.started_at or op.ended_at
+    return _Op(
+        id=op.id,
+        op=op.op,
+        name=name,
+        display_name=op.name,
+        opts=opts or None,
+        userland=_Userland(op.name, op.repeat),
+        data=_NOTHING if op.data is None else msgspec.Raw(op.data),
+        error=_NOTHING if op.error is None else msgspec.Raw(op.error.json()),
+        timing=_Timing(op.started_at * _MS_NS, (op.ended_at - op.started_at) * _MS_NS) if timed else None,
+    )
+
+
+def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int) -> Op:
+    opts = found.opts or {}
+    extra = _decode_extra(opts.pop("stepwell", b"{}"))
+    kind = _KIND_OF_OP.get(found.op)
+    if kind is None:
+        kind = _KIND_OF_TYPE.get(_text(opts, "type") or "", "run")
+        if kind != "run":
+            del opts["type"]
+    opts = _READERS.get(found.op, _read_plain)(found, opts, extra, now)
+    failing = found.op in (wire.STEP_ERROR, wire.STEP_FAILED)
+    error = bytes(found.error)
+    started_at = int(found.timing.a) // _MS_NS if found.timing else 0
+    return Op(
+        op=found.op,
+        id=found.id,
+        name=(found.userland.id if found.userland else None) or found.display_name or found.name or found.id,
+        repeat=(found.userland.index if found.userland else None) or 0,
+        kind=kind,
+        opts=_encode(opts) if opts else None,
+        # SDKs write null where there is no result, too (protocol §6.1).
+        data=bytes(found.data) or b"null" if found.op in (wire.STEP_RUN, wire.RUN_COMPLETE, "Step") else None,
+        error=read_error(error, "the error has no message") if failing and error not in (b"", b"null") else None,
+        attempt=extra.attempt,
+        max_attempts=extra.max_attempts,
+        retry_at=extra.retry_at if extra.retry_at is not None or not failing else retry_at,
+        no_retry=failing and (extra.no_retry or no_retry),
+        started_at=started_at,
+        ended_at=started_at + int(found.timing.b) // _MS_NS if found.timing else 0,
+    )
+
+
+# Each opcode's options -----------------------------------------------------------------------------------------------
+
+
+def _write_plain(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    if op.kind in _TYPE_OF_KIND:
+        opts["type"] = _raw(_TYPE_OF_KIND[op.kind])
+    return op.name, opts, _Extra()
+
+
+def _read_plain(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    return opts
+
+
+def _write_failure(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    backoff = opts.pop("backoff_ms", None)
+    name, opts, extra = _write_plain(op, opts)
+    extra.backoff_ms = None if backoff is None else _decode(backoff)
+    return name, opts, extra
+
+
+def _read_failure(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    return opts if extra.backoff_ms is None else opts | {"backoff_ms": _raw(extra.backoff_ms)}
+
+
+def _write_sleep(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    text = _write_time(opts, "duration_ms") or "0s"
+    return text, {"duration": _raw(text)}, _Extra()
+
+
+def _read_sleep(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    text = _text(opts, "duration")
+    return _read_time(found.name or "" if text is None else text, "duration_ms")
+
+
+def _write_wait(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    written: Opts = {}
+    timeout = _write_time(opts, "timeout_ms")
+    if timeout is not None:
+        written["timeout"] = _raw(timeout)
+    if _text(opts, "if"):
+        written["if"] = opts["if"]
+    lookback = format_duration(_decode(opts["lookback_ms"])) if "lookback_ms" in opts else _text(opts, "lookback")
+    return _text(opts, "event") or "", written, _Extra(lookback=lookback)
+
+
+def _read_wait(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    event = _text(opts, "event") or found.name
+    if not event:
+        raise Unreadable("a wait names no event")
+    read: Opts = {"event": _raw(event)}
+    if _text(opts, "if"):
+        read["if"] = opts["if"]
+    timeout = _text(opts, "timeout")
+    if timeout is not None:
+        read |= _read_time(timeout, "timeout_ms")
+    if extra.lookback == "run":
+        read["lookback"] = _raw("run")
+    elif extra.lookback is not None:
+        read["lookback_ms"] = _raw(parse_duration(extra.lookback))
+    return read
+
+
+def _write_invoke(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    written: Opts = {
+        "function_id": opts.get("function_id", _NULL),
+        "payload": _raw({"data": opts.get("data", msgspec.Raw(b"{}"))}),
+    }
+    timeout = _write_time(opts, "timeout_ms")
+    if timeout is not None:
+        written["timeout"] = _raw(timeout)
+    return op.name, written, _Extra(cancel_child=bytes(opts.get("cancel_child", b"")) == b"true")
+
+
+def _read_invoke(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    target = _text(opts, "function_id")
+    if not target:
+        raise Unreadable("an invoke names no function")
+    payload = bytes(opts.get("payload", _NULL))
+    data = bytes(_decode_object(payload).get("data", _NULL)) if payload != b"null" else b"null"
+    read: Opts = {"function_id": _raw(target), "data": msgspec.Raw(b"{}" if data == b"null" else data)}
+    timeout = _text(opts, "timeout")
+    if timeout is not None:
+        until = read_moment(timeout)
+        length = parse_duration(timeout, empty_is_zero=True) if until is None else max(0, until - now)
+        read["timeout_ms"] = _raw(length)
+    if extra.cancel_child:
+        read["cancel_child"] = _raw(True)
+    return read
+
+
+_WRITERS: Final[dict[str, Callable[[Op, Opts], tuple[str, Opts, _Extra]]]] = {
+    wire.STEP_ERROR: _write_failure,
+    wire.STEP_FAILED: _write_failure,
+    wire.SLEEP: _write_sleep,
+    wire.WAIT_FOR_EVENT: _write_wait,
+    wire.INVOKE_FUNCTION: _write_invoke,
+}
+_READERS: Final[dict[str, Callable[[_Op, Opts, _Extra, int], Opts]]] = {
+    wire.STEP_ERROR: _read_failure,
+    wire.STEP_FAILED: _read_failure,
+    wire.SLEEP: _read_sleep,
+    wire.WAIT_FOR_EVENT: _read_wait,
+    wire.INVOKE_FUNCTION: _read_invoke,
+}
+
+
+def _write_time(opts: Opts, length: str) -> str | None:
+    """The wire's text of a length, or of the moment ``until_ms`` that stands in its place."""
+    until: Any = _decode(opts.get("until_ms", _NULL))
+    if until is not None:
+        return write_moment(until)
+    ms: Any = _decode(opts.get(length, _NULL))
+    return None if ms is None else format_duration(max(0, ms))
+
+
+def _read_time(text: str, length: str) -> Opts:
+    until = read_moment(text)
+    return {length: _raw(parse_duration(text, empty_is_zero=True))} if until is None else {"until_ms": _raw(until)}
+
+
+def _text(opts: Opts, name: str) -> str | None:
+    return _decode_text(opts.get(name, _NULL))
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))

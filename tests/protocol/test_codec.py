@@ -1,0 +1,332 @@
+"""Messages to and from the JSON of the wire (protocol §5, §6).
+
+The golden messages are for every SDK: ``wire`` is what travels (``text`` if it is not JSON), ``means`` is what it says
+in the words of ``protocol/messages.py``, without defaults. With ``both`` we also write exactly that. The moment of all
+of them is 2023-11-14T22:13:20Z.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.model.event import Event
+from stepwell.protocol.codec import (
+    CALL_BYTES_MAX,
+    Unreadable,
+    decode_answer,
+    decode_call,
+    decode_memo,
+    decode_ops,
+    encode_answer,
+    encode_call,
+    encode_events,
+    encode_memo,
+    encode_memos,
+    encode_ops,
+)
+from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Op, Ops, Pending, WireError
+
+NOW = 1_700_000_000_000
+SDK = "stepwell-py:v0.1.0"
+GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("golden/*.json"))}
+
+
+def golden(kind: str) -> pytest.MarkDecorator:
+    names = [name for name in GOLDEN if name.startswith(f"{kind}-")]
+    return pytest.mark.parametrize("message", [GOLDEN[name] for name in names], ids=names)
+
+
+def words(message: msgspec.Struct) -> dict[str, Any]:
+    """A message as the golden files describe it: JSON text as what it says, defaults left out."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return json.loads(value)
+        if isinstance(value, msgspec.Struct):
+            return words(value)
+        if isinstance(value, dict):
+            return {key: plain(member) for key, member in value.items()}
+        return [plain(member) for member in value] if isinstance(value, tuple | list) else value
+
+    fields = msgspec.structs.fields(message)
+    kept = {field.name: getattr(message, field.name) for field in fields}
+    return {field.name: plain(kept[field.name]) for field in fields if kept[field.name] != field.default}
+
+
+def op(means: dict[str, Any]) -> Op:
+    texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data") if name in means}
+    error = {"error": WireError(**means["error"])} if "error" in means else {}
+    return Op(**{**means, **texts, **error})
+
+
+def answer(means: dict[str, Any]) -> Answer:
+    if means["is"] == "Completed":
+        return Completed(json.dumps(means["data"]).encode())
+    if means["is"] == "Ops":
+        return Ops(tuple(map(op, means["ops"])))
+    return Failed(WireError(**means["error"]), means.get("no_retry", False), means.get("retry_at"))
+
+
+def call(means: dict[str, Any]) -> Call:
+    def text(member: object) -> bytes:
+        return json.dumps(member).encode()
+
+    texts = ("data", "user", "meta")
+    return Call(
+        **{
+            **means,
+            "events": tuple(
+                Event(**{k: text(v) if k in texts else v for k, v in event.items()}, received_at=event["ts"])
+                for event in means["events"]
+            ),
+            "steps": {id: Memo(m["kind"], text(m["data"]), m.get("at", 0)) for id, m in means["steps"].items()},
+            "stack": tuple(means["stack"]),
+            "pending": {id: Pending(**pending) for id, pending in means["pending"].items()},
+        }
+    )
+
+
+def body(message: dict[str, Any]) -> bytes:
+    return message["text"].encode() if "text" in message else json.dumps(message["wire"]).encode()
+
+
+# Golden messages -----------------------------------------------------------------------------------------------------
+
+
+@golden("op")
+def test_an_op_is_read_as_what_it_means(message: dict[str, Any]) -> None:
+    (found,) = decode_ops(body(message), now=NOW)
+
+    assert {"kind": found.kind, **words(found)} == message["means"]
+
+
+@golden("op")
+def test_an_op_is_written_as_the_wire_has_it(message: dict[str, Any]) -> None:
+    if message["both"]:
+        assert json.loads(encode_ops([op(message["means"])])) == [message["wire"]]
+
+
+@golden("memo")
+def test_a_memo_is_read_and_written(message: dict[str, Any]) -> None:
+    memo = decode_memo(body(message))
+
+    assert words(memo) == message["means"]
+    assert json.loads(encode_memo(memo)) == message["wire"]
+
+
+@golden("answer")
+def test_an_answer_is_read_as_what_it_means(message: dict[str, Any]) -> None:
+    found = decode_answer(message["status"], message["headers"], body(message), now=NOW)
+
+    expected = answer(message["means"])
+    if isinstance(expected, Completed) and isinstance(found, Completed):
+        assert json.loads(found.data) == json.loads(expected.data)
+    else:
+        assert words(found) == words(expected)
+        assert type(found) is type(expected)
+
+
+@golden("answer")
+def test_an_answer_is_written_as_the_wire_has_it(message: dict[str, Any]) -> None:
+    if message["both"]:
+        status, headers, text = encode_answer(answer(message["means"]), sdk=SDK)
+
+        assert (status, headers, json.loads(text)) == (message["status"], message["headers"], message["wire"])
+
+
+@golden("call")
+def test_a_call_is_read_as_what_it_means(message: dict[str, Any]) -> None:
+    found = decode_call(body(message), function_id="shop-bill")
+
+    assert words(found) == words(call(message["means"]))
+
+
+@golden("call")
+def test_a_call_is_written_as_the_wire_has_it(message: dict[str, Any]) -> None:
+    if message["both"]:
+        assert json.loads(encode_call(call(message["means"]))) == message["wire"]
+
+
+def test_every_message_we_know_has_a_golden_one() -> None:
+    opcodes = {message["wire"]["op"] for name, message in GOLDEN.items() if name.startswith("op-")}
+    answers = {message["means"]["is"] for name, message in GOLDEN.items() if name.startswith("answer-")}
+    memos = {message["means"]["kind"] for name, message in GOLDEN.items() if name.startswith("memo-")}
+
+    assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
+    assert answers == {"Completed", "Ops", "Failed"}
+    assert memos == {"data", "error", "input", "bare"}
+
+
+# Round trips ---------------------------------------------------------------------------------------------------------
+
+texts = st.text(min_size=1, max_size=8)
+moments = st.integers(0, 4 * 10**12)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
+).map(lambda value: msgspec.json.encode(value))
+lengths = st.integers(0, 366 * 86_400_000)
+OPTIONS = {
+    "Sleep": ("sleep", st.fixed_dictionaries({"duration_ms": lengths}) | st.fixed_dictionaries({"until_ms": moments})),
+    "WaitForEvent": (
+        "waitForEvent",
+        st.fixed_dictionaries({"event": texts, "timeout_ms": lengths}, optional={"if": texts, "lookback_ms": lengths}),
+    ),
+    "InvokeFunction": (
+        "invoke",
+        st.fixed_dictionaries(
+            {"function_id": texts, "data": st.dictionaries(texts, st.integers(), max_size=1)},
+            optional={"timeout_ms": lengths, "cancel_child": st.just(True)},
+        ),
+    ),
+}
+
+
+@st.composite
+def resting_ops(draw: st.DrawFn) -> Op:
+    opcode = draw(st.sampled_from(sorted(OPTIONS)))
+    kind, options = OPTIONS[opcode]
+    return Op(op=opcode, id=draw(texts), name=draw(texts), repeat=draw(st.integers(0, 9)), kind=kind,
+              opts=msgspec.json.encode(draw(options)))  # fmt: skip
+
+
+run_ops = st.builds(
+    Op,
+    op=st.just("StepRun"),
+    id=texts,
+    name=texts,
+    repeat=st.integers(0, 9),
+    kind=st.sampled_from(["run", "sendEvent", "aiWrap"]),
+    data=json_values,
+    attempt=st.integers(0, 20),
+    max_attempts=st.none() | st.integers(1, 21),
+    started_at=st.just(NOW),
+    ended_at=st.integers(NOW, NOW + 10**7),
+)
+failed_ops = st.builds(
+    Op,
+    op=st.sampled_from(["StepError", "StepFailed"]),
+    id=texts,
+    name=texts,
+    repeat=st.integers(0, 9),
+    opts=st.none() | st.just(b'{"backoff_ms":[1,2]}'),
+    error=st.builds(WireError, name=texts, message=texts, stack=st.none() | texts, code=st.none() | texts),
+    attempt=st.integers(0, 20),
+    retry_at=st.none() | moments,
+    no_retry=st.booleans(),
+)
+
+
+@given(st.lists(run_ops | failed_ops | resting_ops(), max_size=3))
+def test_what_our_sdk_answers_is_read_back_the_same(ops: list[Op]) -> None:
+    given_answer = Ops(tuple(ops))
+
+    read = decode_answer(*encode_answer(given_answer, sdk=SDK), now=NOW)
+
+    assert isinstance(read, Ops)
+    assert [words(op) for op in read.ops] == [words(op) for op in ops]
+
+
+@given(
+    st.binary(max_size=40) | st.text(alphabet='{}[]":,0123456789opidnameStepRunSleep \\u', max_size=40).map(str.encode)
+)
+def test_any_answer_is_an_answer(noise: bytes) -> None:
+    for status in (200, 201, 206, 500):
+        found = decode_answer(status, {"X-Inngest-SDK": "x"}, noise, now=NOW)
+
+        assert isinstance(found, Completed | Ops | Failed)
+        if isinstance(found, Completed):
+            json.loads(found.data)
+
+
+# Calls ---------------------------------------------------------------------------------------------------------------
+
+
+def plain_call(**fields: Any) -> Call:
+    return Call(
+        **{
+            "function_id": "shop-bill",
+            "run_id": "r",
+            "request_id": "q",
+            "attempt": 0,
+            "max_attempts": 5,
+            "events": (Event(id="i", key="mine", name="a", ts=NOW, received_at=NOW, data=b'{"n":1.0, "b":2}'),),
+            "steps": {},
+            "stack": (),
+            "pending": {},
+            **fields,
+        }
+    )
+
+
+def test_payloads_pass_through_as_the_text_they_are() -> None:
+    text = encode_call(plain_call(steps={"a": Memo("data", b'{"x" : 1e2}')}, stack=("a",)))
+
+    assert b'{"n":1.0, "b":2}' in text
+    assert b'"a":{"data":{"x" : 1e2}}' in text
+    assert decode_call(text, function_id="shop-bill").steps["a"].data == b'{"x" : 1e2}'
+
+
+def test_a_signed_call_is_canonical() -> None:
+    text = encode_call(plain_call(), signed=True)
+
+    assert text.startswith(b'{"ctx":{"attempt":0,')
+    assert b'"data":{"b":2,"n":1}' in text
+
+
+def test_an_event_shows_the_senders_id() -> None:
+    assert json.loads(encode_events(plain_call().events))[0]["id"] == "mine"
+
+
+def test_the_stack_names_exactly_the_memos_that_are_sent() -> None:
+    found = json.loads(encode_call(plain_call(steps={"a": Memo("bare", b"null")}, stack=("b", "a"))))
+
+    assert found["ctx"]["stack"] == {"stack": ["a"], "current": 1}
+    assert list(found["steps"]) == ["a"]
+
+
+def test_a_call_that_is_too_large_leaves_its_state_to_be_fetched() -> None:
+    large = Memo("data", b'"%b"' % (b"x" * CALL_BYTES_MAX))
+    text = encode_call(plain_call(steps={"b": large, "a": large}, stack=("a", "b")))
+
+    found = json.loads(text)
+    assert len(text) < CALL_BYTES_MAX
+    assert found["use_api"] is found["ctx"]["use_api"] is True
+    assert (found["events"], found["steps"], found["ctx"]["stack"]["stack"]) == ([], {}, ["a", "b"])
+    assert found["event"]["name"] == "a"
+    with pytest.raises(Unreadable, match="fetched"):
+        decode_call(text, function_id="shop-bill")
+
+
+def test_fetched_memos_come_in_the_order_in_which_they_became_known() -> None:
+    steps = {"a": Memo("data", b"1"), "b": Memo("bare", b"null")}
+
+    assert encode_memos(steps, ("b", "a")) == b'{"b":null,"a":{"data":1}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", b"[]", b'{"ctx":{}}', b"\xff", b'{"ctx":{"run_id":1,"attempt":0},"event":{"name":"a"}}', b"[" * 9_999],
+)
+def test_a_call_that_makes_no_sense_is_unreadable(text: bytes) -> None:
+    with pytest.raises(Unreadable):
+        decode_call(text, function_id="shop-bill")
+
+
+def test_a_negative_sleep_is_written_as_none_at_all() -> None:
+    assert b'"duration":"0s"' in encode_ops([Op(op="Sleep", id="a", name="a", opts=b'{"duration_ms":-5}')])
+
+
+@pytest.mark.parametrize("retry_after", ["soon", "", "12345678", "-5", "٣"])
+def test_a_retry_after_that_makes_no_sense_is_ignored(retry_after: str) -> None:
+    found = decode_answer(500, {"X-Inngest-SDK": "x", "Retry-After": retry_after}, b"{}", now=NOW)
+
+    assert found == Failed(WireError("Error", "status 500: {}"))
