@@ -75,7 +75,7 @@ class Embedded:
     async def start(self) -> None:
         """Open the file, and run what is owed."""
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
-        self._member = open_sqlite(
+        member = open_sqlite(
             self.path,
             self.app.transport(SystemClock()),
             {self.app.app_id: self.app.configs()},
@@ -84,7 +84,8 @@ class Embedded:
             retry_ms=self._retry_ms,
             retention_ms=self._retention_ms,
         )
-        await self._member.start()
+        await member.start()
+        self._member = member
         self.app.bind(self)
 
     async def stop(self) -> None:

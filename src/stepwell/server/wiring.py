@@ -37,15 +37,21 @@ class Member:
         return self.engine.leads
 
     async def start(self) -> None:
-        for app_id, configs in self._apps.items():
-            await self.engine.register(app_id, configs)
-        await self._try_to_lead(0)
+        """Register the functions, and lead if nobody does. Raises ``ConfigurationError`` and ``StorageError``."""
+        try:
+            for app_id, configs in self._apps.items():
+                await self.engine.register(app_id, configs)
+            await self._try_to_lead(0)
+        except BaseException:
+            await self.stop(0)
+            raise
         if not self.engine.leads:
             await self.engine.load()
             log.info("another process leads this file; this one sends and reads")
             self._watch.start()
 
     async def stop(self, grace_ms: int) -> None:
+        """Let the calls in flight finish for so long, then give the file free."""
         await self._watch.stop()
         await self.engine.drain(grace_ms)
         if self._lock is not None:
