@@ -225,6 +225,10 @@ def test_half_an_emoji_becomes_a_replacement_character(text: bytes, repaired: st
     assert event.id == "k" + repaired
 
 
+def test_a_request_with_half_an_emoji_and_another_mistake_is_refused_for_the_other_one() -> None:
+    assert refusal(rb'[{"name":"\ud83d"},{"name":7}]').what == "event [1] has a wrong name"
+
+
 @given(st.binary(max_size=60))
 def test_whatever_is_accepted_can_be_read_again_by_everybody(noise: bytes) -> None:
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stepwell.errors import ConfigurationError
-from stepwell.expressions import compile_expression
+
+if TYPE_CHECKING:
+    from stepwell.expressions import Expression
 
 CHARS_MAX: Final = 128  # longer ones are hashed: index keys stay small, and people still read the usual ones
 
@@ -20,7 +22,7 @@ def check_key(keyword: str, key: object) -> None:
             why="a key is an expression that is evaluated for each event",
             fix='write it as text, such as key="event.data.user_id", or key="\'everyone\'" for a constant',
         )
-    compile_expression(key)
+    _compiled(key)
 
 
 def key_text(key: str, env: Mapping[str, object]) -> tuple[str, bool]:
@@ -28,7 +30,7 @@ def key_text(key: str, env: Mapping[str, object]) -> tuple[str, bool]:
 
     All events for which the key is missing or fails share the empty text.
     """
-    result = compile_expression(key).key_result(env)
+    result = _compiled(key).key_result(env)
     return "" if result.failed or result.missing else storable(result.text), result.is_false
 
 
@@ -42,3 +44,10 @@ def storable(text: str) -> str:
     if len(text) <= CHARS_MAX and (text.isprintable() or not text):
         return text
     return "sha256:" + sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _compiled(key: str) -> Expression:
+    # Controls are part of the public API, and compiling expressions is a third of what it would take to import it.
+    from stepwell.expressions import compile_expression
+
+    return compile_expression(key)

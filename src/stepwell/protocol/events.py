@@ -77,6 +77,7 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACE: Final = re.compile(r" - at `\$(?:\[(\d+)\])?(?:\.(\w+))?`$")
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEP: Final = tuple(1 if byte in b"{[" else -1 for byte in range(256))
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -250,7 +251,7 @@ _DEPTH_WHY: Final = "deeper documents break recursive readers"
 
 def _depth(text: bytes) -> int:
     brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
-    return max(accumulate(1 if byte in b"{[" else -1 for byte in brackets))
+    return max(accumulate(map(_STEP.__getitem__, brackets)))
 
 
 def _sessions(index: int | None, text: bytes) -> bytes | None:
