@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import msgspec
+
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.expressions import compile_expression
@@ -103,7 +105,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
         )
         draft.add(Enqueue(item))
         draft.due(item.at)
-    return _replace_started(run, draft.now)
+    return msgspec.structs.replace(run, status=RunStatus.RUNNING, started_at=draft.now)
 
 
 def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
@@ -165,27 +167,6 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
         )
         draft.add(Enqueue(item))
         draft.due(item.at)
-
-
-def _replace_started(run: Run, now: int) -> Run:
-    return Run(
-        id=run.id,
-        function_id=run.function_id,
-        event_id=run.event_id,
-        queued_at=run.queued_at,
-        scheduled_at=run.scheduled_at,
-        shard=run.shard,
-        function_version=run.function_version,
-        status=RunStatus.RUNNING,
-        started_at=now,
-        parent=run.parent,
-        parent_step=run.parent_step,
-        depth=run.depth,
-        slots=run.slots,
-        guarded=run.guarded,
-        cron=run.cron,
-        original=run.original,
-    )
 
 
 def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:

@@ -123,8 +123,8 @@ def _take(
         events=(event,),
         steps={},
     )
-    for step in steps:
-        leased.learn(settle_due(draft, step))
+    for step in settle_due(draft, steps):
+        leased.learn(step)
     draft.leased.append(leased)
 
 

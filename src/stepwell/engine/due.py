@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -43,11 +43,23 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         yield from cancel(draft, item.run_id, "finish timeout: it did not end in time")
 
 
-def settle_due(draft: Draft, step: Step) -> Step:
-    """A sleep that is over, a wait or invoke that is too late: settled by the claim that wakes the run."""
-    if step.due is None or step.due > draft.now or not step.open or step.status == StepStatus.ERRORED:
-        return step
-    output, status, details = b"null", StepStatus.COMPLETED, step.details
+def settle_due(draft: Draft, steps: Sequence[Step]) -> list[Step]:
+    """All steps of a run as they are now: sleeps that are over, and waits and invokes that are too late, are settled.
+
+    The store gives each the next position, so they are settled in the order in which they became due.
+    """
+    position = max((step.position for step in steps), default=0)
+    settled: dict[str, Step] = {}
+    for step in sorted(steps, key=lambda step: step.due or 0):
+        if step.due is None or step.due > draft.now or not step.open or step.status == StepStatus.ERRORED:
+            continue
+        position += 1
+        settled[step.id] = _settle(draft, step, position)
+    return [settled.get(step.id, step) for step in steps]
+
+
+def _settle(draft: Draft, step: Step, position: int) -> Step:
+    output, status = b"null", StepStatus.COMPLETED
     if step.status == StepStatus.WAITING:
         status = StepStatus.TIMED_OUT
         draft.add(CloseWait(step.run_id, step.id, step.shard))
@@ -55,22 +67,7 @@ def settle_due(draft: Draft, step: Step) -> Step:
         status = StepStatus.FAILED
         output = invoke_timed_out().json()
     draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, step.shard))
-    return Step(
-        run_id=step.run_id,
-        id=step.id,
-        name=step.name,
-        kind=step.kind,
-        status=status,
-        shard=step.shard,
-        repeat=step.repeat,
-        position=step.position,
-        attempt=step.attempt,
-        started_at=step.started_at,
-        ended_at=draft.now,
-        due=step.due,
-        output=output,
-        details=details,
-    )
+    return msgspec.structs.replace(step, status=status, position=position, ended_at=draft.now, output=output)
 
 
 def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int) -> Item | None:

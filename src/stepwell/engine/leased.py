@@ -14,6 +14,7 @@ from stepwell.model.step import Step
 class Leased(msgspec.Struct, kw_only=True):
     """A run in the hands of one caller. ``steps`` grows with what the caller itself made durable.
 
+    ``position`` is that of the next result.
     ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
     """
 
@@ -26,6 +27,7 @@ class Leased(msgspec.Struct, kw_only=True):
     steps: dict[str, Step]
     state_bytes: int = 0
     width: int = 1
+    position: int = 1
 
     @property
     def event(self) -> Event:
@@ -37,6 +39,8 @@ class Leased(msgspec.Struct, kw_only=True):
         if known is not None and not known.open:
             return
         self.steps[step.id] = step
+        if step.position >= self.position:
+            self.position = step.position + 1
         if step.output is not None:
             self.state_bytes += len(step.output)
 

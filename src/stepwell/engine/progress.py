@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import msgspec
+
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.due import settle_due
@@ -20,27 +22,28 @@ from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import CountSlots, GetStep, ask
+from stepwell.model.questions import CountSlots, GetSteps, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.ops import Op, StepRun, Turn, WaitForEvent
 
 
 def save(
-    leased: Leased, op: Op, moment: Moment, function_of: Callable[[str], Function | None]
+    leased: Leased, op: Op, position: int, moment: Moment, function_of: Callable[[str], Function | None]
 ) -> Decision | Callable[[Draft], Plan]:
     """Remember one op of a call that goes on. The value is the step as it now is.
 
-    A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
+    ``position`` was taken when the op was reported, so that results are ordered as they were given although several are
+    on their way to the disk. A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
     """
     if type(op) is StepRun and len(leased.steps) < STEPS_PER_RUN_MAX and op.id not in leased.steps:
-        effect = op.decide(_turn(leased, moment, function_of))
+        effect = op.decide(_turn(leased, moment, function_of, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
             return Decision((SaveStep(step),), leased.lease, step)
 
     def plan(draft: Draft) -> Plan:
-        step = yield from _apply(draft, leased, op, function_of)
+        step = yield from _apply(draft, leased, op, function_of, position)
         yield from announce(draft)
         return draft.decision(step, holds=leased.lease)
 
@@ -55,8 +58,8 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     """
     steps = {step_id: step for step_id, step in leased.steps.items() if step.open}
     again = not ops and not steps
-    for op in sorted(ops, key=lambda op: not isinstance(op, WaitForEvent)):
-        step = yield from _apply(draft, leased, op, draft.registry.get)
+    for number, op in enumerate(sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))):
+        step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
         if leased.run.id in draft.ended:
             yield from announce(draft)
             return draft.decision(None, holds=leased.lease)
@@ -79,13 +82,11 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
 
     The value is the list of the steps that moved, as they now are. A step that is to be tried again is among them.
     """
-    moved: list[Step] = []
-    for known in list(leased.steps.values()):
-        if not known.open or known.due is None or known.due > draft.now:
-            continue
-        step = yield from ask(GetStep(leased.run.id, known.id, leased.run.shard))
-        if step is not None:
-            moved.append(settle_due(draft, step))
+    watched = {
+        step.id for step in leased.steps.values() if step.open and step.due is not None and step.due <= draft.now
+    }
+    steps = yield from ask(GetSteps(leased.run.id, leased.run.shard))
+    moved = [step for step in settle_due(draft, steps) if step.id in watched]
     return draft.decision(moved, holds=leased.lease)
 
 
@@ -153,7 +154,7 @@ def fail(
 
 
 def _apply(
-    draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None]
+    draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None], position: int
 ) -> Generator[Any, Any, Step | None]:
     """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
     known = leased.steps.get(op.id)
@@ -162,7 +163,7 @@ def _apply(
     if known is None and len(leased.steps) >= STEPS_PER_RUN_MAX:
         _refuse(draft, leased, too_many_steps(STEPS_PER_RUN_MAX))
         return None
-    turn = _turn(leased, draft.moment, function_of)
+    turn = _turn(leased, draft.moment, function_of, position)
     question = op.ask(turn)
     if question is not None:
         turn.answer = yield question
@@ -188,13 +189,11 @@ def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: 
     started = yield from admit(draft, function, event, event.fields(), parent=(leased.run, step.id))
     if isinstance(started, Outcome):
         failure = invoke_skipped(function.id, started.reason)
-        return _changed(step, status=StepStatus.FAILED, ended_at=draft.now, due=None, output=failure.json())
+        return msgspec.structs.replace(
+            step, status=StepStatus.FAILED, ended_at=draft.now, due=None, output=failure.json()
+        )
     details = (step.details or b"{}")[:-1] + b',"run_id":"%b"}' % started.id.encode()
-    return _changed(step, details=details)
-
-
-def _changed(step: Step, **fields: Any) -> Step:
-    return Step(**{name: getattr(step, name) for name in step.__struct_fields__} | fields)
+    return msgspec.structs.replace(step, details=details)
 
 
 def _end(
@@ -213,12 +212,13 @@ def _fits(leased: Leased, step: Step) -> bool:
     return leased.state_bytes + len(step.output or b"") <= RUN_STATE_BYTES_MAX
 
 
-def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function | None]) -> Turn:
+def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function | None], position: int) -> Turn:
     return Turn(
         run=leased.run,
         function=leased.function,
         event=leased.events[0],
         steps=leased.steps,
+        position=position,
         now=moment.now,
         chance=moment.chance,
         function_of=function_of,

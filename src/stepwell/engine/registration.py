@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm, cron_item_id
@@ -26,7 +28,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
         known = stored.pop(function.id, None)
         if known is None or known.config != function.config or known.archived_at is not None:
             version = 1 if known is None else known.version + (known.config != function.config)
-            draft.add(SaveFunction(_versioned(function, version), draft.now))
+            draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
         draft.add(Release(unserved(function.id), draft.now, -1))
         crons = cron_triggers(function)
@@ -45,20 +47,3 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
             changed = True
     draft.due(draft.now)
     return draft.decision(changed)
-
-
-def _versioned(function: Function, version: int) -> Function:
-    return Function(
-        id=function.id,
-        app_id=function.app_id,
-        name=function.name,
-        triggers=function.triggers,
-        retries=function.retries,
-        backoff=function.backoff,
-        cancels=function.cancels,
-        start_timeout_ms=function.start_timeout_ms,
-        finish_timeout_ms=function.finish_timeout_ms,
-        controls=function.controls,
-        version=version,
-        config=function.config,
-    )

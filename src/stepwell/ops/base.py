@@ -19,6 +19,7 @@ from stepwell.model.step import Step
 class Turn(msgspec.Struct, kw_only=True):
     """All an op may look at: the run it belongs to, what is known of its steps, the moment, a chance in [0, 1).
 
+    ``position`` is that of the next result of the run.
     ``answer`` is that to the question the op asked, if it asked one.
     """
 
@@ -26,6 +27,7 @@ class Turn(msgspec.Struct, kw_only=True):
     function: Function
     event: Event
     steps: Mapping[str, Step]
+    position: int
     now: int
     chance: float
     function_of: Callable[[str], Function | None]

@@ -50,7 +50,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
             status=StepStatus.FAILED if failure else StepStatus.INVOKING,
             shard=turn.run.shard,
             repeat=self.repeat,
-            position=len(turn.steps),
+            position=turn.position,
             started_at=turn.now,
             ended_at=turn.now if failure else None,
             due=due,

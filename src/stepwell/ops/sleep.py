@@ -41,7 +41,7 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
                 status=StepStatus.COMPLETED if over else StepStatus.SLEEPING,
                 shard=turn.run.shard,
                 repeat=self.repeat,
-                position=len(turn.steps),
+                position=turn.position,
                 started_at=turn.now,
                 ended_at=turn.now if over else None,
                 due=until,

@@ -125,7 +125,7 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             status=status,
             shard=turn.run.shard,
             repeat=self.repeat,
-            position=len(turn.steps),
+            position=turn.position,
             started_at=turn.now,
             ended_at=ended_at,
             due=due,

@@ -60,14 +60,16 @@ class LiveCall:
             given = instruction(op)
         except (UnknownOp, msgspec.MsgspecError) as error:
             return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
-        work = progress.save(self.leased, given, engine.moment(), engine.registry.get)
+        position = self.leased.position
+        self.leased.position += 1
+        work = progress.save(self.leased, given, position, engine.moment(), engine.registry.get)
         if isinstance(work, Decision):
             try:
                 verdict = await engine.store.commit(work)
                 if verdict.held and engine.observers:
                     engine.tell(work.changes)
             except StorageUnavailable:
-                verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given))
+                verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given, position))
             if not verdict.held:
                 self._superseded()
             self.leased.learn(work.result)
@@ -166,6 +168,8 @@ class Caller:
         call = LiveCall(self._engine, leased)
         self.live[leased.run.id] = call
         call.task = asyncio.get_running_loop().create_task(self._run(call))
+        if len(self.live) == 1:
+            self._engine.mind_leases()
 
     def touch(self, run_id: str) -> None:
         call = self.live.get(run_id)
@@ -173,7 +177,7 @@ class Caller:
             call.touch()
 
     async def extend(self, now: int) -> int | None:
-        """Hold on to the leases of which a third is left, and say when to look again."""
+        """Hold on to the leases of which a third is left, and say when to look again: never if there are none."""
         lease_ms = self._engine.lease_ms
         for call in list(self.live.values()):
             leased = call.leased
@@ -184,7 +188,7 @@ class Caller:
                     leased.until = until
                 else:
                     call.lost = True
-        return now + lease_ms // 6
+        return now + lease_ms // 6 if self.live else None
 
     async def _run(self, call: LiveCall) -> None:
         run_id = call.leased.run.id
@@ -268,8 +272,8 @@ class Caller:
         )
 
 
-def _again(leased: Leased, draft: Draft, given: Instruction) -> Plan:
-    work = progress.save(leased, given, draft.moment, draft.registry.get)
+def _again(leased: Leased, draft: Draft, given: Instruction, position: int) -> Plan:
+    work = progress.save(leased, given, position, draft.moment, draft.registry.get)
     if isinstance(work, Decision):
         return work
         yield

@@ -286,6 +286,10 @@ class Engine:
             except Exception:
                 log.exception("an observer failed")
 
+    def mind_leases(self) -> None:
+        """There are leases to hold on to again."""
+        self._leases.wake(self.clock.now_ms() + self.lease_ms // 6)
+
     def room_again(self) -> None:
         """A call has ended."""
         if len(self.caller.live) == self.calls_max - 1:

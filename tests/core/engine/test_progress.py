@@ -21,7 +21,7 @@ from stepwell.model.changes import (
     Wake,
 )
 from stepwell.model.failure import Failure
-from stepwell.model.questions import CountSlots, FindEvents, GetStep
+from stepwell.model.questions import CountSlots, FindEvents, GetSteps
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Step, StepStatus
 from stepwell.ops import Invoke, Op, Sleep, StepError, StepRun, WaitForEvent
@@ -53,7 +53,7 @@ def _wait(**more: Any) -> WaitForEvent:
 
 def _save(op: Op, of: Any = None, answers: Answers | None = None) -> Decision:
     of = of or leased()
-    work = progress.save(of, op, Moment(NOW, lambda: "id"), lambda _: None)
+    work = progress.save(of, op, of.position, Moment(NOW, lambda: "id"), lambda _: None)
     return work if isinstance(work, Decision) else decide(work(draft(function())), answers)
 
 
@@ -290,7 +290,7 @@ def test_time_passing_in_a_live_call_settles_what_is_over_and_only_that() -> Non
     over = Step(run_id="r1", id="a", name="a", kind="sleep", status=StepStatus.SLEEPING, due=NOW)
     later = Step(run_id="r1", id="b", name="b", kind="sleep", status=StepStatus.SLEEPING, due=NOW + 1)
 
-    decision = decide(progress.elapse(draft(function()), leased(steps=[over, later])), {GetStep: over})
+    decision = decide(progress.elapse(draft(function()), leased(steps=[over, later])), {GetSteps: [over, later]})
 
     assert only(decision, SettleStep).step_id == "a"
     assert [step.id for step in decision.result.value] == ["a"]
