@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -33,7 +32,7 @@ from stepwell.model.questions import (
     WaitPaths,
 )
 from stepwell.storage.interface import Store
-from tests.storage.conftest import BACKENDS
+from tests.storage.conftest import BACKENDS, scratch
 from tests.storage.model import Model
 from tests.storage.nouns import run, step, wait
 
@@ -99,10 +98,23 @@ START = c.Decision(
 )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@given(st.lists(decisions, min_size=5, max_size=30), moments)
-def test_a_store_does_what_the_model_does(backend: str, history: list[c.Decision], now: int):
-    with TemporaryDirectory() as folder:
+histories = st.lists(decisions, min_size=5, max_size=30)
+
+
+@pytest.mark.slow
+@given(histories, moments)
+def test_the_statements_do_what_the_model_does(history: list[c.Decision], now: int):
+    asyncio.run(_compare(BACKENDS["sqlite-inline"], Path(), [START, *history], now))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "sqlite-inline"])
+@settings(max_examples=settings().max_examples // 5)
+@given(histories, moments)
+def test_a_store_does_what_the_model_does_also_in_shared_transactions(
+    backend: str, history: list[c.Decision], now: int
+):
+    with scratch() as folder:
         asyncio.run(_compare(BACKENDS[backend], Path(folder), [START, *history], now))
 
 

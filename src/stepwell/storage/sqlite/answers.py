@@ -96,7 +96,10 @@ class Reader:
     def answer(self, question: q.Question[A]) -> A:
         known = _ANSWER.get(type(question))
         if known is None:
-            return cast("A", self._composed[type(question)](question))
+            composed = self._composed.get(type(question))
+            if composed is None:
+                raise TypeError(f"not a question: {question!r}")
+            return cast("A", composed(question))
         text, to_row, to_answer = known
         return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
 

@@ -23,7 +23,7 @@ class Gate:
     """One process's view of the shared byte."""
 
     def __init__(self, path: str) -> None:
-        self._pause = Event()  # never set: waiting for it is a sleep
+        self._sleep = Event().wait  # an event that nobody sets
         file = Path(f"{path}-gate")
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -37,14 +37,14 @@ class Gate:
         """SQLite's busy handler: say that we wait, sleep a little, and whether to try again."""
         self._byte[0] = 1
         # Steps that differ between processes, so that two of them do not stay in step.
-        self._pause.wait(_RETRY_S * (1 + (tries * 7 + os.getpid()) % 5 / 5))
+        self._sleep(_RETRY_S * (1 + (tries * 7 + os.getpid()) % 5 / 5))
         return tries < _RETRIES_MAX
 
     def step_aside(self) -> None:
         """After a commit: if anybody waits, let them write before we go on."""
         if self._byte[0]:
             self._byte[0] = 0
-            self._pause.wait(_ASIDE_S)
+            self._sleep(_ASIDE_S)
 
     def close(self) -> None:
         self._byte.close()

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.storage.migrations import migrations, too_new
+import apsw
+
+from stepwell.errors import StorageError
+from stepwell.storage.migrations import Migration, migrations, too_new
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import Execute
 
@@ -31,9 +34,23 @@ def migrate(execute: Execute, path: str) -> None:
         if found > latest:
             raise too_new(path, found, latest)
         if found < migration.number:
-            execute(migration.text)
+            _apply(execute, migration, path)
             execute(_SET_VERSION, (migration.number,))
         execute(sql.COMMIT)
+
+
+def _apply(execute: Execute, migration: Migration, path: str) -> None:
+    try:
+        execute(migration.text)
+    except apsw.SQLError as error:
+        if migration.number > 1:
+            raise
+        # Tables of others may live in the same file, for a transaction that spans both, but not under our names.
+        raise StorageError(
+            what=f"the database {path} belongs to another program",
+            why=str(error),
+            fix="name another path; Stepwell creates the file",
+        ) from error
 
 
 def _version(execute: Execute) -> int:

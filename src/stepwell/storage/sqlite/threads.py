@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from stepwell.errors import NotRunning
 from stepwell.model.questions import Question
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Reader
@@ -66,6 +67,11 @@ class WriterThread:
         """Write what is queued, then stop. Blocks."""
         self._queue.put(None)
         self._thread.join()
+        # Another thread's loop may have asked in the moment of closing; it must not wait for ever.
+        while not self._queue.empty():
+            job = self._queue.get()
+            if job is not None:
+                deliver([(job.future, Outcome(None, NotRunning(what="the store is closed")))])
         self._committer.close()
 
     def _run(self) -> None:
