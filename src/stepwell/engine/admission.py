@@ -12,6 +12,7 @@ from stepwell.engine.leased import Leased
 from stepwell.expressions import compile_expression
 from stepwell.flow import ADMIT, GRANT
 from stepwell.flow.verdicts import Skip
+from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
 from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveOutcome
 from stepwell.model.event import Event
@@ -20,6 +21,7 @@ from stepwell.model.history import Cell, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.questions import GetCell, ask
 from stepwell.model.run import Run, RunStatus
+from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
 
 _MS = type(DEDUPE_WINDOW)(milliseconds=1)
@@ -105,7 +107,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
         )
         draft.add(Enqueue(item))
         draft.due(item.at)
-    return msgspec.structs.replace(run, status=RunStatus.RUNNING, started_at=draft.now)
+    return msgspec.structs.replace(run, status=advance(run.status, RunStatus.RUNNING), started_at=draft.now)
 
 
 def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
@@ -148,7 +150,7 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             kind=WaitKind.CANCEL,
             event_name=cancel.event,
             since=draft.now,
-            expires_at=draft.now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS),
+            expires_at=_listens_until(cancel, draft.now),
             shard=run.shard,
             condition=bound.text if bound else None,
             path=path,
@@ -167,6 +169,12 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
         )
         draft.add(Enqueue(item))
         draft.due(item.at)
+
+
+def _listens_until(cancel: CancelOn, now: int) -> int:
+    if cancel.expires_at is not None:
+        return cancel.expires_at
+    return now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS)
 
 
 def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:

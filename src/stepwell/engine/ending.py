@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.draft import Draft, Ending
+from stepwell.lifecycle.run import advance
 from stepwell.model.changes import (
     Change,
     CloseWaits,
@@ -49,7 +50,7 @@ def finish(
     changes: list[Change] = [DropRunItems(run.id, run.shard) if tidy or run.guarded else Drop(run.id, run.shard)]
     if failure is not None:
         output = failure.json()
-    changes.append(FinishRun(run.id, status, draft.now, output, reason, run.shard))
+    changes.append(FinishRun(run.id, advance(run.status, status), draft.now, output, reason, run.shard))
     if tidy or run.guarded:
         changes.append(CloseWaits(run.id, run.shard))
     if run.slots:

@@ -15,7 +15,7 @@ from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
-from stepwell.lifecycle.retry import delay_ms, retry_at
+from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
@@ -120,16 +120,18 @@ def fail(
     draft: Draft, leased: Leased, failure: Failure, *, final: bool, requested_at: int | None, started_at: int
 ) -> Plan:
     """The function's own code raised, or could not be called. It has its own attempts (semantics §6.1)."""
-    attempt, most = leased.attempt, leased.function.retries + 1
-    if final or attempt + 1 >= most:
-        at = None
-    elif requested_at is not None:
-        at = retry_at(draft.now, requested_at)
-    else:
-        policy = leased.function.backoff
-        at = draft.now + delay_ms(
-            attempt + 1, policy=policy, chance=draft.moment.chance, fixed_ms=draft.moment.retry_ms
-        )
+    attempt = leased.attempt
+    following = next_attempt(
+        attempt,
+        leased.function.retries + 1,
+        now=draft.now,
+        policy=leased.function.backoff,
+        chance=draft.moment.chance,
+        fixed_ms=draft.moment.retry_ms,
+        requested_at=requested_at,
+        final=final,
+    )
+    at = following.at if isinstance(following, RetryAt) else None
     error = failure.json()
     tried = Attempt(
         run_id=leased.run.id,

@@ -21,37 +21,11 @@ class Skip(msgspec.Struct, frozen=True):
     run_id: str | None = None
 
 
-class Hold(msgspec.Struct, frozen=True):
-    """Not a run yet: look again at ``until``."""
-
-    until: int
-    remember: Cell | None = None
-
-
-class Replace(msgspec.Struct, frozen=True):
-    """The run may start once ``run_id`` has been cancelled, in the same decision."""
-
-    run_id: str
-    remember: Cell | None = None
-
-
-Admission = Accept | Skip | Hold | Replace
-
-
 class Go(msgspec.Struct, frozen=True):
     """The item may be leased now. ``remember`` is to be written in the same decision."""
 
     remember: Cell | None = None
 
 
-class Later(msgspec.Struct, frozen=True):
-    """Not before ``at``."""
-
-    at: int
-
-
 class Blocked(msgspec.Struct, frozen=True):
     """Not until somebody else frees a slot. The item leaves the queue of due items until then (hot-path.md §3.5)."""
-
-
-Granting = Go | Later | Blocked

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from stepwell.lifecycle.retry import delay_ms, retry_at
+from stepwell.lifecycle.retry import GiveUp, next_attempt
 from stepwell.limits import STEP_BYTES_MAX
 from stepwell.model.changes import SaveAttempt
 from stepwell.model.failure import Failure, output_too_large
+from stepwell.model.function import Backoff
 from stepwell.model.questions import Question
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.ops.base import Effect, Turn
@@ -86,9 +87,18 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, turn: Turn) -> Effect:
         error = self.error.json()
-        most = self.max_attempts if self.max_attempts is not None else turn.function.retries + 1
-        exhausted = self.final or self.attempt + 1 >= most
-        due = None if exhausted else self._due(turn)
+        following = next_attempt(
+            self.attempt,
+            self.max_attempts if self.max_attempts is not None else turn.function.retries + 1,
+            now=turn.now,
+            policy=Backoff(self.backoff) if self.backoff else turn.function.backoff,
+            chance=turn.chance,
+            fixed_ms=turn.retry_ms,
+            requested_at=self.retry_at,
+            final=self.final,
+        )
+        exhausted = isinstance(following, GiveUp)
+        due = None if isinstance(following, GiveUp) else following.at
         step = Step(
             run_id=turn.run.id,
             id=self.id,
@@ -115,13 +125,3 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
             retry_at=due,
         )
         return Effect(step, (SaveAttempt(attempt),))
-
-    def _due(self, turn: Turn) -> int:
-        if self.retry_at is not None:
-            return retry_at(turn.now, self.retry_at)
-        policy = turn.function.backoff
-        if self.backoff:
-            delay = self.backoff[min(self.attempt, len(self.backoff) - 1)]
-        else:
-            delay = delay_ms(self.attempt + 1, policy=policy, chance=turn.chance, fixed_ms=turn.retry_ms)
-        return turn.now + delay
