@@ -18,13 +18,14 @@ from stepwell.engine.intake import accept
 from stepwell.engine.recovery import first_token, lapse
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
-from stepwell.errors import NotFound, NotRunning, StorageError, StorageUnavailable
+from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.changes import Change, Plan
 from stepwell.model.event import INVOKED, Event
+from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, Totals
+from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals
 from stepwell.model.run import Run
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
@@ -51,6 +52,15 @@ class Health(msgspec.Struct, frozen=True):
     healthy: bool
     why: str
     totals: Totals | None
+
+
+def _readable(stored: StoredFunction) -> Function | None:
+    """One function that this version refuses must not keep the others from running (invariants §1.8)."""
+    try:
+        return parse_function(stored.config, stored.app_id, version=stored.version)
+    except ConfigurationError as error:
+        log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
+        return None
 
 
 class Engine:
@@ -100,7 +110,7 @@ class Engine:
         """Read the registered functions."""
         self._stamp = await self.store.read(RegistryStamp())
         functions = await self.store.read(ListFunctions())
-        self.registry = Registry(parse_function(f.config, f.app_id, version=f.version) for f in functions)
+        self.registry = Registry(function for stored in functions if (function := _readable(stored)) is not None)
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does."""
