@@ -9,7 +9,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
-from stepwell.model.questions import GetItem
+from stepwell.model.questions import GetItem, Question
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -27,6 +27,11 @@ async def leased(store: Store, item_id: str = "r1", token: int = TOKEN, **more: 
     """An item that somebody holds."""
     await write(store, Enqueue(item(item_id, **more)), Grant(item_id, token, 1_000))
     return Lease(item_id, token)
+
+
+async def count(store: Store, question: Question[Any]) -> int:
+    """How many rows answer a question."""
+    return len(await store.read(question))
 
 
 async def item_of(store: Store, item_id: str = "r1") -> Item:

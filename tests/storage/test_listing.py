@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stepwell.model.changes import Block, CreateRun, Enqueue, FinishRun, Grant, OpenWait, SaveEvent, StartRun
 from stepwell.model.event import FINISHED
 from stepwell.model.questions import (
@@ -12,6 +14,7 @@ from stepwell.model.questions import (
     GetRun,
     ListEvents,
     ListRuns,
+    Question,
     RunsOfEvent,
     Totals,
 )
@@ -154,5 +157,5 @@ async def _events(store: Store) -> None:
         await write(store, SaveEvent(event(id, name=name, at=at)))
 
 
-async def _ids(store: Store, question: ListRuns | ListEvents) -> list[str]:
+async def _ids(store: Store, question: Question[Any]) -> list[str]:
     return [each.id for each in await store.read(question)]

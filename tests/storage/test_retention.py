@@ -29,7 +29,7 @@ from stepwell.model.questions import (
     RunItems,
 )
 from stepwell.storage.interface import Store, Swept
-from tests.storage.nouns import attempt, cell, event, item, note, outcome, run, step, wait, write
+from tests.storage.nouns import attempt, cell, count, event, item, note, outcome, run, step, wait, write
 
 
 async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
@@ -52,8 +52,8 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
     for run_id, left in (("r1", 0), ("r10", 1)):
         assert (await store.read(GetRun(run_id)) is not None) == bool(left)
         for question in (GetSteps(run_id), Attempts(run_id), Notes(run_id), GetWaits(run_id)):
-            assert len(await store.read(question)) == left
-        assert len(await store.read(RunItems(run_id))) == 2 * left
+            assert await count(store, question) == left
+        assert await count(store, RunItems(run_id)) == 2 * left
     assert await store.read(CountSlots("k")) == 1
 
 
@@ -81,7 +81,7 @@ async def test_an_old_event_goes_with_its_outcomes_unless_a_run_refers_to_it(sto
     assert await store.read(GetEvent("old")) is None
     assert await store.read(Outcomes("old")) == []
     assert await store.read(GetEvent("used")) is not None
-    assert len(await store.read(Outcomes("used"))) == 1
+    assert await count(store, Outcomes("used")) == 1
     assert await store.read(GetEvent("young")) is not None
 
 

@@ -27,7 +27,13 @@ class Upkeep(NamedTuple):
     run: Callable[[Execute], Any]
 
 
-Work = Decision | Callable[[], Plan] | Question[Any] | Upkeep
+class Ask(NamedTuple):
+    """A question from outside of a plan, where no other connection could answer it."""
+
+    question: Question[Any]
+
+
+Work = Decision | Callable[[], Plan] | Ask | Upkeep
 
 
 class Outcome(NamedTuple):
@@ -116,8 +122,8 @@ class Committer:
             return Outcome(Verdict(self._writer.apply(work), work.result))
         if isinstance(work, Upkeep):
             return Outcome(work.run(self._execute))
-        if isinstance(work, Question):
-            return Outcome(self._reader.answer(cast("Question[Any]", work)))
+        if isinstance(work, Ask):
+            return Outcome(self._reader.answer(work.question))
         try:
             decision = self._drive(work())
         except apsw.Error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from stepwell.model.questions import Question
-from stepwell.storage.sqlite.committer import Committer, Outcome, Work
+from stepwell.storage.sqlite.committer import Ask, Committer, Outcome, Work
 from stepwell.storage.sqlite.threads import resolve
 
 
@@ -32,8 +31,8 @@ class Inline:
         future.get_loop().call_soon(resolve, [(future, self._run(work))])
 
     def _run(self, work: Work) -> Outcome:
-        if isinstance(work, Question):
-            return self._committer.run((cast("Question[Any]", work),))[0]
+        if isinstance(work, Ask):
+            return self._committer.run((work,))[0]
         try:
             if self._hook is not None:
                 self._hook.before_commit(work)

@@ -12,7 +12,7 @@ from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.interface import Swept, Verdict
 from stepwell.storage.sqlite import statements as sql
-from stepwell.storage.sqlite.committer import Committer, Upkeep, Work
+from stepwell.storage.sqlite.committer import Ask, Committer, Upkeep, Work
 from stepwell.storage.sqlite.driver import Execute
 from stepwell.storage.sqlite.files import MEMORY, Durability, Files
 from stepwell.storage.sqlite.inline import Hook, Inline
@@ -66,7 +66,7 @@ class SqliteStore:
 
     async def read(self, question: Question[A]) -> A:
         if self._inline is not None or self._readers is None:
-            return cast("A", await self._submit(question))
+            return cast("A", await self._submit(Ask(question)))
         self._refuse_closed()
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._readers.submit(question, future)
