@@ -242,7 +242,11 @@ class Engine:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self._retry_ms)
 
     async def commit(self, plan: Callable[[Draft], Plan]) -> Verdict:
-        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched."""
+        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.
+
+        That follows also if whoever waits here gives up: what was written was written, and the runs that were born in
+        our hands are ours to call.
+        """
         taken = 0
         written: list[Change] = []
 
@@ -261,16 +265,17 @@ class Engine:
             written = draft.changes
             return plan(draft)
 
-        future = self.store.commit(attempt)
-        try:
-            verdict = await future
-        finally:
+        def written_down(future: asyncio.Future[Verdict]) -> None:
             self._reserved -= taken
-        if verdict.held:
-            self._follow(verdict)
+            if future.cancelled() or future.exception() is not None or not future.result().held:
+                return
+            self._follow(future.result())
             if self.observers:
                 self.tell(written)
-        return verdict
+
+        future = self.store.commit(attempt)
+        future.add_done_callback(written_down)
+        return await asyncio.shield(future)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
