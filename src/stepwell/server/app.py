@@ -1,0 +1,105 @@
+"""The HTTP side of an engine: one ASGI application."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from stepwell.errors import StepwellError
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.logs import log
+from stepwell.server.guard import Envelope, Guard, Headers, envelope
+from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
+from stepwell.server.replies import Refused, by_status, error_body, refused
+
+_KIND: Final = (b"x-inngest-server-kind", b"dev")
+_JSON: Final = (b"content-type", b"application/json")
+_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_PREFLIGHT: Final[Headers] = [
+    _KIND,
+    _ANY_ORIGIN,
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+]
+_RETRY_AFTER: Final = (b"retry-after", b"1")
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class App:
+    """Events in, everything else out. ``guard`` says who may talk to it.
+
+    The events route is plain ASGI. The rest is a Starlette application, which is imported when it is first needed or
+    when ``warm()`` is called: a server that has just started need not wait for it.
+    """
+
+    def __init__(self, engine: Engine, guard: Guard) -> None:
+        self._engine = engine
+        self._guard = guard
+        self._rest: Any = None
+
+    def warm(self) -> None:
+        """Be ready for every route."""
+        if self._rest is None:
+            from stepwell.server.rest import Rest
+
+            self._rest = Rest(self._engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError(f"not an HTTP request: {scope['type']}")
+        path: str = scope["path"]
+        events = path.startswith("/e/")
+        try:
+            asked = envelope(scope["headers"])
+            self._guard.check_host(asked.host)
+            if events:
+                await self._events(scope, asked, receive, send, path[3:])
+            else:
+                await self._other(scope, asked, receive, send)
+        except Disconnected:
+            return
+        except Exception as error:
+            await _fail(error, path, send, cors=events)
+
+    async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
+        if not key or "/" in key:
+            raise by_status(404)
+        if scope["method"] == "OPTIONS":
+            # Web pages send events directly, with whatever headers their SDK sets (protocol §2).
+            await _answer(send, 204, _PREFLIGHT, b"")
+            return
+        self._guard.check_token(asked.authorization, key)
+        body = await ingest(self._engine, scope, asked, receive)
+        await _answer(send, 200, [_KIND, _JSON, _ANY_ORIGIN], body)
+
+    async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/health":  # whoever watches over a process need not know its token
+            self._guard.check_token(asked.authorization)
+        if scope["method"] not in _SAFE:
+            self._guard.check_origin(asked.host, asked.origin)
+        self.warm()
+
+        async def stamped(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], _KIND]
+            await send(message)
+
+        await self._rest(scope, receive, stamped)
+
+
+async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:
+    if not isinstance(error, Refused | StepwellError | TimeoutError):
+        log.exception("a request failed", path=path)
+    told = by_status(408) if isinstance(error, TimeoutError) else refused(error)
+    headers: Headers = [_KIND, _JSON]
+    if cors:
+        headers.append(_ANY_ORIGIN)
+    if told.status == 503:
+        headers.append(_RETRY_AFTER)
+    await _answer(send, told.status, headers, error_body(told, path))
+
+
+async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,386 @@
+"""What people are shown of events, functions and runs: the shapes of REST v2, which the command line reads as well.
+
+Names become lowerCamelCase on the wire; moments are RFC 3339 text with milliseconds, in UTC.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from stepwell.model.event import Event, rfc3339
+from stepwell.model.history import Note, Outcome
+from stepwell.model.item import ItemKind
+from stepwell.model.questions import (
+    Attempts,
+    FunctionItems,
+    GetEvent,
+    GetRun,
+    GetSteps,
+    GetWaits,
+    Notes,
+    Question,
+    RunItems,
+    StoredFunction,
+)
+from stepwell.model.run import Run, RunStatus
+from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.wait import Wait, WaitKind
+
+A = TypeVar("A")
+
+OUTPUT_BYTES_SHOWN: Final = 16 * 1024  # a trace of a thousand steps must not weigh as much as the run's whole state
+CHILDREN_SHOWN: Final = 50
+
+
+class Reader(Protocol):
+    """Whatever answers questions: a store."""
+
+    async def read(self, question: Question[A]) -> A: ...
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of what is shown."""
+
+
+class ErrorView(View, frozen=True, omit_defaults=True):
+    """An error as it was reported. ``stack`` is text of the language it came from."""
+
+    name: str
+    message: str
+    stack: str | None = None
+    code: str | None = None
+
+
+class AttemptView(View, frozen=True):
+    """A failed try, counted from 0. ``retry_at`` is when the next one was to be made, if there was one."""
+
+    attempt: int
+    started_at: str
+    ended_at: str
+    error: ErrorView
+    retry_at: str | None = None
+
+
+class WaitView(View, frozen=True):
+    """An open interest in an event: the run's own (``event``), or one that would cancel it (``cancel``)."""
+
+    id: str
+    kind: str
+    event: str
+    condition: str | None
+    expires_at: str
+
+
+class NoteView(View, frozen=True):
+    at: str
+    kind: str
+    text: str
+
+
+class RunView(View, frozen=True):
+    """One execution of a function. ``output`` is there for a Completed run, ``error`` for a Failed one."""
+
+    id: str
+    function_id: str
+    function_version: int
+    status: str
+    event_id: str
+    queued_at: str
+    scheduled_at: str
+    started_at: str | None
+    ended_at: str | None
+    event_name: str | None = None
+    output: msgspec.Raw | None = None
+    error: ErrorView | None = None
+    reason: str | None = None
+    parent_run_id: str | None = None
+    original_run_id: str | None = None
+    cron: str | None = None
+
+
+class StepView(View, frozen=True):
+    """One remembered unit of a run, with the attempts that failed before its result.
+
+    ``output`` is left out if it is long and the trace did not ask for all; ``outputBytes`` says how long. ``due`` is
+    when an open step moves by itself. ``child`` is the trace of the run that an invoke step started.
+    """
+
+    id: str
+    name: str
+    repeat: int
+    kind: str
+    status: str
+    attempt: int
+    started_at: str
+    ended_at: str | None
+    due: str | None
+    output_bytes: int
+    output: msgspec.Raw | None
+    error: ErrorView | None
+    details: msgspec.Raw | None
+    attempts: list[AttemptView]
+    child: TraceView | None
+
+
+class TraceView(View, frozen=True):
+    """A run as a tree. ``attempts`` are the failed tries at the function's own code.
+
+    ``due`` is the moment at which the run goes on by itself if nothing happens before; ``executing`` whether a call of
+    it is in flight.
+    """
+
+    run: RunView
+    steps: list[StepView]
+    attempts: list[AttemptView]
+    waits: list[WaitView]
+    notes: list[NoteView]
+    due: str | None
+    executing: bool
+
+
+class EventView(View, frozen=True):
+    """An accepted event. ``id`` is what functions see, the sender's own if there is one; ``internal_id`` is unique."""
+
+    internal_id: str
+    id: str
+    name: str
+    ts: str
+    received_at: str
+    source: str
+    data: msgspec.Raw
+    user: msgspec.Raw | None = None
+    meta: msgspec.Raw | None = None
+    v: str | None = None
+
+
+class OutcomeView(View, frozen=True):
+    """Why an event started no run of a function. ``run_id`` names the run that stands in its place."""
+
+    event_id: str
+    function_id: str
+    kind: str
+    reason: str
+    at: str
+    run_id: str | None = None
+
+
+class TriggerView(View, frozen=True, omit_defaults=True):
+    """What starts a function: an event name, perhaps with a condition, or a schedule."""
+
+    event: str | None = None
+    expression: str | None = None
+    cron: str | None = None
+
+
+class FunctionView(View, frozen=True):
+    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons."""
+
+    id: str
+    app_id: str
+    name: str
+    version: int
+    triggers: list[TriggerView]
+    updated_at: str
+    archived_at: str | None
+    next_tick: str | None
+    configuration: msgspec.Raw
+
+
+class AppView(View, frozen=True):
+    """The functions that were registered under one name."""
+
+    id: str
+    functions: int
+    updated_at: str
+
+
+def event_view(event: Event) -> EventView:
+    return EventView(
+        internal_id=event.id,
+        id=event.public_id,
+        name=event.name,
+        ts=rfc3339(event.ts),
+        received_at=rfc3339(event.received_at),
+        source=event.source,
+        data=msgspec.Raw(event.data),
+        user=raw(event.user),
+        meta=raw(event.meta),
+        v=event.v,
+    )
+
+
+def outcome_view(outcome: Outcome) -> OutcomeView:
+    return OutcomeView(
+        event_id=outcome.event_id,
+        function_id=outcome.function_id,
+        kind=outcome.kind,
+        reason=outcome.reason,
+        at=rfc3339(outcome.at),
+        run_id=outcome.run_id,
+    )
+
+
+def run_view(run: Run, event: Event | None = None) -> RunView:
+    failed = run.status == RunStatus.FAILED
+    return RunView(
+        id=run.id,
+        function_id=run.function_id,
+        function_version=run.function_version,
+        status=run.status,
+        event_id=run.event_id,
+        queued_at=rfc3339(run.queued_at),
+        scheduled_at=rfc3339(run.scheduled_at),
+        started_at=moment(run.started_at),
+        ended_at=moment(run.ended_at),
+        event_name=event.name if event else None,
+        output=None if failed else raw(run.output),
+        error=error_view(run.output) if failed and run.output is not None else None,
+        reason=run.reason,
+        parent_run_id=run.parent,
+        original_run_id=run.original,
+        cron=run.cron,
+    )
+
+
+async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: int = 2) -> TraceView:
+    """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
+    event = await reader.read(GetEvent(run.event_id, run.shard))
+    steps = await reader.read(GetSteps(run.id, run.shard))
+    by_step: defaultdict[str, list[AttemptView]] = defaultdict(list)
+    for attempt in await reader.read(Attempts(run.id)):
+        by_step[attempt.step_id].append(attempt_view(attempt))
+    item = next((i for i in await reader.read(RunItems(run.id)) if i.kind == ItemKind.RUN), None)
+    traces: dict[str, TraceView] = {}
+    if depth > 0:
+        for child_id in [found for step in steps if (found := child_run(step)) is not None][:CHILDREN_SHOWN]:
+            child = await reader.read(GetRun(child_id, run.shard))
+            if child is not None:
+                traces[child_id] = await trace_view(reader, child, outputs=outputs, depth=depth - 1)
+    return TraceView(
+        run=run_view(run, event),
+        steps=[step_view(step, by_step[step.id], traces.get(child_run(step) or ""), outputs=outputs) for step in steps],
+        attempts=by_step[""],
+        waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id, run.shard))],
+        notes=[note_view(note) for note in await reader.read(Notes(run.id))],
+        due=moment(item.at) if item is not None and not item.lease else None,
+        executing=item is not None and item.lease != 0,
+    )
+
+
+def step_view(step: Step, attempts: Sequence[AttemptView], child: TraceView | None, *, outputs: bool) -> StepView:
+    failed = step.status in (StepStatus.FAILED, StepStatus.ERRORED)
+    size = len(step.output) if step.output is not None else 0
+    return StepView(
+        id=step.id,
+        name=step.name,
+        repeat=step.repeat,
+        kind=step.kind,
+        status=step.status,
+        attempt=step.attempt,
+        # A step that was tried again began when it was first tried.
+        started_at=attempts[0].started_at if attempts else rfc3339(step.started_at),
+        ended_at=moment(step.ended_at),
+        due=moment(step.due) if step.open else None,
+        output_bytes=0 if failed else size,
+        output=raw(step.output) if not failed and (outputs or size <= OUTPUT_BYTES_SHOWN) else None,
+        error=error_view(step.output) if failed and step.output is not None else None,
+        details=raw(step.details),
+        attempts=list(attempts),
+        child=child,
+    )
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        attempt=attempt.attempt,
+        started_at=rfc3339(attempt.started_at),
+        ended_at=rfc3339(attempt.ended_at),
+        error=error_view(attempt.error),
+        retry_at=moment(attempt.retry_at),
+    )
+
+
+def wait_view(wait: Wait) -> WaitView:
+    return WaitView(
+        id=wait.id,
+        kind="cancel" if wait.kind == WaitKind.CANCEL else "event",
+        event=wait.event_name,
+        condition=wait.condition,
+        expires_at=rfc3339(wait.expires_at),
+    )
+
+
+def note_view(note: Note) -> NoteView:
+    return NoteView(at=rfc3339(note.at), kind=note.kind, text=note.text)
+
+
+async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
+    ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
+    config = _decode_config(function.config)
+    return FunctionView(
+        id=function.id,
+        app_id=function.app_id,
+        name=config.name or function.id,
+        version=function.version,
+        triggers=[TriggerView(event=t.event, expression=t.expression, cron=t.cron) for t in config.triggers or ()],
+        updated_at=rfc3339(function.updated_at),
+        archived_at=moment(function.archived_at),
+        next_tick=moment(min(ticks, default=None)),
+        configuration=msgspec.Raw(function.config),
+    )
+
+
+def app_views(functions: Sequence[StoredFunction]) -> list[AppView]:
+    apps: defaultdict[str, list[StoredFunction]] = defaultdict(list)
+    for function in functions:
+        apps[function.app_id].append(function)
+    return [
+        AppView(id=app, functions=len(found), updated_at=rfc3339(max(f.updated_at for f in found)))
+        for app, found in sorted(apps.items())
+    ]
+
+
+class _Trigger(msgspec.Struct):
+    event: str | None = None
+    expression: str | None = None
+    cron: str | None = None
+
+
+class _Config(msgspec.Struct):
+    name: str | None = None
+    triggers: list[_Trigger] | None = None
+
+
+class _Details(msgspec.Struct):
+    run_id: str | None = None
+
+
+_decode_config: Final = msgspec.json.Decoder(_Config).decode
+_decode_details: Final = msgspec.json.Decoder(_Details).decode
+_decode_error: Final = msgspec.json.Decoder(ErrorView).decode
+
+
+def child_run(step: Step) -> str | None:
+    """The run that an invoke step started."""
+    return _decode_details(step.details).run_id if step.kind == "invoke" and step.details else None
+
+
+def error_view(text: bytes) -> ErrorView:
+    """An error from its JSON text, whatever an SDK made of it: what cannot be read is shown as it is."""
+    try:
+        return _decode_error(text)
+    except msgspec.MsgspecError:
+        return ErrorView(name="Error", message=text.decode(errors="replace")[:1_000])
+
+
+def moment(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
+
+
+def raw(text: bytes | None) -> Any:
+    """JSON text to be passed on as it is (design D15)."""
+    return None if text is None else msgspec.Raw(text)

@@ -1,0 +1,168 @@
+"""What a run that has not ended is waiting for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import msgspec
+
+from stepwell.engine.dispatch import unserved
+from stepwell.engine.registry import Registry
+from stepwell.flow import GRANT, Concurrency
+from stepwell.model.event import rfc3339
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
+from stepwell.model.run import Run
+from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.server.views import Reader, child_run, error_view
+from stepwell.server.why.shapes import (
+    Due,
+    Executing,
+    Gate,
+    Invoking,
+    Lapsed,
+    Limited,
+    Lost,
+    Retrying,
+    RunWhy,
+    Scheduled,
+    Situation,
+    Sleeping,
+    Unserved,
+    Waiting,
+)
+
+Explain = Callable[[Run], Awaitable[RunWhy | None]]
+
+_HOLDERS_SHOWN: Final = 5
+
+
+class _Details(msgspec.Struct, rename={"condition": "if"}):
+    event: str = ""
+    condition: str | None = None
+    function_id: str = ""
+
+
+_decode_details: Final = msgspec.json.Decoder(_Details).decode
+
+
+async def gates(reader: Reader, registry: Registry, run: Run, situation: Situation, explain: Explain) -> list[Gate]:
+    """The gates of a live run: its item's state first, then one for each step that is open.
+
+    ``explain`` is asked about runs it invoked, and answers ``None`` if that goes too deep.
+    """
+    item = next((i for i in await reader.read(RunItems(run.id)) if i.kind == ItemKind.RUN), None)
+    if item is None:
+        return [Lost()]
+    if item.backlog is not None and item.at is None:
+        return [await _backlog(reader, registry, run, item)]
+    steps = await reader.read(GetSteps(run.id, run.shard))
+    attempts = await reader.read(Attempts(run.id))
+    if item.lease:
+        busy = _executing(run, item, steps, attempts, situation.now)
+        others = [step for step in steps if step.open and not _being_tried(step, situation.now)]
+        return [busy, *[await _open_step(reader, registry, run, step, explain) for step in others]]
+    if item.at is not None and item.at <= situation.now:
+        return [_due(item.at, situation)]
+    if run.started_at is None and item.at is not None:
+        return [Scheduled(at=rfc3339(item.at))]
+    found = [await _open_step(reader, registry, run, step, explain) for step in steps if step.open]
+    if item.at is not None and item.attempt > 0 and not any(step.due == item.at for step in steps if step.open):
+        found.insert(0, _function_retry(registry, run, item, attempts))
+    return found or [Lost()]
+
+
+def _due(at: int, situation: Situation) -> Due:
+    because: Literal["no-leader", "draining", "all-busy"] | None = None
+    if not situation.led:
+        because = "no-leader"
+    elif situation.draining:
+        because = "draining"
+    elif situation.calls_max and situation.calls >= situation.calls_max:
+        because = "all-busy"
+    return Due(since=rfc3339(at), because=because, calls=situation.calls, calls_max=situation.calls_max)
+
+
+async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> Gate:
+    assert item.backlog is not None
+    function = registry.get(run.function_id)
+    if item.backlog == unserved(run.function_id):
+        return Unserved(function_id=run.function_id, registered=function is not None)
+    limits = [control for control in function.controls if isinstance(control, GRANT)] if function else []
+    control: Concurrency | None = dict(zip(run.slots, limits, strict=False)).get(item.backlog)
+    place = await reader.read(BacklogPosition(item.id))
+    before, queued = place or (0, 1)
+    return Limited(
+        key=item.backlog,
+        value=item.backlog.rpartition("/")[2] if control is None or control.key is not None else None,
+        expression=control.key if control else None,
+        scope=control.scope if control else item.backlog.partition("/")[0],
+        limit=control.limit if control else None,
+        used=await reader.read(CountSlots(item.backlog, run.shard)),
+        held_by=await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN)),
+        position=before + 1,
+        queued=queued,
+    )
+
+
+def _executing(run: Run, item: Item, steps: list[Step], attempts: list[Attempt], now: int) -> Executing | Lapsed:
+    if item.at is not None and item.at <= now:
+        return Lapsed(at=rfc3339(item.at))
+    since, after = run.started_at or run.queued_at, None
+    for step in steps:
+        moment = step.ended_at
+        if moment is not None and moment >= since:
+            since, after = moment, step.name
+    since = max([since, *(attempt.ended_at for attempt in attempts)])
+    tried = [step for step in steps if _being_tried(step, now)]
+    if len(tried) == 1:
+        step = tried[0]
+        return Executing(since=rfc3339(max(since, step.due or 0)), step=step.name, retry=step.attempt, after=after)
+    if item.attempt > 0:  # a function that is tried again began at the moment its last attempt asked for
+        since = max([since, *(a.retry_at for a in attempts if a.retry_at is not None and a.retry_at <= now)])
+    return Executing(since=rfc3339(since), step=None, retry=item.attempt, after=after)
+
+
+def _being_tried(step: Step, now: int) -> bool:
+    return step.status == StepStatus.ERRORED and step.due is not None and step.due <= now
+
+
+def _function_retry(registry: Registry, run: Run, item: Item, attempts: list[Attempt]) -> Retrying:
+    own = [attempt for attempt in attempts if not attempt.step_id]
+    function = registry.get(run.function_id)
+    assert item.at is not None
+    return Retrying(
+        step=None,
+        retry=item.attempt,
+        retries=max(function.retries if function else 0, item.attempt),
+        at=rfc3339(item.at),
+        error=error_view(own[-1].error) if own else None,
+    )
+
+
+async def _open_step(reader: Reader, registry: Registry, run: Run, step: Step, explain: Explain) -> Gate:
+    due = rfc3339(step.due) if step.due is not None else ""
+    if step.status == StepStatus.SLEEPING:
+        return Sleeping(step=step.name, until=due)
+    if step.status == StepStatus.ERRORED:
+        function = registry.get(run.function_id)
+        return Retrying(
+            step=step.name,
+            retry=step.attempt,
+            retries=max(function.retries if function else 0, step.attempt),
+            at=due,
+            error=error_view(step.output) if step.output is not None else None,
+        )
+    details = _decode_details(step.details) if step.details else _Details()
+    if step.status == StepStatus.WAITING:
+        return Waiting(step=step.name, event=details.event, condition=details.condition, until=due)
+    child_id = child_run(step)
+    child = await reader.read(GetRun(child_id, run.shard)) if child_id else None
+    return Invoking(
+        step=step.name,
+        function_id=details.function_id,
+        run_id=child_id,
+        until=due or None,
+        child=await explain(child) if child else None,
+    )

@@ -1,0 +1,215 @@
+"""The answers to "why": each kind says exactly what there is to know, and nothing as text only.
+
+``text`` of the outermost answers is the same in sentences, with times in UTC; ``sentences()`` of ``why/text.py`` makes
+them for another zone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stepwell.server.views import AttemptView, ErrorView, NoteView, OutcomeView, View
+
+
+class Sleeping(View, frozen=True, tag_field="kind", tag="sleeping"):
+    step: str
+    until: str
+
+
+class Waiting(View, frozen=True, tag_field="kind", tag="waiting"):
+    """For an event of this name for which the condition is true. Without a condition any will do."""
+
+    step: str
+    event: str
+    condition: str | None
+    until: str
+
+
+class Retrying(View, frozen=True, tag_field="kind", tag="retrying"):
+    """Retry ``retry`` of ``retries`` of a step, or of the function's own code, comes at ``at``."""
+
+    step: str | None
+    retry: int
+    retries: int
+    at: str
+    error: ErrorView | None
+
+
+class Invoking(View, frozen=True, tag_field="kind", tag="invoking"):
+    """For another run to end. ``child`` says why that one has not."""
+
+    step: str
+    function_id: str
+    run_id: str | None
+    until: str | None
+    child: RunWhy | None
+
+
+class Limited(View, frozen=True, tag_field="kind", tag="limited"):
+    """Held back by a concurrency limit. ``value`` is that of the key, ``expression`` what it was worked out from.
+
+    ``position`` counts from 1; ``queued`` is how many are held back by the same limit.
+    """
+
+    key: str
+    value: str | None
+    expression: str | None
+    scope: str
+    limit: int | None
+    used: int
+    held_by: list[str]
+    position: int
+    queued: int
+
+
+class Scheduled(View, frozen=True, tag_field="kind", tag="scheduled"):
+    """Its event says that it happens later."""
+
+    at: str
+
+
+class Unserved(View, frozen=True, tag_field="kind", tag="unserved"):
+    """No process that is attached serves the function. ``registered`` is false if its app no longer has it at all."""
+
+    function_id: str
+    registered: bool
+
+
+class Executing(View, frozen=True, tag_field="kind", tag="executing"):
+    """A call of the function is in flight. ``since`` is the last moment at which something was recorded about it.
+
+    ``step`` and ``retry`` are known when a failed step is being tried again. ``after`` names the step recorded last.
+    """
+
+    since: str
+    step: str | None
+    retry: int
+    after: str | None
+
+
+class Lapsed(View, frozen=True, tag_field="kind", tag="lapsed"):
+    """The process that ran it has gone without a word. It is taken over at ``at``."""
+
+    at: str
+
+
+class Due(View, frozen=True, tag_field="kind", tag="due"):
+    """It may go on at once, and nothing of its own holds it back. ``because`` says what does, if it is known."""
+
+    since: str
+    because: Literal["no-leader", "draining", "all-busy"] | None
+    calls: int
+    calls_max: int
+
+
+class Lost(View, frozen=True, tag_field="kind", tag="lost"):
+    """Nothing is owed to the run and nothing can wake it. This is a fault of Stepwell."""
+
+
+Gate = Sleeping | Waiting | Retrying | Invoking | Limited | Scheduled | Unserved | Executing | Lapsed | Due | Lost
+
+
+class Frame(View, frozen=True):
+    """The line of the user's code that raised."""
+
+    file: str
+    line: int
+    function: str | None
+    code: str | None
+
+
+class Completed(View, frozen=True, tag_field="kind", tag="completed"):
+    duration_ms: int
+    steps: int
+
+
+class Failed(View, frozen=True, tag_field="kind", tag="failed"):
+    """``step`` is the one whose error ended the run; without one the function's own code raised.
+
+    ``caught`` are further steps that failed; ``child`` says why the run failed that the step had invoked.
+    """
+
+    step: str | None
+    error: ErrorView
+    attempts: list[AttemptView]
+    tries: int
+    frame: Frame | None
+    caught: list[str]
+    child: RunWhy | None
+
+
+class Cancelled(View, frozen=True, tag_field="kind", tag="cancelled"):
+    """By an event, a timeout of the function, or a person: ``by``."""
+
+    by: Literal["event", "start-timeout", "finish-timeout", "parent", "operator"]
+    reason: str
+    event_id: str | None = None
+    event_name: str | None = None
+    condition: str | None = None
+
+
+Cause = Completed | Failed | Cancelled
+
+
+class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
+    """Why a run is where it is: the gates it waits at, one for each branch, or what ended it."""
+
+    id: str
+    function_id: str
+    status: str
+    queued_at: str
+    started_at: str | None
+    ended_at: str | None
+    gates: list[Gate]
+    cause: Cause | None
+    notes: list[NoteView]
+    text: tuple[str, ...] = ()
+
+
+class Unstarted(View, frozen=True):
+    """A function that an event of this name can start, and this one did not.
+
+    ``because`` is ``"condition"`` if its trigger's expression is false for the event, ``"later"`` if the function as it
+    is now was registered after the event.
+    """
+
+    function_id: str
+    because: Literal["condition", "later", "unknown"]
+    expression: str | None
+
+
+class StartedRun(View, frozen=True):
+    id: str
+    function_id: str
+    status: str
+
+
+class EventWhy(View, frozen=True, tag_field="subject", tag="event"):
+    """What became of an event: a run, an outcome or a reason for each function it could have started.
+
+    ``nearest`` are the names most like it that do start something, if nothing listens to this one.
+    """
+
+    id: str
+    name: str
+    received_at: str
+    runs: list[StartedRun]
+    outcomes: list[OutcomeView]
+    unstarted: list[Unstarted]
+    nearest: list[str]
+    text: tuple[str, ...] = ()
+
+
+Why = RunWhy | EventWhy
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What the process that is asked knows about itself. ``led`` is whether any process runs what is owed."""
+
+    now: int
+    led: bool = True
+    draining: bool = False
+    calls: int = 0
+    calls_max: int = 0

@@ -1,0 +1,208 @@
+"""Why, in sentences: one for the state, then one for each gate or piece of evidence."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+
+from stepwell.server.views import ErrorView
+from stepwell.server.why.shapes import (
+    Cancelled,
+    Cause,
+    Completed,
+    Due,
+    EventWhy,
+    Executing,
+    Failed,
+    Gate,
+    Invoking,
+    Lapsed,
+    Limited,
+    Lost,
+    Retrying,
+    RunWhy,
+    Scheduled,
+    Sleeping,
+    Unserved,
+    Unstarted,
+    Waiting,
+    Why,
+)
+from stepwell.server.wording import at, count, parse_moment, relative, span
+
+_DEPTH = "  "
+
+
+def sentences(why: Why, now: int, zone: tzinfo | None = UTC) -> list[str]:
+    """What there is to say, the most telling first. ``zone`` ``None`` is the machine's. Indented lines explain the one
+    before them."""
+    words = _Words(now, zone)
+    return words.event(why) if isinstance(why, EventWhy) else words.run(why)
+
+
+class _Words:
+    """Says things as seen from one moment and zone."""
+
+    def __init__(self, now: int, zone: tzinfo | None) -> None:
+        self._now = now
+        self._zone = zone
+
+    def run(self, why: RunWhy) -> list[str]:
+        if why.cause is not None:
+            return self._cause(why, why.cause)
+        lines = [f"{why.function_id} {why.id} is {why.status}."]
+        for gate in why.gates:
+            lines += self._gate(gate)
+        lines += [f"Note, {relative(parse_moment(note.at), self._now)}: {note.text}." for note in why.notes]
+        return lines
+
+    def _gate(self, gate: Gate) -> list[str]:
+        if isinstance(gate, Sleeping):
+            return [f"It sleeps in step {gate.step!r} until {self._at(gate.until)}."]
+        if isinstance(gate, Waiting):
+            condition = f" for which {gate.condition} is true" if gate.condition else ""
+            return [
+                f"It waits in step {gate.step!r} for an event {gate.event!r}{condition}, until {self._at(gate.until)}."
+            ]
+        if isinstance(gate, Retrying):
+            what = f"step {gate.step!r}" if gate.step else "the function's own code"
+            error = f", because of {_error(gate.error)}" if gate.error else ""
+            return [f"Retry {gate.retry} of {gate.retries} of {what} comes at {self._at(gate.at)}{error}."]
+        if isinstance(gate, Invoking):
+            return self._invoking(gate)
+        if isinstance(gate, Limited):
+            return _limited(gate)
+        if isinstance(gate, Scheduled):
+            return [f"It starts at {self._at(gate.at)}, because its event's ts lies in the future."]
+        if isinstance(gate, Unserved):
+            if gate.registered:
+                return [f"No process that is running serves {gate.function_id}. It goes on when one does."]
+            return [
+                f"The function {gate.function_id} is not registered any more. It goes on if its app brings it back."
+            ]
+        if isinstance(gate, Executing):
+            return [self._executing(gate)]
+        if isinstance(gate, Lapsed):
+            return ["The process that ran it has gone without a word. Another takes it over at once."]
+        if isinstance(gate, Due):
+            return [self._due(gate)]
+        assert isinstance(gate, Lost)
+        return ["Nothing is owed to it and nothing can wake it. This is a fault of Stepwell: please report it."]
+
+    def _invoking(self, gate: Invoking) -> list[str]:
+        run = f" {gate.run_id}" if gate.run_id else ""
+        until = f", until {self._at(gate.until)} at the latest" if gate.until else ""
+        lines = [f"It waits in step {gate.step!r} for the run{run} of {gate.function_id} that it invoked{until}."]
+        return lines + [_DEPTH + line for line in (self.run(gate.child) if gate.child else [])]
+
+    def _executing(self, gate: Executing) -> str:
+        since = self._at(gate.since)
+        if gate.step:
+            return f"It executes retry {gate.retry} of step {gate.step!r} since {since}."
+        if gate.retry:
+            return f"It executes retry {gate.retry} of the function's own code since {since}."
+        after = f", after step {gate.after!r}" if gate.after else ""
+        return f"It is executing. Nothing new was recorded since {since}{after}."
+
+    def _due(self, gate: Due) -> str:
+        since = self._at(gate.since)
+        if gate.because == "no-leader":
+            return f"It has been due since {since}, but no process is running the engine on this database."
+        if gate.because == "draining":
+            return f"It has been due since {since}. This process is shutting down; it goes on at the next start."
+        if gate.because == "all-busy":
+            return f"It has been due since {since}. All {gate.calls_max:,} calls this process may make are in flight."
+        return f"It has been due since {since} and goes on at once."
+
+    def _cause(self, why: RunWhy, cause: Cause) -> list[str]:
+        name = f"{why.function_id} {why.id}"
+        ended = self._at(why.ended_at) if why.ended_at else "some time ago"
+        if isinstance(cause, Completed):
+            return [f"{name} completed at {ended}, {span(cause.duration_ms)} after it began, in {_steps(cause.steps)}."]
+        if isinstance(cause, Cancelled):
+            return [f"{name} was cancelled at {ended}.", _canceller(cause)]
+        return [f"{name} failed at {ended}.", *self._failure(cause)]
+
+    def _failure(self, cause: Failed) -> list[str]:
+        what = f"Step {cause.step!r}" if cause.step else "The function's own code"
+        if cause.child is not None:
+            lines = [f"{what} passed on the error of the run it invoked: {_error(cause.error)}."]
+            return lines + [_DEPTH + line for line in self.run(cause.child)]
+        tries = count(cause.tries, "try", "tries")
+        lines = [f"{what} failed after {tries}: {_error(cause.error)}."]
+        if cause.frame is not None:
+            where = f" in {cause.frame.function}" if cause.frame.function else ""
+            code = f": {cause.frame.code}" if cause.frame.code else ""
+            lines.append(f"Raised at {cause.frame.file}:{cause.frame.line}{where}{code}")
+        if len(cause.attempts) > 1:
+            for attempt in cause.attempts:
+                started = parse_moment(attempt.started_at)
+                took = span(parse_moment(attempt.ended_at) - started)
+                lines.append(
+                    f"{_DEPTH}Try {attempt.attempt + 1} at {self._at(attempt.started_at)} took {took}: "
+                    f"{_error(attempt.error)}."
+                )
+        if cause.caught:
+            lines.append(f"Before that it went on after errors of {', '.join(map(repr, cause.caught))}.")
+        return lines
+
+    def event(self, why: EventWhy) -> list[str]:
+        started = count(len(why.runs), "run")
+        received = self._at(why.received_at)
+        lines = [f"Event {why.name!r} {why.id}, received at {received}, started {started}."]
+        lines += [f"It started {run.function_id}: run {run.id}, {run.status}." for run in why.runs]
+        for outcome in why.outcomes:
+            stead = f" (run {outcome.run_id})" if outcome.run_id else ""
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            lines.append(f"It did not start {outcome.function_id}, {outcome.kind}{reason}{stead}.")
+        lines += [_unstarted(function) for function in why.unstarted]
+        if not (why.runs or why.outcomes or why.unstarted):
+            lines.append(f"No function has a trigger for {why.name!r}.")
+            if why.nearest:
+                lines.append(f"Did you mean {' or '.join(map(repr, why.nearest))}?")
+        return lines
+
+    def _at(self, moment: str) -> str:
+        return at(parse_moment(moment), self._now, self._zone)
+
+
+def _limited(gate: Limited) -> list[str]:
+    if gate.expression:
+        which = f"its concurrency limit for {gate.expression} = {gate.value!r}"
+    else:
+        which = "its concurrency limit"
+    use = f"{gate.used} of {gate.limit} in use" if gate.limit is not None else f"{gate.used} in use"
+    more = " and others" if gate.used > len(gate.held_by) else ""
+    held = f" by {', '.join(gate.held_by)}{more}" if gate.held_by else ""
+    lines = [f"It is held back by {which}: {use}{held}.", f"It is number {gate.position} of {gate.queued} in line."]
+    if gate.scope != "fn":
+        lines.append(
+            f"The limit is shared by all functions of the {'environment' if gate.scope == 'env' else 'account'}."
+        )
+    return lines
+
+
+def _canceller(cause: Cancelled) -> str:
+    if cause.by == "event":
+        condition = f", for which {cause.condition} is true" if cause.condition else ""
+        return f"The event {cause.event_name!r} {cause.event_id} did it{condition}."
+    if cause.by in ("start-timeout", "finish-timeout"):
+        return f"Its {cause.by.replace('-', ' ')} did it: {cause.reason.partition(': ')[2]}."
+    return f"The reason given: {cause.reason}."
+
+
+def _unstarted(function: Unstarted) -> str:
+    start = f"It did not start {function.function_id}"
+    if function.because == "condition":
+        return f"{start}: {function.expression} is not true for it."
+    if function.because == "later":
+        return f"{start}, which was registered, or changed, after it was received."
+    return f"{start}, and nothing was recorded about why."
+
+
+def _error(error: ErrorView) -> str:
+    message = error.message.strip().rstrip(".")
+    return f"{error.name}: {message}" if message else error.name
+
+
+def _steps(number: int) -> str:
+    return count(number, "step")

@@ -1,0 +1,55 @@
+"""Times and lengths as people read them, in answers of the server and in the terminal alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+from stepwell.clock import to_datetime, to_ms
+
+_SECOND: Final = 1_000
+_MINUTE: Final = 60 * _SECOND
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+
+
+def span(ms: int) -> str:
+    """A length of time in about three digits: ``8 ms``, ``1.24 s``, ``2m 05s``, ``3h 12m``, ``4d 3h``."""
+    if ms < _SECOND:
+        return f"{max(ms, 0)} ms"
+    if ms < 10 * _SECOND:
+        return f"{ms / _SECOND:.2f} s"
+    if ms < _MINUTE:
+        return f"{ms / _SECOND:.1f} s"
+    if ms < _HOUR:
+        return f"{ms // _MINUTE}m {ms % _MINUTE // _SECOND:02d}s"
+    if ms < _DAY:
+        return f"{ms // _HOUR}h {ms % _HOUR // _MINUTE:02d}m"
+    return f"{ms // _DAY}d {ms % _DAY // _HOUR}h"
+
+
+def relative(ms: int, now: int) -> str:
+    """A moment as seen from now: ``in 3h 12m``, ``5.20 s ago``."""
+    return f"in {span(ms - now)}" if ms > now else f"{span(now - ms)} ago"
+
+
+def clock_time(ms: int, now: int, zone: tzinfo | None = UTC) -> str:
+    """A moment on the clock of a zone (``None``: the machine's), with the date if it is not today's."""
+    moment, today = to_datetime(ms).astimezone(zone), to_datetime(now).astimezone(zone)
+    return f"{moment:%H:%M:%S}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def at(ms: int, now: int, zone: tzinfo | None = UTC) -> str:
+    """A moment absolute and relative: ``14:03:05 UTC (in 3h 12m)``. The machine's own zone is not named."""
+    name = f" {to_datetime(ms).astimezone(zone):%Z}" if zone is not None else ""
+    return f"{clock_time(ms, now, zone)}{name} ({relative(ms, now)})"
+
+
+def parse_moment(text: str) -> int:
+    """The milliseconds of RFC 3339 text. Raises ``ValueError``."""
+    return to_ms(datetime.fromisoformat(text))
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 run``, ``2 runs``, ``1,234 runs``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
