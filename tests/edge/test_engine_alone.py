@@ -13,7 +13,7 @@ async def test_a_sender_that_gives_up_does_not_keep_its_run_from_starting(tmp_pa
     async def work(ctx: Context[Any]) -> None:
         started.set()
 
-    async with app.embedded(tmp_path / "alone.db") 
+    async with app.embedded(tmp_path / "alone.db"):
         sending = asyncio.ensure_future(app.send(Event("alone/go", {})))
         await asyncio.sleep(0)  # by now it waits for the disk
         sending.cancel()
