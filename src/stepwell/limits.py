@@ -6,7 +6,6 @@ from datetime import timedelta
 
 # Events. They are copied into each call of each run they start, so they stay small.
 EVENT_BYTES_MAX = 512 * 1024
-EVENT_BYTES_CEILING = 3 * 1024 * 1024
 EVENTS_PER_REQUEST_MAX = 5_000
 EVENT_NAME_BYTES_MAX = 512
 EVENT_ID_BYTES_MAX = 512
@@ -31,7 +30,6 @@ RETRY_DELAY_MIN, RETRY_DELAY_MAX = timedelta(seconds=1), timedelta(hours=24)
 
 # State of one run. Replay reads all of it, so it is bounded.
 STEPS_PER_RUN_MAX = 1_000
-STEPS_PER_RUN_CEILING = 10_000
 STEP_BYTES_MAX = 4 * 1024 * 1024
 RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
 OPS_PER_ANSWER_MAX = 1_000
@@ -39,7 +37,6 @@ OPS_PER_ANSWER_MAX = 1_000
 # Time.
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
-CALL_MAX = timedelta(hours=2)
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 10  # a run whose process dies this often in a row without progress is what kills it

@@ -104,13 +104,14 @@ def test_a_function_lives_with_the_noun_it_serves():
 
 @pytest.mark.parametrize("module", modules_of_tests(), ids=lambda module: module.name)
 def test_no_test_sleeps(module: Module):
-    if module.name.startswith("edge/"):
-        return  # real sockets need real patience
+    if module.name.startswith(("edge/", "crash/")):
+        return  # real processes and sockets need real patience
 
+    real = {"time.sleep", "anyio.sleep"}
+    if not module.name.startswith(("spec/", "simulation/", "examples/")):
+        real.add("asyncio.sleep")  # there it is a step's body that sleeps, in virtual time
     sleeps = [
-        f"{module.name}:{node.lineno}"
-        for name, node in module.calls()
-        if name in {"time.sleep", "asyncio.sleep", "anyio.sleep"} and not _yields_only(node)
+        f"{module.name}:{node.lineno}" for name, node in module.calls() if name in real and not _yields_only(node)
     ]
 
     assert sleeps == []

@@ -16,7 +16,7 @@ from stepwell.engine.leased import Leased
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
-from stepwell.limits import RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
@@ -56,6 +56,10 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With
     nothing reported and nothing open the function is called again at once.
     """
+    if len(ops) > OPS_PER_ANSWER_MAX:
+        _refuse(draft, leased, too_many_steps(OPS_PER_ANSWER_MAX))
+        yield from announce(draft)
+        return draft.decision(None, holds=leased.lease)
     steps = {step_id: step for step_id, step in leased.steps.items() if step.open}
     again = not ops and not steps
     for number, op in enumerate(sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))):

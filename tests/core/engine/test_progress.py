@@ -5,7 +5,7 @@ import pytest
 from stepwell.engine import progress
 from stepwell.engine.draft import Moment
 from stepwell.flow import Concurrency
-from stepwell.limits import STEP_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import OPS_PER_ANSWER_MAX, STEP_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.changes import (
     CreateRun,
     Decision,
@@ -184,6 +184,12 @@ def test_the_step_after_the_last_allowed_one_fails_the_run() -> None:
     ]
 
     decision = _save(_ran("one-more"), leased(steps=steps))
+
+    assert b"InngestErrFunctionOverflowed" in only(decision, FinishRun).output
+
+
+def test_an_answer_with_more_ops_than_a_run_may_have_fails_the_run() -> None:
+    decision = _suspend(*(_sleep(duration_ms=1) for _ in range(OPS_PER_ANSWER_MAX + 1)))
 
     assert b"InngestErrFunctionOverflowed" in only(decision, FinishRun).output
 
