@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
-_STORAGE_PAUSE_MS = 1_000
+_MANY = 16
 
 
 class LiveCall:
@@ -164,12 +164,23 @@ class Caller:
         self.live: dict[str, LiveCall] = {}
         self._engine = engine
 
-    def start(self, leased: Leased) -> None:
-        call = LiveCall(self._engine, leased)
-        self.live[leased.run.id] = call
-        call.task = asyncio.get_running_loop().create_task(self._run(call))
-        if len(self.live) == 1:
+    def start(self, leased: Sequence[Leased]) -> None:
+        """Call these runs. They count as in flight from now on."""
+        if leased and not self.live:
             self._engine.mind_leases()
+        calls = [LiveCall(self._engine, one) for one in leased]
+        for call in calls:
+            self.live[call.leased.run.id] = call
+        if len(calls) < _MANY:
+            self._begin(calls)
+        else:
+            # A turn later, so that whoever claimed them can ask for the next lot while these run.
+            asyncio.get_running_loop().call_soon(self._begin, calls)
+
+    def _begin(self, calls: Sequence[LiveCall]) -> None:
+        create_task = asyncio.get_running_loop().create_task
+        for call in calls:
+            call.task = create_task(self._run(call))
 
     def touch(self, run_id: str) -> None:
         call = self.live.get(run_id)

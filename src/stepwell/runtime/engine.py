@@ -343,8 +343,8 @@ class Engine:
 
     def _follow(self, verdict: Verdict) -> None:
         outcome: Effects = verdict.result
-        for leased in outcome.leased:
-            self.caller.start(leased)
+        if outcome.leased:
+            self.caller.start(outcome.leased)
         for run_id in outcome.touched:
             self.caller.touch(run_id)
         if self.leads and outcome.wake is not None:
