@@ -49,14 +49,15 @@ def claim(
     """Take up to ``room`` calls, and do whatever else is due. The value is true if there may be more that is due.
 
     ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
-    right now: if their lease has run out it was not extended in time, and they are not started a second time (I7).
+    right now: if their lease has run out it was not extended in time, and they are not started a second time (I7). One
+    that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
     for item in items:
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
-        elif item.id in mine:
+        elif item.id in mine and item.lease:
             draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
         else:
             yield from _take(draft, item, new_token, serves)

@@ -136,6 +136,13 @@ def test_a_run_this_process_is_calling_is_extended_and_not_started_a_second_time
     assert decision.result.leased == ()
 
 
+def test_a_run_whose_call_has_just_written_its_end_is_called_again_without_delay() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(lease=0)], GetRun: run()}, mine=("r1",))
+
+    assert kinds(decision) == ["Grant"]
+    assert [leased.run.id for leased in decision.result.leased] == ["r1"]
+
+
 def _open(status: str, kind: str, due: int) -> Step:
     return Step(run_id="r1", id="s", name="s", kind=kind, status=status, started_at=NOW - 9, due=due)
 
