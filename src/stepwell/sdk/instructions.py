@@ -22,8 +22,9 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def sleep_opts(duration: Duration) -> bytes:
-    """Raises ``InvalidDuration``, or ``ConfigurationError`` for less than nothing."""
-    return b'{"duration_ms":%d}' % _length("sleep", duration)
+    """Less than nothing is nothing: code that works out what is left may find that it is late. Raises
+    ``InvalidDuration``."""
+    return b'{"duration_ms":%d}' % max(0, to_ms(duration))
 
 
 def sleep_until_opts(moment: datetime) -> bytes:
