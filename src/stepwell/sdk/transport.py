@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stepwell.clock import Clock
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class InProcess:
-    """A ``protocol.messages.Transport`` for the functions of one app."""
+    """A ``protocol.messages.Transport`` for the functions of one app.
+
+    ``drive`` and ``pool`` are how functions are run; tests stand in for steps and threads there.
+    """
 
     def __init__(self, app: Stepwell, clock: Clock, threads_max: int) -> None:
         self._app = app
         self._clock = clock
-        self._pool = Pool(threads_max)
+        self.pool = Pool(threads_max)
+        self.drive: Callable[[Call, Progress, Clock, Pool], AsyncDrive] = AsyncDrive
 
     def serves(self, function_id: str) -> bool:
         """Does the app have this function?"""
@@ -42,7 +47,7 @@ class InProcess:
             events = [received(event, function.decode(event.name)) for event in call.events]
         except StepwellError as error:
             return Failed(wire_error(error), no_retry=True, started_at=self._clock.now_ms())
-        drive = AsyncDrive(call, progress, self._clock, self._pool)
+        drive = self.drive(call, progress, self._clock, self.pool)
         ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
         answer = await drive.run(function.handler(ctx))
         if isinstance(answer, Completed) and drive.forgotten:

@@ -1,1 +1,10 @@
-"""Virtual time for users, and the simulation for ourselves."""
+"""Tests of durable functions, in virtual time: ``from stepwell.testing import harness``."""
+
+from __future__ import annotations
+
+from stepwell.testing.harness import Harness, harness
+from stepwell.testing.loop import Stuck
+from stepwell.testing.stubs import TIMEOUT
+from stepwell.testing.views import RunView, StepView
+
+__all__ = ["TIMEOUT", "Harness", "RunView", "StepView", "Stuck", "harness"]

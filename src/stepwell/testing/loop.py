@@ -96,6 +96,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         finally:
             self._held = False
 
+    def abandon(self) -> None:
+        """Cancel all tasks, and wait for no thread any more: what they worked for is gone."""
+        self._working.clear()
+        for task in asyncio.all_tasks(self):
+            task.cancel()
+        self.run_ready()
+
     def run_apart(self, future: asyncio.Future[T]) -> T:
         """``run_until_complete`` that may be called while another event loop runs in this thread."""
         with apart():

@@ -1,0 +1,362 @@
+"""Engine and functions in virtual time: what ``from stepwell.testing import harness`` gives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from stepwell.clock import to_datetime, to_ms
+from stepwell.ids import RandomIds
+from stepwell.model.duration import format_duration
+from stepwell.model.duration import to_ms as duration_ms
+from stepwell.model.event import rfc3339 as iso
+from stepwell.model.questions import ListRuns, Question
+from stepwell.model.run import Run, RunStatus
+from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.protocol.messages import Answer, Call, Progress
+from stepwell.runtime.engine import Engine
+from stepwell.sdk.client import EventPayload
+from stepwell.sdk.events import Event
+from stepwell.sdk.pool import THREADS_MAX, Pool
+from stepwell.sdk.transport import InProcess
+from stepwell.storage.sqlite import SqliteStore
+from stepwell.testing.loop import PATIENCE_S, Stuck, VirtualClock, VirtualLoop, VirtualTimers
+from stepwell.testing.node import Door, Node
+from stepwell.testing.stubs import Stubs
+from stepwell.testing.views import RunView, short
+
+if TYPE_CHECKING:
+    from stepwell.sdk.app import Stepwell
+
+A = TypeVar("A")
+
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
+_CALL_S_MAX: Final = 7200.0  # a call that takes longer than this in virtual time is not going to end
+_RUNS_MAX: Final = 100_000
+
+
+def harness(
+    app: Stepwell | Sequence[Stepwell],
+    *,
+    start: datetime | str = START,
+    seed: int = 0,
+    patience: float = PATIENCE_S,
+    retry_interval: timedelta | str | int | None = None,
+) -> Harness:
+    """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
+
+    Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
+    waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
+    runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
+    """
+    return Harness([app] if not isinstance(app, Sequence) else app, start, seed, patience, retry_interval)
+
+
+class Harness:
+    """Drives functions in virtual time. All methods are synchronous; they work inside of ``async def`` tests too."""
+
+    def __init__(
+        self,
+        apps: Sequence[Stepwell],
+        start: datetime | str,
+        seed: int,
+        patience: float,
+        retry_interval: timedelta | str | int | None,
+    ) -> None:
+        self._apps = apps
+        self._loop = VirtualLoop(patience_s=patience)
+        self._clock = VirtualClock(self._loop, to_ms(_moment(start)))
+        self._timers = VirtualTimers(self._loop, self._clock)
+        self._ids = RandomIds(seed)
+        self._retry_ms = None if retry_interval is None else duration_ms(retry_interval)
+        self._stubs = Stubs()
+        self._store: SqliteStore | None = None
+        self._node: Node | None = None
+
+    def __enter__(self) -> Self:
+        self._store = SqliteStore.inline()
+        self._boot()
+        self._finish(self._bind())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for app in self._apps:
+            app.bind(None)
+        self._end_node()
+        if self._store is not None:
+            self._finish(self._store.close())
+        self._loop.close()
+
+    # Acting -----------------------------------------------------------------------------------------------------------
+
+    def send(
+        self, event: Any, data: Any = None, *, id: str | None = None, ts: datetime | int | None = None
+    ) -> list[str]:
+        """Send an event: ``"name", data``, an ``Event``, an instance of an event class, or a list of events.
+
+        Returns their ids. What needs no time happens at once: functions start and run up to their first pause.
+        """
+        if isinstance(event, str):
+            event = Event(event, data, id=id, ts=ts)
+        return self._finish(self._apps[0].send(event))
+
+    def stub(self, step_id: str, value: Any = None, *, function: Any = None) -> None:
+        """Stand in for the step of this id, in all functions or in one: no body is run, nothing is waited for.
+
+        ``value`` is the result; an exception to raise; a callable, which gets the arguments of the body; or
+        ``TIMEOUT``. For a wait the result is the data of the event, for an invoke what the function would return. A
+        stubbed step is remembered, and tried again after an exception, like any other.
+        """
+        self._stubs.add(step_id, value, self._function_id(function) if function is not None else None)
+
+    def cancel(self, run: RunView | str) -> bool:
+        """Cancel a run as an operator would. False if it had ended already."""
+        return self._finish(self.engine.cancel(run if isinstance(run, str) else run.id))
+
+    def run_until_idle(self) -> None:
+        """Let everything happen that is due now, and let calls in flight end, which may take the time they wait for.
+
+        Raises ``Stuck`` if a call does not come to an end: it names what is busy.
+        """
+        self._settle(None)
+
+    def advance(self, by: timedelta | str | int) -> None:
+        """Let time go by: ``"3d"``, a ``timedelta``, or milliseconds. All that comes due happens at its moment."""
+        ms = duration_ms(by)
+        if ms < 0:
+            raise ValueError(f"time does not go back: advance({by!r})")
+        self._advance_to(self._clock.now_ms() + ms)
+
+    def advance_to(self, moment: datetime | str) -> None:
+        """Let time go by until a moment: a ``datetime`` (naive means UTC) or ISO 8601 text."""
+        at = to_ms(_moment(moment))
+        if at < self._clock.now_ms():
+            raise ValueError(f"time does not go back: it is {iso(self._clock.now_ms())} already")
+        self._advance_to(at)
+
+    def crash(self) -> None:
+        """Kill the process and start it again on the same store: memory is lost, what was written stays."""
+        self._end_node()
+        self._boot()
+
+    # Looking ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        return to_datetime(self._clock.now_ms())
+
+    def run(self, function: Any = None, *, id: str | None = None) -> RunView:
+        """The only run there is, of this function if one is given. Raises ``AssertionError`` naming those there are."""
+        if id is not None:
+            return RunView(self.ask, id)
+        found = self.runs(function)
+        if len(found) != 1:
+            of = f" of {self._function_id(function)}" if function is not None else ""
+            raise AssertionError(f"there is not one run{of} but {len(found)}{_listed(found or self.runs())}")
+        return found[0]
+
+    def runs(self, function: Any = None) -> list[RunView]:
+        """All runs, of this function if one is given, oldest first."""
+        wanted = self._function_id(function) if function is not None else None
+        found: list[Run] = self.ask(ListRuns(_RUNS_MAX, function_id=wanted))
+        return [RunView(self.ask, run.id) for run in reversed(found)]
+
+    def ask(self, question: Question[A]) -> A:
+        """Put a question of ``stepwell.model.questions`` to the store."""
+        if self._store is None or self._loop.is_closed():
+            raise AssertionError("the harness is used outside of its 'with' statement")
+        return self._finish(self._store.read(question))
+
+    # Asserting --------------------------------------------------------------------------------------------------------
+
+    def assert_completed(self, run: RunView, output: Any = ...) -> None:
+        """The run completed, with this output if one is given."""
+        self._assert_status(run, RunStatus.COMPLETED)
+        if output is not ... and run.output != output:
+            _fail(run, f"it returned {run.output!r} instead of {output!r}")
+
+    def assert_failed(self, run: RunView, containing: str = "") -> None:
+        """The run failed, with an error whose name or message contains this text."""
+        self._assert_status(run, RunStatus.FAILED)
+        error = run.error
+        if containing and (error is None or containing not in f"{error.name}: {error.message}"):
+            _fail(run, f"its error does not contain {containing!r}")
+
+    def assert_cancelled(self, run: RunView) -> None:
+        self._assert_status(run, RunStatus.CANCELLED)
+
+    def assert_waiting(self, run: RunView, step: str | None = None) -> None:
+        """The run has not ended and waits: for this step, if one is given."""
+        if run.ended:
+            _fail(run, f"it does not wait: it is {run.status}")
+        if step is not None and (step not in run.steps or not run.steps[step].record.open):
+            _fail(run, f"it does not wait for step {step!r}")
+
+    def assert_steps(self, run: RunView, *names: str) -> None:
+        """The run has exactly these steps, first seen in this order."""
+        found = list(run.steps)
+        if found != list(names):
+            _fail(run, f"its steps are {found}, not {list(names)}")
+
+    def _assert_status(self, run: RunView, status: str) -> None:
+        if run.status != status:
+            _fail(run, f"it is {run.status}, not {status}")
+
+    # Driving ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs at present; a crash replaces it."""
+        assert self._node is not None, "the harness is used outside of its 'with' statement"
+        return self._node.engine
+
+    async def _bind(self) -> None:
+        for app in self._apps:
+            app.bind(_Sender(self))
+
+    def _boot(self) -> None:
+        assert self._store is not None
+        transports: list[InProcess] = []
+        for app in self._apps:
+            one = InProcess(app, self._clock, THREADS_MAX)
+            one.pool, one.drive = _LoopPool(), self._stubs.drive
+            transports.append(one)
+        self._node = Node(
+            Door(self._store),
+            _Transports(transports),
+            self._clock,
+            self._timers,
+            self._ids,
+            {app.app_id: app.configs() for app in self._apps},
+            retry_ms=self._retry_ms,
+        )
+        self._finish(self._node.start())
+
+    def _end_node(self) -> None:
+        if self._node is None:
+            return
+        self._node.vanish()
+        self._loop.abandon()
+        self._node = None
+        self._stubs.under_way.clear()
+
+    def _finish(self, work: Coroutine[Any, Any, A]) -> A:
+        """Run a coroutine to its end, at this moment."""
+        task = self._loop.create_task(work)
+        self._run_ready()
+        if not task.done():
+            task.cancel()
+            raise Stuck(f"{work!r} waits for something{self._busy_text()}")
+        return task.result()
+
+    def _run_ready(self) -> None:
+        try:
+            self._loop.run_ready()
+        except Stuck as stuck:
+            raise Stuck(f"{stuck}{self._busy_text()}") from None
+
+    def _settle(self, until: float | None) -> None:
+        began = self._loop.time()
+        while True:
+            self._run_ready()
+            if self._node is None or not self._node.engine.caller.live:
+                return
+            own = self._timers.armed
+            foreign = min((timer.when() for timer in self._loop.timers() if timer not in own), default=None)
+            if until is not None and (foreign is None or foreign > until):
+                if foreign is None:
+                    raise Stuck(f"a call waits for something that will never come{self._busy_text()}")
+                return
+            if foreign is None:
+                raise Stuck(f"a call waits for something that will never come{self._busy_text()}")
+            if foreign - began > _CALL_S_MAX:
+                raise Stuck(f"a call did not end within {format_duration(int(_CALL_S_MAX) * 1000)}{self._busy_text()}")
+            self._loop.jump(min(foreign, self._loop.next_timer() or foreign))
+
+    def _advance_to(self, at: int) -> None:
+        target = self._clock.loop_time(at)
+        self._settle(target)
+        while (when := self._loop.next_timer()) is not None and when <= target:
+            self._loop.jump(when)
+            self._settle(target)
+        self._loop.jump(max(target, self._loop.time()))
+        self._settle(target)
+
+    def _busy_text(self) -> str:
+        """Who is being called, since when, and at which step."""
+        if self._node is None:
+            return ""
+        lines: list[str] = []
+        for run_id, call in self._node.engine.caller.live.items():
+            run = call.leased.run
+            steps = [f"in step {name}, since {iso(at)}" for name, at in self._stubs.under_way[run_id].items()]
+            names = [step.name for step in call.leased.steps.values()]
+            after = f"after step {names[-1]}" if names else "before its first step"
+            where = ", ".join(steps) or f"{after}, started {iso(run.started_at or run.queued_at)}"
+            lines.append(f"\n  {run.function_id}, run {run_id}, {where}")
+        return "; busy:" + "".join(lines) if lines else ""
+
+    def _function_id(self, function: Any) -> str:
+        found = function if isinstance(function, str) else str(function.id)
+        known = {function_id for app in self._apps for function_id in app.functions}
+        for candidate in (found, *(f"{app.app_id}-{found}" for app in self._apps)):
+            if candidate in known:
+                return candidate
+        raise AssertionError(f"there is no function {found!r}; there are {', '.join(sorted(known))}")
+
+
+class _Sender:
+    """What ``app.send`` and ``ctx.step.send_event`` talk to."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
+        events = [
+            validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts, v=p.v, user=p.user))
+            for p in payloads
+        ]
+        return await self._harness.engine.send(events, seed=seed, source="sdk")
+
+
+class _LoopPool(Pool):
+    """Threads that the virtual loop knows of, so that time does not move while they work."""
+
+    async def run(self, context: Context, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        work = partial(context.run, fn, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+class _Transports:
+    """The functions of several apps behind one transport."""
+
+    def __init__(self, transports: Sequence[InProcess]) -> None:
+        self._transports = transports
+
+    async def call(self, call: Call, progress: Progress) -> Answer:
+        transport = next(t for t in self._transports if t.serves(call.function_id))
+        return await transport.call(call, progress)
+
+    def serves(self, function_id: str) -> bool:
+        return any(transport.serves(function_id) for transport in self._transports)
+
+
+def _moment(value: datetime | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _listed(runs: list[RunView]) -> str:
+    lines = [f"\n  {run.function_id} {run.id} {run.status}  {short(run.record.output)}" for run in runs[:20]]
+    return "; there are:" + "".join(lines) if lines else "; there is none at all"
+
+
+def _fail(run: RunView, what: str) -> None:
+    __tracebackhide__ = True
+    raise AssertionError(f"{what}\n{run.trace()}")

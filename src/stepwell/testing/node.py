@@ -1,0 +1,103 @@
+"""One process of an imagined world: an engine, the functions it calls, and its only way to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from stepwell.clock import Clock
+from stepwell.ids import Ids
+from stepwell.model.changes import Decision, Plan
+from stepwell.model.questions import Question
+from stepwell.protocol.messages import Transport
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.loop import Timers
+from stepwell.storage.interface import Store, Swept, Verdict
+
+A = TypeVar("A")
+
+Work = Decision | Callable[[], Plan]
+
+
+class Door:
+    """A process's way to the store. Once shut, nothing it says arrives and nothing is answered: the process is gone.
+
+    ``watch`` is told of each commit before (``True``) and after (``False``) it takes effect, and may shut the door.
+    """
+
+    def __init__(self, store: Store, watch: Callable[[bool, object], None] | None = None) -> None:
+        self.open = True
+        self._store = store
+        self._watch = watch
+
+    def commit(self, work: Work) -> asyncio.Future[Verdict]:
+        return self._through(work, self._store.commit)
+
+    async def read(self, question: Question[A]) -> A:
+        if not self.open:
+            await _nothing()
+        answer = await self._store.read(question)
+        if not self.open:
+            await _nothing()
+        return answer
+
+    async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
+        return Swept(0, 0, False)  # a test does not last long enough to tidy up in it
+
+    async def new_epoch(self) -> int:
+        return await self._through(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
+
+    def changed(self) -> bool:
+        return self._store.changed()
+
+    async def close(self) -> None:
+        """The store outlives its processes."""
+
+    def _through(self, work: Any, commit: Callable[[Any], asyncio.Future[A]]) -> asyncio.Future[A]:
+        if self.open and self._watch is not None:
+            self._watch(True, work)
+        if not self.open:
+            return _nothing()
+        future = commit(work)
+        if self._watch is None:
+            return future
+        self._watch(False, work)
+        return future if self.open else _nothing()
+
+
+def _nothing() -> asyncio.Future[Any]:
+    """No answer, ever."""
+    return asyncio.get_running_loop().create_future()
+
+
+class Node:
+    """An engine and the functions of some apps, with a life of their own on a store that outlives them."""
+
+    def __init__(
+        self,
+        door: Door,
+        transport: Transport,
+        clock: Clock,
+        timers: Timers,
+        ids: Ids,
+        apps: Mapping[str, Sequence[Mapping[str, Any]]],
+        *,
+        retry_ms: int | None = None,
+    ) -> None:
+        self.door = door
+        self._apps = apps
+        self.engine = Engine(
+            door, transport, clock, timers, ids, ids, retry_ms=retry_ms, retention_ms=None, shared=False
+        )
+
+    async def start(self) -> None:
+        """Register the functions, take over what is owed."""
+        for app_id, configs in self._apps.items():
+            await self.engine.register(app_id, configs)
+        await self.engine.lead()
+
+    def vanish(self) -> None:
+        """As a killed process does: from here on nothing of it has any effect on the store."""
+        self.door.open = False
+        self.engine.stopping = True
