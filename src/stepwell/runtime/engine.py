@@ -163,7 +163,8 @@ class Engine:
 
         ``seed`` makes the ids repeatable, so that a request whose answer was lost can be sent again (protocol §9.3).
         """
-        self._refuse_if_stopping()
+        if source == "api":
+            self._refuse_if_stopping()  # but the calls that are still in flight may send what they have to
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
@@ -177,7 +178,7 @@ class Engine:
                     ts=event.ts or now,
                     received_at=now,
                     data=event.data,
-                    key=event.id or own,
+                    key=event.id,
                     v=event.v,
                     user=event.user,
                     meta=event.meta,
@@ -200,7 +201,7 @@ class Engine:
             ts=data.ts or now,
             received_at=now,
             data=data.data,
-            key=data.id or own,
+            key=data.id,
             v=data.v,
             user=data.user,
             meta=data.meta,
