@@ -94,9 +94,9 @@ class Embedded:
         What is unfinished goes on at the next start.
         """
         if self._member is not None:
+            await self._member.stop(self._grace_ms)  # until then its calls may still send events
+            self._member = None
             self.app.bind(None)
-            member, self._member = self._member, None
-            await member.stop(self._grace_ms)
 
     @property
     def engine(self) -> Engine:
