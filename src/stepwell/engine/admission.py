@@ -113,7 +113,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
 def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    token = draft.take_lease() if run.scheduled_at <= draft.now and not run.slots else None
+    token = draft.take_lease(function.id) if run.scheduled_at <= draft.now and not run.slots else None
     item = Item(
         id=run.id,
         kind=ItemKind.RUN,

@@ -56,7 +56,12 @@ class Draft:
     """Collects changes, and remembers what the same plan must see of them."""
 
     def __init__(
-        self, registry: Registry, moment: Moment, *, take_lease: Callable[[], int | None] | None = None, until: int = 0
+        self,
+        registry: Registry,
+        moment: Moment,
+        *,
+        take_lease: Callable[[str], int | None] | None = None,
+        until: int = 0,
     ) -> None:
         self.registry = registry
         self.moment = moment
@@ -80,9 +85,9 @@ class Draft:
         if at is not None and (self.wake is None or at < self.wake):
             self.wake = at
 
-    def take_lease(self) -> int | None:
-        """A token if the process that asks has room for one more call right now."""
-        return self._take_lease() if self._take_lease else None
+    def take_lease(self, function_id: str) -> int | None:
+        """A token if the process that asks serves the function and has room for one more call right now."""
+        return self._take_lease(function_id) if self._take_lease else None
 
     def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
         return Decision(

@@ -251,9 +251,11 @@ class Engine:
         taken = 0
         written: list[Change] = []
 
-        def take_lease() -> int | None:
+        def take_lease(function_id: str) -> int | None:
             nonlocal taken
             if not self.leads or self.stopping or len(self.caller.live) + self._reserved >= self.calls_max:
+                return None
+            if not self.caller.transport.serves(function_id):
                 return None
             taken += 1
             self._reserved += 1

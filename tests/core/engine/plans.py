@@ -58,7 +58,7 @@ def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0
     return Draft(
         Registry(functions),
         Moment(now, lambda: f"id{next(numbers):024d}", chance),
-        take_lease=lambda: next(tokens, None),
+        take_lease=lambda _: next(tokens, None),
         until=now + LEASE_MS,
     )
 
