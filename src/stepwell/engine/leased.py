@@ -44,6 +44,12 @@ class Leased(msgspec.Struct, kw_only=True):
         if step.output is not None:
             self.state_bytes += len(step.output)
 
+    def gain(self, step: Step) -> None:
+        """A step moved while the call goes on. The code after a result has all its attempts (semantics §6.1)."""
+        self.learn(step)
+        if not step.open:
+            self.attempt = 0
+
     def next_due(self) -> int | None:
         """The earliest moment at which an open step moves by itself."""
         dues = [step.due for step in self.steps.values() if step.ended_at is None and step.due is not None]

@@ -17,7 +17,7 @@ from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
-from stepwell.model.changes import Decision, Park, Plan, SaveAttempt, SaveEvent, SaveStep, TakeSlots
+from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveEvent, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
@@ -40,10 +40,12 @@ def save(
         effect = op.decide(_turn(leased, moment, function_of, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
-            return Decision((SaveStep(step),), leased.lease, step)
+            return Decision((SaveStep(step), *_new_attempts(leased, step)), leased.lease, step)
 
     def plan(draft: Draft) -> Plan:
         step = yield from _apply(draft, leased, op, function_of, position)
+        if step is not None:
+            draft.add(*_new_attempts(leased, step))
         yield from announce(draft)
         return draft.decision(step, holds=leased.lease)
 
@@ -212,6 +214,11 @@ def _end(
 def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:
     """An op asks for what no run may have: the run fails, whatever else the same answer has opened."""
     finish(draft, leased.run, leased.event, RunStatus.FAILED, failure=failure, width=leased.width)
+
+
+def _new_attempts(leased: Leased, step: Step) -> tuple[Change, ...]:
+    """A result is progress: what comes after it is not on its second attempt (semantics §6.1)."""
+    return (Retry(leased.lease, 0),) if leased.attempt and not step.open else ()
 
 
 def _fits(leased: Leased, step: Step) -> bool:

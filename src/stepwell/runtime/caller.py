@@ -72,14 +72,14 @@ class LiveCall:
                 verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given, position))
             if not verdict.held:
                 self._superseded()
-            self.leased.learn(work.result)
+            self.leased.gain(work.result)
             return _KNOWN
         verdict = await engine.commit_patiently(work)
         step: Step | None = verdict.result.value if verdict.held else None
         if step is None:
             self._superseded()
             raise AssertionError
-        self.leased.learn(step)
+        self.leased.gain(step)
         return settled(step)
 
     async def watch(self, step_id: str) -> Settled:
@@ -125,7 +125,7 @@ class LiveCall:
     async def _read(self, step_id: str) -> None:
         step = await self._engine.store.read(GetStep(self.leased.run.id, step_id, self.leased.run.shard))
         if step is not None and not step.open:
-            self.leased.learn(step)
+            self.leased.gain(step)
             self._resolve(step_id, settled(step))
 
     def _resolve(self, step_id: str, found: Settled) -> None:
@@ -151,7 +151,7 @@ class LiveCall:
             self.lost = True
             return
         for step in verdict.result.value:
-            self.leased.learn(step)
+            self.leased.gain(step)
             self._resolve(step.id, settled(step))
         self._arm()
 

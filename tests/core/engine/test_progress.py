@@ -14,6 +14,7 @@ from stepwell.model.changes import (
     OpenWait,
     Park,
     Release,
+    Retry,
     SaveAttempt,
     SaveStep,
     SettleStep,
@@ -67,6 +68,19 @@ def test_a_result_is_one_fenced_row_and_nothing_else() -> None:
     assert kinds(decision) == ["SaveStep"]
     assert decision.holds is not None
     assert decision.holds.token == 7
+
+
+@pytest.mark.parametrize("op", [_ran(), _erred(attempt=4)], ids=["result", "error for good"])
+def test_a_result_gives_the_code_after_it_all_its_attempts(op: Op) -> None:
+    decision = _save(op, leased(attempt=3))
+
+    assert only(decision, Retry).attempt == 0
+
+
+def test_a_step_that_is_to_be_tried_again_gives_the_code_no_attempts() -> None:
+    decision = _save(_erred(attempt=0), leased(attempt=3))
+
+    assert "Retry" not in kinds(decision)
 
 
 def test_a_sleep_saves_the_step_and_parks_the_run_in_one_decision() -> None:
