@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -141,9 +141,18 @@ class Harness:
             raise ValueError(f"time does not go back: it is {iso(self._clock.now_ms())} already")
         self._advance_to(at)
 
-    def crash(self) -> None:
-        """Kill the process and start it again on the same store: memory is lost, what was written stays."""
+    def crash(self, *, down: timedelta | str | int = 0, app: Stepwell | Sequence[Stepwell] | None = None) -> None:
+        """Kill the process and start it again on the same store: memory is lost, what was written stays.
+
+        ``down`` is for how long nothing runs in between. ``app`` is the next version of the program, if it is another.
+        """
         self._end_node()
+        self._loop.jump(self._loop.time() + duration_ms(down) / 1000)
+        if app is not None:
+            for one in self._apps:
+                one.bind(None)
+            self._apps = [app] if not isinstance(app, Sequence) else app
+            self._finish(self._bind())
         self._boot()
 
     # Looking ----------------------------------------------------------------------------------------------------------
@@ -330,8 +339,14 @@ class _LoopPool(Pool):
     """Threads that the virtual loop knows of, so that time does not move while they work."""
 
     async def run(self, context: Context, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        work = partial(context.run, fn, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+        @wraps(fn)
+        def work() -> Any:
+            try:
+                return fn(*args, **kwargs)
+            except StopIteration as error:  # no future takes it: whoever waits would wait for ever
+                raise RuntimeError("the function raised StopIteration") from error
+
+        return await asyncio.get_running_loop().run_in_executor(None, partial(context.run, work))
 
 
 class _Transports:
