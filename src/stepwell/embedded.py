@@ -26,7 +26,7 @@ from stepwell.server.wiring import Member, open_sqlite
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
 
-_SWITCH_INTERVAL_S = 0.0005  # ADR 0004: a thread that burns CPU must not hold every step up for 5 ms
+SWITCH_INTERVAL_S = 0.0005  # ADR 0004: a thread that burns CPU must not hold every step up for 5 ms
 _LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
 
 
@@ -56,7 +56,7 @@ class Embedded:
     ) -> None:
         self.app = app
         self.path = os.fspath(path)
-        self._durability = durability
+        self._durability: Literal["full", "normal"] = durability
         self._concurrency = concurrency
         self._retention_ms = None if retention is None else to_ms(retention)
         self._retry_ms = None if retry_interval is None else to_ms(retry_interval)
@@ -74,7 +74,7 @@ class Embedded:
 
     async def start(self) -> None:
         """Open the file, and run what is owed."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
         member = open_sqlite(
             self.path,
             self.app.transport(SystemClock()),
@@ -115,15 +115,7 @@ class Embedded:
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         """Accept events; their ids once they are durable. ``app.send()`` ends here."""
-        events: list[Incoming] = [
-            validate_incoming(
-                Incoming(
-                    name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user
-                )
-            )
-            for payload in payloads
-        ]
-        return await self.engine.send(events, seed=seed, source="sdk")
+        return await send_payloads(self.engine, payloads, seed)
 
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run. False if it had ended already. Raises ``NotFound``."""
@@ -154,3 +146,14 @@ class Embedded:
     async def health(self) -> Health:
         """Whether due work moves."""
         return await self.engine.health()
+
+
+async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: str | None) -> list[str]:
+    """Hand the events of an app to the engine in its process; they pass the same checks as those from outside."""
+    events: list[Incoming] = [
+        validate_incoming(
+            Incoming(name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user)
+        )
+        for payload in payloads
+    ]
+    return await engine.send(events, seed=seed, source="sdk")

@@ -222,38 +222,8 @@ class Caller:
             self._engine.room_again()
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> None:
-        leased = call.leased
-        plan: Callable[[Draft], Plan]
-        if isinstance(answer, Completed):
-            data = answer.data
-
-            def plan(draft: Draft) -> Plan:
-                return progress.complete(draft, leased, data)
-
-        elif isinstance(answer, Ops):
-            ops, error = _instructions(answer.ops)
-            if error is None:
-
-                def plan(draft: Draft) -> Plan:
-                    return progress.suspend(draft, leased, ops)
-
-            else:
-                answer = Failed(error)
-        if isinstance(answer, Failed):
-            failed = answer
-
-            def plan(draft: Draft) -> Plan:
-                return progress.fail(
-                    draft,
-                    leased,
-                    failed.error,
-                    final=failed.no_retry,
-                    requested_at=failed.retry_at,
-                    started_at=failed.started_at,
-                )
-
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
-        await self._engine.commit_patiently(plan)
+        await self._engine.commit_patiently(_conclusion(call.leased, answer))
 
     def _call(self, leased: Leased) -> Call:
         memos: dict[str, Memo] = {}
@@ -283,10 +253,29 @@ class Caller:
         )
 
 
+def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
+    """What the end of a call means for its run."""
+    if isinstance(answer, Completed):
+        data = answer.data
+        return lambda draft: progress.complete(draft, leased, data)
+    failed = answer if isinstance(answer, Failed) else None
+    if failed is None and isinstance(answer, Ops):
+        ops, error = _instructions(answer.ops)
+        if error is None:
+            return lambda draft: progress.suspend(draft, leased, ops)
+        failed = Failed(error)
+    assert failed is not None, "an answer is one of three"
+    error, final, requested_at, started_at = failed.error, failed.no_retry, failed.retry_at, failed.started_at
+    return lambda draft: progress.fail(
+        draft, leased, error, final=final, requested_at=requested_at, started_at=started_at
+    )
+
+
 def _again(leased: Leased, draft: Draft, given: Instruction, position: int) -> Plan:
     work = progress.save(leased, given, position, draft.moment, draft.registry.get)
     if isinstance(work, Decision):
-        return work
+        draft.add(*work.changes)
+        return draft.decision(work.result, holds=work.holds)
         yield
     return (yield from work(draft))
 
