@@ -96,6 +96,7 @@ def test_an_event_may_resume_a_run_and_cancel_another(app) -> None:
 
 def test_an_event_that_resumes_and_cancels_the_same_run_cancels_it(app) -> None:
     """I16, race of event and cancel in one transaction: settled once, and for good."""
+
     @app.create_function(id="bill", trigger="ordered", cancel=Cancel("closed"))
     async def bill(ctx):
         return (await ctx.step.wait_for_event("closing", "closed", timeout="1d")).data

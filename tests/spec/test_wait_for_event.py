@@ -215,9 +215,7 @@ def test_back_to_back_the_answer_may_come_before_the_wait_unless_one_looks_back(
     @app.create_function(id="looks-back", trigger="ordered")
     async def looks_back(ctx):
         await ctx.step.run("price", lambda: asyncio.sleep(0))
-        found = await ctx.step.wait_for_event(
-            "approval", "approved", match="data.n", timeout="1h", lookback="run"
-        )
+        found = await ctx.step.wait_for_event("approval", "approved", match="data.n", timeout="1h", lookback="run")
         return found is not None
 
     with harness(app) as t:
@@ -246,7 +244,9 @@ def test_back_to_back_in_two_requests_the_wait_sees_the_answer(app) -> None:
         assert [run.output for run in t.runs(bill)] == [True] * 100
 
 
-@pytest.mark.parametrize(("lookback", "found"), [("5m", None), ("15m", 2), ("run", 2), (timedelta(days=1), 2)], ids=repr)
+@pytest.mark.parametrize(
+    ("lookback", "found"), [("5m", None), ("15m", 2), ("run", 2), (timedelta(days=1), 2)], ids=repr
+)
 def test_look_back_takes_the_newest_event_of_that_time(app, lookback: Any, found: int | None) -> None:
     @app.create_function(id="bill", trigger="ordered")
     async def bill(ctx):

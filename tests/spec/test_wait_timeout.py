@@ -14,7 +14,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)  # when a harness begins
 
 
 @pytest.mark.parametrize(
-    "timeout", ["1h", timedelta(hours=1), 3_600_000, START + timedelta(hours=1)], ids=["text", "timedelta", "ms", "moment"]
+    "timeout",
+    ["1h", timedelta(hours=1), 3_600_000, START + timedelta(hours=1)],
+    ids=["text", "timedelta", "ms", "moment"],
 )
 def test_after_its_timeout_a_wait_gives_none_and_not_before(app, timeout: Any) -> None:
     @app.create_function(id="bill", trigger="ordered")
