@@ -87,7 +87,7 @@ def admit(
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
     )
-    _create(draft, run, function, event)
+    run = _create(draft, run, function, event)
     if run.guarded:
         _guard(draft, run, function, fields)
     return run
@@ -110,7 +110,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
     return msgspec.structs.replace(run, status=advance(run.status, RunStatus.RUNNING), started_at=draft.now)
 
 
-def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
+def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
     token = draft.take_lease(function.id) if run.scheduled_at <= draft.now and not run.slots else None
@@ -127,13 +127,14 @@ def _create(draft: Draft, run: Run, function: Function, event: Event) -> None:
     if token is None:
         draft.add(CreateRun(run), Enqueue(item))
         draft.due(item.at)
-        return
+        return run
     run = start(draft, run, function)
     draft.add(CreateRun(run), Enqueue(item))
     lease = Lease(run.id, token, run.shard)
     draft.leased.append(
         Leased(run=run, lease=lease, until=draft.until, attempt=0, function=function, events=(event,), steps={})
     )
+    return run
 
 
 def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]) -> None:

@@ -54,7 +54,8 @@ def claim(
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
-    for item in items:
+    # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
+    for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
         elif item.id in mine and item.lease:
@@ -69,7 +70,7 @@ def _take(
     draft: Draft, item: Item, new_token: Callable[[], int], serves: Callable[[str], bool]
 ) -> Generator[Any, Any, None]:
     run = yield from ask(GetRun(item.id, item.shard))
-    if run is None or run.ended:
+    if run is None or run.ended or run.id in draft.ended:
         draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
         return
     function = draft.registry.get(run.function_id)

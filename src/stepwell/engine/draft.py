@@ -90,8 +90,10 @@ class Draft:
         return self._take_lease(function_id) if self._take_lease else None
 
     def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
+        # A run that the same decision has leased and then ended is not called (I18): the end has undone the lease.
+        leased = [one for one in self.leased if one.run.id not in self.ended] if self.ended else self.leased
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(self.leased), tuple(self.touched), self.wake),
+            result=Outcome(value, tuple(leased), tuple(self.touched), self.wake),
         )

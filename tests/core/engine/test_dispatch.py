@@ -18,10 +18,12 @@ from stepwell.model.changes import (
     StartRun,
     TakeSlots,
 )
+from stepwell.model.event import CANCELLED
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetEvent, GetRun, GetSteps
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, FindWaits, GetEvent, GetRun, GetSteps, WaitPaths
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Step, StepStatus
+from stepwell.model.wait import Wait, WaitKind
 from tests.core.engine.plans import LEASE_MS, NOW, Answers, answer_by, decide, draft, event, function, kinds, only, run
 
 
@@ -68,6 +70,39 @@ def test_an_item_of_a_run_that_has_ended_is_dropped() -> None:
     decision = _claim(draft(function()), {DueItems: [_item()], GetRun: run(ended_at=NOW)})
 
     assert kinds(decision) == ["Drop"]
+
+
+def test_a_run_whose_timeout_is_due_too_is_ended_and_not_called() -> None:
+    timeout = Item(
+        id="r1/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW, queued_at=NOW
+    )
+
+    decision = _claim(draft(function()), {DueItems: [_item(), timeout], GetRun: run()})
+
+    assert only(decision, FinishRun).status == RunStatus.CANCELLED
+    assert "Grant" not in kinds(decision)
+    assert decision.result.leased == ()
+
+
+def test_a_run_that_is_leased_and_then_cancelled_by_what_the_same_claim_says_is_not_called() -> None:
+    other = run(id="r2", function_id="shop-other", event_id="e2")
+    timeout = Item(
+        id="r2/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-other", run_id="r2", at=NOW, queued_at=NOW
+    )
+    listener = Wait(
+        run_id="r1", id="cancel:0", kind=WaitKind.CANCEL, event_name=CANCELLED, since=NOW, expires_at=NOW + 1
+    )
+    answers: Answers = {
+        DueItems: [_item(), timeout],
+        GetRun: answer_by("run_id", {"r1": run(), "r2": other}),
+        WaitPaths: lambda question: [""] if question.event_name == CANCELLED else [],
+        FindWaits: lambda question: [listener] if question.event_name == CANCELLED else [],
+    }
+
+    decision = _claim(draft(function(), function("other")), answers)
+
+    assert "Grant" in kinds(decision)
+    assert decision.result.leased == ()
 
 
 def test_a_run_that_no_process_serves_waits_out_of_sight_and_keeps_its_attempts() -> None:
