@@ -90,28 +90,29 @@ class Writer:
 
     def apply(self, decision: c.Decision) -> bool:
         """Write all changes in order; false, and nothing written, if the lease is lost."""
-        changes, lease = decision.changes, decision.holds
-        if lease is None:
-            lease = _own_lease(changes)
-        start = 0
-        if lease is not None:
-            start = self._pass_fence(lease, changes)
-            if start < 0:
-                return False
-        for change in changes[start:] if start else changes:
+        changes = decision.changes
+        lease = decision.holds or _own_lease(changes)
+        written = 0 if lease is None else self._pass_fence(lease, changes)
+        if written < 0:
+            return False
+        for change in changes[written:] if written else changes:
             self._write(change)
         return True
 
     def apply_alone(self, decision: c.Decision) -> bool:
-        """Try a decision as one statement that is its own transaction; false if that does not answer it.
+        """Try a decision as one statement that is its own transaction; false, and nothing written, if it takes more.
 
         A transaction of three statements gives up the interpreter lock three times, and next to a thread that burns
         CPU each of them costs a switch interval (hot-path.md §5.1).
         """
-        changes, lease = decision.changes, decision.holds
-        if len(changes) != 1 or lease is None:
+        changes = decision.changes
+        if len(changes) != 1 or isinstance(changes[0], c.TakeSlots):
             return False
-        return self._write_fenced(lease, changes[0]) is True
+        lease = decision.holds or _own_lease(changes)
+        if lease is not None:
+            return self._write_fenced(lease, changes[0]) is True
+        self._write(changes[0])
+        return True
 
     def _pass_fence(self, lease: Lease, changes: tuple[c.Change, ...]) -> int:
         """How many changes the fence has already written: 0 or 1; -1 if the lease is lost."""

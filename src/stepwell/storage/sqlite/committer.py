@@ -89,10 +89,10 @@ class Committer:
 
     def data_version(self) -> int:
         """A number that changes when another connection has written."""
-        try:
-            return int(executor(self.connection)(sql.DATA_VERSION).fetchall()[0][0])
-        except apsw.Error:
-            return -1  # the next commit will say what is wrong
+        if self._connection is not None:
+            with suppress(apsw.Error):  # the next commit will say what is wrong
+                return int(self._execute(sql.DATA_VERSION).fetchall()[0][0])
+        return -1
 
     def close(self) -> None:
         if self._connection is not None:
@@ -102,11 +102,8 @@ class Committer:
     def _connect(self) -> None:
         connection = self._files.connect("writer")
         execute = executor(connection)
-        try:
+        with self._files.closing_on_error(connection):
             migrate(execute, self._files.path)
-        except BaseException as error:
-            connection.close(True)
-            raise explained(error, self._files.path) from error
         self._writer, self._reader, self._log = Writer(connection), Reader(connection), Log(connection, self._files)
         self._execute = execute
         self._connection = connection
@@ -142,16 +139,15 @@ class Committer:
             answer = self._reader.answer(question)
 
     def _undo(self, error: BaseException) -> None:
-        if isinstance(error, DISTRUST):
-            self._distrust()
-        elif self._connection is not None and self._connection.in_transaction:
-            try:
-                self._execute(sql.ROLLBACK)
-            except apsw.Error:
-                self._distrust()
-
-    def _distrust(self) -> None:
-        """Forget what this connection believes about the disk (invariants §1.3): the next work opens another."""
-        if self._connection is not None:
-            self._connection.close(True)
-            self._connection = None
+        """Roll back; or, where that cannot be trusted, close the connection, and the next work opens another one."""
+        connection = self._connection
+        if connection is None:
+            return
+        if not isinstance(error, DISTRUST):
+            with suppress(apsw.Error):
+                if connection.in_transaction:
+                    self._execute(sql.ROLLBACK)
+                return
+        self._connection = None
+        with suppress(apsw.Error):
+            connection.close(True)

@@ -18,10 +18,9 @@ from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.files import MEMORY, Files
 
-_PAGES: Final = 2_048
-_IDLE_PAGES: Final = 256
-_SPARE_PAGES: Final = 512  # one transaction may still be written after the log has reached its size
-_FRAME_BYTES: Final = 4_096 + 24
+_BYTES: Final = 8 << 20
+_IDLE_BYTES: Final = 1 << 20
+_SPARE_BYTES: Final = 2 << 20  # one transaction may still be written after the log has reached its size
 # A follower leaves the checkpoint to the leader, unless there seems to be none.
 _FOLLOWER_FACTOR: Final = 8
 
@@ -31,31 +30,32 @@ class Log:
 
     def __init__(self, connection: apsw.Connection, files: Files) -> None:
         self._connection = connection
+        self._files = files
+        self._execute = executor(connection)
+        self._page_bytes: int = self._execute("PRAGMA page_size").fetchall()[0][0]
         self._pages = 0
         self._copied = 0
         connection.set_wal_hook(self._note_size)
-        self._files = files
 
     def warm(self) -> None:
         """Write the log to its full size, unless it is that long already. Costs about 20 ms."""
-        path, wanted = self._files.path, _PAGES + _SPARE_PAGES
-        if path == MEMORY or _size(Path(f"{path}-wal")) >= wanted * _FRAME_BYTES:
+        path, wanted = self._files.path, _BYTES + _SPARE_BYTES
+        if path == MEMORY or _size(Path(f"{path}-wal")) >= wanted:
             return
-        execute = executor(self._connection)
         # Nothing is at stake in these commits, so none of them needs to be durable by itself.
-        execute("PRAGMA synchronous = OFF")
+        self._execute("PRAGMA synchronous = OFF")
         try:
-            for _ in range(wanted - self._pages):
-                execute(sql.WARM)
+            for _ in range(wanted // self._page_bytes):
+                self._execute(sql.WARM)
         finally:
-            self._files.set_durability(execute)
+            self._files.set_durability(self._execute)
         self.copy()
 
     def due(self, *, leader: bool, idle: bool) -> bool:
         """Whether it is time to copy; earlier when there is nothing else to do."""
-        pages = _IDLE_PAGES if idle else _PAGES
+        size = _IDLE_BYTES if idle else _BYTES
         # While a reader keeps the log from starting over it grows, and each try waits until it has grown as much again.
-        return self._pages - self._copied >= (pages if leader else pages * _FOLLOWER_FACTOR)
+        return (self._pages - self._copied) * self._page_bytes >= (size if leader else size * _FOLLOWER_FACTOR)
 
     def copy(self) -> None:
         """Copy what no reader needs into the database file. Others may read and write meanwhile."""
