@@ -1,1 +1,83 @@
-"""The commands, one file each."""
+"""The ``stepwell`` command. One file per command; none is imported before it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from stepwell import __version__
+from stepwell.errors import StepwellError
+
+# Help is repeated here, so that listing the commands imports none of them.
+COMMANDS: Final = {
+    "dev": "Run an app here: engine, worker and HTTP in one process.",
+    "send": "Send an event.",
+    "runs": "List runs, newest first.",
+    "run": "Show one run: its steps, attempts, errors and times.",
+    "why": "Say why a run waits or failed, or what became of an event.",
+    "cancel": "Cancel a run.",
+    "functions": "List the registered functions.",
+    "events": "List events, newest first.",
+}
+
+EPILOG: Final = "Exit codes: 0 done, 1 it failed, 2 wrong usage."
+
+
+class Commands(click.Group):
+    """Finds a command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"stepwell.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"There is no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StepwellError as error:
+            complain(error)
+            ctx.exit(1)
+
+
+def complain(error: StepwellError) -> None:
+    """What, why and fix on standard error."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="stepwell %(version)s")
+def cli() -> None:
+    """Durable workflows in Python."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if sys.platform == "win32":
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    cli(prog_name="stepwell")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX
-from stepwell.protocol.messages import Transport
+from stepwell.protocol.messages import Answer, Call, Progress, Superseded, Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, LoopTimers
@@ -95,3 +95,29 @@ def open_sqlite(
         shared=not private,
     )
     return Member(engine, None if private else LeaderLock(path), apps)
+
+
+class _Nobody:
+    """Serves no function."""
+
+    async def call(self, call: Call, progress: Progress) -> Answer:
+        raise Superseded
+
+    def serves(self, function_id: str) -> bool:
+        return False
+
+
+NOBODY: Transport = _Nobody()
+"""The transport of a process that has no functions: runs wait until one comes that has them."""
+
+
+async def open_for_reading(path: str) -> tuple[Engine, bool]:
+    """An engine that only answers questions about a file, and whether any process leads it. Raises ``StorageError``."""
+    clock = SystemClock()
+    store = SqliteStore.open(path, leader=False)
+    engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
+    await engine.load()
+    lock = LeaderLock(path)
+    free = lock.acquire()
+    lock.release()
+    return engine, not free

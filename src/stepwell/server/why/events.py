@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Final, Literal
 
 from stepwell.engine.registry import Registry
@@ -15,7 +15,8 @@ from stepwell.server.views import Reader, outcome_view
 from stepwell.server.why.shapes import EventWhy, StartedRun, Unstarted
 
 _NEAREST_MAX: Final = 3
-_ALIKE: Final = 0.6
+_ALIKE: Final = 0.7
+_NEXT_BEST: Final = 0.05
 
 
 async def explain_event(reader: Reader, registry: Registry, event: Event) -> EventWhy:
@@ -68,8 +69,15 @@ def trigger_names(registry: Registry) -> list[str]:
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """The names most like one that does not exist; case and the kind of separator count little."""
-    plain = {_plain(known): known for known in names}
-    return [plain[key] for key in get_close_matches(_plain(name), plain, _NEAREST_MAX, _ALIKE)]
+    alike = SequenceMatcher(b=_plain(name))
+    found: list[tuple[float, str]] = []
+    for known in names:
+        alike.set_seq1(_plain(known))
+        found.append((alike.ratio(), known))
+    best = max((ratio for ratio, _ in found), default=0.0)
+    # A typing mistake has one name that is much nearer than the others.
+    near = [(ratio, known) for ratio, known in found if ratio >= max(_ALIKE, best - _NEXT_BEST)]
+    return [known for _, known in sorted(near, reverse=True)[:_NEAREST_MAX]]
 
 
 def _plain(name: str) -> str:

@@ -22,6 +22,7 @@ from stepwell.server.why.shapes import (
     Gate,
     Invoking,
     Lapsed,
+    Leaderless,
     Limited,
     Lost,
     Retrying,
@@ -52,6 +53,11 @@ async def gates(reader: Reader, registry: Registry, run: Run, situation: Situati
 
     ``explain`` is asked about runs it invoked, and answers ``None`` if that goes too deep.
     """
+    found = await _gates(reader, registry, run, situation, explain)
+    return found if situation.led else [Leaderless(), *found]
+
+
+async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situation, explain: Explain) -> list[Gate]:
     item = next((i for i in await reader.read(RunItems(run.id)) if i.kind == ItemKind.RUN), None)
     if item is None:
         return [Lost()]
@@ -74,10 +80,8 @@ async def gates(reader: Reader, registry: Registry, run: Run, situation: Situati
 
 
 def _due(at: int, situation: Situation) -> Due:
-    because: Literal["no-leader", "draining", "all-busy"] | None = None
-    if not situation.led:
-        because = "no-leader"
-    elif situation.draining:
+    because: Literal["draining", "all-busy"] | None = None
+    if situation.draining:
         because = "draining"
     elif situation.calls_max and situation.calls >= situation.calls_max:
         because = "all-busy"

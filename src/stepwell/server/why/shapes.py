@@ -99,16 +99,33 @@ class Due(View, frozen=True, tag_field="kind", tag="due"):
     """It may go on at once, and nothing of its own holds it back. ``because`` says what does, if it is known."""
 
     since: str
-    because: Literal["no-leader", "draining", "all-busy"] | None
+    because: Literal["draining", "all-busy"] | None
     calls: int
     calls_max: int
+
+
+class Leaderless(View, frozen=True, tag_field="kind", tag="no-leader"):
+    """No process runs what the database owes, so nothing moves."""
 
 
 class Lost(View, frozen=True, tag_field="kind", tag="lost"):
     """Nothing is owed to the run and nothing can wake it. This is a fault of Stepwell."""
 
 
-Gate = Sleeping | Waiting | Retrying | Invoking | Limited | Scheduled | Unserved | Executing | Lapsed | Due | Lost
+Gate = (
+    Sleeping
+    | Waiting
+    | Retrying
+    | Invoking
+    | Limited
+    | Scheduled
+    | Unserved
+    | Executing
+    | Lapsed
+    | Due
+    | Leaderless
+    | Lost
+)
 
 
 class Frame(View, frozen=True):

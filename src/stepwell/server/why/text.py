@@ -16,6 +16,7 @@ from stepwell.server.why.shapes import (
     Gate,
     Invoking,
     Lapsed,
+    Leaderless,
     Limited,
     Lost,
     Retrying,
@@ -85,6 +86,8 @@ class _Words:
             return ["The process that ran it has gone without a word. Another takes it over at once."]
         if isinstance(gate, Due):
             return [self._due(gate)]
+        if isinstance(gate, Leaderless):
+            return ["No process is running the engine on this database, so nothing moves until one does."]
         assert isinstance(gate, Lost)
         return ["Nothing is owed to it and nothing can wake it. This is a fault of Stepwell: please report it."]
 
@@ -105,8 +108,6 @@ class _Words:
 
     def _due(self, gate: Due) -> str:
         since = self._at(gate.since)
-        if gate.because == "no-leader":
-            return f"It has been due since {since}, but no process is running the engine on this database."
         if gate.because == "draining":
             return f"It has been due since {since}. This process is shutting down; it goes on at the next start."
         if gate.because == "all-busy":

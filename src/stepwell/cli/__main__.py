@@ -1,0 +1,5 @@
+"""``python -m stepwell.cli``."""
+
+from stepwell.cli import main
+
+main()

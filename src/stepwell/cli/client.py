@@ -1,0 +1,172 @@
+"""How commands talk to a server, or to a database file that no server has open: the same paths, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from stepwell.cli.address import URL_DEFAULT, server_url
+from stepwell.errors import ConfigurationError, InvalidEvent, NotFound, NotRunning, StepwellError, StorageError
+
+T = TypeVar("T")
+
+_TIMEOUT_S: Final = 30
+_TRIES: Final = 3
+_ERRORS: Final[dict[int, type[StepwellError]]] = {400: InvalidEvent, 404: NotFound, 503: NotRunning}
+
+
+class Api(Protocol):
+    """Answers requests to ``/v2``. Raises ``StepwellError`` for whatever is not a success."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes: ...
+
+    def post(self, path: str, body: bytes = b"", *, seed: str | None = None) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Page(msgspec.Struct, rename="camel"):
+    limit: int
+    has_more: bool
+    cursor: str | None
+
+
+class Envelope(msgspec.Struct):
+    """An answer of REST v2."""
+
+    data: msgspec.Raw
+    page: Page | None = None
+
+
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
+
+
+def opened(body: bytes) -> Envelope:
+    return _decode_envelope(body)
+
+
+def data(body: bytes, kind: Callable[..., T] | type[T] | Any) -> Any:
+    """The ``data`` of an answer as this type."""
+    return msgspec.json.decode(opened(body).data, type=kind)
+
+
+class Server:
+    """Talks to a running server."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ConfigurationError(
+                f"{url!r} is not the address of a server", "it has no host that can be called", f"use {URL_DEFAULT}"
+            )
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        try:
+            port = parts.port
+        except ValueError:
+            raise ConfigurationError(f"{url!r} has a wrong port", "", f"use {URL_DEFAULT}") from None
+        self._connection = kind(parts.hostname, port, timeout=_TIMEOUT_S)
+        self._url = f"{parts.scheme}://{parts.netloc}"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
+
+    def post(self, path: str, body: bytes = b"", *, seed: str | None = None) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        if seed:
+            headers["X-Inngest-Event-Id-Seed"] = seed
+        return self._ask("POST", path, body, headers)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+        # What we send can be sent again: reading changes nothing, cancelling is done once, events carry a seed.
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._connection.request(method, target, body, {**self._headers, **headers})
+                response = self._connection.getresponse()
+                text = response.read()
+                break
+            except ConnectionRefusedError:
+                raise self._nobody("nothing listens there") from None
+            except (OSError, HTTPException) as error:
+                self._connection.close()
+                if not tries_left or isinstance(error, TimeoutError):
+                    raise self._nobody(str(error) or type(error).__name__) from None
+        else:
+            raise AssertionError
+        if response.status >= 300:
+            raise _error(response.status, text, self._url)
+        return text
+
+    def _nobody(self, why: str) -> NotRunning:
+        return NotRunning(
+            f"no server answers at {self._url}",
+            why,
+            "start one with 'stepwell dev app.py', name another with --url, or read its file with --db",
+        )
+
+
+class File:
+    """Answers from a database file, in this process, without running anything."""
+
+    def __init__(self, path: str) -> None:
+        from stepwell.cli.offline import Offline
+
+        if not Path(path).is_file():
+            raise StorageError(
+                f"there is no database {path}", "the file does not exist", "check the path given as --db"
+            )
+        self._runner = asyncio.Runner()
+        self._offline = self._runner.run(Offline.open(path))
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        return self._ask("GET", path, urlencode(query or {}), b"")
+
+    def post(self, path: str, body: bytes = b"", *, seed: str | None = None) -> bytes:
+        raise NotRunning("a database file can only be read", "nobody would act on it", "start a server on it")
+
+    def close(self) -> None:
+        self._runner.run(self._offline.close())
+        self._runner.close()
+
+    def _ask(self, method: str, path: str, query: str, body: bytes) -> bytes:
+        status, text = self._runner.run(self._offline.ask(method, path, query, body))
+        if status >= 300:
+            raise _error(status, text, "the database")
+        return text
+
+
+def connect(url: str | None, db: str | None, token: str | None) -> Api:
+    """The server or file that the options name."""
+    return File(db) if db else Server(server_url(url), token or os.environ.get("STEPWELL_TOKEN"))
+
+
+class _Told(msgspec.Struct):
+    message: str = ""
+    why: str = ""
+    fix: str = ""
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Told]
+
+
+def _error(status: int, text: bytes, where: str) -> StepwellError:
+    try:
+        told = msgspec.json.decode(text, type=_Errors).errors[0]
+    except (msgspec.MsgspecError, IndexError):
+        return StorageError(
+            f"{where} answered {status}, which is not how Stepwell answers",
+            "another program may be listening there",
+            "name the right server with --url",
+        )
+    return _ERRORS.get(status, StepwellError)(told.message, told.why, told.fix)

@@ -1,0 +1,326 @@
+"""``stepwell dev``: an app, an engine and an HTTP listener in one process, restarted when the code changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+import msgspec
+
+from stepwell import __version__
+from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
+from stepwell.cli.hosting import Engineering, Host
+from stepwell.cli.live import Handler, LiveLog, wants_colour
+from stepwell.cli.target import DoesNotLoad, Target
+from stepwell.clock import SystemClock
+from stepwell.errors import ConfigurationError, InvalidDuration, NotFound
+from stepwell.limits import CALLS_MAX
+from stepwell.model.duration import format_duration, to_ms
+from stepwell.sdk.app import Stepwell
+from stepwell.sdk.function import Function
+from stepwell.server.guard import LOOPBACK, Guard
+from stepwell.server.run import PortInUse, Stop, bind, leave, new_event_loop
+from stepwell.server.wording import count
+
+DB: Final = str(Path(".stepwell") / "dev.db")
+_RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
+_TOKEN_CHARS_MIN: Final = 16
+_EVERYWHERE: Final = ("0.0.0.0", "::")
+
+
+class Length(click.ParamType[int]):
+    """A length of time in milliseconds; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        try:
+            return int(text) * 1000 if text.isascii() and text.isdigit() else to_ms(text)
+        except InvalidDuration as error:
+            self.fail(f"{error.what}: {error.fix}", param, ctx)
+
+
+class Retention(Length):
+    """A length of time, or ``forever``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return -1 if value == "forever" else super().convert(value, param, ctx)
+
+
+@click.command()
+@click.argument("target", required=False)
+@click.option("--port", type=click.IntRange(0, 65535), help=f"Default {PORT}, or the next free one; 0 takes any.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--db", default=DB, show_default=True, help="The SQLite file; :memory: keeps nothing.")
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Restart when the code changes.")
+@click.option("--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off.")
+@click.option(
+    "--durability",
+    type=click.Choice(["full", "normal"]),
+    default="full",
+    show_default=True,
+    help="What survives a power failure: everything, or all but the last moments.",
+)
+@click.option("--retention", type=Retention(), default="30d", show_default=True, help="How long to keep; or forever.")
+@click.option("--concurrency", type=click.IntRange(1), default=CALLS_MAX, show_default=True, help="Calls in flight.")
+@click.option("--grace", type=Length(), default="3s", show_default=True, help="What calls get to finish at a stop.")
+@click.option("--json-logs", is_flag=True, help="One JSON object for each line of the log.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A further name the server may be called by.")
+@click.option(
+    "--token", envvar="STEPWELL_TOKEN", help="What requests must carry; needed to listen beyond this machine."
+)
+def command(
+    target: str | None,
+    port: int | None,
+    host: str,
+    db: str,
+    reload: bool,
+    retry_interval: int | None,
+    durability: Literal["full", "normal"],
+    retention: int,
+    concurrency: int,
+    grace: int,
+    json_logs: bool,
+    allow_host: tuple[str, ...],
+    token: str | None,
+) -> None:
+    """Run an app here: engine, worker and HTTP in one process.
+
+    TARGET is a file or a module with your app: app.py, app.py:app, shop.app or shop.app:app.
+    """
+    if target is None:
+        raise click.UsageError(
+            "Name the file or module with your app, as in 'stepwell dev app.py'. "
+            "A server without an app comes with the next release."
+        )
+    if host not in LOOPBACK and (token is None or len(token) < _TOKEN_CHARS_MIN):
+        raise click.UsageError(
+            f"Others could reach {host} and act in your name. "
+            f"Give a --token of {_TOKEN_CHARS_MIN} or more characters, or listen on 127.0.0.1."
+        )
+    before = _Before.taken()
+    named = Target(target)
+    try:
+        named.check()
+    except NotFound as error:
+        if before is None:
+            raise click.UsageError(str(error)) from None
+    live = LiveLog(SystemClock(), for_programs=json_logs)
+    sockets, moved = before.sockets() if before else _listen(host, port)
+    settings = Engineering(
+        path=db,
+        durability=durability,
+        concurrency=concurrency,
+        retention_ms=None if retention < 0 else retention,
+        retry_ms=retry_interval,
+        grace_ms=grace,
+    )
+    prepare_folder(Path(db).parent)
+    guard = Guard(frozenset({*allow_host, host}), any_address=host in _EVERYWHERE, token=token)
+    dev = Dev(named, Host(settings, sockets, guard), live, settings, sockets, reload=reload, moved=moved)
+    live.start()
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        reason = loop.run_until_complete(dev.run(changed=before.changed if before else None))
+    finally:
+        live.close()
+    if reason.startswith(_RELOAD):
+        _begin_again(sockets, reason.removeprefix(_RELOAD))
+    leave(1 if reason == _BROKEN else 0)
+
+
+_RELOAD: Final = "reload:"
+_BROKEN: Final = "broken"
+
+
+class Dev:
+    """One image of the process: from loading the app until a signal, or a change of the code."""
+
+    def __init__(
+        self,
+        target: Target,
+        host: Host,
+        live: LiveLog,
+        settings: Engineering,
+        sockets: list[socket.socket],
+        *,
+        reload: bool,
+        moved: bool,
+    ) -> None:
+        self._target = target
+        self._host = host
+        self._live = live
+        self._settings = settings
+        self._address = _address(sockets[0])
+        self._reload = reload
+        self._moved = moved
+
+    async def run(self, *, changed: str | None) -> str:
+        """Runs until it is to stop. Returns why: a signal's name, or a file whose change calls for a new start."""
+        loop, stop, live = asyncio.get_running_loop(), Stop(), self._live
+        stop.on_signals(lambda: os._exit(1))
+        app, problem = self._load()
+        _log_through(live)
+        wrong = await self._host.start(app, live.follow)
+        if wrong is not None:
+            app, problem = None, str(wrong)
+        self._greet(app, changed)
+        if problem is not None:
+            self._complain(problem)
+        publish(self._address)
+        if self._reload:
+            from stepwell.cli.watch import Watcher
+
+            def on_change(file: Path) -> None:
+                loop.call_soon_threadsafe(stop.request, f"{_RELOAD}{_shown(file)}")
+
+            Watcher({self._target.folder()}, on_change, self._unreadable, everything=app is None).start()
+        elif app is None:
+            stop.request(_BROKEN)
+        reason = await stop.wait()
+        if reason != _BROKEN:
+            self._take_leave(reason)
+        await self._host.stop()
+        if not reason.startswith(_RELOAD):
+            withdraw()
+        return reason
+
+    def _load(self) -> tuple[Stepwell | None, str | None]:
+        try:
+            return self._target.load(), None
+        except DoesNotLoad as error:
+            return None, f"{error.where} does not load:\n\n{error.report}\n"
+        except ConfigurationError as error:
+            return None, str(error)
+
+    def _greet(self, app: Stepwell | None, changed: str | None) -> None:
+        live, path = self._live, self._settings.path
+        functions = count(len(app.functions), "function") if app is not None else "no functions"
+        kept = "nothing is kept" if path == ":memory:" else f"kept in {path}"
+        if changed is not None:
+            live.notice(f"{changed} changed, reloaded: {functions}")
+        elif live.for_programs:
+            live.notice(f"Stepwell {__version__} at {self._address}, {functions}, {kept}")
+        else:
+            live.say(_banner(self._address, self._target.text, app, kept, reload=self._reload))
+        if self._moved:
+            live.notice(f"port {PORT} is in use, so this is {self._address}", "yellow")
+        if not self._host.leads:
+            live.notice(
+                f"another process runs what is in {path}; this one sends and reads, and takes over when it ends",
+                "yellow",
+            )
+
+    def _complain(self, problem: str) -> None:
+        self._live.notice(problem, "red")
+        if self._reload:
+            self._live.notice("events are accepted and their runs wait; correct the code and they go on", "yellow")
+
+    def _unreadable(self, file: Path, error: SyntaxError) -> None:
+        where = f"{_shown(file)}:{error.lineno}"
+        code = f"\n\n    {error.text.strip()}\n" if error.text else ""
+        self._live.notice(f"{where}: {error.msg}{code}", "red")
+        self._live.notice("the version from before goes on running", "yellow")
+
+    def _take_leave(self, reason: str) -> None:
+        busy = len(self._host.engine.caller.live)
+        waiting = (
+            f", waiting up to {format_duration(self._settings.grace_ms)} for {count(busy, 'call')}" if busy else ""
+        )
+        if reason.startswith(_RELOAD):
+            if busy:
+                self._live.notice(f"{reason.removeprefix(_RELOAD)} changed{waiting}")
+        else:
+            self._live.notice(f"{reason}: stopping{waiting}; what is unfinished goes on at the next start")
+
+
+class _Before(msgspec.Struct):
+    """What the process was before it began again: its listening sockets go on, so nobody is refused meanwhile."""
+
+    descriptors: list[int]
+    changed: str
+
+    @classmethod
+    def taken(cls) -> _Before | None:
+        text = os.environ.pop(_RELOADED, None)
+        return msgspec.json.decode(text, type=cls) if text else None
+
+    def sockets(self) -> tuple[list[socket.socket], bool]:
+        found = [socket.socket(fileno=descriptor) for descriptor in self.descriptors]
+        for sock in found:
+            sock.set_inheritable(False)
+            sock.setblocking(False)
+        return found, False
+
+
+def _begin_again(sockets: list[socket.socket], changed: str) -> None:
+    """The same process with fresh code: nothing of the old modules can be left over."""
+    for sock in sockets:
+        sock.set_inheritable(True)
+    before = _Before([sock.fileno() for sock in sockets], changed)
+    os.environ[_RELOADED] = msgspec.json.encode(before).decode()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _listen(host: str, port: int | None) -> tuple[list[socket.socket], bool]:
+    """Sockets, and whether another port had to do. A port that was asked for is not replaced: somebody relies on it."""
+    if port is not None:
+        return bind(host, port), False
+    for candidate in (PORT, *range(PORT + 2, PORT + 20)):  # 8289 is where SDKs look for the gateway
+        try:
+            return bind(host, candidate), candidate != PORT
+        except PortInUse:
+            continue
+    return bind(host, 0), True
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _banner(address: str, target: str, app: Stepwell | None, kept: str, *, reload: bool) -> str:
+    lines = [f"{click.style('Stepwell', bold=True)} {__version__}  {click.style(address, fg='cyan')}", ""]
+    watched = f"{target}, reloaded when it changes" if reload else target
+    if app is None:
+        lines.append(f"  app        {watched}")
+    else:
+        lines.append(f"  app        {app.app_id}, {count(len(app.functions), 'function')} ({watched})")
+    lines.append(f"  database   {kept}")
+    events = [trigger for function in app.functions.values() for trigger in _events_of(function)] if app else []
+    if events:
+        lines.append(f"  try        stepwell send {events[0]} --data '{{}}'")
+    text = "\n".join([*lines, ""])
+    return text if wants_colour() else click.unstyle(text)
+
+
+def _events_of(function: Function[Any, Any]) -> list[str]:
+    triggers: list[dict[str, str]] = function.config.get("triggers") or []
+    return [trigger["event"] for trigger in triggers if "event" in trigger and "*" not in trigger["event"]]
+
+
+def _log_through(live: LiveLog) -> None:
+    """Show what we and the app log, unless the app has set up logging of its own."""
+    if logging.getLogger().handlers:
+        return
+    logger = logging.getLogger("stepwell")
+    logger.addHandler(Handler(live))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _shown(file: Path) -> str:
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)

@@ -1,0 +1,113 @@
+"""Engine, app and listener of ``stepwell dev`` in one process, from start to drained stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from socket import socket
+from threading import Thread
+from typing import Literal
+
+import msgspec
+
+from stepwell.clock import SystemClock
+from stepwell.embedded import SWITCH_INTERVAL_S, send_payloads
+from stepwell.errors import ConfigurationError
+from stepwell.runtime.engine import Engine
+from stepwell.sdk.app import Stepwell
+from stepwell.sdk.client import EventPayload
+from stepwell.server.app import App
+from stepwell.server.guard import Guard
+from stepwell.server.run import Listener
+from stepwell.server.wiring import NOBODY, Member, open_sqlite
+
+
+class Engineering(msgspec.Struct, frozen=True, kw_only=True):
+    """How the engine is to run. Lengths are milliseconds; ``retention_ms`` ``None`` keeps everything."""
+
+    path: str
+    durability: Literal["full", "normal"]
+    concurrency: int
+    retention_ms: int | None
+    retry_ms: int | None
+    grace_ms: int
+
+
+class Host:
+    """One process of ``stepwell dev``.
+
+    Without an app, or with one whose functions are wrong, it accepts events and keeps the runs they start until a
+    version comes that serves them.
+    """
+
+    def __init__(self, settings: Engineering, sockets: Sequence[socket], guard: Guard) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._guard = guard
+        self._app: Stepwell | None = None
+        self._member: Member | None = None
+        self._listener: Listener | None = None
+
+    @property
+    def leads(self) -> bool:
+        return self._member is not None and self._member.leads
+
+    async def start(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> ConfigurationError | None:
+        """Run what is owed, then answer requests. Returns what is wrong with the app. Raises ``StorageError``."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+        problem: ConfigurationError | None = None
+        if app is not None:
+            try:
+                await self._open(app, follow)
+            except ConfigurationError as error:
+                problem = error
+        if self._member is None:
+            await self._open(None, follow)
+        engine = self.engine
+        http = App(engine, self._guard)
+        self._listener = Listener(http, self._sockets, engine.clock, engine.timers)
+        await self._listener.start()
+        Thread(target=http.warm, name="stepwell-warm", daemon=True).start()
+        return problem
+
+    @property
+    def engine(self) -> Engine:
+        assert self._member is not None
+        return self._member.engine
+
+    async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
+        """Where the app's own events go."""
+        return await send_payloads(self.engine, payloads, seed)
+
+    async def stop(self) -> None:
+        """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
+        grace_ms = self._settings.grace_ms
+        if self._listener is not None:
+            await self._listener.stop(grace_ms / 1000)
+        if self._member is not None:
+            await self._member.stop(grace_ms)
+        if self._app is not None:
+            self._app.bind(None)
+
+    async def _open(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> None:
+        settings = self._settings
+        member = open_sqlite(
+            settings.path,
+            app.transport(SystemClock()) if app else NOBODY,
+            {app.app_id: app.configs()} if app else {},
+            durability=settings.durability,
+            calls_max=settings.concurrency,
+            retry_ms=settings.retry_ms,
+            retention_ms=settings.retention_ms,
+        )
+        follow(member.engine)
+        self._member, self._app = member, app
+        try:
+            if app is not None:
+                app.bind(self)
+            await member.start()
+        except BaseException:
+            self._member = self._app = None
+            if app is not None:
+                app.bind(None)
+            raise

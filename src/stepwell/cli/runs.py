@@ -1,0 +1,80 @@
+"""``stepwell runs``: the newest runs, once or as they come."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import click
+
+from stepwell.cli.client import Api, connect, data, opened
+from stepwell.cli.options import print_json, reading
+from stepwell.clock import SystemClock
+from stepwell.model.run import RunStatus
+from stepwell.server.views import RunView
+
+_LOOK_S = 0.5
+
+
+@click.command()
+@click.option("--function", "function_id", metavar="ID", help="Only runs of this function, by its full id.")
+@click.option("--status", type=click.Choice(list(RunStatus), case_sensitive=False), help="Only runs in this state.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@click.option("--watch", is_flag=True, help="Keep the list up to date until Ctrl-C.")
+@reading
+def command(
+    function_id: str | None,
+    status: str | None,
+    limit: int,
+    watch: bool,
+    as_json: bool,
+    url: str | None,
+    db: str | None,
+    token: str | None,
+) -> None:
+    """List runs, newest first."""
+    if watch and as_json:
+        raise click.UsageError("--watch draws a table; --json prints one document. Use one of them.")
+    query = {"limit": str(limit)}
+    if function_id:
+        query["functionId"] = function_id
+    if status:
+        query["status"] = status
+    api = connect(url, db, token)
+    try:
+        if as_json:
+            print_json(bytes(opened(api.get("/v2/runs", query)).data))
+        elif watch:
+            _watch(api, query)
+        else:
+            _print(api, query)
+    finally:
+        api.close()
+
+
+def _print(api: Api, query: dict[str, str]) -> None:
+    from stepwell.cli.show import console, runs_table
+
+    body = api.get("/v2/runs", query)
+    runs: list[RunView] = data(body, list[RunView])
+    out = console()
+    if not runs:
+        out.print("No runs." if len(query) == 1 else "No such runs.")
+        return
+    out.print(runs_table(runs, SystemClock().now_ms(), out.width))
+    page = opened(body).page
+    if page is not None and page.has_more:
+        out.print(f"\n[dim]There are more: --limit {min(page.limit * 5, 1000)}[/dim]")
+
+
+def _watch(api: Api, query: dict[str, str]) -> None:
+    from rich.live import Live
+
+    from stepwell.cli.show import console, runs_table
+
+    out, clock, pause = console(), SystemClock(), Event()
+    with Live(console=out, auto_refresh=False) as live:
+        while True:
+            runs: list[RunView] = data(api.get("/v2/runs", query), list[RunView])
+            room = max(out.height - 2, 3)
+            live.update(runs_table(runs[:room], clock.now_ms(), out.width), refresh=True)
+            pause.wait(_LOOK_S)

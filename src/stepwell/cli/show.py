@@ -1,0 +1,121 @@
+"""How runs, events and functions look in a terminal, wide or narrow, in colour or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stepwell.server.views import EventView, FunctionView, RunView
+from stepwell.server.wording import clock_time, parse_moment, relative, span
+
+STYLES: Final = {
+    "QUEUED": "cyan",
+    "RUNNING": "blue",
+    "COMPLETED": "green",
+    "FAILED": "bold red",
+    "CANCELLED": "yellow",
+    "SKIPPED": "dim",
+}
+_WIDE: Final = 112  # from here on, moments are shown absolute as well
+_MIDDLE: Final = 84
+
+
+def console() -> Console:
+    """Standard output. Widths are the terminal's; a pipe gets no colour and is never cut."""
+    out = Console(highlight=False, soft_wrap=False)
+    return out if out.is_terminal else Console(highlight=False, width=240, color_system=None)
+
+
+def runs_table(runs: Sequence[RunView], now: int, width: int) -> Table:
+    """One line for each run. Ids are never cut, because they are there to be copied."""
+    table = _table()
+    wide, middle = width >= _WIDE, width >= _MIDDLE
+    table.add_column("queued" if middle else "age", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("function", no_wrap=True, overflow="ellipsis", min_width=6)
+    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("run", no_wrap=True, min_width=26)
+    for run in runs:
+        table.add_row(
+            when(run.queued_at, now, wide=wide, short=not middle),
+            status_text(run.status, short=width < _MIDDLE),
+            run.function_id,
+            Text(took(run, now), style="dim" if run.ended_at is None else ""),
+            run.id,
+        )
+    return table
+
+
+def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
+    table = _table()
+    wide, middle = width >= _WIDE, width >= _MIDDLE
+    table.add_column("received" if middle else "age", no_wrap=True)
+    table.add_column("event", no_wrap=True, min_width=26)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=8)
+    if middle:
+        table.add_column("data", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+    for event in events:
+        row: list[str | Text] = [
+            when(event.received_at, now, wide=wide, short=not middle),
+            event.internal_id,
+            event.name,
+        ]
+        if middle:
+            row.append(bytes(event.data)[:200].decode(errors="replace"))
+        table.add_row(*row)
+    return table
+
+
+def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> Table:
+    table = _table()
+    table.add_column("function", no_wrap=True)
+    table.add_column("started by", overflow="fold", ratio=1)
+    if width >= _MIDDLE:
+        table.add_column("next tick", no_wrap=True)
+        table.add_column("version", justify="right", no_wrap=True)
+    for function in functions:
+        row: list[str | Text] = [function.id, triggers_text(function)]
+        if width >= _MIDDLE:
+            tick = function.next_tick
+            row += [when(tick, now, wide=width >= _WIDE) if tick else "", str(function.version)]
+        table.add_row(*row)
+    return table
+
+
+def triggers_text(function: FunctionView) -> Text:
+    """One line for each trigger: a name, perhaps with a condition, or a schedule."""
+    lines: list[Text] = []
+    for trigger in function.triggers:
+        line = Text(trigger.event or f"cron {trigger.cron}")
+        if trigger.expression:
+            line.append(f"  if {trigger.expression}", style="dim")
+        lines.append(line)
+    return Text("\n").join(lines) if lines else Text("invoke only", style="dim")
+
+
+def status_text(status: str, *, short: bool = False) -> Text:
+    return Text(status[:4] if short else status, style=STYLES.get(status, ""))
+
+
+def when(moment: str, now: int, *, wide: bool = False, short: bool = False) -> str:
+    """A moment relative to now, and on the clock too where there is room."""
+    ms = parse_moment(moment)
+    if short:
+        return relative(ms, now).removesuffix(" ago")
+    return f"{clock_time(ms, now, None)}  {relative(ms, now)}" if wide else relative(ms, now)
+
+
+def took(run: RunView, now: int) -> str:
+    """From the first call to the end, or until now; nothing for a run that has not begun."""
+    if run.started_at is None:
+        return ""
+    started = parse_moment(run.started_at)
+    return span((parse_moment(run.ended_at) if run.ended_at else now) - started)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

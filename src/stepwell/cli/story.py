@@ -1,0 +1,294 @@
+"""What the changes of decisions mean to people: one line for each thing that happened to an event, run or step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from stepwell.model.changes import (
+    Block,
+    Change,
+    CreateRun,
+    FinishRun,
+    SaveAttempt,
+    SaveEvent,
+    SaveNote,
+    SaveOutcome,
+    SaveStep,
+    SettleStep,
+    StartRun,
+)
+from stepwell.model.event import INTERNAL_PREFIX, Event
+from stepwell.model.run import Run, RunStatus
+from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.server.views import error_view
+from stepwell.server.wording import clock_time, count, span
+
+Lookup = Callable[[str], tuple[Run, list[Step]] | None]
+
+_RUNS_MAX: Final = 10_000  # runs whose names are remembered; others are looked up
+_ERROR_CHARS: Final = 300
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened. ``text`` says it; the rest is for programs."""
+
+    at: int
+    kind: str
+    mark: str = "·"
+    colour: str | None = None
+    function: str = ""
+    run: str = ""
+    text: str = ""
+    event: str | None = None
+    step: str | None = None
+    status: str | None = None
+    ms: int | None = None
+    error: str | None = None
+
+
+class _Known:
+    """What is remembered of a live run."""
+
+    __slots__ = ("begun", "function", "held", "steps")
+
+    def __init__(self, function: str, begun: int | None) -> None:
+        self.function = function
+        self.begun = begun
+        self.held = False
+        self.steps: dict[str, tuple[str, str, int]] = {}  # id -> name, kind, start
+
+
+class Story:
+    """Tells what changes mean. ``lookup`` finds runs that began before it listened."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._runs: dict[str, _Known] = {}
+        self._tell: dict[type, Callable[[Any, int], Line | None]] = {
+            SaveEvent: lambda change, now: self._event(change.event),
+            SaveOutcome: self._outcome,
+            CreateRun: lambda change, now: self._created(change.run),
+            StartRun: self._started,
+            SaveStep: lambda change, now: self._step(change.step, now),
+            SettleStep: self._settled,
+            SaveAttempt: lambda change, now: self._attempt(change.attempt, now),
+            Block: self._blocked,
+            SaveNote: self._note,
+            FinishRun: self._finished,
+        }
+
+    def lines(self, changes: Sequence[Change], now: int) -> list[Line]:
+        """What one decision did, in order."""
+        lines: list[Line] = []
+        for change in changes:
+            tell = self._tell.get(type(change))
+            line = tell(change, now) if tell is not None else None
+            if line is not None:
+                lines.append(line)
+        return lines
+
+    def summary(self, batches: Sequence[Sequence[Change]]) -> tuple[str, list[FinishRun]]:
+        """Many changes in one sentence, and the ends of runs that failed: when more happens than can be read."""
+        events = started = ended = steps = 0
+        failed: list[FinishRun] = []
+        for changes in batches:
+            for change in changes:
+                kind = type(change)
+                if kind is SaveEvent:
+                    events += 1
+                elif kind is SaveStep:
+                    steps += 1
+                elif isinstance(change, CreateRun):
+                    started += 1
+                    self._remember(change.run)
+                elif isinstance(change, FinishRun):
+                    ended += 1
+                    if change.status == RunStatus.FAILED:
+                        failed.append(change)
+                    else:
+                        self._runs.pop(change.run_id, None)
+        told = f"{count(events, 'event')}, {count(started, 'run')} started, {count(steps, 'step')}"
+        return f"{told}, {count(ended, 'run')} ended, {len(failed):,} of them failed", failed
+
+    def _event(self, event: Event) -> Line | None:
+        if event.name.startswith(INTERNAL_PREFIX):
+            return None
+        return Line(at=event.received_at, kind="event", mark="→", event=event.id, text=f"{event.name}  {event.id}")
+
+    def _outcome(self, change: SaveOutcome, now: int) -> Line:
+        outcome = change.outcome
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        return Line(
+            at=outcome.at,
+            kind="outcome",
+            mark="○",
+            colour="yellow",
+            function=outcome.function_id,
+            event=outcome.event_id,
+            status=outcome.kind,
+            text=f"not started, {outcome.kind}{reason}",
+        )
+
+    def _created(self, run: Run) -> Line:
+        self._remember(run)
+        if run.started_at is not None:
+            return self._line(run.id, run.started_at, "started", mark="▶", text=f"started  {run.id}")
+        later = run.scheduled_at > run.queued_at
+        text = f"scheduled for {clock_time(run.scheduled_at, run.queued_at, None)}" if later else "queued"
+        return self._line(run.id, run.queued_at, "queued", text=f"{text}  {run.id}")
+
+    def _started(self, change: StartRun, now: int) -> Line:
+        known = self._known(change.run_id)
+        if known is not None:
+            known.begun = change.started_at
+        return self._line(change.run_id, change.started_at, "started", mark="▶", text=f"started  {change.run_id}")
+
+    def _step(self, step: Step, now: int) -> Line | None:
+        known = self._known(step.run_id)
+        if known is not None and step.ended_at is None:
+            known.steps[step.id] = (step.name, step.kind, step.started_at)
+        name = step.name + (f" #{step.repeat}" if step.repeat else "")
+        at = step.ended_at or step.started_at
+        if step.status == StepStatus.SLEEPING:
+            return self._moved(step, at, name, "◷", "cyan", f"sleeps until {_until(step)}")
+        if step.status == StepStatus.WAITING:
+            return self._moved(step, at, name, "◷", "cyan", f"waits for {_detail(step, 'event')} until {_until(step)}")
+        if step.status == StepStatus.INVOKING:
+            return self._moved(step, at, name, "↳", "cyan", f"invokes {_detail(step, 'function_id')}")
+        took = (step.ended_at or now) - step.started_at
+        if step.status == StepStatus.ERRORED:
+            text = f"{_error(step.output)}; retry {step.attempt} in {span((step.due or now) - now)}"
+            return self._moved(step, now, name, "↻", "yellow", text, ms=took, error=_error(step.output))
+        if step.status == StepStatus.FAILED:
+            error = _error(step.output)
+            return self._moved(step, at, name, "✗", "red", f"failed: {error}", ms=took, error=error)
+        return self._moved(step, at, name, "✓", "green", "" if step.kind == "sleep" else span(took), ms=took)
+
+    def _settled(self, change: SettleStep, now: int) -> Line | None:
+        known = self._known(change.run_id)
+        found = known.steps.pop(change.step_id, None) if known is not None else None
+        if found is None:
+            return None
+        name, kind, started = found
+        took = change.ended_at - started
+        mark, colour, text = "✓", "green", span(took)
+        if change.status == StepStatus.TIMED_OUT:
+            mark, colour, text = "⌛", "yellow", f"timed out after {span(took)}"
+        elif change.status == StepStatus.FAILED:
+            mark, colour, text = "✗", "red", f"failed: {_error(change.output)}"
+        elif kind == "sleep":
+            text = f"slept {span(took)}"
+        return self._line(
+            change.run_id,
+            change.ended_at,
+            "step",
+            mark=mark,
+            colour=colour,
+            text=f"{name}  {text}",
+            step=name,
+            status=change.status,
+            ms=took,
+        )
+
+    def _attempt(self, attempt: Attempt, now: int) -> Line | None:
+        if attempt.step_id or attempt.retry_at is None:
+            return None  # told by its step, or by the end of the run
+        error = _error(attempt.error)
+        text = f"function's own code: {error}; retry {attempt.attempt + 1} in {span(attempt.retry_at - now)}"
+        return self._line(
+            attempt.run_id, attempt.ended_at, "attempt", mark="↻", colour="yellow", text=text, error=error
+        )
+
+    def _blocked(self, change: Block, now: int) -> Line | None:
+        known = self._known(change.item_id)
+        if known is None or known.held:
+            return None
+        known.held = True
+        unserved = change.backlog.startswith("unserved/")
+        text = "waits: no process serves it" if unserved else "waits: its concurrency limit is reached"
+        return self._line(change.item_id, now, "held", mark="◌", colour="yellow", text=text, status=change.backlog)
+
+    def _note(self, change: SaveNote, now: int) -> Line | None:
+        note = change.note
+        if note.kind == "cancelled":
+            return None  # told by the end of the run
+        return self._line(note.run_id, note.at, "note", mark="!", colour="yellow", text=note.text)
+
+    def _finished(self, change: FinishRun, now: int) -> Line:
+        known = self._known(change.run_id)
+        begun = known.begun if known is not None else None
+        took = change.ended_at - begun if begun is not None else None
+        text, colour, error = "completed", "green", None
+        if change.status == RunStatus.FAILED:
+            error = _error(change.output)
+            text, colour = f"FAILED: {error}", "red"
+        elif change.status == RunStatus.CANCELLED:
+            text, colour = f"cancelled by {change.reason}" if change.reason else "cancelled", "yellow"
+        line = self._line(
+            change.run_id,
+            change.ended_at,
+            "ended",
+            mark="■",
+            colour=colour,
+            text=f"{text}  {span(took)}" if took is not None and colour == "green" else text,
+            status=change.status,
+            ms=took,
+            error=error,
+        )
+        self._runs.pop(change.run_id, None)
+        return line
+
+    def _moved(self, step: Step, at: int, name: str, mark: str, colour: str, text: str, **more: Any) -> Line:
+        return self._line(
+            step.run_id,
+            at,
+            "step",
+            mark=mark,
+            colour=colour,
+            text=f"{name}  {text}".rstrip(),
+            step=name,
+            status=step.status,
+            **more,
+        )
+
+    def _line(self, run_id: str, at: int, kind: str, **more: Any) -> Line:
+        known = self._runs.get(run_id)
+        return Line(at=at, kind=kind, function=known.function if known else "", run=run_id, **more)
+
+    def _remember(self, run: Run) -> _Known:
+        while len(self._runs) >= _RUNS_MAX:
+            self._runs.pop(next(iter(self._runs)))
+        known = self._runs[run.id] = _Known(run.function_id, run.started_at)
+        return known
+
+    def _known(self, run_id: str) -> _Known | None:
+        known = self._runs.get(run_id)
+        if known is None:
+            found = self._lookup(run_id)
+            if found is None:
+                return None
+            run, steps = found
+            known = self._remember(run)
+            known.steps = {step.id: (step.name, step.kind, step.started_at) for step in steps}
+        return known
+
+
+def _until(step: Step) -> str:
+    return clock_time(step.due, step.started_at, None) if step.due is not None else "?"
+
+
+def _detail(step: Step, name: str) -> str:
+    details: dict[str, Any] = msgspec.json.decode(step.details) if step.details else {}
+    return str(details.get(name, "?"))
+
+
+def _error(output: bytes | None) -> str:
+    if output is None:
+        return "Error"
+    error = error_view(output)
+    text = f"{error.name}: {error.message}" if error.message else error.name
+    text = " ".join(text.split())
+    return text if len(text) <= _ERROR_CHARS else text[:_ERROR_CHARS] + "…"

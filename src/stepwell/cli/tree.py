@@ -1,0 +1,150 @@
+"""A run as a tree: its steps, the attempts that failed, the runs it invoked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from rich.text import Text
+from rich.tree import Tree
+
+from stepwell.cli.show import STYLES, took
+from stepwell.server.views import AttemptView, ErrorView, RunView, StepView, TraceView
+from stepwell.server.wording import at, clock_time, parse_moment, relative, span
+
+_MARKS: Final = {
+    "COMPLETED": ("✓", "green"),
+    "FAILED": ("✗", "bold red"),
+    "ERRORED": ("↻", "yellow"),
+    "SLEEPING": ("◷", "cyan"),
+    "WAITING": ("◷", "cyan"),
+    "INVOKING": ("↳", "blue"),
+    "TIMED_OUT": ("⌛", "yellow"),
+}
+_OUTPUT_SHOWN: Final = 400
+_ERROR_SHOWN: Final = 600
+
+
+class _Details(msgspec.Struct, rename={"condition": "if"}):
+    event: str = ""
+    condition: str | None = None
+    function_id: str = ""
+    matched: str | None = None
+    run_id: str | None = None
+
+
+_decode_details: Final = msgspec.json.Decoder(_Details).decode
+
+
+def trace_tree(trace: TraceView, now: int) -> Tree:
+    """The whole of a run."""
+    tree = Tree(_heading(trace.run, now), guide_style="dim")
+    for line in _facts(trace.run, now):
+        tree.add(line)
+    _fill(tree, trace, now)
+    return tree
+
+
+def _fill(tree: Tree, trace: TraceView, now: int) -> None:
+    run = trace.run
+    begun = parse_moment(run.started_at or run.queued_at)
+    for step in trace.steps:
+        branch = tree.add(_step(step, begun, now))
+        for attempt in step.attempts:
+            branch.add(_attempt(attempt, now))
+        if step.child is not None:
+            child = branch.add(_heading(step.child.run, now))
+            _fill(child, step.child, now)
+    for attempt in trace.attempts:
+        tree.add(_attempt(attempt, now, own=True))
+    for wait in trace.waits:
+        if wait.kind == "cancel":
+            condition = f" if {wait.condition}" if wait.condition else ""
+            tree.add(Text(f"cancelled by {wait.event}{condition}", style="dim"))
+    for note in trace.notes:
+        if note.kind != "cancelled" or run.reason is None:
+            tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {note.text}", style="yellow"))
+    if run.error is not None:
+        tree.add(Text("error  ", style="dim") + _error(run.error))
+    elif run.output is not None:
+        tree.add(Text("output  ", style="dim") + Text(_shortened(bytes(run.output).decode(errors="replace"))))
+    if run.reason is not None:
+        tree.add(Text("reason  ", style="dim") + Text(run.reason))
+
+
+def _heading(run: RunView, now: int) -> Text:
+    text = Text(run.function_id, style="bold")
+    text.append(f"  {run.id}  ", style="not bold")
+    text.append(run.status, style=STYLES.get(run.status, ""))
+    if run.started_at is not None:
+        text.append(f" in {took(run, now)}" if run.ended_at else f" for {took(run, now)}", style="not bold")
+    return text
+
+
+def _facts(run: RunView, now: int) -> list[Text]:
+    cause = f"{run.event_name or 'event'}  {run.event_id}" if run.cron is None else f"cron {run.cron}"
+    queued = parse_moment(run.queued_at)
+    facts = [Text("by  ", style="dim") + Text(cause), Text("queued  ", style="dim") + Text(at(queued, now, None))]
+    if run.started_at is not None:
+        facts[1].append(f", started {span(parse_moment(run.started_at) - queued)} later")
+    elif parse_moment(run.scheduled_at) > now:
+        facts[1].append(f", scheduled for {at(parse_moment(run.scheduled_at), now, None)}")
+    if run.parent_run_id is not None:
+        facts.append(Text("invoked by  ", style="dim") + Text(run.parent_run_id))
+    return facts
+
+
+def _step(step: StepView, begun: int, now: int) -> Text:
+    mark, style = _MARKS.get(step.status, ("·", ""))
+    text = Text(f"{mark} ", style=style)
+    text.append(step.name + (f" #{step.repeat}" if step.repeat else ""), style="bold")
+    started = parse_moment(step.started_at)
+    text.append(f"  +{span(started - begun)}", style="dim not bold")
+    if step.ended_at is not None:
+        text.append(f"  {span(parse_moment(step.ended_at) - started)}", style="not bold default")
+    text.append(_story(step, now), style="not bold default")
+    if step.status == "FAILED" and step.error is not None and not step.attempts:
+        text.append("  ").append_text(_error(step.error))
+    return text
+
+
+def _story(step: StepView, now: int) -> str:
+    """What there is to say about a step beside its times."""
+    details = _decode_details(step.details) if step.details is not None else _Details()
+    until = f" until {at(parse_moment(step.due), now, None)}" if step.due else ""
+    if step.kind == "sleep":
+        return f"  sleeps{until}" if step.status == "SLEEPING" else "  slept"
+    if step.kind == "waitForEvent":
+        condition = f" if {details.condition}" if details.condition else ""
+        if step.status == "WAITING":
+            return f"  waits for {details.event}{condition}{until}"
+        if step.status == "TIMED_OUT":
+            return f"  no {details.event} came"
+        return f"  got {details.event} {details.matched or ''}".rstrip()
+    if step.kind == "invoke":
+        return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
+    if step.status == "ERRORED":
+        return f"  retry {step.attempt}{until.replace('until', 'at', 1)}"
+    return f"  after {step.attempt} failed" if step.attempt and step.status == "COMPLETED" else ""
+
+
+def _attempt(attempt: AttemptView, now: int, *, own: bool = False) -> Text:
+    started = parse_moment(attempt.started_at)
+    text = Text("✗ ", style="red")
+    text.append("function's own code, " if own else "", style="default")
+    text.append(f"try {attempt.attempt + 1}", style="default")
+    text.append(f"  {clock_time(started, now, None)}", style="dim")
+    text.append(f"  {span(parse_moment(attempt.ended_at) - started)}  ", style="default")
+    return text.append_text(_error(attempt.error))
+
+
+def _error(error: ErrorView) -> Text:
+    text = Text(error.name, style="red not bold")
+    message = error.message.strip()
+    if message:
+        text.append(f": {_shortened(message, _ERROR_SHOWN)}", style="default not bold")
+    return text
+
+
+def _shortened(text: str, limit: int = _OUTPUT_SHOWN) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"

@@ -1,0 +1,53 @@
+"""``stepwell why``: why a run waits or failed, or what became of an event."""
+
+from __future__ import annotations
+
+import click
+
+from stepwell.cli.client import Api, connect, opened
+from stepwell.cli.naming import run_id
+from stepwell.cli.options import print_json, reading
+from stepwell.clock import SystemClock
+from stepwell.errors import NotFound
+from stepwell.ids import is_ulid
+
+
+@click.command()
+@click.argument("id")
+@reading
+def command(id: str, as_json: bool, url: str | None, db: str | None, token: str | None) -> None:
+    """Say why a run waits or failed, or what became of an event.
+
+    ID is that of a run or of an event, the last characters of a run's id (4 or more), or 'last'.
+    """
+    api = connect(url, db, token)
+    try:
+        answer = _ask(api, id)
+    finally:
+        api.close()
+    if as_json:
+        print_json(answer)
+        return
+    import msgspec
+
+    from stepwell.server.why import Why, sentences
+
+    for line in sentences(msgspec.json.decode(answer, type=Why), SystemClock().now_ms(), None):
+        click.echo(line)
+
+
+def _ask(api: Api, id: str) -> bytes:
+    found = run_id(api, id)
+    try:
+        return bytes(opened(api.get(f"/v2/runs/{found}/why")).data)
+    except NotFound:
+        if not is_ulid(found):
+            raise
+    try:
+        return bytes(opened(api.get(f"/v2/events/{found}/why")).data)
+    except NotFound:
+        raise NotFound(
+            f"there is no run and no event {found}",
+            "it was never there, or retention has removed it",
+            "list them: stepwell runs, stepwell events",
+        ) from None
