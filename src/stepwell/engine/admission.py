@@ -89,6 +89,7 @@ def admit(
     )
     run = _create(draft, run, function, event)
     if run.guarded:
+        draft.guarded[run.id] = run, event
         _guard(draft, run, function, fields)
     return run
 
@@ -158,6 +159,7 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             value=value,
         )
         draft.add(OpenWait(wait))
+        draft.listen(wait)
     if function.start_timeout_ms is not None and run.started_at is None:
         item = Item(
             id=f"{run.id}/start",

@@ -18,6 +18,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.run import Run
+from stepwell.model.wait import Wait
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -53,7 +54,11 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Draft:
-    """Collects changes, and remembers what the same plan must see of them."""
+    """Collects changes, and remembers what the same plan must see of them.
+
+    ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
+    path and value, so that a large request costs no more than its size.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,8 @@ class Draft:
         self.slots: dict[str, int] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []
+        self.guarded: dict[str, tuple[Run, Event]] = {}
+        self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None
         self._take_lease = take_lease
 
@@ -84,6 +91,10 @@ class Draft:
         """Something will be due at this moment."""
         if at is not None and (self.wake is None or at < self.wake):
             self.wake = at
+
+    def listen(self, wait: Wait) -> None:
+        """A run that this plan creates can be cancelled by an event, perhaps by one that this plan brings."""
+        self.listeners.setdefault(wait.event_name, {}).setdefault(wait.path, {}).setdefault(wait.value, []).append(wait)
 
     def take_lease(self, function_id: str) -> int | None:
         """A token if the process that asks serves the function and has room for one more call right now."""

@@ -75,10 +75,10 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     """Stop a run for good. False if it had ended already, or does not exist."""
     if run_id in draft.ended:
         return False
-    run = yield from ask(GetRun(run_id))
+    run, event = draft.guarded.get(run_id) or ((yield from ask(GetRun(run_id))), None)
     if run is None or run.ended:
         return False
-    event = yield from ask(GetEvent(run.event_id))
+    event = event or (yield from ask(GetEvent(run.event_id)))
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     width = 1

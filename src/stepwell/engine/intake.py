@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -41,10 +41,15 @@ def publish(draft: Draft, event: Event) -> Generator[Any, Any, None]:
     """One event and all it causes."""
     draft.add(SaveEvent(event))
     fields: dict[str, object] | None = None
+    heard: list[Wait] = []
+    if event.name in draft.listeners:
+        fields = event.fields()
+        heard = _heard(draft, event, fields)  # before this event starts runs: it never cancels those (semantics §8.1)
     matches = draft.registry.matches(event.name)
     if matches:
-        fields = event.fields()
+        fields = fields or event.fields()
         started: set[str] = set()
+        failed: dict[str, str] = {}
         for match in matches:
             function = match.function
             if function.id in started:
@@ -54,20 +59,18 @@ def publish(draft: Draft, event: Event) -> Generator[Any, Any, None]:
                     if not match.condition.matches({"event": fields}, now_ms=draft.now):
                         continue
                 except EvaluationError as error:
-                    outcome = Outcome(
-                        event_id=event.id,
-                        function_id=function.id,
-                        kind=OutcomeKind.EXPRESSION_FAILED,
-                        at=draft.now,
-                        reason=str(error),
-                    )
-                    draft.add(SaveOutcome(outcome))
+                    failed.setdefault(function.id, str(error))
                     continue
             started.add(function.id)
             yield from admit(draft, function, event, fields)
+        for function_id, reason in failed.items():
+            if function_id not in started:  # another of its triggers may have matched: one outcome for each pair (I2)
+                kind = OutcomeKind.EXPRESSION_FAILED
+                outcome = Outcome(event_id=event.id, function_id=function_id, kind=kind, at=draft.now, reason=reason)
+                draft.add(SaveOutcome(outcome))
     paths = yield from ask(WaitPaths(event.name))
-    if paths:
-        yield from _resume(draft, event, fields or event.fields(), paths)
+    if paths or heard:
+        yield from _resume(draft, event, fields or event.fields(), paths, heard)
 
 
 def announce(draft: Draft) -> Generator[Any, Any, None]:
@@ -79,6 +82,8 @@ def announce(draft: Draft) -> Generator[Any, Any, None]:
     while draft.endings:
         ending = draft.endings.pop(0)
         names = _NAMES[ending.status]
+        if ending.event.name == CANCELLED and names[0] == CANCELLED:
+            names = names[1:]  # a clean-up that is cancelled must not start itself
         if not draft.registry.matches(FINISHED) and not (yield from ask(WaitPaths(FINISHED))):
             names = names[:-1]
         if names:
@@ -86,16 +91,32 @@ def announce(draft: Draft) -> Generator[Any, Any, None]:
                 yield from publish(draft, event)
 
 
-def _resume(draft: Draft, event: Event, fields: dict[str, object], paths: list[str]) -> Generator[Any, Any, None]:
+def _heard(draft: Draft, event: Event, fields: dict[str, object]) -> list[Wait]:
+    """The listeners of runs that this plan itself creates."""
+    listeners = draft.listeners[event.name]
+    found: list[Wait] = []
+    for path, value in _probes(fields, listeners):
+        found += listeners.get(path, {}).get(value, ())
+    return [wait for wait in found if wait.expires_at > draft.now]
+
+
+def _probes(fields: dict[str, object], paths: Iterable[str]) -> list[tuple[str, str]]:
     probes = [("", "")]
     for path in paths:
         value = probe_value(fields, path) if path else None
         if value is not None:
             probes.append((path, value))
-    waits = yield from ask(FindWaits(event.name, tuple(probes), draft.now))
+    return probes
+
+
+def _resume(
+    draft: Draft, event: Event, fields: dict[str, object], paths: list[str], heard: Sequence[Wait]
+) -> Generator[Any, Any, None]:
+    probes = _probes(fields, paths)
+    waits = (yield from ask(FindWaits(event.name, tuple(probes), draft.now))) if paths else []
     memo: bytes | None = None
     env = {"async": fields}
-    for wait in waits:
+    for wait in (*waits, *heard):
         if wait.run_id in draft.ended or not _satisfied(wait, env, draft.now):
             continue
         if wait.kind == WaitKind.CANCEL:

@@ -197,6 +197,30 @@ def test_a_run_cancelled_twice_in_one_request_ends_once() -> None:
     assert kinds(decision).count("FinishRun") == 1
 
 
+def test_a_cancel_event_ends_the_runs_that_came_before_it_in_the_same_request_and_no_others() -> None:
+    fn = function(cancels=(CancelOn("shop/ordered"),))
+
+    decision = decide(accept(draft(fn, room=2), [event(id="e1"), event(id="e2")]))
+
+    first, second = [change.run.id for change in decision.changes if isinstance(change, CreateRun)]
+    assert only(decision, FinishRun).run_id == first
+    assert [leased.run.id for leased in decision.result.leased] == [second]
+
+
+def test_a_condition_that_fails_is_no_outcome_if_another_trigger_starts_the_function() -> None:
+    fn = function(trigger=None)
+    fn = type(fn)(
+        id=fn.id,
+        app_id=fn.app_id,
+        name=fn.name,
+        triggers=(EventTrigger("shop/ordered", "event.data.x < 'a'"), EventTrigger("shop/*")),
+    )
+
+    decision = decide(accept(draft(fn), [event(data=b'{"x":1}')]))
+
+    assert kinds(decision) == ["SaveEvent", "CreateRun", "Enqueue"]
+
+
 def test_cancel_listeners_are_opened_with_the_run_unless_they_can_never_fire() -> None:
     cancels = (
         CancelOn("order/cancelled", "event.data.id == async.data.id"),
