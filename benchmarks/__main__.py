@@ -104,7 +104,7 @@ def judge(found: dict[str, float]) -> list[str]:
             bar = found["sqlite_full_commit_ms"] + _STEP_OVER_FLOOR_MS
         value = found[name]
         missed = bar is not None and (value < bar if more else value > bar)
-        sign = "" if bar is None else f"{'>=' if more else '<='} {bar:,.3g} {unit}"
+        sign = "" if bar is None else f"{'>=' if more else '<='} {bar:,.10g} {unit}"
         print(f"  {name:<24}{value:>14,.3f} {unit:<5}{sign:<20}{'MISSED' if missed else 'ok' if sign else ''}")
         if missed:
             short.append(f"{name} is {value:,.3f} {unit}, the bar is {sign}")
