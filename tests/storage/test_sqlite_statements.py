@@ -91,12 +91,13 @@ HOT: dict[str, tuple[Change, ...]] = {
 
 
 @pytest.mark.parametrize("name", HOT)
-def test_a_lone_hot_decision_is_one_statement_of_one_row(committer: Committer, name: str):
+def test_a_hot_decision_is_one_statement_of_one_row(committer: Committer, name: str):
     _lease(committer)
 
     texts, rows = _trace(committer, [Decision(HOT[name], Lease("r1", 7))])
 
-    assert (len(texts), rows) == (1, 1), texts
+    assert (texts[0], texts[-1]) == (statements.BEGIN, statements.COMMIT)
+    assert (len(texts), rows) == (2 + 1, 1), texts
 
 
 def test_among_others_a_fenced_step_is_one_statement_of_one_row(committer: Committer):
@@ -104,7 +105,7 @@ def test_among_others_a_fenced_step_is_one_statement_of_one_row(committer: Commi
 
     texts, rows = _trace(committer, [Decision((SaveStep(step(f"s{n}")),), Lease("r1", 7)) for n in range(10)])
 
-    assert (len(texts), rows) == (12, 10), texts
+    assert (len(texts), rows) == (2 + 10, 10), texts
 
 
 def test_a_step_and_the_end_of_its_run_are_as_many_statements_as_changes(committer: Committer):

@@ -99,21 +99,6 @@ class Writer:
             self._write(change)
         return True
 
-    def apply_alone(self, decision: c.Decision) -> bool:
-        """Try a decision as one statement that is its own transaction; false, and nothing written, if it takes more.
-
-        A transaction of three statements gives up the interpreter lock three times, and next to a thread that burns
-        CPU each of them costs a switch interval (hot-path.md §5.1).
-        """
-        changes = decision.changes
-        if len(changes) != 1 or isinstance(changes[0], c.TakeSlots):
-            return False
-        lease = decision.holds or _own_lease(changes)
-        if lease is not None:
-            return self._write_fenced(lease, changes[0]) is True
-        self._write(changes[0])
-        return True
-
     def _pass_fence(self, lease: Lease, changes: tuple[c.Change, ...]) -> int:
         """How many changes the fence has already written: 0 or 1; -1 if the lease is lost."""
         if changes:

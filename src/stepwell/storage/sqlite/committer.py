@@ -66,9 +66,6 @@ class Committer:
         try:
             if self._connection is None:
                 self._connect()
-            first = works[0]
-            if len(works) == 1 and isinstance(first, Decision) and self._writer.apply_alone(first):
-                return [Outcome(Verdict(True, first.result))]
             return self._run_together(works)
         except BaseException as error:
             self._undo(error)
