@@ -13,6 +13,7 @@ _DIGITS_MAX = 400
 
 # How much of a long line is shown around the mistake.
 _SHOWN_CHARS = 60
+_FIX = "compare and combine values of the event, as in event.data.total > 10 && event.data.kind == 'order'"
 
 _TOKEN = re.compile(
     r"""
@@ -151,7 +152,7 @@ def _unescape(text: str, at: int, body: str, binary: bool) -> str:
     return _ESCAPE.sub(replace, body) if "\\" in body else body
 
 
-def invalid(text: str, at: int, problem: str, fix: str = "") -> InvalidExpression:
+def invalid(text: str, at: int, problem: str, fix: str = _FIX) -> InvalidExpression:
     """The error for a mistake at one place of a text, which it points to."""
     line_at = text.rfind("\n", 0, at) + 1
     line = text[line_at:].split("\n", 1)[0]
