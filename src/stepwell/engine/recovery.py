@@ -1,8 +1,11 @@
-"""A process is gone: what it held is given back."""
+"""A process is gone, or about to go: what it held is given back."""
 
 from __future__ import annotations
 
-from stepwell.model.changes import Decision, LapseLeases
+from stepwell.engine.draft import Draft
+from stepwell.engine.ending import release
+from stepwell.engine.leased import Leased
+from stepwell.model.changes import Decision, LapseLeases, Park, Plan
 
 _EPOCH_BITS = 40  # a process would have to claim a trillion items to run out of tokens
 
@@ -15,3 +18,12 @@ def first_token(epoch: int) -> int:
 def lapse(epoch: int, now: int) -> Decision:
     """The leader of this epoch knows that those before it have ended: nobody waits for their leases to run out."""
     return Decision(changes=(LapseLeases(first_token(epoch), now),))
+
+
+def give_back(draft: Draft, leased: Leased) -> Plan:
+    """A call was cut off because its process is stopping. That is nobody's fault: no attempt and no loss is counted."""
+    draft.add(Park(leased.lease, draft.now, draft.now, leased.attempt))
+    if leased.run.slots:
+        draft.add(*release(draft, leased.run, leased.width))
+    return draft.decision(None, holds=leased.lease)
+    yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
-from stepwell.engine.recovery import first_token, lapse
+from stepwell.engine.recovery import first_token, give_back, lapse
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
@@ -136,7 +137,13 @@ class Engine:
             deadline = asyncio.ensure_future(rest(grace_ms, self.clock, self.timers))
             await asyncio.wait((finished, deadline), return_when=asyncio.FIRST_COMPLETED)
             deadline.cancel()
+        cut_off = [call.leased for call in self.caller.live.values() if not call.lost]
         await self.halt()
+        # An orderly stop must not look like a crash. What cannot be written is found by its lease, as after one.
+        giving = [self.commit(partial(give_back, leased=leased)) for leased in cut_off]
+        for given in await asyncio.gather(*giving, return_exceptions=True):
+            if isinstance(given, BaseException):
+                log.warning("a call that was cut off could not be given back", error=str(given))
 
     async def halt(self) -> None:
         """Stop at once, as a crash would: calls are cut off, their leases stay behind."""
