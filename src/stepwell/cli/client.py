@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from stepwell.cli.address import URL_DEFAULT, server_url
 from stepwell.errors import ConfigurationError, InvalidEvent, NotFound, NotRunning, StepwellError, StorageError
-
-T = TypeVar("T")
 
 _TIMEOUT_S: Final = 30
 _TRIES: Final = 3
@@ -49,12 +47,24 @@ _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 
 
 def opened(body: bytes) -> Envelope:
-    return _decode_envelope(body)
+    """Raises ``StorageError`` if this is no answer of ours."""
+    try:
+        return _decode_envelope(body)
+    except msgspec.MsgspecError as error:
+        raise _strange(str(error)) from None
 
 
-def data(body: bytes, kind: Callable[..., T] | type[T] | Any) -> Any:
-    """The ``data`` of an answer as this type."""
-    return msgspec.json.decode(opened(body).data, type=kind)
+def data(body: bytes, kind: Any) -> Any:
+    """The ``data`` of an answer as this type. Raises ``StorageError``."""
+    return decoded(opened(body).data, kind)
+
+
+def decoded(text: bytes | msgspec.Raw, kind: Any) -> Any:
+    """JSON as this type. Raises ``StorageError``."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _strange(str(error)) from None
 
 
 class Server:
@@ -148,6 +158,10 @@ class File:
 def connect(url: str | None, db: str | None, token: str | None) -> Api:
     """The server or file that the options name."""
     return File(db) if db else Server(server_url(url), token or os.environ.get("STEPWELL_TOKEN"))
+
+
+def _strange(why: str) -> StorageError:
+    return StorageError("the answer cannot be read", why, "is the server of the same version as this command?")
 
 
 class _Told(msgspec.Struct):

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.views import AttemptView, ErrorView, RunView, StepView, TraceView
+from stepwell.server.views import NULL, AttemptView, ErrorView, RunView, StepView, TraceView
 from stepwell.server.wording import at, clock_time, parse_moment, relative, span
 
 _MARKS: Final = {
@@ -38,9 +38,8 @@ _decode_details: Final = msgspec.json.Decoder(_Details).decode
 
 def trace_tree(trace: TraceView, now: int) -> Tree:
     """The whole of a run."""
-    tree = Tree(_heading(trace.run, now), guide_style="dim")
-    for line in _facts(trace.run, now):
-        tree.add(line)
+    label = Text("\n").join([_heading(trace.run, now), *_facts(trace.run, now)])
+    tree = Tree(label, guide_style="dim")
     _fill(tree, trace, now)
     return tree
 
@@ -50,13 +49,11 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
     begun = parse_moment(run.started_at or run.queued_at)
     for step in trace.steps:
         branch = tree.add(_step(step, begun, now))
-        for attempt in step.attempts:
-            branch.add(_attempt(attempt, now))
+        _add_attempts(branch, step.attempts, now)
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
             _fill(child, step.child, now)
-    for attempt in trace.attempts:
-        tree.add(_attempt(attempt, now, own=True))
+    _add_attempts(tree, trace.attempts, now, own=True)
     for wait in trace.waits:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
@@ -66,7 +63,7 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {note.text}", style="yellow"))
     if run.error is not None:
         tree.add(Text("error  ", style="dim") + _error(run.error))
-    elif run.output is not None:
+    elif run.status == "COMPLETED":
         tree.add(Text("output  ", style="dim") + Text(_shortened(bytes(run.output).decode(errors="replace"))))
     if run.reason is not None:
         tree.add(Text("reason  ", style="dim") + Text(run.reason))
@@ -110,7 +107,7 @@ def _step(step: StepView, begun: int, now: int) -> Text:
 
 def _story(step: StepView, now: int) -> str:
     """What there is to say about a step beside its times."""
-    details = _decode_details(step.details) if step.details is not None else _Details()
+    details = _details(step)
     until = f" until {at(parse_moment(step.due), now, None)}" if step.due else ""
     if step.kind == "sleep":
         return f"  sleeps{until}" if step.status == "SLEEPING" else "  slept"
@@ -128,14 +125,27 @@ def _story(step: StepView, now: int) -> str:
     return f"  after {step.attempt} failed" if step.attempt and step.status == "COMPLETED" else ""
 
 
-def _attempt(attempt: AttemptView, now: int, *, own: bool = False) -> Text:
+def _details(step: StepView) -> _Details:
+    return _Details() if step.details == NULL else _decode_details(step.details)
+
+
+def _add_attempts(branch: Tree, attempts: list[AttemptView], now: int, *, own: bool = False) -> None:
+    """One line for each; an error that is the same again is not written again."""
+    before: ErrorView | None = None
+    for attempt in attempts:
+        again = before is not None and (before.name, before.message) == (attempt.error.name, attempt.error.message)
+        branch.add(_attempt(attempt, now, own=own, again=again))
+        before = attempt.error
+
+
+def _attempt(attempt: AttemptView, now: int, *, own: bool, again: bool) -> Text:
     started = parse_moment(attempt.started_at)
     text = Text("✗ ", style="red")
     text.append("function's own code, " if own else "", style="default")
     text.append(f"try {attempt.attempt + 1}", style="default")
     text.append(f"  {clock_time(started, now, None)}", style="dim")
     text.append(f"  {span(parse_moment(attempt.ended_at) - started)}  ", style="default")
-    return text.append_text(_error(attempt.error))
+    return text.append("the same", style="dim") if again else text.append_text(_error(attempt.error))
 
 
 def _error(error: ErrorView) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stepwell.cli.client import Api, connect, opened
+from stepwell.cli.client import Api, connect, decoded, opened
 from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
@@ -28,11 +28,9 @@ def command(id: str, as_json: bool, url: str | None, db: str | None, token: str 
     if as_json:
         print_json(answer)
         return
-    import msgspec
-
     from stepwell.server.why import Why, sentences
 
-    for line in sentences(msgspec.json.decode(answer, type=Why), SystemClock().now_ms(), None):
+    for line in sentences(decoded(answer, Why), SystemClock().now_ms(), None):
         click.echo(line)
 
 

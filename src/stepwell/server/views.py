@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ A = TypeVar("A")
 
 OUTPUT_BYTES_SHOWN: Final = 16 * 1024  # a trace of a thousand steps must not weigh as much as the run's whole state
 CHILDREN_SHOWN: Final = 50
+NULL: Final = msgspec.Raw(b"null")
 
 
 class Reader(Protocol):
@@ -94,7 +95,7 @@ class RunView(View, frozen=True):
     started_at: str | None
     ended_at: str | None
     event_name: str | None = None
-    output: msgspec.Raw | None = None
+    output: msgspec.Raw = NULL
     error: ErrorView | None = None
     reason: str | None = None
     parent_run_id: str | None = None
@@ -119,9 +120,9 @@ class StepView(View, frozen=True):
     ended_at: str | None
     due: str | None
     output_bytes: int
-    output: msgspec.Raw | None
+    output: msgspec.Raw
     error: ErrorView | None
-    details: msgspec.Raw | None
+    details: msgspec.Raw
     attempts: list[AttemptView]
     child: TraceView | None
 
@@ -152,8 +153,8 @@ class EventView(View, frozen=True):
     received_at: str
     source: str
     data: msgspec.Raw
-    user: msgspec.Raw | None = None
-    meta: msgspec.Raw | None = None
+    user: msgspec.Raw
+    meta: msgspec.Raw
     v: str | None = None
 
 
@@ -237,7 +238,7 @@ def run_view(run: Run, event: Event | None = None) -> RunView:
         started_at=moment(run.started_at),
         ended_at=moment(run.ended_at),
         event_name=event.name if event else None,
-        output=None if failed else raw(run.output),
+        output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
         reason=run.reason,
         parent_run_id=run.parent,
@@ -286,7 +287,7 @@ def step_view(step: Step, attempts: Sequence[AttemptView], child: TraceView | No
         ended_at=moment(step.ended_at),
         due=moment(step.due) if step.open else None,
         output_bytes=0 if failed else size,
-        output=raw(step.output) if not failed and (outputs or size <= OUTPUT_BYTES_SHOWN) else None,
+        output=raw(step.output if not failed and (outputs or size <= OUTPUT_BYTES_SHOWN) else None),
         error=error_view(step.output) if failed and step.output is not None else None,
         details=raw(step.details),
         attempts=list(attempts),
@@ -381,6 +382,6 @@ def moment(ms: int | None) -> str | None:
     return None if ms is None else rfc3339(ms)
 
 
-def raw(text: bytes | None) -> Any:
-    """JSON text to be passed on as it is (design D15)."""
-    return None if text is None else msgspec.Raw(text)
+def raw(text: bytes | None) -> msgspec.Raw:
+    """JSON text to be passed on as it is (design D15); ``null`` for none, because a Raw cannot be optional."""
+    return NULL if text is None else msgspec.Raw(text)
