@@ -51,8 +51,10 @@ class InProcess:
         ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
         answer = await drive.run(function.handler(ctx))
         if isinstance(answer, Completed) and drive.forgotten:
-            ctx.logger.warning(
-                "%d remembered steps were not asked for: was the code changed while the run was under way?",
+            # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
+            app.logger.warning(
+                "%d remembered step(s) were not asked for: was the code changed while the run was under way?",
                 drive.forgotten,
+                extra={"run_id": call.run_id, "function_id": call.function_id},
             )
         return answer
