@@ -134,12 +134,11 @@ def test_a_retry_that_came_due_while_nothing_ran_happens_at_the_restart(app) -> 
 
     with harness(app) as t:
         t.send("ordered", {})
-        t.crash()
-        t.advance("59m")
-        t.crash()
-        t.advance("5h")
+        t.crash(down="30m")
+        t.crash(down="5h")
+        t.run_until_idle()
 
-        assert moments == [START, START + timedelta(hours=1)]
+        assert moments == [START, START + timedelta(hours=5, minutes=30)]
 
 
 @pytest.mark.parametrize(

@@ -166,14 +166,13 @@ def test_a_sleep_that_ended_while_nothing_ran_goes_on_at_the_restart(app) -> Non
     with harness(app) as t:
         t.send("signed-up", {})
         t.advance("30m")
-        t.crash()
-        t.crash()
-        t.advance("10d")
+        t.crash(down="5h")
+        t.run_until_idle()
         t.crash()
         t.advance("10d")
 
         t.assert_completed(t.run(remind))
-        assert bodies == [START + timedelta(hours=1)]
+        assert bodies == [START + timedelta(hours=5, minutes=30)]
 
 
 def test_a_restart_in_the_very_moment_a_sleep_ends_loses_nothing(app) -> None:

@@ -102,7 +102,8 @@ def test_a_moment_that_passed_while_nothing_ran_ends_the_rest_at_the_restart(app
 
     with harness(app) as t:
         t.send("signed-up", {})
-        t.crash()
-        t.advance("3h")
+        t.crash(down="3h")
+        t.run_until_idle()
 
         t.assert_completed(t.run(remind))
+        assert t.run(remind).ended_at == START + timedelta(hours=3)
