@@ -66,7 +66,14 @@ def wait_opts(
     return _encode(opts)
 
 
-def invoke_opts(function_id: str, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
+def invoke_opts(function: object, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
+    function_id = getattr(function, "id", None)
+    if not isinstance(function_id, str):
+        raise ConfigurationError(
+            what=f"{function!r:.80} is not a function that can be invoked",
+            why="a run is started of what @app.create_function gives",
+            fix="pass the decorated function itself",
+        )
     text = b"{}" if data is None else encode(data, "data")
     if not text.startswith(b"{"):
         raise ConfigurationError(

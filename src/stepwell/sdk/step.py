@@ -141,7 +141,7 @@ class Step:
         Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
         one year), after which it still runs on. ``cancel_child`` cancels it when this run is cancelled.
         """
-        return self._invoke(id, function, invoke_opts(function.id, data, timeout, cancel_child))
+        return self._invoke(id, function, invoke_opts(function, data, timeout, cancel_child))
 
     async def send_event(self, id: str, events: object, /) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
