@@ -22,8 +22,8 @@ MEMORY: Final = ":memory:"
 _VERSION_MIN: Final = 3_051_003
 _STATEMENTS: Final = 256  # more than there are texts in statements.py, so that none is prepared twice
 _CACHE: Final = {  # in KiB, which SQLite wants negative; taken only as far as there is something to keep
-    "writer": "PRAGMA cache_size = -65536",
-    "reader": "PRAGMA cache_size = -16384",
+    "writer": "PRAGMA cache_size = -16384",
+    "reader": "PRAGMA cache_size = -8192",
 }
 
 
