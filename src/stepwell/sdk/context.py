@@ -107,8 +107,10 @@ class Context(Generic[E_co, S_co]):
     @property
     def attempt(self) -> int:
         """Inside a step body the number of this attempt at it, else of the attempt at the code between; from 0."""
-        running = self._execution.running
-        return running.attempt if running is not None else self._execution.call.attempt
+        execution = self._execution
+        if execution.running is not None:
+            return execution.running.attempt
+        return 0 if execution.replay.gained else execution.call.attempt
 
     @property
     def max_attempts(self) -> int:

@@ -24,10 +24,11 @@ class Suspend(CancelledError):
 class Replay:
     """The memory of one call: results that are known, steps that are pending, names that were used.
 
-    ``now`` is the moment in milliseconds when the latest result that the code has seen became known.
+    ``now`` is the moment in milliseconds when the latest result that the code has seen became known, ``gained`` is
+    whether one did so during this call.
     """
 
-    __slots__ = ("_counts", "_open", "_places", "_stack", "fresh", "memos", "now", "pending", "seen")
+    __slots__ = ("_counts", "_open", "_places", "_stack", "fresh", "gained", "memos", "now", "pending", "seen")
 
     def __init__(
         self, memos: Mapping[str, Memo], pending: Mapping[str, Pending], stack: Sequence[str], started_at: int
@@ -37,6 +38,7 @@ class Replay:
         self.now = started_at
         self.seen = 0
         self.fresh = False
+        self.gained = False
         self._stack = stack
         self._places: dict[str, int] | None = None
         self._counts: dict[str, int] = {}
@@ -62,8 +64,13 @@ class Replay:
             raise _nameless(name)
         counts = self._counts
         repeat = counts.get(name, 0)
-        if repeat and name in self._open:
-            raise _doubled(name)
+        if repeat:
+            if name in self._open:
+                raise _doubled(name)
+            # The second "a" is hashed as "a:1", and so is a step that the user calls "a:1": who comes later moves on.
+            while f"{name}:{repeat}" in counts:
+                repeat += 1
+            counts[f"{name}:{repeat}"] = 1
         counts[name] = repeat + 1
         self._open.add(name)
         return _hashed(name, repeat), repeat
@@ -88,6 +95,7 @@ class Replay:
 
     def learn(self, at: int) -> None:
         """A result became known during the call."""
+        self.gained = True
         if at > self.now:
             self.now = at
 
