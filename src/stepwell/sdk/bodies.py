@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from stepwell.errors import ConfigurationError
 from stepwell.sdk.codec import Decode, decode_any, decoder
 
 
@@ -45,6 +46,8 @@ _UNTYPED_ASYNC: Final = Body(True, decode_any)
 
 
 def _look(fn: Callable[..., Any]) -> Body:
+    if not callable(fn):
+        raise _not_callable(fn)
     target: Any = fn
     while isinstance(target, functools.partial):
         target = target.func
@@ -85,3 +88,19 @@ def _evaluated(annotation: str, fn: Any) -> object:
         return eval(annotation, dict(vars(module)) if module else {}, dict(closed))
     except Exception:
         return None  # known to type checkers only: plain JSON values are all we can give
+
+
+def _not_callable(given: object) -> ConfigurationError:
+    if inspect.iscoroutine(given):
+        given.close()  # nobody is going to await it
+        name = given.__name__
+        return ConfigurationError(
+            what=f"{name}(…) was called where the step should call it",
+            why="a remembered step must be able not to call it at all",
+            fix=f'give the function and its arguments apart, as in ctx.step.run("{name}", {name}, …)',
+        )
+    return ConfigurationError(
+        what=f"{given!r:.80} cannot be the body of a step",
+        why="a step calls its body, and this cannot be called",
+        fix='give a function and its arguments, as in ctx.step.run("charge", charge, order_id)',
+    )
