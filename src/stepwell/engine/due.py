@@ -103,8 +103,8 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         return
     trigger, calendar = found
     tick = item.queued_at
-    if trigger.missed != "all":
-        tick = calendar.latest_at_or_before(draft.now, tick) or tick
+    if trigger.missed != "all" and draft.now - (item.at or 0) >= _TICK_LATE_MS:
+        tick = _latest(calendar, trigger, item, draft.now)
     late = draft.now - tick > _TICK_LATE_MS + trigger.jitter_ms
     if not (late and trigger.missed == "skip"):
         yield from _start(draft, function, trigger, tick)
@@ -112,8 +112,19 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if following is None:
         draft.add(Drop(item.id, item.shard))
         return
+    # With a jitter longer than the pause between two ticks, the next may be due before this one was. It is not late.
+    following = msgspec.structs.replace(following, at=max(following.at or 0, draft.now))
     draft.add(Schedule(following))
     draft.due(following.at)
+
+
+def _latest(calendar: Calendar, trigger: CronTrigger, item: Item, now: int) -> int:
+    """The latest tick whose moment has come, each with its own jitter."""
+    tick = calendar.latest_at_or_before(now - trigger.jitter_ms, item.queued_at) or item.queued_at
+    for later in calendar.between(tick, now):
+        if later + calendar.jitter(later, item.id, trigger.jitter_ms) <= now:
+            tick = later
+    return tick
 
 
 def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) -> Generator[Any, Any, None]:
