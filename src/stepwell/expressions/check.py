@@ -97,7 +97,7 @@ class _Checker:
     def call(self, node: Call) -> None:
         if node.name not in FUNCTIONS:
             close = difflib.get_close_matches(node.name, [*FUNCTIONS, *MACROS, "has"], n=1)
-            fix = f"did you mean {close[0]}()?" if close else ""
+            fix = f"did you mean {close[0]}()?" if close else f"there are {', '.join(sorted(FUNCTIONS))}"
             raise self.refuse(node, f"there is no function {node.name}()", fix)
         if self.restricted and node.name not in RESTRICTED:
             raise self.restriction(node, f"{node.name}()")

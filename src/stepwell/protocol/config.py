@@ -124,7 +124,7 @@ class _Problems:
             return
         if len(self._found) == 1:
             place, error = self._found[0]
-            raise ConfigurationError(f"function {id!r}, {place}: {error.what}", error.why, error.fix)
+            raise type(error)(f"function {id!r}, {place}: {error.what}", error.why, error.fix)
         raise ConfigurationError(
             what=f"function {id!r} has {len(self._found)} problems",
             why="".join(f"\n    {place}: {error.what}: {error.why}" for place, error in self._found),
@@ -157,12 +157,17 @@ def _triggers(problems: _Problems, value: object) -> tuple[Trigger, ...]:
         if trigger is None:
             continue
         # Two jitters of one schedule would start it twice for each moment (semantics §2).
-        key = " ".join(trigger.cron.replace("CRON_TZ=", "TZ=").split()) if isinstance(trigger, CronTrigger) else trigger
+        key = _plain_cron(trigger.cron) if isinstance(trigger, CronTrigger) else trigger
         if key in seen:
             problems.add(place, "it is there twice", "one event or moment starts a function once", "remove one of them")
         seen.add(key)
         found.append(trigger)
     return tuple(found)
+
+
+def _plain_cron(cron: str) -> str:
+    """The same text for all spellings of a schedule and its zone."""
+    return " ".join(cron.replace("CRON_TZ=", "TZ=").split()).removeprefix("TZ=UTC ")
 
 
 def _trigger(problems: _Problems, place: str, fields: dict[str, object]) -> Trigger | None:
