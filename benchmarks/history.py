@@ -29,14 +29,15 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
             )
             db.execute(
                 f"{numbers} INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at,"
-                f" scheduled_at, started_at, ended_at, output)"
+                f" scheduled_at, started_at, ended_at, output, depth, guarded)"
                 f" SELECT 0, {ident}, 'bench-five', 1, {ident}, 'COMPLETED', {now}, {now}, {now}, {now} + i,"
-                f" CAST('null' AS BLOB) FROM n",
+                f" CAST('null' AS BLOB), 0, 0 FROM n",
                 (first, last),
             )
             db.execute(
-                f"{numbers} INSERT INTO steps(shard, run_id, id, name, kind, status, position, attempt, started_at,"
-                f" ended_at, output) SELECT 0, {ident}, printf('%040d', i), 's0', 'run', 'COMPLETED', 0, 0, {now},"
+                f"{numbers} INSERT INTO steps(shard, run_id, id, name, kind, status, repeat, position, attempt,"
+                f" started_at, ended_at, output)"
+                f" SELECT 0, {ident}, printf('%040d', i), 's0', 'run', 'COMPLETED', 0, 1, 0, {now},"
                 f" {now}, CAST('\"{'x' * 90}\"' AS BLOB) FROM n",
                 (first, last),
             )
@@ -46,12 +47,12 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
             key = f"fn/bench-limited/{number % 10_000}"
             db.execute(
                 "INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at, scheduled_at,"
-                " slots) VALUES (0, ?, 'bench-limited', 1, ?, 'QUEUED', ?, ?, ?)",
+                " slots, depth, guarded) VALUES (0, ?, 'bench-limited', 1, ?, 'QUEUED', ?, ?, ?, 0, 0)",
                 (ident, ident, now, now, f'["{key}"]'),
             )
             db.execute(
-                "INSERT INTO items(shard, id, kind, function_id, run_id, at, lease, backlog, queued_at)"
-                " VALUES (0, ?, 'run', 'bench-limited', ?, NULL, 0, ?, ?)",
+                "INSERT INTO items(shard, id, kind, function_id, run_id, at, lease, backlog, queued_at,"
+                " attempt, poked, losses, mark) VALUES (0, ?, 'run', 'bench-limited', ?, NULL, 0, ?, ?, 0, 0, 0, 0)",
                 (ident, ident, key, now),
             )
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
