@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import apsw
@@ -16,7 +17,7 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
     db = apsw.Connection(str(path))
     db.execute("PRAGMA synchronous=OFF")
     db.execute("PRAGMA cache_size=-200000")
-    now = 1_700_000_000_000
+    now = int(time.time() * 1000) - 3_600_000 - runs  # lately: retention must not be busy with it
     with db:
         for first in range(0, runs, 10_000):
             last = min(first + 10_000, runs)
