@@ -20,8 +20,11 @@ STYLES: Final = {
     "CANCELLED": "yellow",
     "SKIPPED": "dim",
 }
+MARKS: Final = {"QUEUED": "·", "RUNNING": "▶", "COMPLETED": "✓", "FAILED": "✗", "CANCELLED": "■", "SKIPPED": "○"}
 _WIDE: Final = 112  # from here on, moments are shown absolute as well
 _MIDDLE: Final = 84
+_NARROW: Final = 64
+_TINY: Final = 48
 
 
 def console() -> Console:
@@ -33,20 +36,25 @@ def console() -> Console:
 def runs_table(runs: Sequence[RunView], now: int, width: int) -> Table:
     """One line for each run. Ids are never cut, because they are there to be copied."""
     table = _table()
-    wide, middle = width >= _WIDE, width >= _MIDDLE
-    table.add_column("queued" if middle else "age", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("function", no_wrap=True, overflow="ellipsis", min_width=6)
-    table.add_column("took", justify="right", no_wrap=True)
+    wide, middle, narrow = width >= _WIDE, width >= _MIDDLE, width < _NARROW
+    if not narrow:
+        table.add_column("queued" if middle else "age", no_wrap=True)
+    table.add_column("status" if middle else "", no_wrap=True, min_width=1)
+    # What is left of a narrow line after the id, the length of time and the mark.
+    table.add_column("function", no_wrap=True, overflow="ellipsis", max_width=max(width - 40, 8) if narrow else None)
+    if width >= _TINY:
+        table.add_column("took", justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True, min_width=26)
     for run in runs:
-        table.add_row(
-            when(run.queued_at, now, wide=wide, short=not middle),
-            status_text(run.status, short=width < _MIDDLE),
+        row: list[str | Text] = [] if narrow else [when(run.queued_at, now, wide=wide, short=not middle)]
+        style = STYLES.get(run.status, "")
+        row += [
+            Text(run.status if middle else MARKS.get(run.status, "·"), style=style),
             run.function_id,
-            Text(took(run, now), style="dim" if run.ended_at is None else ""),
-            run.id,
-        )
+        ]
+        if width >= _TINY:
+            row.append(Text(took(run, now), style="dim" if run.ended_at is None else ""))
+        table.add_row(*row, run.id)
     return table
 
 
@@ -95,10 +103,6 @@ def triggers_text(function: FunctionView) -> Text:
             line.append(f"  if {trigger.expression}", style="dim")
         lines.append(line)
     return Text("\n").join(lines) if lines else Text("invoke only", style="dim")
-
-
-def status_text(status: str, *, short: bool = False) -> Text:
-    return Text(status[:4] if short else status, style=STYLES.get(status, ""))
 
 
 def when(moment: str, now: int, *, wide: bool = False, short: bool = False) -> str:

@@ -12,6 +12,7 @@ from stepwell.model.changes import (
     Change,
     CreateRun,
     FinishRun,
+    Grant,
     SaveAttempt,
     SaveEvent,
     SaveNote,
@@ -76,6 +77,7 @@ class Story:
             SettleStep: self._settled,
             SaveAttempt: lambda change, now: self._attempt(change.attempt, now),
             Block: self._blocked,
+            Grant: self._granted,
             SaveNote: self._note,
             FinishRun: self._finished,
         }
@@ -210,6 +212,15 @@ class Story:
         unserved = change.backlog.startswith("unserved/")
         text = "waits: no process serves it" if unserved else "waits: its concurrency limit is reached"
         return self._line(change.item_id, now, "held", mark="◌", colour="yellow", text=text, status=change.backlog)
+
+    def _granted(self, change: Grant, now: int) -> Line | None:
+        known = self._runs.get(change.item_id)
+        if known is None or not known.held:
+            return None
+        known.held = False
+        if known.begun is None:
+            return None  # told by its start
+        return self._line(change.item_id, now, "goes-on", mark="▶", text="goes on")
 
     def _note(self, change: SaveNote, now: int) -> Line | None:
         note = change.note

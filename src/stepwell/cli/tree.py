@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
 from stepwell.server.views import NULL, AttemptView, ErrorView, RunView, StepView, TraceView
+from stepwell.server.why.ended import first_user_frame
 from stepwell.server.wording import at, clock_time, parse_moment, relative, span
 
 _MARKS: Final = {
@@ -53,7 +54,8 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
             _fill(child, step.child, now)
-    _add_attempts(tree, trace.attempts, now, own=True)
+    # When a step's error ended the function's own code, the step has told it.
+    _add_attempts(tree, [each for each in trace.attempts if each.error.code != "step_errored"], now, own=True)
     for wait in trace.waits:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
@@ -62,7 +64,7 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
         if note.kind != "cancelled" or run.reason is None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {note.text}", style="yellow"))
     if run.error is not None:
-        tree.add(Text("error  ", style="dim") + _error(run.error))
+        tree.add(Text("error  ", style="dim") + _error(run.error) + _place(run.error))
     elif run.status == "COMPLETED":
         tree.add(Text("output  ", style="dim") + Text(_shortened(bytes(run.output).decode(errors="replace"))))
     if run.reason is not None:
@@ -96,11 +98,11 @@ def _step(step: StepView, begun: int, now: int) -> Text:
     text = Text(f"{mark} ", style=style)
     text.append(step.name + (f" #{step.repeat}" if step.repeat else ""), style="bold")
     started = parse_moment(step.started_at)
-    text.append(f"  +{span(started - begun)}", style="dim not bold")
     if step.ended_at is not None:
         text.append(f"  {span(parse_moment(step.ended_at) - started)}", style="not bold default")
     text.append(_story(step, now), style="not bold default")
-    if step.status == "FAILED" and step.error is not None and not step.attempts:
+    text.append(f"  +{span(started - begun)}", style="dim not bold")
+    if step.status == "FAILED" and step.error is not None and not step.attempts and step.child is None:
         text.append("  ").append_text(_error(step.error))
     return text
 
@@ -154,6 +156,14 @@ def _error(error: ErrorView) -> Text:
     if message:
         text.append(f": {_shortened(message, _ERROR_SHOWN)}", style="default not bold")
     return text
+
+
+def _place(error: ErrorView) -> Text:
+    frame = first_user_frame(error.stack)
+    if frame is None:
+        return Text()
+    code = f"  {frame.code}" if frame.code else ""
+    return Text(f"\nat     {frame.file}:{frame.line}{code}", style="dim")
 
 
 def _shortened(text: str, limit: int = _OUTPUT_SHOWN) -> str:

@@ -29,8 +29,10 @@ def span(ms: int) -> str:
 
 
 def relative(ms: int, now: int) -> str:
-    """A moment as seen from now: ``in 3h 12m``, ``5.20 s ago``."""
-    return f"in {span(ms - now)}" if ms > now else f"{span(now - ms)} ago"
+    """A moment as seen from now, no finer than it matters: ``in 3h 12m``, ``5 s ago``, ``340 ms ago``."""
+    apart = abs(ms - now)
+    length = f"{apart // _SECOND} s" if _SECOND <= apart < _MINUTE else span(apart)
+    return f"in {length}" if ms > now else f"{length} ago"
 
 
 def clock_time(ms: int, now: int, zone: tzinfo | None = UTC) -> str:
