@@ -91,6 +91,10 @@ class Model:
                 blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))
                 for item in blocked if count < 0 else blocked[:count]:
                     self._set(item.id, at=now, backlog=None)
+            case c.ReleaseFunction(function_id, now):
+                for item in list(self.items.values()):
+                    if item.function_id == function_id and item.backlog is not None:
+                        self._set(item.id, at=now, backlog=None)
             case c.LapseLeases(token, now):
                 for item in list(self.items.values()):
                     if 0 < item.lease < token:

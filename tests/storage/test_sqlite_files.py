@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,11 +219,8 @@ async def test_a_file_that_becomes_read_only_is_said_and_survived(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
-def test_a_read_only_file_is_refused(tmp_path: Path):
-    path = tmp_path / "s.db"
-    asyncio.run(SqliteStore.open(path, leader=False).close())
-    path.chmod(0o400)
-    tmp_path.chmod(0o755)
+@pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o777), (0o666, 0o555)])
+def test_a_read_only_file_or_directory_is_refused(file_mode: int, folder_mode: int):
     script = (
         "import os, sys\n"
         "from stepwell.errors import StorageError\n"
@@ -233,12 +231,19 @@ def test_a_read_only_file_is_refused(tmp_path: Path):
         "except StorageError as error:\n"
         "    print(error)\n"
     )
-    _open_to_others(path)
+    # Not pytest's folder, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s.db"
+        asyncio.run(SqliteStore.open(path, leader=False).close())
+        Path(f"{path}-gate").unlink()
+        path.chmod(file_mode)
+        path.parent.chmod(folder_mode)
 
-    said = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True).stdout
+        opened = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
 
-    assert "is read-only" in said
-    assert "fix: " in said
+        path.parent.chmod(0o700)
+    assert "is read-only" in opened.stdout
+    assert "fix: " in opened.stdout
 
 
 REAL = apsw.vfs_names()[0]
@@ -326,13 +331,6 @@ def _until_full(write_more: Callable[[], object]) -> None:
             write_more()
     except OSError:
         return
-
-
-def _open_to_others(path: Path) -> None:
-    """Let anybody walk to the file, whose own permissions are what is tested."""
-    for folder in path.parents:
-        if folder.stat().st_uid == os.getuid() and len(folder.parts) > 2:
-            folder.chmod(folder.stat().st_mode | 0o055)
 
 
 def _refused(path: Path, kind: type[StorageError], what: str) -> StorageError:

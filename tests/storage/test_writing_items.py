@@ -17,6 +17,7 @@ from stepwell.model.changes import (
     LapseLeases,
     Park,
     Release,
+    ReleaseFunction,
     Retry,
     Schedule,
     TakeSlots,
@@ -214,6 +215,16 @@ async def test_releasing_a_negative_number_makes_all_due(store: Store):
 
 async def test_releasing_an_empty_backlog_does_nothing(store: Store):
     assert (await write(store, Release("full", 100))).held
+
+
+async def test_a_function_whose_limits_have_changed_has_all_its_blocked_items_due(store: Store):
+    await _backlog(store, ("c", 30), ("a", 10))
+    await write(store, Enqueue(item("b", at=None, backlog="another")), Enqueue(item("sleeps", at=None)))
+    await write(store, Enqueue(item("theirs", at=None, backlog="full", function_id="other")))
+
+    await write(store, ReleaseFunction(item("a").function_id, 100))
+
+    assert await _due(store) == ["a", "b", "c"]
 
 
 async def test_leases_of_processes_that_are_gone_are_due_and_keep_their_token(store: Store):

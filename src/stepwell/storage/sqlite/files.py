@@ -36,7 +36,10 @@ class Files:
         self._gate: Gate | None = None
         if path != MEMORY:
             _prepare(Path(path))
-            self._gate = Gate(path)
+            try:
+                self._gate = Gate(path)
+            except OSError as error:  # the log needs to be created beside the file as well
+                raise _unwritable(path) from error
 
     def connect(self, role: Literal["writer", "reader"]) -> apsw.Connection:
         """A connection with our settings. Raises ``StorageError``."""

@@ -138,6 +138,10 @@ UPDATE items SET at = ?3, backlog = NULL
 WHERE shard = ?1 AND id IN (
   SELECT id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?4)"""
 
+RELEASE_FUNCTION: Final = """
+UPDATE items INDEXED BY items_backlog SET at = ?3, backlog = NULL
+WHERE shard = ?1 AND function_id = ?2 AND backlog IS NOT NULL"""
+
 LAPSE_LEASES: Final = "UPDATE items SET at = ?3 WHERE shard = ?1 AND lease > 0 AND lease < ?2"
 
 SAVE_FUNCTION: Final = """
