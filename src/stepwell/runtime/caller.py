@@ -48,6 +48,7 @@ class LiveCall:
     def __init__(self, engine: Engine, leased: Leased) -> None:
         self.leased = leased
         self.lost = False
+        self.touched = False
         self.task: asyncio.Task[None] | None = None
         self._engine = engine
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
@@ -105,6 +106,7 @@ class LiveCall:
 
     def touch(self) -> None:
         """Something was settled for this run, or it was cancelled."""
+        self.touched = True
         for step_id in list(self._watchers):
             self._look(step_id)
 
@@ -219,7 +221,7 @@ class Caller:
             call.close()
             if self.live.get(run_id) is call:
                 del self.live[run_id]
-            self._engine.room_again()
+            self._engine.call_ended(touched=call.touched)
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> None:
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.

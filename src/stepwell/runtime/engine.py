@@ -315,9 +315,9 @@ class Engine:
         """There are leases to hold on to again."""
         self._leases.wake(self.clock.now_ms() + self.lease_ms // 6)
 
-    def room_again(self) -> None:
-        """A call has ended."""
-        if len(self.caller.live) == self.calls_max - 1:
+    def call_ended(self, *, touched: bool) -> None:
+        """A call has ended. What was settled for its run meanwhile made that due, which its decision could not know."""
+        if touched or len(self.caller.live) == self.calls_max - 1:
             self._dispatcher.wake()
 
     # Ticks ------------------------------------------------------------------------------------------------------------
