@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from stepwell import Context, Stepwell
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision
+from stepwell.model.questions import GetWaits
 from stepwell.testing import harness
 
 
@@ -52,3 +54,62 @@ def test_a_result_is_saved_although_the_disk_failed_for_a_moment(app):
 
         t.assert_completed(t.run(bill), 1)
         assert (len(failed), len(bodies)) == (1, 1)
+
+
+def unsure_once(t, chosen):
+    """Let the first commit for which ``chosen`` is true take effect, and be reported as failed."""
+    door = t.engine.store
+    commit, failed = door.commit, []
+
+    def unsure(work):
+        future = commit(work)
+        if failed or not chosen(work):
+            return future
+        failed.append(work)
+        late = asyncio.get_running_loop().create_future()
+        late.set_exception(StorageUnavailable("the disk failed, and nobody knows when"))
+        return late
+
+    door.commit = unsure
+    return failed
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_an_invoke_whose_saving_was_unsure_starts_one_run(app, number):
+    @app.create_function(id="child")
+    async def child(ctx: Context) -> str:
+        return "done"
+
+    @app.create_function(id="parent", trigger="go")
+    async def parent(ctx: Context) -> str:
+        async def busy() -> None:
+            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=60)
+
+        _, answer = await asyncio.gather(ctx.step.run("busy", busy), ctx.step.invoke("ask", child))
+        return answer
+
+    seen: list[object] = []
+    with harness(app) as t:
+        unsure_once(t, lambda work: seen.append(work) or len(seen) == number)
+        with contextlib.suppress(StorageUnavailable):
+            t.send("go")
+        t.advance("1h")
+
+        t.assert_completed(t.run(parent), "done")
+        assert len(t.runs(child)) == 1
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_function_that_ends_while_a_branch_is_being_saved_leaves_no_wait_behind(app, turns):
+    @app.create_function(id="hasty", trigger="go")
+    async def hasty(ctx: Context) -> None:
+        branch = asyncio.ensure_future(ctx.step.wait_for_event("answer", "answered", timeout="1d"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        branch.cancel()
+
+    with harness(app) as t:
+        t.send("go")
+
+        t.assert_completed(t.run(hasty))
+        assert t.ask(GetWaits(t.run(hasty).id)) == []

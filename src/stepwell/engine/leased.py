@@ -16,6 +16,7 @@ class Leased(msgspec.Struct, kw_only=True):
 
     ``position`` is that of the next result.
     ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
+    ``unheard`` counts what was asked to be written and whose outcome did not come back to the call.
     """
 
     run: Run
@@ -28,6 +29,7 @@ class Leased(msgspec.Struct, kw_only=True):
     state_bytes: int = 0
     width: int = 1
     position: int = 1
+    unheard: int = 0
 
     @property
     def event(self) -> Event:

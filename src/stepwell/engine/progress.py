@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import CountSlots, GetSteps, ask
+from stepwell.model.questions import CountHeld, CountSlots, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.ops import Op, StepRun, Turn, WaitForEvent
@@ -62,7 +62,8 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
         _refuse(draft, leased, too_many_steps(OPS_PER_ANSWER_MAX))
         yield from announce(draft)
         return draft.decision(None, holds=leased.lease)
-    steps = {step_id: step for step_id, step in leased.steps.items() if step.open}
+    known, width = yield from _known(leased)
+    steps = {step_id: step for step_id, step in known.items() if step.open}
     again = not ops and not steps
     for number, op in enumerate(sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))):
         step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
@@ -78,7 +79,7 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     draft.changes.insert(0, Park(leased.lease, at, draft.now))
     draft.due(at)
     if leased.run.slots:
-        draft.add(*release(draft, leased.run, leased.width))
+        draft.add(*release(draft, leased.run, width))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -115,9 +116,9 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
 def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
     """The function returned."""
     if leased.state_bytes + len(output) > RUN_STATE_BYTES_MAX:
-        _end(draft, leased, RunStatus.FAILED, failure=state_too_large(RUN_STATE_BYTES_MAX))
+        yield from _end(draft, leased, RunStatus.FAILED, failure=state_too_large(RUN_STATE_BYTES_MAX))
     else:
-        _end(draft, leased, RunStatus.COMPLETED, output=output)
+        yield from _end(draft, leased, RunStatus.COMPLETED, output=output)
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -150,12 +151,13 @@ def fail(
         retry_at=at,
     )
     if at is None:
-        _end(draft, leased, RunStatus.FAILED, output=error)
+        yield from _end(draft, leased, RunStatus.FAILED, output=error)
     else:
         draft.add(Park(leased.lease, at, draft.now, attempt + 1))
         draft.due(at)
         if leased.run.slots:
-            draft.add(*release(draft, leased.run, leased.width))
+            _, width = yield from _known(leased)
+            draft.add(*release(draft, leased.run, width))
     draft.add(SaveAttempt(tried))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
@@ -166,6 +168,9 @@ def _apply(
 ) -> Generator[Any, Any, Step | None]:
     """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
     known = leased.steps.get(op.id)
+    if known is None:
+        # An earlier try of this very decision may have been written although nobody was told so.
+        known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
     if known is not None and (not known.open or known.status != StepStatus.ERRORED):
         return known
     if known is None and len(leased.steps) >= STEPS_PER_RUN_MAX:
@@ -204,11 +209,24 @@ def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: 
     return msgspec.structs.replace(step, details=details)
 
 
+def _known(leased: Leased) -> Generator[Any, Any, tuple[Mapping[str, Step], int]]:
+    """The steps of the run, and how many slots it holds. A call that cut branches off has not heard what became of their
+    ops, so it asks."""
+    if not leased.unheard:
+        return leased.steps, leased.width
+    run, width = leased.run, leased.width
+    steps = yield from ask(GetSteps(run.id, run.shard))
+    if run.slots:
+        width = max(1, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+    return {step.id: step for step in steps}, width
+
+
 def _end(
     draft: Draft, leased: Leased, status: str, *, output: bytes | None = None, failure: Failure | None = None
-) -> None:
-    tidy = any(step.open for step in leased.steps.values())
-    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy, width=leased.width)
+) -> Generator[Any, Any, None]:
+    steps, width = yield from _known(leased)
+    tidy = any(step.open for step in steps.values())
+    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy, width=width)
 
 
 def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:

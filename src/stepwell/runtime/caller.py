@@ -75,7 +75,9 @@ class LiveCall:
                 self._superseded()
             self.leased.gain(work.result)
             return _KNOWN
+        self.leased.unheard += 1
         verdict = await engine.commit_patiently(work)
+        self.leased.unheard -= 1
         step: Step | None = verdict.result.value if verdict.held else None
         if step is None:
             self._superseded()
@@ -97,7 +99,9 @@ class LiveCall:
 
     async def widen(self, wanted: int) -> int:
         """More slots for the branches of this call, as far as there are any."""
+        self.leased.unheard += 1
         verdict = await self._engine.commit_patiently(lambda draft: progress.widen(draft, self.leased, wanted))
+        self.leased.unheard -= 1
         if not verdict.held:
             self._superseded()
         granted: int = verdict.result.value

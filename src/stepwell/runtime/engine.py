@@ -277,7 +277,11 @@ class Engine:
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._reserved -= taken
-            if future.cancelled() or future.exception() is not None or not future.result().held:
+            if future.cancelled() or future.exception() is not None:
+                if self.leads:
+                    self._dispatcher.wake()  # it may have been written after all: look what is due, and when
+                return
+            if not future.result().held:
                 return
             self._follow(future.result())
             if self.observers:
