@@ -15,6 +15,7 @@ class Leased(msgspec.Struct, kw_only=True):
     """A run in the hands of one caller. ``steps`` grows with what the caller itself made durable.
 
     ``position`` is that of the next result.
+    ``promised`` are the steps on their way to the disk, with the bytes of their results: the limits count them too.
     ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
     ``unheard`` counts what was asked to be written and whose outcome did not come back to the call.
     """
@@ -29,11 +30,20 @@ class Leased(msgspec.Struct, kw_only=True):
     state_bytes: int = 0
     width: int = 1
     position: int = 1
+    promised: dict[str, int] = {}
     unheard: int = 0
 
     @property
     def event(self) -> Event:
         return self.events[0]
+
+    def steps_besides(self, step_id: str) -> int:
+        """How many steps the run has or is about to have, without this one."""
+        return len(self.steps) + len(self.promised) - (step_id in self.promised)
+
+    def bytes_besides(self, step_id: str) -> int:
+        """How much the results of these steps take."""
+        return self.state_bytes + sum(self.promised.values()) - self.promised.get(step_id, 0)
 
     def learn(self, step: Step) -> None:
         """A step of this run is now known to be so."""

@@ -36,7 +36,7 @@ def save(
     ``position`` was taken when the op was reported, so that results are ordered as they were given although several are
     on their way to the disk. A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
     """
-    if type(op) is StepRun and len(leased.steps) < STEPS_PER_RUN_MAX and op.id not in leased.steps:
+    if type(op) is StepRun and leased.steps_besides(op.id) < STEPS_PER_RUN_MAX and op.id not in leased.steps:
         effect = op.decide(_turn(leased, moment, function_of, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
@@ -173,7 +173,7 @@ def _apply(
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
     if known is not None and (not known.open or known.status != StepStatus.ERRORED):
         return known
-    if known is None and len(leased.steps) >= STEPS_PER_RUN_MAX:
+    if known is None and leased.steps_besides(op.id) >= STEPS_PER_RUN_MAX:
         _refuse(draft, leased, too_many_steps(STEPS_PER_RUN_MAX))
         return None
     turn = _turn(leased, draft.moment, function_of, position)
@@ -210,8 +210,10 @@ def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: 
 
 
 def _known(leased: Leased) -> Generator[Any, Any, tuple[Mapping[str, Step], int]]:
-    """The steps of the run, and how many slots it holds. A call that cut branches off has not heard what became of their
-    ops, so it asks."""
+    """The steps of the run, and how many slots it holds.
+
+    A call that cut branches off has not heard what became of their ops, so it asks.
+    """
     if not leased.unheard:
         return leased.steps, leased.width
     run, width = leased.run, leased.width
@@ -240,7 +242,7 @@ def _new_attempts(leased: Leased, step: Step) -> tuple[Change, ...]:
 
 
 def _fits(leased: Leased, step: Step) -> bool:
-    return leased.state_bytes + len(step.output or b"") <= RUN_STATE_BYTES_MAX
+    return leased.bytes_besides(step.id) + len(step.output or b"") <= RUN_STATE_BYTES_MAX
 
 
 def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function | None], position: int) -> Turn:

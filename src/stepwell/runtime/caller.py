@@ -56,6 +56,17 @@ class LiveCall:
 
     async def save(self, op: Op) -> Settled:
         """Make one op durable while the call goes on. Raises ``Superseded`` if the lease is lost."""
+        leased = self.leased
+        new = op.id not in leased.steps and op.id not in leased.promised
+        if new:
+            leased.promised[op.id] = len(op.data or b"")
+        try:
+            return await self._save(op)
+        finally:
+            if new:
+                del leased.promised[op.id]
+
+    async def _save(self, op: Op) -> Settled:
         engine = self._engine
         try:
             given = instruction(op)

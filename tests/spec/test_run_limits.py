@@ -1,0 +1,115 @@
+"""How much one run may remember (semantics §4.5, §16; F31)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stepwell import StepError
+from stepwell.limits import RUN_STATE_BYTES_MAX, STEP_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.testing import harness
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("kind", ["run", "sleep", "parallel"])
+def test_a_run_may_have_a_thousand_steps_and_fails_with_one_more(app, kind: str) -> None:
+    bodies: list[int] = []
+
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        steps = ctx.event.data["steps"]
+        if kind == "parallel":
+            await asyncio.gather(*(ctx.step.run(f"step {n}", lambda: 0) for n in range(steps)))
+        elif kind == "run":
+            for n in range(steps):
+                await ctx.step.run(f"step {n}", lambda n=n: bodies.append(n))
+        else:
+            for _ in range(steps // 500):
+                await ctx.step.sleep("rest", 0)
+            for n in range(steps - steps // 500):
+                await ctx.step.run(f"step {n}", lambda: 0)
+        return steps
+
+    with harness(app) as t:
+        t.send("ordered", {"steps": STEPS_PER_RUN_MAX})
+        t.send("ordered", {"steps": STEPS_PER_RUN_MAX + 1})
+        t.run_until_idle()
+
+        fine, over = t.runs(bill)
+        t.assert_completed(fine, 1000)
+        t.assert_failed(over, "InngestErrFunctionOverflowed")
+        t.assert_failed(over, "more than 1000 steps")
+        assert over.errors == []
+        assert len(over.steps) == STEPS_PER_RUN_MAX
+
+
+def test_the_limit_also_holds_over_several_calls(app) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        for n in range(STEPS_PER_RUN_MAX + 1):
+            await ctx.step.run("step", lambda n=n: n)
+            if n == 500:
+                await ctx.step.sleep("rest", "1h")
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.advance("1h")
+
+        t.assert_failed(t.run(bill), "InngestErrFunctionOverflowed")
+
+
+def test_a_result_of_more_than_four_mebibytes_fails_the_attempt_and_says_how_large_it_is(app) -> None:
+    @app.create_function(id="bill", trigger="ordered", retries=1)
+    async def bill(ctx):
+        text = await ctx.step.run("fits", lambda: "x" * (STEP_BYTES_MAX - 2))
+        try:
+            await ctx.step.run("too large", lambda: "x" * (STEP_BYTES_MAX - 1))
+        except StepError as error:
+            return [len(text), error.name, error.message]
+
+    with harness(app, retry_interval="1m") as t:
+        t.send("ordered", {})
+        t.advance("1h")
+
+        run = t.run(bill)
+        t.assert_completed(run)
+        assert run.output[:2] == [STEP_BYTES_MAX - 2, "OutputTooLarge"]
+        assert str(STEP_BYTES_MAX + 1) in run.output[2]
+        assert run.steps["too large"].attempts == 2
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_results_of_more_than_thirty_two_mebibytes_together_fail_the_run(app, parallel: bool) -> None:
+    bodies: list[int] = []
+
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        big = [ctx.step.run(f"big {n}", lambda n=n: bodies.append(n) or "x" * (4 * MIB - 2)) for n in range(9)]
+        if parallel:
+            await ctx.group.parallel(big)
+        for step in [] if parallel else big:
+            await step
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_failed(t.run(bill), "InngestErrStateOverflowed")
+        assert sorted(bodies) == list(range(9))
+        assert sum(len(step.record.output or b"") for step in t.run(bill).steps.values()) <= RUN_STATE_BYTES_MAX
+
+
+def test_a_run_that_broke_a_limit_leaves_others_alone(app) -> None:
+    @app.create_function(id="bill", trigger="ordered", concurrency=1)
+    async def bill(ctx):
+        for _ in range(ctx.event.data["steps"]):
+            await ctx.step.run("step", lambda: 0)
+        return "billed"
+
+    with harness(app) as t:
+        t.send("ordered", {"steps": 1001})
+        t.send("ordered", {"steps": 1})
+        t.run_until_idle()
+
+        assert [run.output for run in t.runs(bill)] == [None, "billed"]
