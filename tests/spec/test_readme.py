@@ -1,0 +1,28 @@
+"""The table of the README is whole: every row of the first release, and no file that does not exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROWS = re.findall(r"^\| (F\d+) \|[^|]+\|([^|]+)\|$", (HERE / "README.md").read_text(), flags=re.MULTILINE)
+
+# What the first release has and a user sees through functions and events.
+STEPS_AND_ERRORS = {*range(25, 38), 40, 42, 43, 44, 48, *range(52, 62)}
+PROMISED = {f"F{number}" for number in STEPS_AND_ERRORS}
+
+
+def test_every_promised_row_is_in_the_table_once() -> None:
+    rows = [row for row, _ in ROWS]
+
+    assert sorted(set(rows)) == sorted(rows)
+    assert sorted(PROMISED - set(rows)) == []
+
+
+def test_every_file_of_the_table_exists_and_says_something() -> None:
+    for row, files in ROWS:
+        named = re.findall(r"`(test_\w+\.py)`", files)
+        assert named, f"{row} names no file"
+        for name in named:
+            assert re.search(r"^(async )?def test_", (HERE / name).read_text(), flags=re.MULTILINE), name
