@@ -28,7 +28,6 @@ TEXTS = {
 SCANS = {
     "COUNT": "what is live, for health and metrics",
     "LAPSE_LEASES": "what is live, once for each leadership",
-    "RELEASE_FUNCTION": "what is blocked, when an app registers other limits",
     "LIST_FUNCTIONS": "a table for reference",
     "REGISTRY_STAMP": "a table for reference",
     "SAVE_FUNCTION": "a table for reference, when an app registers",

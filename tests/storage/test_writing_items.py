@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from stepwell.model.changes import (
@@ -220,7 +221,8 @@ async def test_releasing_an_empty_backlog_does_nothing(store: Store):
 async def test_a_function_whose_limits_have_changed_has_all_its_blocked_items_due(store: Store):
     await _backlog(store, ("c", 30), ("a", 10))
     await write(store, Enqueue(item("b", at=None, backlog="another")), Enqueue(item("sleeps", at=None)))
-    await write(store, Enqueue(item("theirs", at=None, backlog="full", function_id="other")))
+    theirs = msgspec.structs.replace(item("theirs", at=None, backlog="full"), function_id="other")
+    await write(store, Enqueue(theirs))
 
     await write(store, ReleaseFunction(item("a").function_id, 100))
 

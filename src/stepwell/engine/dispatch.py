@@ -73,22 +73,25 @@ def _take(
     if run is None or run.ended or run.id in draft.ended:
         draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
         return
-    function = draft.registry.get(run.function_id)
-    if function is None or not serves(run.function_id):
-        draft.add(Block(item.id, unserved(run.function_id), item.shard))
-        return
-    blocked = yield from _blocked(draft, item, run, function)
+    held = 0
     if item.lease and run.slots:
         # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
         held = yield from ask(CountHeld(run.slots[0], item.id, item.shard))
         draft.add(FreeSlots(item.id, item.shard))
-        spare = held if blocked is not None else held - 1
-        if spare > 0:
-            draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
-            draft.due(draft.now)
+        draft.take(run.slots, -held)
+    function = draft.registry.get(run.function_id)
+    if function is None or not serves(run.function_id):
+        blocked: str | None = unserved(run.function_id)
+    else:
+        blocked = yield from _blocked(draft, run, function)
+    spare = held if blocked is not None else held - 1
+    if spare > 0:
+        draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
+        draft.due(draft.now)
     if blocked is not None:
         draft.add(Block(item.id, blocked, item.shard))
         return
+    assert function is not None, "what nobody serves is blocked"
     steps = yield from ask(GetSteps(run.id, run.shard))
     event = yield from ask(GetEvent(run.event_id, run.shard))
     if event is None:
@@ -109,8 +112,7 @@ def _take(
     draft.add(Grant(item.id, token, draft.until, losses, mark, item.shard))
     if run.slots:
         draft.add(TakeSlots(run.slots, item.id, item.shard))
-        for slot in run.slots:
-            draft.slots[slot] = draft.slots.get(slot, 0) + 1
+        draft.take(run.slots, 1)
     if run.started_at is None:
         run = start(draft, run, function)
         draft.add(StartRun(run.id, draft.now, run.shard))
@@ -135,14 +137,12 @@ def unserved(function_id: str) -> str:
     return f"unserved/{function_id}"
 
 
-def _blocked(draft: Draft, item: Item, run: Run, function: Function) -> Generator[Any, Any, str | None]:
+def _blocked(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:
     if not run.slots:
         return None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
     for slot, control in zip(run.slots, limits, strict=False):
         used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
-        if item.lease:
-            used -= yield from ask(CountHeld(slot, item.id, item.shard))  # what a lapsed lease still holds is its own
         if isinstance(control.grant(used), Blocked):
             return slot
     return None

@@ -6,7 +6,7 @@ at again (a key it has just used, a run it has just ended) is kept here as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,11 @@ class Draft:
     def listen(self, wait: Wait) -> None:
         """A run that this plan creates can be cancelled by an event, perhaps by one that this plan brings."""
         self.listeners.setdefault(wait.event_name, {}).setdefault(wait.path, {}).setdefault(wait.value, []).append(wait)
+
+    def take(self, slots: Sequence[str], count: int) -> None:
+        """This plan takes so many slots of each key, or gives them back if negative."""
+        for slot in slots:
+            self.slots[slot] = self.slots.get(slot, 0) + count
 
     def take_lease(self, function_id: str) -> int | None:
         """A token if the process that asks serves the function and has room for one more call right now."""

@@ -83,7 +83,9 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     width = 1
     if run.slots:
-        width = max(1, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+        held = yield from ask(CountHeld(run.slots[0], run.id, run.shard))
+        draft.take(run.slots, -held)
+        width = max(1, held)
     finish(draft, run, event, RunStatus.CANCELLED, reason=reason, width=width)
     draft.touched.append(run.id)
     draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason, shard=run.shard)))

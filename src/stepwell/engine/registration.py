@@ -10,7 +10,8 @@ from stepwell.engine.dispatch import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm, cron_item_id
 from stepwell.engine.registry import cron_triggers
-from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, SaveFunction
+from stepwell.flow import GRANT
+from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.questions import FunctionItems, ListFunctions, ask
 
@@ -31,6 +32,8 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
             draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
         draft.add(Release(unserved(function.id), draft.now, -1))
+        if known is not None and _limits(known.config) != _limits(function.config):
+            draft.add(ReleaseFunction(function.id, draft.now))  # a new limit applies at once to what waits for room
         crons = cron_triggers(function)
         armed = yield from ask(FunctionItems(function.id))
         for item in armed:
@@ -47,3 +50,11 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
             changed = True
     draft.due(draft.now)
     return draft.decision(changed)
+
+
+def _limits(config: bytes) -> list[object]:
+    try:
+        fields = msgspec.json.decode(config, type=dict[str, object])
+    except msgspec.DecodeError:
+        fields = {}  # written by a version that we cannot read: what it limited is asked anew
+    return [fields.get(control.keyword) for control in GRANT]

@@ -217,6 +217,14 @@ class Release(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class ReleaseFunction(msgspec.Struct, frozen=True):
+    """The limits of this function have changed: all its items that were blocked are due at ``now``, to be asked anew."""
+
+    function_id: str
+    now: int
+    shard: int = 0
+
+
 class LapseLeases(msgspec.Struct, frozen=True):
     """Leases with a token lower than ``token`` belong to processes that are gone: their items are due at ``now``.
 
@@ -269,6 +277,7 @@ Change = (
     | TakeSlots
     | FreeSlots
     | Release
+    | ReleaseFunction
     | LapseLeases
     | SaveFunction
     | ArchiveFunction

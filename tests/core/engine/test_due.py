@@ -12,6 +12,7 @@ from stepwell.model.changes import (
     Drop,
     Enqueue,
     Plan,
+    ReleaseFunction,
     SaveEvent,
     SaveFunction,
     Schedule,
@@ -115,6 +116,17 @@ def test_a_changed_configuration_is_the_next_version() -> None:
     decision = _register([function()], {ListFunctions: [_stored(function(), config=b"old")]})
 
     assert only(decision, SaveFunction).function.version == 4
+
+
+def test_other_limits_apply_at_once_to_what_waits_for_room() -> None:
+    config = b'{"concurrency":5}'
+    limited = msgspec.structs.replace(function(), config=config)
+
+    same = _register([limited], {ListFunctions: [_stored(limited, config=b'{"name":"old","concurrency":5}')]})
+    other = _register([limited], {ListFunctions: [_stored(limited, config=b'{"concurrency":1}')]})
+
+    assert "ReleaseFunction" not in kinds(same)
+    assert only(other, ReleaseFunction).function_id == limited.id
 
 
 def test_a_function_that_comes_back_unchanged_keeps_its_version() -> None:
