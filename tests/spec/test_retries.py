@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -432,6 +433,21 @@ def test_a_plain_body_that_raises_stopiteration_is_an_attempt_that_failed(app) -
 
     with harness(app) as t:
         t.send("ordered", {})
+        t.advance("1m")
+
+        t.assert_completed(t.run(bill), "charged")
+
+
+def test_a_plain_body_that_calls_exit_ends_its_attempt_and_not_the_process(app) -> None:
+    """I27: the command line of some library, called as a function."""
+
+    @app.create_function(id="bill", trigger="ordered", retries=1)
+    async def bill(ctx):
+        return await ctx.step.run("charge", lambda: "charged" if ctx.attempt else sys.exit(3))
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        assert "SystemExit(3)" in t.run(bill).trace()
         t.advance("1m")
 
         t.assert_completed(t.run(bill), "charged")

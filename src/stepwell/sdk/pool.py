@@ -49,6 +49,10 @@ class Pool:
         self.submit(job)
         return await future
 
+    async def run_now(self, context: Context, fn: Callable[[], Any]) -> Any:
+        """Like ``run``, in a thread that is there for it: whoever waits for this may hold a thread of the pool."""
+        return await _Single().run(context, fn)
+
     def _work(self) -> None:
         wake = Lock()
         wake.acquire()
@@ -64,6 +68,13 @@ class Pool:
             del job  # an idle thread must not keep the last run alive
 
 
+class _Single(Pool):
+    """A thread for one job."""
+
+    def submit(self, job: Callable[[], None]) -> None:
+        Thread(target=job, name="stepwell-branch", daemon=True).start()
+
+
 def _tell(
     loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None
 ) -> None:
@@ -76,7 +87,8 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("the function raised StopIteration"))
+    elif isinstance(error, StopIteration | SystemExit):
+        # No future takes the first, and the second would end the process although it was meant for a thread.
+        future.set_exception(RuntimeError(f"the function raised {error!r}"))
     else:
         future.set_exception(error)

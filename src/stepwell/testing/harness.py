@@ -343,8 +343,8 @@ class _LoopPool(Pool):
         def work() -> Any:
             try:
                 return fn(*args, **kwargs)
-            except StopIteration as error:  # no future takes it: whoever waits would wait for ever
-                raise RuntimeError("the function raised StopIteration") from error
+            except (StopIteration, SystemExit) as error:  # as in the pool that this one stands for
+                raise RuntimeError(f"the function raised {error!r}") from error
 
         return await asyncio.get_running_loop().run_in_executor(None, partial(context.run, work))
 
