@@ -447,8 +447,9 @@ def _circle() -> list[Any]:
         ([1, {"half": "\ud800"}], "result[1].half: text with half of a surrogate pair"),
         ({(1, 2): 3}, "result: dict with keys of type tuple"),
         (_circle(), "it contains itself"),
+        ((number for number in range(3)), "result: object of type generator"),
     ],
-    ids=["object", "class", "lone surrogate", "key", "circle"],
+    ids=["object", "class", "lone surrogate", "key", "circle", "generator"],
 )
 def test_a_result_that_is_no_json_fails_the_step_at_once_and_names_the_field(app, value: Any, said: str) -> None:
     """K54, and F32: bad output is not tried again."""

@@ -10,6 +10,7 @@ seen, and is cut off; it is repeated by the next call, as all code outside of st
 from __future__ import annotations
 
 import asyncio
+import inspect
 from asyncio import CancelledError, Future, Task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
@@ -254,7 +255,7 @@ class AsyncDrive(Execution):
     async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = await self._pool.run(copy_context(), fn, *args, **kwargs)
         # A plain function may give a coroutine, as lambdas like to.
-        return await result if asyncio.iscoroutine(result) else result
+        return await result if inspect.iscoroutine(result) else result
 
     async def _in_time(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], about: Body, seconds: float
