@@ -202,6 +202,7 @@ def test_each_invoke_starts_one_child_whatever_happens(app) -> None:
         assert len(t.runs(child)) == 1
 
 
+@pytest.mark.slow
 def test_parents_that_wait_after_a_restart_can_be_cancelled(app) -> None:
     """K10, I18: hundreds of them."""
 

@@ -13,6 +13,7 @@ from stepwell.testing import harness
 MIB = 1024 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["run", "sleep", "parallel"])
 def test_a_run_may_have_a_thousand_steps_and_fails_with_one_more(app, kind: str) -> None:
     bodies: list[int] = []
@@ -80,6 +81,7 @@ def test_a_result_of_more_than_four_mebibytes_fails_the_attempt_and_says_how_lar
         assert run.steps["too large"].attempts == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [False, True])
 def test_results_of_more_than_thirty_two_mebibytes_together_fail_the_run(app, parallel: bool) -> None:
     bodies: list[int] = []

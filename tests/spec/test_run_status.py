@@ -236,6 +236,7 @@ def test_an_end_is_announced_once(app, ending: str) -> None:
         assert seen == [(t.run(bill).id, ending.capitalize())]
 
 
+@pytest.mark.slow
 def test_runs_go_on_after_a_restart_in_all_states(app) -> None:
     """K10, I10: hundreds that sleep, wait, back off and invoke; afterwards a cancel works at once."""
 

@@ -204,6 +204,7 @@ def test_the_event_that_started_the_run_never_resumes_it(app) -> None:
         t.assert_completed(first, {"n": 2})
 
 
+@pytest.mark.slow
 def test_back_to_back_the_answer_may_come_before_the_wait_unless_one_looks_back(app) -> None:
     """K01, I17: trigger and answer in one request; with look-back nothing is missed, in a thousand tries."""
 
