@@ -7,9 +7,9 @@ import inspect
 import sys
 import types
 import typing
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 from stepwell.errors import ConfigurationError
 from stepwell.sdk.codec import Decode, decode_any, decoder
@@ -22,7 +22,9 @@ class Body(NamedTuple):
     decode: Decode
 
 
-_KEPT: Final[WeakKeyDictionary[Callable[..., Any], Body]] = WeakKeyDictionary()
+# By the function's id, with a weak reference that proves it is still that function and tells when it is not. A
+# WeakKeyDictionary would do the same, three times slower.
+_KEPT: Final[dict[int, tuple[weakref.ref[Callable[..., Any]], Body]]] = {}
 
 
 def body(fn: Callable[..., Any]) -> Body:
@@ -30,19 +32,20 @@ def body(fn: Callable[..., Any]) -> Body:
 
     Annotations are evaluated once per function. A lambda, which has none and is made anew for each call, is not kept.
     """
-    if type(fn) is types.FunctionType:
-        annotation = fn.__annotations__.get("return")
-        if annotation is None and not hasattr(fn, "__wrapped__"):
-            return _UNTYPED_ASYNC if fn.__code__.co_flags & inspect.CO_COROUTINE else _UNTYPED
-        kept = _KEPT.get(fn)
-        if kept is None:
-            kept = _KEPT[fn] = _look(fn)
-        return kept
-    return _look(fn)
+    key = id(fn)
+    kept = _KEPT.get(key)
+    if kept is not None and kept[0]() is fn:
+        return kept[1]
+    if type(fn) is not types.FunctionType:
+        return _look(fn)
+    if fn.__name__ == "<lambda>":
+        return _UNTYPED
+    about = _look(fn)
+    _KEPT[key] = weakref.ref(fn, lambda _: _KEPT.pop(key, None)), about
+    return about
 
 
 _UNTYPED: Final = Body(False, decode_any)
-_UNTYPED_ASYNC: Final = Body(True, decode_any)
 
 
 def _look(fn: Callable[..., Any]) -> Body:

@@ -16,6 +16,7 @@ from stepwell.sdk.execution import Execution
 from stepwell.sdk.group import Group
 from stepwell.sdk.names import no_such_context_name
 from stepwell.sdk.step import Step
+from stepwell.sdk.step_sync import SyncGroup, SyncStep
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -43,7 +44,7 @@ class _StepOf:
     @overload
     def __get__(self, ctx: None, owner: object) -> _StepOf: ...
     @overload
-    def __get__(self, ctx: Context[Any, Sync], owner: object) -> Step: ...
+    def __get__(self, ctx: Context[Any, Sync], owner: object) -> SyncStep: ...
     @overload
     def __get__(self, ctx: Context[Any, Async], owner: object) -> Step: ...
     def __get__(self, ctx: Context[Any, Any] | None, owner: object) -> Any:
@@ -56,7 +57,7 @@ class _GroupOf:
     @overload
     def __get__(self, ctx: None, owner: object) -> _GroupOf: ...
     @overload
-    def __get__(self, ctx: Context[Any, Sync], owner: object) -> Group: ...
+    def __get__(self, ctx: Context[Any, Sync], owner: object) -> SyncGroup: ...
     @overload
     def __get__(self, ctx: Context[Any, Async], owner: object) -> Group: ...
     def __get__(self, ctx: Context[Any, Any] | None, owner: object) -> Any:
@@ -77,8 +78,8 @@ class Context(Generic[E_co, S_co]):
         self,
         execution: Execution,
         events: Sequence[ReceivedEvent[Any]],
-        step: Step,
-        group: Group,
+        step: Step | SyncStep,
+        group: Group | SyncGroup,
         logger: logging.Logger,
     ) -> None:
         self._execution = execution

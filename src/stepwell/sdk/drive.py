@@ -34,6 +34,7 @@ from stepwell.protocol.messages import (
 from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
 from stepwell.sdk.failures import StepTimeout
+from stepwell.sdk.gate import Gate
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
 
@@ -42,6 +43,8 @@ from stepwell.sdk.replay import Suspend
 _QUIET_TURNS: Final = 20
 _START_TURNS: Final = 2  # a task that was just created begins in the next one
 _REPLAY_TURNS: Final = 3  # between two remembered results: whoever waits for the first of them must not see both
+_RACERS_MAX: Final = 16
+_THREAD_TURNS: Final = 6  # from the end of a branch in a thread to the thread that waits for it
 _CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
 
 
@@ -69,13 +72,14 @@ class AsyncDrive(Execution):
         self._main: Task[Any] = main
         self._branches: set[Task[Any]] = set()
         self._branched = False
-        self._gate = asyncio.Semaphore(call.parallel_max) if call.parallel_max else None
+        self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
         self._busy = 0  # bodies and saves in flight
         self._rests: dict[str, Future[Settled]] = {}
         self._watchers: dict[str, Task[None]] = {}
         self._registering: set[Future[None]] = set()
         self._parked: list[tuple[int, int, Future[None]]] = []
         self._pumping = False
+        self._held = 0  # threads that run code of the function
         self._confirming = False
         self._stamp = 0  # counts whatever moves
         self._ended = False
@@ -96,6 +100,8 @@ class AsyncDrive(Execution):
         suspended = self._ended
         if self._branches or self._watchers:
             await self._clean_up()
+        if self._gate is not None:
+            self._gate.close()
         if self._interrupted:
             self._main.uncancel()
         if isinstance(error, CancelledError) and self._main.cancelling():
@@ -125,12 +131,14 @@ class AsyncDrive(Execution):
         self._enter(name)
         replay = self.replay
         step_id, repeat = replay.begin(name)
+        about = known or body(fn)
+        memo = replay.recall(step_id)
+        if memo is not None and not self._branches:
+            return self.value(memo, about.decode, name)
+        replay.hold(name)
         try:
-            about = known or body(fn)
-            memo = replay.recall(step_id)
             if memo is not None:
-                if self._branches:
-                    await self._in_order(replay.place(step_id))
+                await self._in_order(replay.place(step_id))
                 return self.value(memo, about.decode, name)
             step = StepRef(step_id, name, repeat, kind)
             pending = replay.pending.get(step_id)
@@ -146,11 +154,10 @@ class AsyncDrive(Execution):
                 if settled.memo is not None:
                     return self.value(settled.memo, about.decode, name)
                 if settled.pending is None:
-                    if op.op == STEP_RUN:
-                        if self._parked:
-                            await self._in_order(replay.place(step_id))
-                        return value
-                    raise AssertionError("an error that is final has a memo")
+                    assert op.op == STEP_RUN, "an error that is final has a memo"
+                    if self._parked:
+                        await self._in_order(replay.place(step_id))
+                    return value
                 attempt = _next_attempt(settled, attempt)
         finally:
             replay.end(name)
@@ -160,11 +167,13 @@ class AsyncDrive(Execution):
         self._enter(name)
         replay = self.replay
         step_id, repeat = replay.begin(name)
+        memo = replay.recall(step_id)
+        if memo is not None and not self._branches:
+            return memo
+        replay.hold(name)
         try:
-            memo = replay.recall(step_id)
             if memo is not None:
-                if self._branches:
-                    await self._in_order(replay.place(step_id))
+                await self._in_order(replay.place(step_id))
                 return memo
             step = StepRef(step_id, name, repeat, kind)
             op = None
@@ -177,6 +186,25 @@ class AsyncDrive(Execution):
                 op = None
         finally:
             replay.end(name)
+
+    def hold(self) -> None:
+        """A thread runs code of the function, which is not seen from here."""
+        self._held += 1
+        self._busy += 1
+        self._stamp += 1
+
+    def release(self) -> None:
+        """It waits for a step, or has ended."""
+        self._held -= 1
+        self._idle()
+        if not self._held and self._parked and not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump, _THREAD_TURNS)
+
+    def cancel_branches(self) -> None:
+        """Let whatever waits for a step go: the call has ended."""
+        for task in tuple(self._branches):
+            task.cancel()
 
     async def registered(self) -> None:
         """Let the other branches of this moment register their waits first: what is sent next may be the answer."""
@@ -228,7 +256,7 @@ class AsyncDrive(Execution):
         started_at = self.clock.now_ms()
         try:
             if self._gate is not None:
-                await self._gate.acquire()
+                await self._gate.enter()
             RUNNING.set(Running(self, step, attempt, started_at))
             try:
                 if options is not None and options.timeout_s is not None:
@@ -240,7 +268,7 @@ class AsyncDrive(Execution):
             finally:
                 RUNNING.set(outer)
                 if self._gate is not None:
-                    self._gate.release()
+                    self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1
             return self.result_op(step, result, about.decode, attempt, started_at, own)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -386,14 +414,21 @@ class AsyncDrive(Execution):
         await future
 
     def _pump(self, turns: int) -> None:
+        if self._held:
+            self._pumping = False  # a thread takes longer than any number of turns: its next step takes this up again
+            return
         if turns:
             self._loop.call_soon(self._pump, turns - 1)
             return
         self._stamp += 1
-        while self._parked:
-            future = heappop(self._parked)[2]
-            if not future.done():
-                future.set_result(None)
+        parked = self._parked
+        while parked:
+            place, _, future = heappop(parked)
+            if future.done():
+                continue
+            future.set_result(None)
+            # With many branches nobody waits for just the first: what is next in line may follow at once.
+            if len(parked) <= _RACERS_MAX or parked[0][0] != place + 1:
                 self._loop.call_soon(self._pump, _REPLAY_TURNS - 1)
                 return
         self._pumping = False

@@ -57,6 +57,8 @@ class Replay:
     def begin(self, name: str) -> tuple[str, int]:
         """The hashed id of the next step of this name, and how often the name was used before (protocol §7.1).
 
+        A step that is not over at once is to be held until it is.
+
         Raises ``ConfigurationError`` if the name is empty, or if a step of this name is still under way: then its
         repetitions would be counted in an order that the next call need not repeat.
         """
@@ -72,8 +74,11 @@ class Replay:
                 repeat += 1
             counts[f"{name}:{repeat}"] = 1
         counts[name] = repeat + 1
-        self._open.add(name)
         return _hashed(name, repeat), repeat
+
+    def hold(self, name: str) -> None:
+        """The step is under way: its name must not be used again meanwhile."""
+        self._open.add(name)
 
     def end(self, name: str) -> None:
         """The step is done: its name may be used again."""

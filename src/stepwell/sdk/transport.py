@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stepwell.clock import Clock
 from stepwell.errors import NotFound, StepwellError
 from stepwell.protocol.messages import Answer, Call, Completed, Failed, Progress
+from stepwell.sdk.bridge import Bridge, SeatedPool
 from stepwell.sdk.context import Context
 from stepwell.sdk.drive import AsyncDrive
 from stepwell.sdk.events import received
@@ -15,6 +16,7 @@ from stepwell.sdk.failures import wire_error
 from stepwell.sdk.group import Group
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.step import Step
+from stepwell.sdk.step_sync import SyncGroup, SyncStep
 
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
@@ -47,9 +49,15 @@ class InProcess:
             events = [received(event, function.decode(event.name)) for event in call.events]
         except StepwellError as error:
             return Failed(wire_error(error), no_retry=True, started_at=self._clock.now_ms())
-        drive = self.drive(call, progress, self._clock, self.pool)
-        ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
-        answer = await drive.run(function.handler(ctx))
+        if function.is_async:
+            drive = self.drive(call, progress, self._clock, self.pool)
+            ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
+            answer = await drive.run(function.handler(ctx))
+        else:
+            drive = self.drive(call, progress, self._clock, SeatedPool(self.pool))
+            bridge = Bridge(drive, self.pool)
+            ctx = Context(drive, events, SyncStep(Step(drive, app), bridge), SyncGroup(bridge), app.logger)
+            answer = await drive.run(bridge.run(function.handler, ctx))
         if isinstance(answer, Completed) and drive.forgotten:
             # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
             app.logger.warning(

@@ -40,8 +40,8 @@ class TriggerCron:
     """Start by the clock: five fields (minute, hour, day, month, weekday) in the time zone ``tz``.
 
     ``jitter``, 1 s to 5 min, delays each start by a fixed chance, so that not everything starts at once. ``missed``
-    says what happens to moments that passed while nothing ran: the ``"latest"`` of them starts a run, or ``"all"``, or none
-    (``"skip"``). Raises ``ConfigurationError``, and ``create_function`` raises ``InvalidCron``.
+    says what happens to moments that passed while nothing ran: the ``"latest"`` of them starts a run, or ``"all"``,
+    or none (``"skip"``). Raises ``ConfigurationError``, and ``create_function`` raises ``InvalidCron``.
     """
 
     __slots__ = ("cron", "jitter", "missed")

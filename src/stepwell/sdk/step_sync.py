@@ -1,0 +1,169 @@
+"""``ctx.step`` and ``ctx.group`` of plain functions: the same steps, which block instead of being awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+
+from stepwell.errors import ConfigurationError
+from stepwell.sdk.bridge import Bridge
+from stepwell.sdk.events import ReceivedEvent
+from stepwell.sdk.names import no_such_step
+from stepwell.sdk.options import Backoff, Duration
+from stepwell.sdk.replay import Suspend
+from stepwell.sdk.step import Step, StepWithOptions
+
+if TYPE_CHECKING:
+    from stepwell.sdk.function import Function
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+class SyncStep:
+    """The steps of a ``def`` function. What each does, and what it raises, is said at ``Step``."""
+
+    __slots__ = ("_bridge", "_step")
+
+    def __init__(self, step: Step, bridge: Bridge) -> None:
+        self._step = step
+        self._bridge = bridge
+
+    @overload
+    def run(self, id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``fn`` once and remember its result. A plain one runs in the present thread."""
+        return self._bridge.call(self._step.run(id, fn, *args, **kwargs))
+
+    def options(
+        self,
+        id: str,
+        /,
+        *,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        backoff: Backoff | None = None,
+        **unknown: Any,
+    ) -> SyncStepWithOptions:
+        """The options of one step: ``ctx.step.options("charge", retries=10).run(charge, …)``.
+
+        ``timeout`` bounds one attempt of a body that is ``async def``. A plain body cannot be stopped: it is waited
+        for, and what it returns too late counts as failed.
+        """
+        chosen = self._step.options(id, retries=retries, timeout=timeout, backoff=backoff, **unknown)
+        return SyncStepWithOptions(chosen, self._bridge)
+
+    def sleep(self, id: str, duration: Duration, /) -> None:
+        """Rest for ``"1h"``, a ``timedelta`` or milliseconds. The run holds no thread meanwhile."""
+        self._bridge.call(self._step.sleep(id, duration))
+
+    def sleep_until(self, id: str, moment: datetime, /) -> None:
+        """Rest until a moment; a naive one is UTC."""
+        self._bridge.call(self._step.sleep_until(id, moment))
+
+    @overload
+    def wait_for_event(
+        self,
+        id: str,
+        event: type[E],
+        /,
+        *,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_: str | None = None,
+        lookback: Duration | Literal["run"] | None = None,
+    ) -> ReceivedEvent[E] | None: ...
+    @overload
+    def wait_for_event(
+        self,
+        id: str,
+        event: str,
+        /,
+        *,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_: str | None = None,
+        lookback: Duration | Literal["run"] | None = None,
+    ) -> ReceivedEvent[dict[str, Any]] | None: ...
+    def wait_for_event(self, id: str, event: Any, /, **how: Any) -> ReceivedEvent[Any] | None:
+        """The first matching event from now on, or ``None`` after ``timeout``."""
+        found: ReceivedEvent[Any] | None = self._bridge.call(self._step.wait_for_event(id, event, **how))
+        return found
+
+    def invoke(
+        self,
+        id: str,
+        function: Function[E, T],
+        /,
+        *,
+        data: E | None = None,
+        timeout: Duration | None = None,
+        cancel_child: bool = False,
+    ) -> T:
+        """Start one run of another function and take its result. Raises ``StepError``."""
+        return self._bridge.call(self._step.invoke(id, function, data=data, timeout=timeout, cancel_child=cancel_child))
+
+    def send_event(self, id: str, events: object, /) -> list[str]:
+        """Send an event or a sequence of them, once however often this is tried; their internal ids."""
+        return self._bridge.call(self._step.send_event(id, events))
+
+    @property
+    def idempotency_key(self) -> str:
+        """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
+        return self._step.idempotency_key
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_step(name)
+
+
+class SyncStepWithOptions:
+    """A step id and the options of that step. Call ``run`` on it."""
+
+    __slots__ = ("_bridge", "_step")
+
+    def __init__(self, step: StepWithOptions, bridge: Bridge) -> None:
+        self._step = step
+        self._bridge = bridge
+
+    @overload
+    def run(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As ``ctx.step.run``, with these options."""
+        return self._bridge.call(self._step.run(fn, *args, **kwargs))
+
+
+class SyncGroup:
+    """Parallel branches of a plain function: each is a callable, and runs in a thread of its own."""
+
+    __slots__ = ("_bridge",)
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def parallel(self, branches: Iterable[Callable[[], T]], /) -> tuple[T, ...]:
+        """The results of all branches, in their order.
+
+        When branches fail, the first of them (in that order) is raised after all others have come to their end.
+        """
+        found = self._bridge.call(self._bridge.branches(list(branches)))
+        errors = [result for result in found if isinstance(result, BaseException)]
+        for error in errors:
+            raise next((one for one in errors if isinstance(one, Suspend)), error)
+        return tuple(result for result in found if not isinstance(result, BaseException))
+
+    def race(self, branches: Iterable[Callable[[], T]], /) -> T:
+        """The result of the branch that ends first, or its error. The others go on and are ignored."""
+        fns = list(branches)
+        if not fns:
+            raise ConfigurationError(
+                what="a race without branches", why="nobody could win it", fix="give it at least one"
+            )
+        return self._bridge.call(self._bridge.first(fns))
