@@ -96,7 +96,10 @@ class Engine:
         self._retry_ms = retry_ms
         self._shared = shared
         self._tokens = itertools.count(1)
-        self._reserved = 0
+        # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
+        # loop's: each counts in a number of its own, because neither may lose what the other adds.
+        self._promised = 0
+        self._settled = 0
         self._stamp = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
@@ -260,12 +263,12 @@ class Engine:
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
-            if not self.leads or self.stopping or len(self.caller.live) + self._reserved >= self.calls_max:
+            if not self.leads or self.stopping or self._room() <= 0:
                 return None
             if not self.caller.transport.serves(function_id):
                 return None
             taken += 1
-            self._reserved += 1
+            self._promised += 1
             return next(self._tokens)
 
         def attempt() -> Plan:
@@ -276,7 +279,7 @@ class Engine:
             return plan(draft)
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
-            self._reserved -= taken
+            self._settled += taken
             if future.cancelled() or future.exception() is not None:
                 if self.leads:
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
@@ -328,7 +331,7 @@ class Engine:
 
     async def _dispatch(self, now: int) -> int | None:
         caller = self.caller
-        room = self.calls_max - len(caller.live) - self._reserved
+        room = self._room()
         verdict = await self.commit(
             lambda draft: claim(
                 draft, room=room, new_token=self._tokens.__next__, serves=caller.transport.serves, mine=caller.live
@@ -346,6 +349,9 @@ class Engine:
                 await self.load()
             self._dispatcher.wake()
         return now + _OTHERS_LOOK_MS
+
+    def _room(self) -> int:
+        return self.calls_max - len(self.caller.live) - (self._promised - self._settled)
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping:
