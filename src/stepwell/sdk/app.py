@@ -136,6 +136,12 @@ class Stepwell:
                 why="its runs are found by it, also by the next version of the program",
                 fix='name it, as in @app.create_function(id="bill")',
             )
+        if id != id.strip():
+            raise ConfigurationError(
+                what=f"the id {id!r} has space around it",
+                why="ids that look the same must be the same",
+                fix=f"write id={id.strip()!r}",
+            )
         started_by = triggers(trigger)
         on_failure = options.pop("on_failure", None)
 

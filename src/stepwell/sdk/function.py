@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
 
+from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.event import INVOKED
@@ -50,6 +52,7 @@ class Function(Generic[E_contra, R_co]):
     ) -> None:
         check_retries(retries)
         about = body(handler)
+        _check_takes_context(id, handler)
         self.id = f"{app_id}-{id}"
         self.name = name or id
         self.handler = handler
@@ -64,14 +67,18 @@ class Function(Generic[E_contra, R_co]):
             "steps": {"step": {"id": "step", "name": "step", "retries": {"attempts": retries}}},
         }
         if backoff is not None:
+            _check_type("backoff", backoff, Backoff, 'Backoff.table("1s", "10s", "1m")')
             self._config["backoff"] = {"delays_ms": list(backoff.delays_ms), "jitter_ms": backoff.jitter_ms}
         if concurrency is not None:
             self._config["concurrency"] = [_concurrency(limit) for limit in _several(concurrency)]
         if idempotency is not None:
             self._config["idempotency"] = idempotency
         if cancel is not None:
+            for one in _several(cancel):
+                _check_type("cancel", one, Cancel, 'Cancel("order/cancelled", match="data.order_id")')
             self._config["cancel"] = [one.config() for one in _several(cancel)]
         if timeouts is not None:
+            _check_type("timeouts", timeouts, Timeouts, 'Timeouts(start="1h", finish="1d")')
             self._config["timeouts"] = timeouts.config()
 
     @property
@@ -124,6 +131,28 @@ def _concurrency(limit: int | Concurrency) -> dict[str, Any]:
     if limit.scope != "fn":
         found["scope"] = limit.scope
     return found
+
+
+def _check_type(option: str, value: object, wanted: type, example: str) -> None:
+    if not isinstance(value, wanted):
+        raise ConfigurationError(
+            what=f"{option} is {value!r:.80}", why=f"it is made with {wanted.__name__}", fix=f"write {option}={example}"
+        )
+
+
+def _check_takes_context(id: str, handler: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return  # some callables of C do not say what they take
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ConfigurationError(
+            what=f"function {id!r} cannot be called with its context alone: {error}",
+            why="that is the one argument it gets",
+            fix="write it as async def work(ctx: Context) or def work(ctx: Context[Any, Sync])",
+        ) from None
 
 
 def _several(given: Any) -> list[Any]:
