@@ -23,7 +23,12 @@ def fsync_ms(rounds: int = 200) -> float:
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         fd = os.open(Path(folder) / "file", os.O_CREAT | os.O_WRONLY)
         try:
-            return _median(lambda: (os.write(fd, b"x" * 4096), os.fdatasync(fd)), rounds)
+
+            def one() -> None:
+                os.write(fd, b"x" * 4096)
+                os.fdatasync(fd)
+
+            return _median(one, rounds)
         finally:
             os.close(fd)
 

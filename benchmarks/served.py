@@ -39,7 +39,7 @@ class Served:
 def serve(db: str | None = None) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         port = _free_port()
-        command = [Path(sys.executable).with_name("stepwell"), "dev", str(_HERE / "app.py"), "--port", str(port)]
+        command = [str(Path(sys.executable).with_name("stepwell")), "dev", str(_HERE / "app.py"), "--port", str(port)]
         command += ["--db", db or str(Path(folder) / "served.db"), "--no-reload"]
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=_HERE.parent)

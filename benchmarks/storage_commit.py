@@ -11,7 +11,7 @@ import itertools
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvloop
 
@@ -28,7 +28,7 @@ _ids = itertools.count()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--normal", action="store_true", help="durability='normal'")
-    durability = "normal" if parser.parse_args().normal else "full"
+    durability: Literal["full", "normal"] = "normal" if parser.parse_args().normal else "full"
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         store = SqliteStore.open(Path(folder) / "bench.db", durability=durability)
         uvloop.run(_measure(store))
