@@ -195,13 +195,13 @@ def test_a_large_request_of_runs_and_their_ends_is_decided_one_by_one(app) -> No
         t.send(
             [
                 each
-                for n in range(500)
+                for n in range(200)
                 for each in (Event("order/placed", {"n": n}), Event("order/cancelled", {"n": n if n % 2 else -1}))
             ]
         )
         t.run_until_idle()
 
-        assert sorted(calls) == list(range(0, 500, 2))
+        assert sorted(calls) == list(range(0, 200, 2))
         assert totals(t).waits == totals(t).items == 0
 
 

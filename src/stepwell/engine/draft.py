@@ -34,13 +34,15 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the asker of a decision gets once it is durable.
 
     ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
-    settled, so that a call of them that is alive can go on. ``wake`` is the earliest moment at which the decision
+    settled, so that a call of them that is alive can go on. ``ended`` are runs that are over: a call of them that is
+    alive must begin nothing more. ``wake`` is the earliest moment at which the decision
     made something due.
     """
 
     value: Any = None
     leased: tuple[Leased, ...] = ()
     touched: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
     wake: int | None = None
 
 
@@ -111,5 +113,5 @@ class Draft:
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(leased), tuple(self.touched), self.wake),
+            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(self.ended), self.wake),
         )

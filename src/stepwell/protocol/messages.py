@@ -151,6 +151,11 @@ class Superseded(BaseException):
 class Progress(Protocol):
     """What a call may do while it runs: save steps without ending (protocol §8.2)."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is known by now that the run was cancelled or taken over: then no other body may begin (I18)."""
+        ...
+
     def save(self, op: Op) -> Awaitable[Settled]:
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
         ...

@@ -47,7 +47,7 @@ class LiveCall:
 
     def __init__(self, engine: Engine, leased: Leased) -> None:
         self.leased = leased
-        self.lost = False
+        self.lost = False  # cancelled or taken over, as far as is known
         self.touched = False
         self.task: asyncio.Task[None] | None = None
         self._engine = engine
@@ -203,6 +203,12 @@ class Caller:
         call = self.live.get(run_id)
         if call is not None:
             call.touch()
+
+    def lose(self, run_id: str) -> None:
+        """The run has ended: if that was not by its call, the call is to begin nothing more."""
+        call = self.live.get(run_id)
+        if call is not None:
+            call.lost = True
 
     async def extend(self, now: int) -> int | None:
         """Hold on to the leases of which a third is left, and say when to look again: never if there are none."""

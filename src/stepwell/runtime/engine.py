@@ -365,6 +365,8 @@ class Engine:
         outcome: Effects = verdict.result
         if outcome.leased:
             self.caller.start(outcome.leased)
+        for run_id in outcome.ended:
+            self.caller.lose(run_id)
         for run_id in outcome.touched:
             self.caller.touch(run_id)
         if self.leads and outcome.wake is not None:

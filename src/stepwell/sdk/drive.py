@@ -257,6 +257,8 @@ class AsyncDrive(Execution):
         try:
             if self._gate is not None:
                 await self._gate.enter()
+            if self.progress.lost:
+                raise self._give_up()
             RUNNING.set(Running(self, step, attempt, started_at))
             try:
                 if options is not None and options.timeout_s is not None:
@@ -271,7 +273,7 @@ class AsyncDrive(Execution):
                     self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1
             return self.result_op(step, result, about.decode, attempt, started_at, own)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        except (KeyboardInterrupt, SystemExit, GeneratorExit, Suspend):
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled():
@@ -303,9 +305,7 @@ class AsyncDrive(Execution):
         try:
             settled = await self.progress.save(op)
         except Superseded:
-            self._superseded = True
-            self._end()
-            raise Suspend from None
+            raise self._give_up() from None
         finally:
             self._idle()
         if settled.memo is not None:
@@ -392,8 +392,7 @@ class AsyncDrive(Execution):
         try:
             settled = await self.progress.watch(step_id)
         except Superseded:
-            self._superseded = True
-            self._end()
+            self._give_up()
         else:
             if not future.done():
                 future.set_result(settled)
@@ -432,6 +431,12 @@ class AsyncDrive(Execution):
                 self._loop.call_soon(self._pump, _REPLAY_TURNS - 1)
                 return
         self._pumping = False
+
+    def _give_up(self) -> Suspend:
+        """The run was cancelled, or another process has it: nothing that this call does is written any more."""
+        self._superseded = True
+        self._end()
+        return Suspend()
 
     # End --------------------------------------------------------------------------------------------------------------
 

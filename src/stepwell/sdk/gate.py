@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from stepwell.protocol.messages import Superseded
+
 
 class Gate:
     """Room for ``room`` bodies at first. Whoever finds none asks the engine for more, and else waits its turn.
@@ -59,7 +61,13 @@ class Gate:
             self._asking = asyncio.get_running_loop().create_task(self._ask_for(wanted))
 
     async def _ask_for(self, wanted: int) -> None:
+        granted = 0
         try:
-            self._admit(await self._widen(wanted))
+            granted = await self._widen(wanted)
+        except Superseded:
+            pass  # whoever is inside learns it when it saves what it did
         finally:
             self._asking = None
+        self._admit(granted)
+        if granted == wanted:
+            self._ask()  # others may have come meanwhile
