@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from stepwell import Backoff, ConfigurationError, InvalidDuration, Stepwell
+from stepwell import Backoff, ConfigurationError, InvalidDuration, RetryAfterError, Stepwell
 from stepwell.testing import harness
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when a harness begins
@@ -157,3 +158,30 @@ def test_a_back_off_that_cannot_be_is_refused_where_it_is_written(wrong: Any) ->
         wrong()
 
     assert caught.value.fix
+
+
+def test_an_event_does_not_cut_short_the_back_off_of_the_code(app) -> None:
+    """A branch that gets what it waits for does not use up an attempt that the function asked for later."""
+    calls: list[int] = []
+
+    @app.create_function(id="bill", trigger="ordered", retries=1)
+    async def bill(ctx):
+        calls.append(1)
+
+        async def fails() -> None:
+            if len(calls) == 1:
+                await ctx.step.run("before", lambda: None)
+                raise RetryAfterError("later", "1h")
+
+        found, _ = await asyncio.gather(ctx.step.wait_for_event("paid", "paid", timeout="1d"), fails())
+        return found.name
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.run_until_idle()
+        t.send("paid", {})
+        t.advance("59m")
+        assert len(calls) == 1
+        t.advance("2m")
+
+        assert t.run(bill).output == "paid"

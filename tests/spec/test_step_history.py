@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from stepwell import Event, StepError
 from stepwell.clock import to_datetime
 from stepwell.testing import harness
@@ -96,9 +94,6 @@ def test_a_step_that_succeeds_after_failures_keeps_them(app) -> None:
         assert [error.message for error in step.errors] == ["failure 0", "failure 1"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the attempts of each stretch of code have the same numbers, by which they are kept"
-)
 def test_the_errors_of_the_code_before_and_after_a_rest_are_all_kept(app) -> None:
     """I24: history has no gaps, although each stretch of code counts its attempts from 0."""
     calls: list[int] = []

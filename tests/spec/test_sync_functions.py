@@ -86,7 +86,8 @@ def test_a_failing_step_is_retried_and_then_raised_where_it_stands():
         try:
             ctx.step.run("body", body)
         except StepError as error:
-            return ctx.step.run("undo", lambda: f"undone after {error.name}")
+            name = error.name
+            return ctx.step.run("undo", lambda: f"undone after {name}")
         return "never"
 
     with harness(app, retry_interval="1s") as t:

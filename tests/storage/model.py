@@ -71,7 +71,7 @@ class Model:
             case c.DropRunItems(run_id):
                 self.items = {id: item for id, item in self.items.items() if not _belongs(id, run_id)}
             case c.Park(lease, at, now, attempt) if self._held(lease):
-                at = now if self.items[lease.item_id].poked else at
+                at = now if self.items[lease.item_id].poked and attempt == 0 else at
                 self._set(lease.item_id, at=at, lease=0, attempt=attempt, poked=False, losses=0, mark=0)
             case c.Extend(lease, until) if self._held(lease):
                 self._set(lease.item_id, at=until)
@@ -85,7 +85,7 @@ class Model:
                 item = self.items[id]
                 if item.lease:
                     self._set(id, poked=True)
-                else:
+                elif item.at is None or not item.attempt:
                     self._set(id, at=at if item.at is None else min(at, item.at))
             case c.Release(backlog, now, count):
                 blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))

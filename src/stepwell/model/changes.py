@@ -78,7 +78,10 @@ class SettleStep(msgspec.Struct, frozen=True):
 
 
 class SaveAttempt(msgspec.Struct, frozen=True):
-    """Remember a failed try. A second one with the same number replaces the first."""
+    """Remember a failed try. The same one, by number and start, is remembered once.
+
+    Each stretch of code between two steps counts its own tries from 0, so the number alone does not tell them apart.
+    """
 
     attempt: Attempt
 
@@ -102,7 +105,8 @@ class Schedule(msgspec.Struct, frozen=True):
 class Park(msgspec.Struct, frozen=True):
     """Give a leased item back, due at ``at`` (``None``: owed nothing until something wakes it).
 
-    If the item was poked while it was leased, it is due at ``now`` instead. Clears lease, poke, backlog and losses.
+    If the item was poked while it was leased, it is due at ``now`` instead, unless it backs off before another
+    ``attempt`` at the function's code. Clears lease, poke, backlog and losses.
     """
 
     lease: Lease
@@ -147,7 +151,8 @@ class Retry(msgspec.Struct, frozen=True):
 class Wake(msgspec.Struct, frozen=True):
     """Something happened to a run: its item is due at ``at`` at the latest.
 
-    A leased item is poked instead; a blocked one keeps its place in the backlog.
+    A leased item is poked instead; a blocked one keeps its place in the backlog, and one that backs off before another
+    attempt at the function's code keeps its moment: what happened is there when it comes.
     """
 
     item_id: str

@@ -66,7 +66,7 @@ WHERE shard = ?1 AND run_id = ?2 AND id = ?3 AND ended_at IS NULL"""
 SAVE_ATTEMPT: Final = """
 INSERT INTO attempts (shard, run_id, step_id, attempt, started_at, ended_at, error, retry_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-ON CONFLICT (shard, run_id, step_id, attempt) DO UPDATE SET started_at = excluded.started_at,
+ON CONFLICT (shard, run_id, step_id, attempt, started_at) DO UPDATE SET
   ended_at = excluded.ended_at, error = excluded.error, retry_at = excluded.retry_at"""
 
 SAVE_NOTE: Final = "INSERT INTO notes (shard, run_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -86,7 +86,7 @@ ON CONFLICT (shard, id) DO UPDATE SET kind = excluded.kind, function_id = exclud
 )
 
 PARK: Final = """
-UPDATE items SET at = CASE WHEN poked THEN ?5 ELSE ?4 END, lease = 0, attempt = ?6, backlog = NULL, poked = 0,
+UPDATE items SET at = CASE WHEN poked AND ?6 = 0 THEN ?5 ELSE ?4 END, lease = 0, attempt = ?6, backlog = NULL, poked = 0,
   losses = 0, mark = 0
 WHERE shard = ?1 AND id = ?2 AND lease = ?3"""
 
@@ -101,7 +101,9 @@ EXTEND: Final = "UPDATE items SET at = ?4 WHERE shard = ?1 AND id = ?2 AND lease
 RETRY: Final = "UPDATE items SET attempt = ?4 WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 WAKE: Final = """
-UPDATE items SET at = CASE WHEN lease <> 0 THEN at ELSE min(coalesce(at, ?3), ?3) END, poked = (lease <> 0)
+UPDATE items SET
+  at = CASE WHEN lease <> 0 OR attempt > 0 AND at IS NOT NULL THEN at ELSE min(coalesce(at, ?3), ?3) END,
+  poked = (lease <> 0)
 WHERE shard = ?1 AND id = ?2 AND backlog IS NULL"""
 
 DROP: Final = "DELETE FROM items WHERE shard = ?1 AND id = ?2"

@@ -105,7 +105,7 @@ CREATE TABLE attempts (
   ended_at   INTEGER NOT NULL,
   error      BLOB NOT NULL,
   retry_at   INTEGER,
-  PRIMARY KEY (shard, run_id, step_id, attempt)
+  PRIMARY KEY (shard, run_id, step_id, attempt, started_at)
 ) STRICT;
 
 CREATE TABLE notes (
