@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell import Cancel, Concurrency, ConfigurationError, Event, InvalidExpression, event
+from stepwell import Cancel, Concurrency, ConfigurationError, Event, InvalidExpression, Stepwell, event
 from stepwell.model.questions import GetWaits, Notes
 from stepwell.testing import harness
 from tests.spec.looking import events, totals
@@ -281,6 +281,23 @@ def test_it_listens_across_restarts(app) -> None:
         t.crash()
 
         t.assert_cancelled(t.run(function))
+
+
+def test_a_run_listens_for_what_was_declared_when_it_was_created(app) -> None:
+    """Race of event and a change of the configuration."""
+    function = bill(app, Cancel("order/cancelled"))
+    later = Stepwell("shop")
+    bill(later, Cancel("order/withdrawn"))
+
+    with harness(app) as t:
+        t.send("order/placed")
+        t.crash(app=later)
+        t.send("order/placed")
+        t.send("order/cancelled")
+
+        assert [run.status for run in t.runs(function)] == ["CANCELLED", "RUNNING"]
+        t.send("order/withdrawn")
+        assert [run.status for run in t.runs(function)] == ["CANCELLED"] * 2
 
 
 @pytest.mark.parametrize("when", ["queued", "running a step", "sleeping", "waiting", "backing off", "blocked"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Cancel, Concurrency, ConfigurationError, Event, Timeouts
+from stepwell import Cancel, Concurrency, ConfigurationError, Event, Stepwell, Timeouts
 from stepwell.testing import harness
 from tests.spec.looking import events, items, totals
 
@@ -237,6 +237,51 @@ def test_a_finish_timeout_that_passed_while_nothing_ran_cancels_at_the_restart(a
         t.assert_cancelled(t.run(work))
         assert calls == ["called"]
         assert t.run(work).ended_at == START + timedelta(hours=2)
+
+
+def test_all_that_is_overdue_when_a_process_starts_happens_whatever_the_one_before_had_in_hand(app) -> None:
+    """K59, I15: what is in flight is known to the store alone."""
+
+    @app.create_function(id="work", trigger="go", timeouts=Timeouts(start="1h", finish="1h"))
+    async def work(ctx):
+        if ctx.event.data["n"] % 2:
+            await ctx.step.run("long", asyncio.sleep, 1_800)
+        else:
+            await ctx.step.sleep("rest", "30m")
+        await ctx.step.wait_for_event("end", "never", timeout="10m")
+
+    with harness(app) as t:
+        t.send([Event("go", {"n": n}, ts=START + timedelta(minutes=n % 3)) for n in range(30)])
+        t.advance("10m")
+        t.crash(down="15m")
+        t.advance("1s")
+        t.crash(down="20m")
+        t.advance("1h")
+
+        assert all(run.ended for run in t.runs(work))
+        assert (totals(t).items, totals(t).waits) == (0, 0)
+
+
+def test_a_run_keeps_the_timeouts_under_which_it_began(app) -> None:
+    """Race of timeout and a change of the configuration."""
+
+    @app.create_function(id="work", trigger="go", timeouts=Timeouts(finish="1h"))
+    async def work(ctx):
+        await ctx.step.sleep("rest", "1d")
+
+    later = Stepwell("shop")
+
+    @later.create_function(id="work", trigger="go")
+    async def free(ctx):
+        await ctx.step.sleep("rest", "1d")
+
+    with harness(app) as t:
+        t.send("go")
+        t.crash(app=later)
+        t.send("go")
+        t.advance("2d")
+
+        assert [run.status for run in t.runs(work)] == ["CANCELLED", "COMPLETED"]
 
 
 def test_a_run_that_wakes_in_the_very_moment_of_its_finish_timeout_has_one_end(app) -> None:

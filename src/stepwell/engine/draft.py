@@ -35,8 +35,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
     settled, so that a call of them that is alive can go on. ``ended`` are runs that are over: a call of them that is
-    alive must begin nothing more. ``wake`` is the earliest moment at which the decision
-    made something due.
+    alive must begin nothing more. ``wake`` is the earliest moment at which the decision made something due.
     """
 
     value: Any = None
