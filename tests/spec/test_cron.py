@@ -20,8 +20,8 @@ from tests.spec.looking import events, outcomes, totals
 START = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
 
 
-def at(*parts: int) -> datetime:
-    return datetime(2026, *parts, tzinfo=UTC)  # type: ignore[arg-type]
+def at(month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)
 
 
 def report(app: Stepwell, cron: str, **options: Any) -> Any:

@@ -170,7 +170,7 @@ def test_so_is_one_that_an_app_does_not_have(app, name: str, meant: str) -> None
         getattr(app, name)
 
 
-@pytest.mark.parametrize("make", [lambda: Timeouts("1h"), lambda: Cancel("a", when="b"), lambda: TriggerCron()])  # type: ignore[call-arg, misc]
+@pytest.mark.parametrize("make", [lambda: Timeouts("1h"), lambda: Cancel("a", when="b"), lambda: TriggerCron()])  # type: ignore[call-arg]
 def test_python_itself_refuses_arguments_that_options_do_not_have(make: Any) -> None:
     with pytest.raises(TypeError):
         make()

@@ -57,7 +57,7 @@ def test_ids_come_back_in_the_order_of_the_events_and_are_those_they_are_stored_
         assert len(set(ids)) == 50
         assert ids == sorted(ids), "they sort by time"
         stored = [t.ask(GetEvent(id)) for id in ids]
-        assert [json.loads(found.data)["order"] for found in stored] == [str(n) for n in range(50)]
+        assert [json.loads(found.data)["order"] for found in stored if found] == [str(n) for n in range(50)]
 
 
 def test_one_event_gives_one_id(app) -> None:
