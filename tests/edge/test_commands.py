@@ -1,0 +1,242 @@
+"""The commands beside ``dev``, as people and as programs use them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.edge.conftest import STEPWELL, Dev, command, environment, eventually
+
+pytestmark = pytest.mark.slow
+
+NO_RUN = "01HF7YAT00000000000000000A"
+
+
+def test_send_says_what_was_started(dev: Dev) -> None:
+    done = dev.cli("send", "shop/ordered", "--data", '{"order": 1}')
+
+    assert done.code == 0
+    assert re.search(r"^shop/ordered  [0-9A-Z]{26}\n  started shop-bill  [0-9A-Z]{26}\n$", done.out)
+
+
+def test_send_reads_a_file_or_standard_input_and_takes_every_field(dev: Dev) -> None:
+    (dev.folder / "order.json").write_text('{"from": "file"}')
+
+    from_file = dev.cli("send", "cli/sent", "--data", "@order.json", "--json")
+    from_input = dev.cli(
+        *("send", "cli/sent", "--data", "-", "--id", "k1", "--ts", "2026-01-02T03:04:05Z", "--user", '{"u": 1}'),
+        "--json",
+        input='{"from": "input"}',
+    )
+
+    first, second = (dev.get(f"/v2/events/{done.json['id']}") for done in (from_file, from_input))
+    assert first["data"] == {"from": "file"}
+    assert (second["data"], second["id"], second["user"]) == ({"from": "input"}, "k1", {"u": 1})
+    assert second["ts"] == "2026-01-02T03:04:05.000Z"
+
+
+def test_send_tells_that_nothing_listens_and_what_was_probably_meant(dev: Dev) -> None:
+    done = dev.cli("send", "shop/orderd")
+
+    assert done.code == 0
+    assert "0 functions triggered" in done.out
+    assert "Did you mean 'shop/ordered'?" in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--data", "{order: 1}"], "not JSON"),
+        (["--data", "[1]"], "must be a JSON object"),
+        (["--data", "@missing.json"], "missing.json cannot be read"),
+        (["--ts", "tomorrow"], "not a moment"),
+        (["--user", "me"], "not JSON"),
+    ],
+)
+def test_send_refuses_wrong_options_before_it_sends(tmp_path: Path, options: list[str], word: str) -> None:
+    done = command("send", "a/b", *options, cwd=tmp_path)
+
+    assert done.code == 2
+    assert word in done.err
+
+
+def test_a_name_the_server_refuses_is_explained(dev: Dev) -> None:
+    done = dev.cli("send", "inngest/mine")
+
+    assert done.code == 1
+    assert "reserved" in done.err and "fix:" in done.err
+
+
+def test_a_run_can_be_followed_to_its_end(dev: Dev) -> None:
+    run_id = dev.start("shop/ordered")
+
+    done = dev.cli("run", run_id, "--watch")
+
+    assert done.code == 0
+    assert f"shop-bill  {run_id}  COMPLETED in" in done.out
+    assert re.search(r"✓ charge  \d+ ms", done.out)
+    assert re.search(r"✓ cool-off  \d+ ms  slept", done.out)
+    assert 'output  "billed"' in done.out
+
+
+def test_following_a_run_that_fails_fails(dev: Dev) -> None:
+    run_id = dev.start("shop/failing")
+
+    done = dev.cli("run", run_id, "--watch")
+
+    assert done.code == 1
+    assert re.search(r"✗ try 1  \d\d:\d\d:\d\d  \d+ ms  ValueError: card declined", done.out)
+    assert "the same" in done.out
+    assert 'raise ValueError("card declined")' in done.out
+
+
+def test_a_run_that_waits_says_for_what(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=21)
+    dev.why(run_id, "waiting")
+
+    done = dev.cli("run", run_id)
+
+    assert "◷ approval  waits for shop/approved if" in done.out
+    assert "It waits in step 'approval' for an event 'shop/approved'" in done.out
+
+
+def test_runs_are_named_by_the_end_of_their_id_or_as_the_last(dev: Dev) -> None:
+    run_id = dev.start("shop/ordered")
+
+    by_end, last = dev.cli("run", run_id[-6:].lower(), "--json"), dev.cli("run", "last", "--json")
+
+    assert by_end.json["run"]["id"] == last.json["run"]["id"] == run_id
+
+
+def test_runs_lists_and_filters(dev: Dev) -> None:
+    run_id = dev.start("shop/failing")
+    dev.ended(run_id)
+
+    table = dev.cli("runs", "--function", "shop-fail", "--status", "failed", "--limit", "5")
+    listed = dev.cli("runs", "--function", "shop-fail", "--json").json
+
+    assert re.search(rf"FAILED +shop-fail +\d+ ms  {run_id}", table.out)
+    assert run_id in {run["id"] for run in listed}
+
+
+def test_why_explains_runs_and_events(dev: Dev) -> None:
+    failed = dev.start("shop/failing")
+    dev.ended(failed)
+    event_id = dev.send("shop/sold", amount=1)
+
+    of_run, of_event = dev.cli("why", failed), dev.cli("why", event_id)
+
+    assert "Step 'decline' failed after 2 tries: ValueError: card declined." in of_run.out
+    assert "event.data.amount > 100 is not true for it" in of_event.out
+    assert dev.cli("why", failed, "--json").json["cause"]["step"] == "decline"
+
+
+def test_cancel_ends_a_run_once(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=22)
+
+    first, second = dev.cli("cancel", run_id), dev.cli("cancel", run_id, "--json")
+
+    assert (first.code, first.out) == (0, f"shop-approve {run_id} is cancelled.\n")
+    assert (second.code, second.json["cancelled"]) == (0, False)
+    assert dev.get(f"/v2/runs/{run_id}")["status"] == "CANCELLED"
+
+
+def test_functions_and_what_starts_them(dev: Dev) -> None:
+    table, listed = dev.cli("functions"), dev.cli("functions", "--json").json
+
+    assert re.search(r"shop-large +shop/sold  if event.data.amount > 100", table.out)
+    assert "shop-bill" in {function["id"] for function in listed}
+
+
+def test_events_are_listed(dev: Dev) -> None:
+    event_id = dev.send("cli/listed", n=7)
+
+    table, listed = dev.cli("events", "--name", "cli/listed"), dev.cli("events", "--limit", "1", "--json").json
+
+    assert event_id in table.out and '{"n": 7}' in table.out
+    assert listed[0]["internalId"] == event_id
+
+
+@pytest.mark.parametrize("args", [("run", NO_RUN), ("why", NO_RUN), ("cancel", NO_RUN), ("run", "nonsense!")])
+def test_what_is_not_there_is_said(dev: Dev, args: tuple[str, ...]) -> None:
+    done = dev.cli(*args)
+
+    assert done.code == 1
+    assert args[1] in done.err and "fix:" in done.err
+
+
+def test_a_server_that_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> None:
+    done = command("runs", "--url", "http://127.0.0.1:9", cwd=tmp_path)
+
+    assert done.code == 1
+    assert "no server answers at http://127.0.0.1:9" in done.err
+    assert "stepwell dev" in done.err
+
+
+def test_commands_find_the_server_of_their_directory(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--no-reload")
+    run_id = dev.start("shop/sold", amount=1000)
+
+    below = dev.folder / "deep" / "down"
+    below.mkdir(parents=True)
+
+    assert eventually(lambda: run_id in command("runs", cwd=below).out)
+
+
+def test_a_database_can_be_read_while_nobody_or_somebody_has_it_open(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--no-reload")
+    run_id = dev.start("shop/sold", amount=1000)
+
+    beside = command("runs", "--db", ".stepwell/dev.db", cwd=dev.folder)
+    dev.close()
+    alone = command("runs", "--db", ".stepwell/dev.db", cwd=dev.folder)
+    missing = command("runs", "--db", "missing.db", cwd=dev.folder)
+
+    assert run_id in beside.out and run_id in alone.out
+    assert missing.code == 1 and not (dev.folder / "missing.db").exists()
+
+
+def test_help_and_version_name_the_commands_without_loading_them(tmp_path: Path) -> None:
+    help_, version = command("--help", cwd=tmp_path), command("--version", cwd=tmp_path)
+
+    assert version.out == "stepwell 0.1.0\n"
+    for name in ("dev", "send", "runs", "run", "why", "cancel", "functions", "events"):
+        assert re.search(rf"^  {name} +\w", help_.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "args", [("nothing",), ("runz",), ("runs", "--limit", "0"), ("run",), ("runs", "--watch", "--json")]
+)
+def test_wrong_usage_is_a_code_of_its_own(tmp_path: Path, args: tuple[str, ...]) -> None:
+    assert command(*args, cwd=tmp_path).code == 2
+
+
+def test_a_mistyped_command_is_guessed(tmp_path: Path) -> None:
+    assert "Did you mean 'run' or 'runs'?" in command("runz", cwd=tmp_path).err
+
+
+@pytest.mark.parametrize("columns", [40, 60, 90, 130])
+def test_a_list_of_runs_fits_the_terminal_and_never_cuts_an_id(dev: Dev, columns: int) -> None:
+    run_id = dev.start("shop/ordered")
+    leader, follower = pty.openpty()
+    os.set_blocking(leader, False)
+    with subprocess.Popen(
+        [*STEPWELL, "runs", "--url", dev.url],
+        env={**environment(), "COLUMNS": str(columns), "TERM": "xterm"},
+        stdout=follower,
+        stdin=subprocess.DEVNULL,
+    ) as process:
+        assert process.wait(60) == 0
+    written = os.read(leader, 100_000).decode()
+    os.close(leader)
+    os.close(follower)
+
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
+    assert any(line.rstrip().endswith(run_id) for line in lines)
+    assert max(len(line) for line in lines) <= columns

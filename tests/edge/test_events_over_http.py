@@ -1,0 +1,154 @@
+"""``POST /e/{key}``: what is accepted, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.edge.conftest import PATIENCE_S, Dev, Reply
+
+
+def stored(dev: Dev, name: str) -> int:
+    return len(dev.get(f"/v2/events?name={name}&limit=1000"))
+
+
+def refused(reply: Reply, *words: str) -> None:
+    """Clients look for these three in every answer (protocol §9.1)."""
+    assert (reply.status, reply.json["status"], reply.json["ids"]) == (400, 400, [])
+    for word in words:
+        assert word in reply.json["error"]
+
+
+def test_an_event_is_acknowledged_with_its_internal_id(dev: Dev) -> None:
+    reply = dev.http("POST", "/e/any-key", {"name": "http/one", "data": {"n": 1}, "id": "mine"})
+
+    assert reply.status == 200
+    (event_id,) = reply.json["ids"]
+    assert reply.json == {"ids": [event_id], "status": 200}
+    assert reply.headers["x-inngest-server-kind"] == "dev"
+    assert dev.get(f"/v2/events/{event_id}")["id"] == "mine"
+
+
+def test_several_events_are_answered_in_their_order(dev: Dev) -> None:
+    reply = dev.http("POST", "/e/k", [{"name": "http/first"}, {"name": "http/second"}])
+
+    assert [dev.get(f"/v2/events/{event_id}")["name"] for event_id in reply.json["ids"]] == [
+        "http/first",
+        "http/second",
+    ]
+
+
+def test_no_events_are_no_mistake(dev: Dev) -> None:
+    assert dev.http("POST", "/e/k", []).json == {"ids": [], "status": 200}
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "no event"),
+        (b"{nonsense", "cannot be read"),
+        (b'"text"', "no event"),
+        (b'{"data": {}}', "name"),
+        (b'{"name": ""}', "no name"),
+        (b'{"name": "a/b", "data": []}', "data"),
+        (b'{"name": "inngest/function.finished"}', "inngest/"),
+        (b'{"name": "a/b", "ts": 5}', "ts"),
+    ],
+)
+def test_what_is_no_event_is_refused(dev: Dev, body: bytes, word: str) -> None:
+    refused(dev.http("POST", "/e/k", body), word)
+
+
+def test_one_bad_event_refuses_all(dev: Dev) -> None:
+    refused(dev.http("POST", "/e/k", [{"name": "http/good"}, {"data": {}}, {"name": "http/good"}]), "[1]")
+
+    assert stored(dev, "http/good") == 0
+
+
+def test_more_events_than_a_request_may_carry_are_refused(dev: Dev) -> None:
+    body = b"[" + b",".join([b'{"name":"http/many"}'] * 5001) + b"]"
+
+    refused(dev.http("POST", "/e/k", body), "Cannot have more than 5000 events in a batch")
+
+    assert stored(dev, "http/many") == 0
+
+
+def test_an_event_that_is_too_large_is_refused(dev: Dev) -> None:
+    refused(
+        dev.http("POST", "/e/k", {"name": "http/large", "data": {"x": "y" * 600_000}}), "Event is over the max size"
+    )
+
+
+def test_a_request_that_says_it_is_too_large_is_refused_before_it_is_read(dev: Dev) -> None:
+    with socket.create_connection(("127.0.0.1", dev.port), PATIENCE_S) as client:
+        client.sendall(b"POST /e/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+        answer = client.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 400") and b"Event is over the max size" in answer
+
+
+def test_a_request_that_does_not_say_that_it_is_too_large_is_refused_as_well(dev: Dev) -> None:
+    connection = HTTPConnection("127.0.0.1", dev.port, timeout=PATIENCE_S)
+    chunk = b" " * (1 << 20)
+    try:
+        connection.request("POST", "/e/k", iter([chunk] * 34), encode_chunked=True)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    finally:
+        connection.close()
+
+    assert (response.status, answer["ids"]) == (400, [])
+
+
+def test_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> None:
+    seed = "1700000000000,AAAAAAAAAAAAAA=="
+    body = [{"name": "shop/ordered"}, {"name": "shop/ordered"}]
+
+    first = dev.http("POST", "/e/k", body, x_inngest_event_id_seed=seed).json["ids"]
+    again = dev.http("POST", "/e/k", body, x_inngest_event_id_seed=seed).json["ids"]
+
+    assert first == again == ["01HF7YAT000000000000000001", "01HF7YAT000000000000000002"]
+    assert len(dev.get(f"/v2/events/{first[0]}/runs")["runs"]) == 1
+
+
+def test_the_same_id_starts_a_function_once_and_the_second_event_says_why(dev: Dev) -> None:
+    dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"})
+    (second,) = dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"}).json["ids"]
+
+    found = dev.get(f"/v2/events/{second}/runs")
+    assert found["runs"] == []
+    assert [outcome["kind"] for outcome in found["outcomes"]] == ["deduplicated"]
+
+
+def test_a_web_page_of_any_origin_may_send_events(dev: Dev) -> None:
+    asked = dev.http("OPTIONS", "/e/k", origin="https://shop.example", access_control_request_headers="x-inngest-sdk")
+    sent = dev.http("POST", "/e/k", {"name": "http/page"}, origin="https://shop.example")
+
+    assert asked.status == 204
+    assert asked.headers["access-control-allow-origin"] == "*"
+    assert "POST" in asked.headers["access-control-allow-methods"]
+    assert sent.status == 200
+    assert sent.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_page_can_read_why_its_event_was_refused(dev: Dev) -> None:
+    reply = dev.http("POST", "/e/k", b"{", origin="https://shop.example")
+
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (400, "*")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_events_are_posted_and_nothing_else(dev: Dev, method: str) -> None:
+    reply = dev.http(method, "/e/k")
+
+    assert reply.status == 405
+    assert reply.json == {"error": "method not allowed", "status": 405, "ids": []}
+
+
+@pytest.mark.parametrize("path", ["/e/", "/e/a/b", "/e"])
+def test_events_go_to_one_address(dev: Dev, path: str) -> None:
+    assert dev.http("POST", path, {"name": "http/lost"}).status == 404
+    assert stored(dev, "http/lost") == 0

@@ -1,0 +1,165 @@
+"""The exact reason why a run has not ended, or ended as it did, or was never started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.edge.conftest import Dev, command, eventually
+
+
+def text(dev: Dev, run_id: str) -> str:
+    return "\n".join(dev.get(f"/v2/runs/{run_id}/why")["text"])
+
+
+def test_a_run_sleeps_until_a_moment(dev: Dev) -> None:
+    run_id = dev.start("shop/sold", amount=101)
+
+    gate = dev.why(run_id, "sleeping")
+
+    assert gate["step"] == "think"
+    assert gate["until"] > dev.get(f"/v2/runs/{run_id}")["queuedAt"]
+    assert "It sleeps in step 'think' until" in text(dev, run_id)
+    assert "(in 1h 59m)" in text(dev, run_id)
+
+
+def test_a_run_waits_for_an_event_with_a_condition(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=11)
+
+    gate = dev.why(run_id, "waiting")
+
+    assert (gate["step"], gate["event"]) == ("approval", "shop/approved")
+    assert "11" in gate["condition"]
+    assert "for an event 'shop/approved' for which" in text(dev, run_id)
+
+
+def test_a_run_waits_for_the_run_it_invoked_and_why_that_one_waits(dev: Dev) -> None:
+    run_id = dev.start("shop/delegated")
+
+    gate = dev.why(run_id, "invoking")
+
+    assert gate["functionId"] == "shop-approve"
+    assert [deeper["kind"] for deeper in gate["child"]["gates"]] == ["waiting"]
+    assert "  It waits in step 'approval'" in text(dev, run_id)
+
+
+def test_a_run_is_held_back_by_its_concurrency_limit(dev: Dev) -> None:
+    holder = dev.start("shop/exported", user="u7", gate="why-1")
+    dev.why(holder, "executing")
+    blocked = [dev.start("shop/exported", user="u7", gate="why-1") for _ in range(2)]
+    try:
+        first, second = dev.why(blocked[0], "limited"), dev.why(blocked[1], "limited")
+
+        assert (first["value"], first["expression"], first["limit"]) == ("u7", "event.data.user", 1)
+        assert (first["used"], first["heldBy"]) == (1, [holder])
+        assert (first["position"], second["position"], second["queued"]) == (1, 2, 2)
+        assert "event.data.user = 'u7': 1 of 1 in use by " + holder in text(dev, blocked[1])
+        assert "number 2 of 2 in line" in text(dev, blocked[1])
+    finally:
+        dev.open_gate("why-1")
+    for run_id in (holder, *blocked):
+        dev.ended(run_id)
+
+
+def test_a_run_that_is_executing_tells_since_when(dev: Dev) -> None:
+    run_id = dev.start("shop/exported", user="u8", gate="why-2")
+
+    gate = dev.why(run_id, "executing")
+
+    assert gate["since"] >= dev.get(f"/v2/runs/{run_id}")["startedAt"]
+    dev.open_gate("why-2")
+    dev.ended(run_id)
+
+
+@pytest.mark.slow
+def test_a_step_is_tried_again_at_a_moment_because_of_its_error(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--retry-interval", "1h", "--no-reload")
+    run_id = dev.start("shop/failing")
+
+    gate = dev.why(run_id, "retrying")
+
+    assert (gate["step"], gate["retry"], gate["retries"]) == ("decline", 1, 1)
+    assert gate["error"]["message"] == "card declined"
+    assert "Retry 1 of 1 of step 'decline' comes at" in text(dev, run_id)
+    assert "because of ValueError: card declined" in text(dev, run_id)
+
+
+def test_a_run_is_scheduled_by_the_ts_of_its_event(dev: Dev) -> None:
+    (event_id,) = dev.http("POST", "/e/k", {"name": "shop/ordered", "ts": 4_000_000_000_000}).json["ids"]
+    (run,) = dev.get(f"/v2/events/{event_id}/runs")["runs"]
+
+    assert dev.why(run["id"], "scheduled")["at"].startswith("2096-10-02")
+
+
+def test_a_run_that_failed_names_the_step_its_tries_and_the_line_that_raised(dev: Dev) -> None:
+    run_id = dev.start("shop/failing")
+    dev.ended(run_id)
+
+    cause = dev.get(f"/v2/runs/{run_id}/why")["cause"]
+
+    assert (cause["kind"], cause["step"], cause["tries"]) == ("failed", "decline", 2)
+    assert cause["error"]["name"] == "ValueError"
+    assert cause["frame"]["file"].endswith("app.py")
+    assert cause["frame"]["code"] == 'raise ValueError("card declined")'
+    assert "Step 'decline' failed after 2 tries: ValueError: card declined." in text(dev, run_id)
+
+
+def test_a_run_that_was_cancelled_names_the_event_that_did_it(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=12)
+    dev.why(run_id, "waiting")
+    event_id = dev.send("shop/withdrawn", id=12)
+    eventually(lambda: dev.get(f"/v2/runs/{run_id}")["status"] == "CANCELLED")
+
+    cause = dev.get(f"/v2/runs/{run_id}/why")["cause"]
+
+    assert (cause["by"], cause["eventId"], cause["eventName"]) == ("event", event_id, "shop/withdrawn")
+    assert f"The event 'shop/withdrawn' {event_id} cancelled it" in text(dev, run_id)
+
+
+def test_a_run_that_was_cancelled_by_hand_says_so(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=13)
+    dev.http("POST", f"/v2/runs/{run_id}/cancel")
+
+    assert dev.get(f"/v2/runs/{run_id}/why")["cause"]["by"] == "operator"
+
+
+def test_a_run_that_completed_has_nothing_to_explain(dev: Dev) -> None:
+    run_id = dev.start("shop/ordered")
+    dev.ended(run_id)
+
+    assert dev.get(f"/v2/runs/{run_id}/why")["cause"]["kind"] == "completed"
+
+
+def test_an_event_whose_condition_was_not_true_started_nothing(dev: Dev) -> None:
+    event_id = dev.send("shop/sold", amount=5)
+
+    why = dev.get(f"/v2/events/{event_id}/why")
+
+    assert why["runs"] == []
+    assert why["unstarted"] == [
+        {"functionId": "shop-large", "because": "condition", "expression": "event.data.amount > 100"}
+    ]
+    assert "It did not start shop-large: event.data.amount > 100 is not true for it." in why["text"]
+
+
+def test_an_event_nobody_listens_to_names_those_that_are_like_it(dev: Dev) -> None:
+    event_id = dev.send("shop/orderd")
+
+    why = dev.get(f"/v2/events/{event_id}/why")
+
+    assert why["nearest"] == ["shop/ordered"]
+    assert why["text"][-2:] == ["No function has a trigger for 'shop/orderd'.", "Did you mean 'shop/ordered'?"]
+
+
+@pytest.mark.slow
+def test_without_a_leader_nothing_moves(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--no-reload")
+    run_id = dev.start("shop/sold", amount=500)
+    dev.why(run_id, "sleeping")
+    dev.close()
+
+    done = command("why", run_id, "--db", ".stepwell/dev.db", cwd=dev.folder)
+
+    assert "No process is running the engine on this database" in done.out
+    assert "It sleeps in step 'think' until" in done.out
