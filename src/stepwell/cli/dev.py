@@ -167,6 +167,7 @@ class Dev:
         """Runs until it is to stop. Returns why: a signal's name, or a file whose change calls for a new start."""
         loop, stop, live = asyncio.get_running_loop(), Stop(), self._live
         stop.on_signals(lambda: os._exit(1))
+        began = SystemClock().now_ms()
         app, problem = self._load()
         _log_through(live)
         wrong = await self._host.start(app, live.follow)
@@ -182,7 +183,7 @@ class Dev:
             def on_change(file: Path) -> None:
                 loop.call_soon_threadsafe(stop.request, f"{_RELOAD}{_shown(file)}")
 
-            Watcher({self._target.folder()}, on_change, self._unreadable, everything=app is None).start()
+            Watcher(self._target.folder(), began, on_change, self._unreadable, everything=app is None).start()
         elif app is None:
             stop.request(_BROKEN)
         reason = await stop.wait()

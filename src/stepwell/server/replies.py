@@ -72,13 +72,12 @@ def error_body(error: Refused, path: str) -> bytes:
         if error.fix:
             told["fix"] = error.fix
         return _encode({"errors": [told]})
-    body: dict[str, Any] = {"error": error.what, "status": error.status}
+    # SDKs show their users this one text, so it has to say why.
+    body: dict[str, Any] = {"error": f"{error.what}: {error.why}" if error.why else error.what, "status": error.status}
     if path.startswith("/e/"):
         body["ids"] = []
     elif path.startswith("/v1"):
         body["data"] = None
-    if error.why:
-        body["why"] = error.why
     if error.fix:
         body["fix"] = error.fix
     return _encode(body)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stepwell.errors import NotFound
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.questions import RunsOfEvent
 from stepwell.model.run import Run, RunStatus
@@ -72,11 +73,12 @@ class V1:
 
     async def invoke(self, request: Request) -> Response:
         asked = envelope(request.scope["headers"])
-        event_id, _ = await self._engine.invoke(
-            name_of(request.path_params["slug"], "the id of a function"),
-            nameless_event(await read_body(asked.length, request.receive)),
-            seed=asked.seed,
-        )
+        slug = name_of(request.path_params["slug"], "the id of a function")
+        event = nameless_event(await read_body(asked.length, request.receive))
+        try:
+            event_id, _ = await self._engine.invoke(slug, event, seed=asked.seed)
+        except NotFound as error:  # the protocol knows 400 only (§9.4)
+            raise Refused(400, error.slug, error.what, error.why, error.fix) from None
         return plain({"id": event_id, "status": 200})
 
 

@@ -184,10 +184,10 @@ def _limited(gate: Limited) -> list[str]:
 
 def _canceller(cause: Cancelled) -> str:
     if cause.by == "event":
-        condition = f", for which {cause.condition} is true" if cause.condition else ""
-        return f"The event {cause.event_name!r} {cause.event_id} did it{condition}."
+        condition = f": {cause.condition} is true for it" if cause.condition else ""
+        return f"The event {cause.event_name!r} {cause.event_id} cancelled it{condition}."
     if cause.by in ("start-timeout", "finish-timeout"):
-        return f"Its {cause.by.replace('-', ' ')} did it: {cause.reason.partition(': ')[2]}."
+        return f"Its {cause.by.replace('-', ' ')} cancelled it: {cause.reason.partition(': ')[2]}."
     return f"The reason given: {cause.reason}."
 
 
