@@ -154,6 +154,6 @@ def _undeclared(modules: tuple[Module, ...], requirements: list[str]) -> list[st
         f"{module.name} imports {name}"
         for module in modules
         for name in {dotted.partition(".")[0] for dotted in module.imported().values()}
-        if name not in sys.stdlib_module_names | {"stepwell", "tests"}
+        if name not in sys.stdlib_module_names | {"benchmarks", "examples", "stepwell", "tests"}
         and not declared & {maker.lower() for maker in makers.get(name, [])}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from stepwell.errors import ConfigurationError
 from stepwell.model.duration import format_duration, to_ms
@@ -12,10 +12,12 @@ from stepwell.sdk.events import event_decoder, event_name
 from stepwell.sdk.options import Duration
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault
+    from typing_extensions import TypeVar
 
-    E_co = TypeVarWithDefault("E_co", default=dict[str, Any], covariant=True)
+    E_co = TypeVar("E_co", default=dict[str, Any], covariant=True)
 else:
+    from typing import TypeVar
+
     E_co = TypeVar("E_co", covariant=True)
 
 
