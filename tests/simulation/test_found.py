@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from stepwell import Context, Stepwell
+from stepwell import Context, StepError, Stepwell, Timeouts
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision
 from stepwell.model.questions import GetWaits
@@ -113,3 +113,30 @@ def test_a_function_that_ends_while_a_branch_is_being_saved_leaves_no_wait_behin
 
         t.assert_completed(t.run(hasty))
         assert t.ask(GetWaits(t.run(hasty).id)) == []
+
+
+def test_a_child_that_ends_in_the_claim_that_takes_its_parent_wakes_it(app):
+    """K07: what is settled by the decision that leases a run came after its steps were read."""
+
+    @app.create_function(id="child", timeouts=Timeouts(finish="1h"))
+    async def child(ctx: Context) -> None:
+        await ctx.step.sleep("long", "2h")
+
+    @app.create_function(id="parent", trigger="go")
+    async def parent(ctx: Context) -> str:
+        async def ask() -> str:
+            try:
+                await ctx.step.invoke("ask", child)
+            except StepError as error:
+                return error.name
+            return ""
+
+        _, answer = await asyncio.gather(ctx.step.sleep("rest", "30m"), ask())
+        return answer
+
+    with harness(app) as t:
+        t.send("go")
+        t.crash(down="1d")
+        t.run_until_idle()
+
+        t.assert_completed(t.run(parent), "InvokeCancelled")

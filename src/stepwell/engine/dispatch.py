@@ -26,6 +26,7 @@ from stepwell.model.changes import (
     SaveNote,
     StartRun,
     TakeSlots,
+    Wake,
 )
 from stepwell.model.event import Event
 from stepwell.model.failure import worker_lost
@@ -63,6 +64,9 @@ def claim(
         else:
             yield from _take(draft, item, new_token, serves)
     yield from announce(draft)
+    # What this very decision settles for a run is not among the steps it has read for its call: poke it.
+    touched = set(draft.touched)
+    draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
     return draft.decision(len(items) == limit)
 
 
