@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Never, TypeVar, overload
 
 from stepwell.errors import ConfigurationError
 
@@ -13,6 +13,10 @@ T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
 T4 = TypeVar("T4")
+
+Awaited = Coroutine[object, Never, T]
+"""What a step is until it is awaited. There is no ``Any`` in it: mypy gives up on the types of ``asyncio.gather`` and
+of ``parallel`` where an argument has one."""
 
 Branch = Awaitable[T] | Callable[[], Awaitable[T]]
 
@@ -23,25 +27,21 @@ class Group:
     __slots__ = ()
 
     @overload
-    async def parallel(self, branches: tuple[Branch[T1], Branch[T2]], /) -> tuple[T1, T2]: ...
+    def parallel(self, branches: tuple[Branch[T1], Branch[T2]], /) -> Awaited[tuple[T1, T2]]: ...
     @overload
-    async def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3]], /) -> tuple[T1, T2, T3]: ...
+    def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3]], /) -> Awaited[tuple[T1, T2, T3]]: ...
     @overload
-    async def parallel(
+    def parallel(
         self, branches: tuple[Branch[T1], Branch[T2], Branch[T3], Branch[T4]], /
-    ) -> tuple[T1, T2, T3, T4]: ...
+    ) -> Awaited[tuple[T1, T2, T3, T4]]: ...
     @overload
-    async def parallel(self, branches: Iterable[Branch[T]], /) -> tuple[T, ...]: ...
-    async def parallel(self, branches: Iterable[Branch[Any]], /) -> tuple[Any, ...]:
+    def parallel(self, branches: Iterable[Branch[T]], /) -> Awaited[tuple[T, ...]]: ...
+    def parallel(self, branches: Iterable[Branch[Any]], /) -> Awaited[tuple[Any, ...]]:
         """The results of all branches, in their order. Each is a coroutine, or a callable that gives one.
 
         When branches fail, the first of them (in that order) is raised after all others have come to their end.
         """
-        results = await asyncio.gather(*_started(branches), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return tuple(results)
+        return _all(branches)
 
     async def race(self, branches: Iterable[Branch[T]], /) -> T:
         """The result of the branch that ends first, or its error. The others go on and are ignored.
@@ -69,6 +69,14 @@ class Group:
             for task in tasks:
                 task.cancel()
             raise
+
+
+async def _all(branches: Iterable[Branch[Any]]) -> tuple[Any, ...]:
+    results = await asyncio.gather(*_started(branches), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return tuple(results)
 
 
 def _started(branches: Iterable[Branch[T]]) -> list[asyncio.Task[T]]:

@@ -13,6 +13,7 @@ from stepwell.sdk.bodies import Body
 from stepwell.sdk.codec import decode_any
 from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered
 from stepwell.sdk.execution import Execution, StepOptions
+from stepwell.sdk.group import Awaited
 from stepwell.sdk.instructions import invoke_opts, seed, sleep_opts, sleep_until_opts, wait_opts
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration, step_options
@@ -45,10 +46,10 @@ class Step:
     @overload
     def run(
         self, id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, T]: ...
+    ) -> Awaited[T]: ...
     @overload
-    def run(self, id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
-    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def run(self, id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[T]: ...
+    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaited[Any]:
         """Call ``fn`` once and remember its result as JSON; its return annotation decides how that is read back.
 
         A plain function runs in a thread. When ``fn`` raises it is tried again later, as often as the function's
@@ -74,11 +75,11 @@ class Step:
         """
         return StepWithOptions(self._drive, id, step_options(retries, timeout, backoff, unknown))
 
-    def sleep(self, id: str, duration: Duration, /) -> Coroutine[Any, Any, None]:
+    def sleep(self, id: str, duration: Duration, /) -> Awaited[None]:
         """Rest for ``"1h"``, a ``timedelta`` or milliseconds, at most 366 days. The run holds no process meanwhile."""
         return self._sleep(id, sleep_opts(duration))
 
-    def sleep_until(self, id: str, moment: datetime, /) -> Coroutine[Any, Any, None]:
+    def sleep_until(self, id: str, moment: datetime, /) -> Awaited[None]:
         """Rest until a moment, at most 366 days away; a naive one is UTC. One that is past does not rest."""
         return self._sleep(id, sleep_until_opts(moment))
 
@@ -93,7 +94,7 @@ class Step:
         match: str | None = None,
         if_: str | None = None,
         lookback: Duration | Literal["run"] | None = None,
-    ) -> Coroutine[Any, Any, ReceivedEvent[E] | None]: ...
+    ) -> Awaited[ReceivedEvent[E] | None]: ...
     @overload
     def wait_for_event(
         self,
@@ -105,7 +106,7 @@ class Step:
         match: str | None = None,
         if_: str | None = None,
         lookback: Duration | Literal["run"] | None = None,
-    ) -> Coroutine[Any, Any, ReceivedEvent[dict[str, Any]] | None]: ...
+    ) -> Awaited[ReceivedEvent[dict[str, Any]] | None]: ...
     def wait_for_event(
         self,
         id: str,
@@ -116,7 +117,7 @@ class Step:
         match: str | None = None,
         if_: str | None = None,
         lookback: Duration | None = None,
-    ) -> Coroutine[Any, Any, ReceivedEvent[Any] | None]:
+    ) -> Awaited[ReceivedEvent[Any] | None]:
         """The first event of this class or name that arrives from now on, or ``None`` after ``timeout``.
 
         ``match`` names a path that must be equal in the run's event and in the new one, ``if_`` is an expression over
@@ -135,7 +136,7 @@ class Step:
         data: E | None = None,
         timeout: Duration | None = None,
         cancel_child: bool = False,
-    ) -> Coroutine[Any, Any, T]:
+    ) -> Awaited[T]:
         """Start one run of another function and take its result.
 
         Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
@@ -143,11 +144,19 @@ class Step:
         """
         return self._invoke(id, function, invoke_opts(function, data, timeout, cancel_child))
 
-    async def send_event(self, id: str, events: object, /) -> list[str]:
+    def send_event(self, id: str, events: object, /) -> Awaited[list[str]]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
 
         Raises ``InvalidEvent`` at once for an event that is not valid.
         """
+        return self._send(id, events)
+
+    @property
+    def idempotency_key(self) -> str:
+        """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
+        return idempotency_key(self._drive)
+
+    async def _send(self, id: str, events: object) -> list[str]:
         drive = self._drive
 
         async def send() -> list[str]:
@@ -159,11 +168,6 @@ class Step:
 
         ids: list[str] = await drive.body(id, send, (), {}, None, kinds.SEND_EVENT, _SEND)
         return ids
-
-    @property
-    def idempotency_key(self) -> str:
-        """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
-        return idempotency_key(self._drive)
 
     async def _sleep(self, id: str, opts: bytes) -> None:
         await self._drive.rest(id, kinds.SLEEP, SLEEP, opts)
@@ -194,12 +198,10 @@ class StepWithOptions:
         self._options = options
 
     @overload
-    def run(
-        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, T]: ...
+    def run(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[T]: ...
     @overload
-    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
-    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[T]: ...
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaited[Any]:
         """As ``ctx.step.run``, with these options."""
         return self._drive.body(self._id, fn, args, kwargs, self._options)
 

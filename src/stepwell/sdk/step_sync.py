@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
 E = TypeVar("E")
+
+Branch = Callable[[], T]
 
 
 class SyncStep:
@@ -148,7 +154,15 @@ class SyncGroup:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    def parallel(self, branches: Iterable[Callable[[], T]], /) -> tuple[T, ...]:
+    @overload
+    def parallel(self, branches: tuple[Branch[T1], Branch[T2]], /) -> tuple[T1, T2]: ...
+    @overload
+    def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3]], /) -> tuple[T1, T2, T3]: ...
+    @overload
+    def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3], Branch[T4]], /) -> tuple[T1, T2, T3, T4]: ...
+    @overload
+    def parallel(self, branches: Iterable[Branch[T]], /) -> tuple[T, ...]: ...
+    def parallel(self, branches: Iterable[Branch[Any]], /) -> tuple[Any, ...]:
         """The results of all branches, in their order.
 
         When branches fail, the first of them (in that order) is raised after all others have come to their end.
@@ -159,7 +173,7 @@ class SyncGroup:
             raise next((one for one in errors if isinstance(one, Suspend)), error)
         return tuple(result for result in found if not isinstance(result, BaseException))
 
-    def race(self, branches: Iterable[Callable[[], T]], /) -> T:
+    def race(self, branches: Iterable[Branch[T]], /) -> T:
         """The result of the branch that ends first, or its error. The others go on and are ignored."""
         fns = list(branches)
         if not fns:
