@@ -112,5 +112,5 @@ class Draft:
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(self.ended), self.wake),
+            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(sorted(self.ended)), self.wake),
         )
