@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -16,13 +18,11 @@ import stepwell
 from stepwell.errors import ConfigurationError, NotFound
 from stepwell.sdk.app import Stepwell
 
-_OURS: Final = str(Path(stepwell.__file__).parent)
+_OURS: Final = str(Path(stepwell.__file__).resolve().parent) + os.sep
 _FOREIGN: Final = tuple(
-    {
-        str(Path(path).resolve())
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-        if (path := sysconfig.get_path(name))
-    }
+    str(Path(path).resolve()) + os.sep
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    if (path := sysconfig.get_path(name))
 )
 
 
@@ -106,14 +106,14 @@ _APP_FIX: Final = 'make one, as in app = Stepwell("shop"), and name it: stepwell
 
 def user_files() -> set[Path]:
     """The files that were imported and belong neither to Python, nor to a library, nor to us."""
-    found: set[Path] = set()
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.endswith(".py"):
-            path = Path(file).resolve()
-            if not str(path).startswith((*_FOREIGN, _OURS)):
-                found.add(path)
-    return found
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {own for file in files if isinstance(file, str) and (own := _own(file)) is not None}
+
+
+@cache
+def _own(file: str) -> Path | None:
+    path = Path(file).resolve()
+    return path if path.suffix == ".py" and not str(path).startswith((*_FOREIGN, _OURS)) else None
 
 
 def _import_file(path: Path) -> ModuleType:

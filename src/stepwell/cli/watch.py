@@ -11,8 +11,8 @@ from watchfiles import Change, watch
 
 from stepwell.cli.target import user_files
 
-_SETTLE_MS: Final = 120  # editors write in several strokes
-_STEP_MS: Final = 30
+_SETTLE_MS: Final = 400  # editors write in several strokes
+_STEP_MS: Final = 100
 _LOOK_MS: Final = 1_000  # for changes that came while we were starting, and folders that report none
 _COARSE_MS: Final = 20  # file systems write times that lag behind the clock
 _AHEAD_NS: Final = 60_000_000_000
