@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from stepwell.errors import ConfigurationError
@@ -86,7 +86,7 @@ def _returns(fn: Any) -> object:
 
 def _evaluated(annotation: str, fn: Any) -> object:
     module = sys.modules.get(getattr(fn, "__module__", ""))
-    closed = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
+    closed: Mapping[str, Any] = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
     try:
         return eval(annotation, dict(vars(module)) if module else {}, dict(closed))
     except Exception:

@@ -48,7 +48,7 @@ class _StepOf:
     @overload
     def __get__(self, ctx: Context[Any, Async], owner: object) -> Step: ...
     def __get__(self, ctx: Context[Any, Any] | None, owner: object) -> Any:
-        return self if ctx is None else ctx._step
+        return self if ctx is None else ctx._step  # pyright: ignore[reportPrivateUsage]
 
 
 class _GroupOf:
@@ -61,7 +61,7 @@ class _GroupOf:
     @overload
     def __get__(self, ctx: Context[Any, Async], owner: object) -> Group: ...
     def __get__(self, ctx: Context[Any, Any] | None, owner: object) -> Any:
-        return self if ctx is None else ctx._group
+        return self if ctx is None else ctx._group  # pyright: ignore[reportPrivateUsage]
 
 
 class Context(Generic[E_co, S_co]):

@@ -49,7 +49,7 @@ def event(name: str) -> Callable[[C], C]:
     _check_name(name)
 
     def name_class(cls: C) -> C:
-        if not isinstance(cls, type):
+        if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 what=f"@event({name!r}) stands before something that is not a class",
                 why="an event class describes the data of an event",

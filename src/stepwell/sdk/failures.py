@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -95,7 +95,7 @@ _decode_error: Final = msgspec.json.Decoder(_Remembered).decode
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _leaves(member)
     else:
         yield error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, cast, get_args, get_origin
 
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency
@@ -156,4 +156,5 @@ def _check_takes_context(id: str, handler: Callable[..., Any]) -> None:
 
 
 def _several(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    is_many = isinstance(given, Sequence) and not isinstance(given, str)
+    return list(cast("Sequence[Any]", given)) if is_many else [given]

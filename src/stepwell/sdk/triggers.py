@@ -98,7 +98,7 @@ def decoders(given: Sequence[Trigger]) -> dict[str, Decode]:
 
 def _trigger(given: object) -> Trigger:
     if isinstance(given, TriggerEvent | TriggerCron):
-        return given
+        return given  # pyright: ignore[reportUnknownVariableType]
     if isinstance(given, str | type):
         return TriggerEvent(cast("str | type[Any]", given))
     raise ConfigurationError(
