@@ -23,7 +23,7 @@ Decode = Callable[[bytes], Any]
 decode_any: Final[Decode] = msgspec.json.Decoder().decode
 
 _NEVER: Final = (NoReturn, typing.Never)
-_UNTYPED: Final[tuple[object, ...]] = (None, type(None), Any, object, *_NEVER, typing.Self)  # pyright: ignore[reportUnknownMemberType]
+_UNTYPED: Final = (None, type(None), Any, object, *_NEVER, typing.Self)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 _DEPTH_MAX: Final = 64  # a value nested deeper than this is one that contains itself
 
 
