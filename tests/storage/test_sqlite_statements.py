@@ -35,7 +35,7 @@ SCANS = {
 }
 # A search by nothing but the shard is one in disguise, because a file has one shard.
 SCAN = re.compile(
-    r"^SCAN (?!found|CONSTANT ROW)|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
+    r"^SCAN (?!found|json_each|CONSTANT ROW)|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
 )
 # Sorts what it found, and may, because it found few: what belongs to one run.
 SORTS = {"ATTEMPTS": "the failed attempts of one run"}

@@ -22,6 +22,7 @@ from stepwell.model.questions import (
     GetStep,
     GetSteps,
     ListFunctions,
+    LoadRuns,
     Notes,
     Outcomes,
     RegistryStamp,
@@ -254,3 +255,19 @@ async def _step(store: Store) -> Step:
     found = await store.read(GetStep("r1", "s1"))
     assert found is not None
     return found
+
+
+async def test_many_runs_are_loaded_at_once_each_with_its_event_and_steps(store: Store):
+    await write(store, SaveEvent(event("e1")), SaveEvent(event("e2")))
+    await write(store, CreateRun(run("r1", "e1")), CreateRun(run("r2", "e2")), CreateRun(run("r3", "gone")))
+    await write(store, SaveStep(step("s2", "r1")), SaveStep(step("s1", "r1")), SaveStep(step("s1", "r2")))
+
+    found = await store.read(LoadRuns(("r1", "r3", "r2", "unknown")))
+
+    assert {run_id: [one.id for one in loaded.steps] for run_id, loaded in found.items()} == {
+        "r1": ["s2", "s1"],
+        "r2": ["s1"],
+        "r3": [],
+    }
+    assert [found[run_id].event for run_id in ("r1", "r2", "r3")] == [event("e1"), event("e2"), None]
+    assert found["r2"].run == run("r2", "e2")

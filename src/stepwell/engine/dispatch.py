@@ -33,7 +33,7 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, Loaded, LoadRuns, ask
 from stepwell.model.run import Run, RunStatus
 
 ITEMS_PER_CLAIM_MAX = 256
@@ -55,6 +55,8 @@ def claim(
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
+    taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
+    loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
     for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
         if item.kind != ItemKind.RUN:
@@ -62,7 +64,7 @@ def claim(
         elif item.id in mine and item.lease:
             draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
         else:
-            yield from _take(draft, item, new_token, serves)
+            yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
     # What this very decision settles for a run is not among the steps it has read for its call: poke it.
     touched = set(draft.touched)
@@ -71,12 +73,12 @@ def claim(
 
 
 def _take(
-    draft: Draft, item: Item, new_token: Callable[[], int], serves: Callable[[str], bool]
+    draft: Draft, item: Item, loaded: Loaded | None, new_token: Callable[[], int], serves: Callable[[str], bool]
 ) -> Generator[Any, Any, None]:
-    run = yield from ask(GetRun(item.id, item.shard))
-    if run is None or run.ended or run.id in draft.ended:
+    if loaded is None or loaded.run.ended or loaded.run.id in draft.ended:
         draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
         return
+    run, event, steps = loaded.run, loaded.event, loaded.steps
     held = 0
     if item.lease and run.slots:
         # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
@@ -96,8 +98,6 @@ def _take(
         draft.add(Block(item.id, blocked, item.shard))
         return
     assert function is not None, "what nobody serves is blocked"
-    steps = yield from ask(GetSteps(run.id, run.shard))
-    event = yield from ask(GetEvent(run.event_id, run.shard))
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     known = {step.id: step for step in steps}

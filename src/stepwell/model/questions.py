@@ -69,6 +69,21 @@ class DueItems(Question[list[Item]], frozen=True):
     shard: int = 0
 
 
+class Loaded(msgspec.Struct, frozen=True):
+    """A run with what a call of it needs: the event that started it, its steps in the order they were first seen."""
+
+    run: Run
+    event: Event | None
+    steps: list[Step]
+
+
+class LoadRuns(Question[dict[str, Loaded]], frozen=True):
+    """These runs by their ids, as far as they exist: many at once, because a claim takes many."""
+
+    run_ids: tuple[str, ...]
+    shard: int = 0
+
+
 class NextDue(Question[int | None], frozen=True):
     """The earliest ``at`` of any item later than ``after``."""
 

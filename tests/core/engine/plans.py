@@ -13,7 +13,7 @@ from stepwell.model.changes import Decision, Plan
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.item import Lease
-from stepwell.model.questions import Question
+from stepwell.model.questions import GetEvent, GetRun, GetSteps, Loaded, LoadRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Step
 from stepwell.model.trigger import EventTrigger
@@ -47,8 +47,22 @@ def decide(plan: Plan, answers: Answers | None = None) -> Decision:
         except StopIteration as done:
             decision: Decision = done.value
             return decision
+        if isinstance(question, LoadRuns) and LoadRuns not in known:
+            answer = {run_id: found for run_id in question.run_ids if (found := _loaded(run_id, known)) is not None}
+            continue
         found = known.get(type(question), _NOTHING.get(type(question).__name__))
         answer = found(question) if callable(found) else found
+
+
+def _loaded(run_id: str, known: Answers) -> Loaded | None:
+    """A run, its event and its steps from the answers to the questions about each."""
+
+    def answer(question: Question[Any]) -> Any:
+        found = known.get(type(question), _NOTHING.get(type(question).__name__))
+        return found(question) if callable(found) else found
+
+    run = answer(GetRun(run_id))
+    return None if run is None else Loaded(run, answer(GetEvent(run.event_id)), answer(GetSteps(run_id)))
 
 
 def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0.0) -> Draft:

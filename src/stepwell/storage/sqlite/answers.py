@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 import apsw
+import msgspec
 
 from stepwell.model import questions as q
 from stepwell.model.step import Step
@@ -22,6 +23,7 @@ Rows = list[Any]
 _ALL_IDS: Final = "\x7f"  # after every id: they are printable ASCII
 _ALWAYS: Final = 1 << 62  # after every moment
 
+_encode_ids: Final = msgspec.json.Encoder().encode
 _first_seen: Final = itemgetter(0)
 
 
@@ -38,6 +40,11 @@ def _steps(found: Rows) -> list[Step]:
     if len(found) > 1:
         found.sort(key=_first_seen)
     return [rows.step(row[1:]) for row in found]
+
+
+def _ids(ids: Iterable[str]) -> str:
+    """Ids as one parameter: a JSON array."""
+    return _encode_ids(ids).decode()
 
 
 def _value(found: Rows) -> Any:
@@ -88,6 +95,7 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
@@ -106,6 +114,18 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _load_runs(self, x: q.LoadRuns) -> dict[str, q.Loaded]:
+        execute = self._execute
+        runs = [rows.run(row) for row in execute(sql.LOAD_RUNS, (x.shard, _ids(x.run_ids))).fetchall()]
+        wanted = {run.event_id for run in runs}
+        events = {row[0]: rows.event(row) for row in execute(sql.LOAD_EVENTS, (x.shard, _ids(wanted))).fetchall()}
+        steps: dict[str, list[Step]] = {run.id: [] for run in runs}
+        found = execute(sql.LOAD_STEPS, (x.shard, _ids(x.run_ids))).fetchall()
+        found.sort(key=_first_seen)
+        for row in found:
+            steps[row[1]].append(rows.step(row[1:]))
+        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id]) for run in runs}
 
     def _wait_paths(self, x: q.WaitPaths) -> list[str]:
         found: list[str] = []

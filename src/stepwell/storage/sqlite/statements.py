@@ -86,8 +86,8 @@ ON CONFLICT (shard, id) DO UPDATE SET kind = excluded.kind, function_id = exclud
 )
 
 PARK: Final = """
-UPDATE items SET at = CASE WHEN poked AND ?6 = 0 THEN ?5 ELSE ?4 END, lease = 0, attempt = ?6, backlog = NULL, poked = 0,
-  losses = 0, mark = 0
+UPDATE items SET at = CASE WHEN poked AND ?6 = 0 THEN ?5 ELSE ?4 END, lease = 0, attempt = ?6, backlog = NULL,
+  poked = 0, losses = 0, mark = 0
 WHERE shard = ?1 AND id = ?2 AND lease = ?3"""
 
 BLOCK: Final = "UPDATE items SET at = NULL, backlog = ?3, lease = 0, poked = 0 WHERE shard = ?1 AND id = ?2"
@@ -172,6 +172,10 @@ SELECT shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued
 _WAITS: Final = """
 SELECT run_id, id, kind, event_name, since, expires_at, shard, condition, path, value FROM waits """
 
+_MANY: Final = "WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))"
+LOAD_RUNS: Final = _RUN + _MANY
+LOAD_EVENTS: Final = _EVENT + _MANY
+LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM json_each(?2))"
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
