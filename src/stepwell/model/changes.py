@@ -223,7 +223,8 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class ReleaseFunction(msgspec.Struct, frozen=True):
-    """The limits of this function have changed: all its items that were blocked are due at ``now``, to be asked anew."""
+    """The limits of this function have changed: all its items that were blocked are due at ``now``, to be asked
+    anew."""
 
     function_id: str
     now: int
