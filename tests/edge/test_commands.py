@@ -163,6 +163,14 @@ def test_events_are_listed(dev: Dev) -> None:
     assert listed[0]["internalId"] == event_id
 
 
+def test_names_and_data_are_shown_as_they_are(dev: Dev) -> None:
+    event_id = dev.send("[red]bold[/red]", list=["[green]", ":smile:"])
+
+    table = dev.cli("events", "--limit", "1").out
+
+    assert event_id in table and "[red]bold[/red]" in table and '["[green]", ":smile:"]' in table
+
+
 @pytest.mark.parametrize("args", [("run", NO_RUN), ("why", NO_RUN), ("cancel", NO_RUN), ("run", "nonsense!")])
 def test_what_is_not_there_is_said(dev: Dev, args: tuple[str, ...]) -> None:
     done = dev.cli(*args)

@@ -26,6 +26,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.history import Note, Outcome
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
+from stepwell.server.wording import printable
 
 NOW = 1_700_000_000_000
 ERROR = Failure("ValueError", "card\n  declined").json()
@@ -148,3 +149,7 @@ def test_very_much_at_once_becomes_one_sentence_and_the_failures() -> None:
     assert text == "0 events, 1 run started, 1 step, 1 run ended, 1 of them failed"
     assert failures == [failed]
     assert story.lines(failures, NOW)[0].function == "shop-bill"
+
+
+def test_what_a_terminal_would_take_for_orders_is_left_out() -> None:
+    assert printable("\x1b[31mred\x1b]0;title\x07 \x9b2J\ttab\nline") == "[31mred]0;title 2J\ttab\nline"

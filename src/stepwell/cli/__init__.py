@@ -63,7 +63,9 @@ class Commands(click.Group):
 
 def complain(error: StepwellError) -> None:
     """What, why and fix on standard error."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    from stepwell.server.wording import printable
+
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(str(error))}", err=True)
 
 
 @click.group(

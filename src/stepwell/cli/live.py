@@ -27,6 +27,7 @@ from stepwell.model.questions import GetRun, GetSteps
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.runtime.engine import Engine
+from stepwell.server.wording import printable
 
 _BATCH_S: Final = 0.04
 _BATCH_MAX: Final = 150  # decisions; more than this within one batch is more than anybody reads
@@ -125,7 +126,8 @@ class LiveLog:
             return msgspec.json.encode({**fields, "at": rfc3339(line.at)}).decode()
         clock = to_datetime(line.at).astimezone().strftime("%H:%M:%S.") + f"{line.at % 1000:03d}"
         mark = line.mark.translate(_ASCII) if self._plain_marks else line.mark
-        text = line.text.translate(_ASCII) if self._plain_marks else line.text
+        text = printable(line.text)
+        text = text.translate(_ASCII) if self._plain_marks else text
         if line.function or line.run:
             self._name_width = min(max(self._name_width, len(line.function)), _NAME_MAX)
             who = f"{_fitted(line.function, self._name_width)}  {line.run[-_RUN_SHOWN:]:{_RUN_SHOWN}}  "

@@ -11,6 +11,7 @@ from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
 from stepwell.server.views import TraceView
+from stepwell.server.wording import printable
 
 _LOOK_S_MIN, _LOOK_S_MAX = 0.05, 0.5
 
@@ -54,7 +55,7 @@ def _print(api: Api, trace: TraceView) -> None:
         why: RunWhy = data(api.get(f"/v2/runs/{trace.run.id}/why"), RunWhy)
         out.print()
         for line in sentences(why, now, None)[1:]:
-            out.print(line, markup=False)
+            out.print(printable(line))
 
 
 def _followed(api: Api, run: str, *, draw: bool) -> TraceView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Event
 
 import click
@@ -44,7 +45,8 @@ def command(
         if as_json:
             print_json(bytes(opened(api.get("/v2/runs", query)).data))
         elif watch:
-            _watch(api, query)
+            with suppress(KeyboardInterrupt):  # which is how one leaves
+                _watch(api, query)
         else:
             _print(api, query)
     finally:
@@ -63,7 +65,7 @@ def _print(api: Api, query: dict[str, str]) -> None:
     out.print(runs_table(runs, SystemClock().now_ms(), out.width))
     page = opened(body).page
     if page is not None and page.has_more:
-        out.print(f"\n[dim]There are more: --limit {min(page.limit * 5, 1000)}[/dim]")
+        out.print(f"\nThere are more: --limit {min(page.limit * 5, 1000)}", style="dim")
 
 
 def _watch(api: Api, query: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stepwell.server.views import EventView, FunctionView, RunView
-from stepwell.server.wording import clock_time, parse_moment, relative, span
+from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
 
 STYLES: Final = {
     "QUEUED": "cyan",
@@ -29,8 +29,9 @@ _TINY: Final = 48
 
 def console() -> Console:
     """Standard output. Widths are the terminal's; a pipe gets no colour and is never cut."""
-    out = Console(highlight=False, soft_wrap=False)
-    return out if out.is_terminal else Console(highlight=False, width=240, color_system=None)
+    # No markup: [x] in a name or in data is what it is.
+    out = Console(highlight=False, markup=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
 
 
 def runs_table(runs: Sequence[RunView], now: int, width: int) -> Table:
@@ -73,7 +74,7 @@ def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
             event.name,
         ]
         if middle:
-            row.append(bytes(event.data)[:200].decode(errors="replace"))
+            row.append(printable(bytes(event.data)[:200].decode(errors="replace")))
         table.add_row(*row)
     return table
 
@@ -100,7 +101,7 @@ def triggers_text(function: FunctionView) -> Text:
     for trigger in function.triggers:
         line = Text(trigger.event or f"cron {trigger.cron}")
         if trigger.expression:
-            line.append(f"  if {trigger.expression}", style="dim")
+            line.append(f"  if {printable(trigger.expression)}", style="dim")
         lines.append(line)
     return Text("\n").join(lines) if lines else Text("invoke only", style="dim")
 

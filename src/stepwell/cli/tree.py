@@ -11,7 +11,7 @@ from rich.tree import Tree
 from stepwell.cli.show import STYLES, took
 from stepwell.server.views import NULL, AttemptView, ErrorView, RunView, StepView, TraceView
 from stepwell.server.why.ended import first_user_frame
-from stepwell.server.wording import at, clock_time, parse_moment, relative, span
+from stepwell.server.wording import at, clock_time, parse_moment, printable, relative, span
 
 _MARKS: Final = {
     "COMPLETED": ("✓", "green"),
@@ -62,13 +62,13 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
             tree.add(Text(f"cancelled by {wait.event}{condition}", style="dim"))
     for note in trace.notes:
         if note.kind != "cancelled" or run.reason is None:
-            tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {note.text}", style="yellow"))
+            tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {printable(note.text)}", style="yellow"))
     if run.error is not None:
         tree.add(Text("error  ", style="dim") + _error(run.error) + _place(run.error))
     elif run.status == "COMPLETED":
         tree.add(Text("output  ", style="dim") + Text(_shortened(bytes(run.output).decode(errors="replace"))))
     if run.reason is not None:
-        tree.add(Text("reason  ", style="dim") + Text(run.reason))
+        tree.add(Text("reason  ", style="dim") + Text(printable(run.reason)))
 
 
 def _heading(run: RunView, now: int) -> Text:
@@ -96,11 +96,11 @@ def _facts(run: RunView, now: int) -> list[Text]:
 def _step(step: StepView, begun: int, now: int) -> Text:
     mark, style = _MARKS.get(step.status, ("·", ""))
     text = Text(f"{mark} ", style=style)
-    text.append(step.name + (f" #{step.repeat}" if step.repeat else ""), style="bold")
+    text.append(printable(step.name) + (f" #{step.repeat}" if step.repeat else ""), style="bold")
     started = parse_moment(step.started_at)
     if step.ended_at is not None:
         text.append(f"  {span(parse_moment(step.ended_at) - started)}", style="not bold default")
-    text.append(_story(step, now), style="not bold default")
+    text.append(printable(_story(step, now)), style="not bold default")
     text.append(f"  +{span(started - begun)}", style="dim not bold")
     if step.status == "FAILED" and step.error is not None and not step.attempts and step.child is None:
         text.append("  ").append_text(_error(step.error))
@@ -151,7 +151,7 @@ def _attempt(attempt: AttemptView, now: int, *, own: bool, again: bool) -> Text:
 
 
 def _error(error: ErrorView) -> Text:
-    text = Text(error.name, style="red not bold")
+    text = Text(printable(error.name), style="red not bold")
     message = error.message.strip()
     if message:
         text.append(f": {_shortened(message, _ERROR_SHOWN)}", style="default not bold")
@@ -163,8 +163,9 @@ def _place(error: ErrorView) -> Text:
     if frame is None:
         return Text()
     code = f"  {frame.code}" if frame.code else ""
-    return Text(f"\nat     {frame.file}:{frame.line}{code}", style="dim")
+    return Text(printable(f"\nat     {frame.file}:{frame.line}{code}"), style="dim")
 
 
 def _shortened(text: str, limit: int = _OUTPUT_SHOWN) -> str:
+    text = printable(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"

@@ -10,6 +10,7 @@ from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
 from stepwell.errors import NotFound
 from stepwell.ids import is_ulid
+from stepwell.server.wording import printable
 
 
 @click.command()
@@ -31,7 +32,7 @@ def command(id: str, as_json: bool, url: str | None, db: str | None, token: str 
     from stepwell.server.why import Why, sentences
 
     for line in sentences(decoded(answer, Why), SystemClock().now_ms(), None):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 def _ask(api: Api, id: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -11,6 +12,7 @@ _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def span(ms: int) -> str:
@@ -55,3 +57,8 @@ def parse_moment(text: str) -> int:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """``1 run``, ``2 runs``, ``1,234 runs``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    """Text of strangers without what a terminal would take for orders."""
+    return _CONTROL.sub("", text)
