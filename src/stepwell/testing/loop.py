@@ -11,9 +11,10 @@ import asyncio
 import concurrent.futures
 import contextvars
 import heapq
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
@@ -42,18 +43,28 @@ class VirtualLoop(asyncio.BaseEventLoop):
     to ``patience_s`` real seconds without any sign of life, then raises ``Stuck``. ``inline`` runs such functions in
     the loop itself instead of a thread, so that nothing depends on the machine's scheduler.
 
-    When nothing is ready, time jumps to the next timer; when there is none, ``Stuck`` is raised.
+    When nothing is ready, time jumps to the next timer. When there is none, and after ``rounds_max`` rounds, ``Stuck``
+    is raised.
     """
 
     _ready: deque[asyncio.Handle]
     _stopping: bool
 
-    def __init__(self, *, order: Random | None = None, patience_s: float = PATIENCE_S, inline: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        order: Random | None = None,
+        patience_s: float = PATIENCE_S,
+        inline: bool = False,
+        rounds_max: int | None = None,
+    ) -> None:
         super().__init__()
         self.patience_s = patience_s
         self.rounds = 0
+        self.numbers = itertools.count()
         self._order = order
         self._inline = inline
+        self._rounds_max = rounds_max
         self._now = 0.0
         self._held = False
         self._still = 0
@@ -63,6 +74,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._working: dict[int, str] = {}
         self._doorbell = threading.Event()
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return NumberedFuture(loop=self) if self._order is not None else super().create_future()
 
     # Time -------------------------------------------------------------------------------------------------------------
 
@@ -154,6 +168,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._still += 1
         if self._still > _ROUNDS_MAX:
             raise Stuck(f"{_ROUNDS_MAX:,} rounds went by and no time: something loops without end{self._tasks_text()}")
+        if self._rounds_max is not None and self.rounds > self._rounds_max:
+            raise Stuck(f"{self._rounds_max:,} rounds went by and there is no end{self._tasks_text()}")
         if self._order is None:
             for _ in range(len(ready)):
                 _run(ready.popleft())
@@ -249,6 +265,28 @@ class VirtualLoop(asyncio.BaseEventLoop):
     create_connection = create_server = create_datagram_endpoint = _refuse
     create_unix_connection = create_unix_server = _refuse
     connect_read_pipe = connect_write_pipe = subprocess_exec = subprocess_shell = _refuse
+
+
+class NumberedFuture(asyncio.Future[Any]):
+    """A future whose place in a set is the same each time a seed is played, because it is not that of its memory."""
+
+    def __init__(self, *, loop: VirtualLoop) -> None:
+        super().__init__(loop=loop)
+        self._number = next(loop.numbers)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class NumberedTask(asyncio.Task[Any]):
+    """A task of the same kind."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], *, loop: VirtualLoop, **named: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(work, loop=loop, **named)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class VirtualClock:

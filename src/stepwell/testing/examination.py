@@ -1,0 +1,246 @@
+"""The last examination of a world, when everything has come to its end: is the account of what happened right?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stepwell.model.event import rfc3339
+from stepwell.testing.invariants import Violation
+from stepwell.testing.programs import Spec
+
+if TYPE_CHECKING:
+    from stepwell.testing.world import World
+
+_DAY_MS = 86_400_000
+_WINDOW = "deduplicated", "idempotent"
+
+
+def examine(world: World) -> Iterator[Violation]:
+    """Everything that is not as it must be."""
+    yield from _events(world)
+    yield from _once_per_key(world)
+    yield from _failures(world)
+    yield from _attempts(world)
+    yield from _moments(world)
+    yield from _waits(world)
+    yield from _children(world)
+    yield from _outputs(world)
+    yield from _ticks(world)
+    yield from _left_over(world)
+
+
+def _events(world: World) -> Iterator[Violation]:
+    """I1, I2: every acknowledged event is there, and each pair of event and matching function has one outcome."""
+    stored = {row[0]: row[1:] for row in world.tables.ask("SELECT id, name, data, source FROM events")}
+    for event_id, (name, _) in world.acked.items():
+        if event_id not in stored or stored[event_id][0] != name:
+            yield Violation("I1", f"event {event_id} ({name}) was acknowledged and is not there")
+    outcomes: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for event_id, function_id in world.tables.ask("SELECT event_id, function_id FROM runs WHERE parent IS NULL"):
+        outcomes[event_id, function_id].append("run")
+    for event_id, function_id, kind in world.tables.ask("SELECT event_id, function_id, kind FROM outcomes"):
+        if stored.get(event_id, ("", b"", ""))[2] != "invoke":
+            outcomes[event_id, function_id].append(kind)
+    for event_id, (name, data, source) in stored.items():
+        if source in ("internal", "invoke", "cron"):
+            continue
+        key = msgspec.json.decode(data).get("key", "")
+        for spec in world.plan.functions:
+            function_id = f"w-{spec.id}"
+            found = outcomes.pop((event_id, function_id), [])
+            if len(found) != (1 if spec.matches(name, key) else 0):
+                yield Violation("I2", f"event {event_id} ({name}) and function {function_id} had the outcomes {found}")
+            for kind in found:
+                world.reach(f"outcome {kind}")
+
+
+def _once_per_key(world: World) -> Iterator[Violation]:
+    """I19: an event id, and an idempotency key, start one run per function in 24 hours."""
+    text = """
+      SELECT r.function_id, r.queued_at, e.key, e.data FROM runs AS r JOIN events AS e ON e.id = r.event_id
+      WHERE e.source IN ('api', 'sdk') ORDER BY r.queued_at"""
+    specs = {f"w-{spec.id}": spec for spec in world.plan.functions}
+    latest: dict[tuple[str, str], int] = {}
+    for function_id, queued_at, key, data in world.tables.ask(text):
+        spec: Spec | None = specs.get(function_id)
+        keys = [f"id {key}"] if key and key.startswith("id") else []
+        if spec is not None and spec.idempotent:
+            keys.append(f"idempotency {msgspec.json.decode(data).get('key')}")
+        for one in keys:
+            before = latest.get((function_id, one))
+            if before is not None and queued_at - before < _DAY_MS:
+                yield Violation("I19", f"{function_id} was started twice for {one}")
+            latest[function_id, one] = queued_at
+
+
+def _failures(world: World) -> Iterator[Violation]:
+    """I9: a failure handler runs once for each failed run of its function, and for nothing else."""
+    text = """
+      SELECT r.function_id, json_extract(e.data, '$.run_id'), count(*)
+      FROM runs AS r JOIN events AS e ON e.id = r.event_id WHERE e.name = 'inngest/function.failed' GROUP BY 1, 2"""
+    handled = {(row[0], row[1]): row[2] for row in world.tables.ask(text)}
+    for spec in world.plan.functions:
+        for run_id, status in world.tables.ask("SELECT id, status FROM runs WHERE function_id = ?", f"w-{spec.id}"):
+            world.reach(f"run {status}")
+            count = handled.pop((f"w-{spec.id}-failure", run_id), 0)
+            if count != (1 if spec.on_failure and status == "FAILED" else 0):
+                yield Violation("I9", f"run {run_id} is {status}, and its failure handler ran {count} times")
+            elif count:
+                world.reach("failure handled")
+    for (function_id, run_id), count in handled.items():
+        yield Violation("I9", f"{function_id} ran {count} times for run {run_id}")
+
+
+def _attempts(world: World) -> Iterator[Violation]:
+    """I6: attempts count 0, 1, 2… without a gap, and no more of them are made than the policy allows."""
+    recorded: dict[tuple[str, str], list[int]] = defaultdict(list)
+    text = "SELECT run_id, step_id, attempt FROM attempts WHERE step_id <> '' ORDER BY run_id, step_id, attempt"
+    for run_id, step_id, attempt in world.tables.ask(text):
+        recorded[run_id, step_id].append(attempt)
+    started: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for start in world.ledger.starts:
+        started[start.run_id, start.step_id].add(start.attempt)
+    retries = {f"w-{spec.id}": spec.retries for spec in world.plan.functions}
+    steps = world.tables.ask(
+        "SELECT s.run_id, s.id, s.name, s.kind, s.status, s.attempt, r.function_id FROM steps AS s "
+        "JOIN runs AS r ON r.id = s.run_id",
+    )
+    for run_id, step_id, name, kind, status, attempt, function_id in steps:
+        if kind not in ("run", "sendEvent"):
+            continue
+        failed = recorded[run_id, step_id]
+        who = f"step {name} of run {run_id}"
+        if failed != list(range(len(failed))):
+            yield Violation("I6", f"the failed attempts of {who} are {failed}")
+        if len(failed) > retries.get(function_id, 0) + 1:
+            yield Violation(
+                "I6", f"{who} failed {len(failed)} times; its function has {retries.get(function_id)} retries"
+            )
+        if status == "COMPLETED" and attempt != len(failed):
+            yield Violation("I6", f"{who} completed as attempt {attempt} after {len(failed)} failed ones")
+        bodies = started[run_id, step_id]
+        if kind == "run" and bodies != set(range(len(bodies))):
+            yield Violation("I6", f"the bodies of {who} began as attempts {sorted(bodies)}")
+        if kind == "run" and status == "COMPLETED" and attempt not in bodies:
+            yield Violation("I6", f"{who} completed as attempt {attempt}, whose body never began")
+
+
+def _moments(world: World) -> Iterator[Violation]:
+    """I15: nothing happens before its time."""
+    text = "SELECT run_id, name, status FROM steps WHERE kind IN ('sleep', 'waitForEvent', 'invoke') AND ended_at < due"
+    for run_id, name, status in world.tables.ask(text + " AND (kind = 'sleep' OR status = 'TIMED_OUT')"):
+        yield Violation("I15", f"step {name} of run {run_id} ended too early, {status}")
+    for (run_id,) in world.tables.ask("SELECT id FROM runs WHERE started_at < scheduled_at"):
+        yield Violation("I15", f"run {run_id} started before its time")
+    again = {
+        (run_id, step_id, attempt + 1): retry_at
+        for run_id, step_id, attempt, retry_at in world.tables.ask(
+            "SELECT run_id, step_id, attempt, retry_at FROM attempts"
+        )
+        if retry_at is not None
+    }
+    for start in world.ledger.starts:
+        due = again.get((start.run_id, start.step_id, start.attempt))
+        if due is not None and start.at < due:
+            yield Violation("I15", f"step {start.name} of run {start.run_id} was tried again {due - start.at} ms early")
+
+
+def _waits(world: World) -> Iterator[Violation]:
+    """I16, I17: a wait got the first event that matched it after it began, or timed out because there was none."""
+    text = """
+      SELECT s.run_id, s.name, s.status, s.started_at, min(s.ended_at, s.due), s.output,
+        json_extract(s.details, '$.event'), json_extract(e.data, '$.key'), r.event_id
+      FROM steps AS s JOIN runs AS r ON r.id = s.run_id JOIN events AS e ON e.id = r.event_id
+      WHERE s.kind = 'waitForEvent' AND s.ended_at IS NOT NULL"""
+    for run_id, name, status, began, ended, output, event, key, own in world.tables.ask(text):
+        if key is None:
+            continue  # started by a clock: it waits for an event without a key, and nobody sends one
+        between = world.tables.ask(
+            "SELECT coalesce(key, id) FROM events WHERE name = ? AND json_extract(data, '$.key') = ? "
+            "AND received_at > ? AND received_at < ? AND id <> ? ORDER BY received_at",
+            event, key, began, ended, own,
+        )  # fmt: skip
+        world.reach(f"wait {status}")
+        if between:
+            got = msgspec.json.decode(output or b"null")
+            yield Violation("I17", f"step {name} of run {run_id} missed {between[0][0]} and got {got}, {status}")
+
+
+def _children(world: World) -> Iterator[Violation]:
+    """Whoever invoked a function started it once, and got the answer that it gave."""
+    text = "SELECT parent, parent_step, count(*) FROM runs WHERE parent IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
+    for run_id, step_id, count in world.tables.ask(text):
+        yield Violation("I3", f"step {step_id} of run {run_id} invoked {count} runs")
+    text = """
+      SELECT s.run_id, s.name, s.status, s.output, s.ended_at, s.due, c.id, c.status, c.output, c.ended_at
+      FROM steps AS s JOIN runs AS r ON r.id = s.run_id
+        LEFT JOIN runs AS c ON c.parent = s.run_id AND c.parent_step = s.id
+      WHERE s.kind = 'invoke'"""
+    for run_id, name, status, output, ended, due, child, end, result, end_at in world.tables.ask(text):
+        who = f"step {name} of run {run_id}, which invoked {child}"
+        if status == "INVOKING":
+            continue  # its run ended without it
+        world.reach(f"invoke {status}, child {end}")
+        timed_out = status == "FAILED" and msgspec.json.decode(output).get("name") == "InngestInvokeTimeoutError"
+        if timed_out:
+            if ended < due:
+                yield Violation("I15", f"{who}: timed out too early")
+        elif child is None:
+            if status != "FAILED":
+                yield Violation("I10", f"{who}: {status} without a child")
+        elif ended != end_at:
+            yield Violation("I10", f"{who}: {status} at {ended}, but the child ended at {end_at}")
+        elif end == "COMPLETED" and (status != "COMPLETED" or output != result):
+            yield Violation("I10", f"{who}: {status} {output!r}, but the child returned {result!r}")
+        elif end != "COMPLETED" and status != "FAILED":
+            yield Violation("I10", f"{who}: {status}, but the child is {end}")
+
+
+def _outputs(world: World) -> Iterator[Violation]:
+    """I5: what the code saw of its steps is what is recorded of them."""
+    steps: dict[str, dict[str, tuple[str, Any]]] = defaultdict(dict)
+    for run_id, name, repeat, status, output in world.tables.ask(
+        "SELECT run_id, name, repeat, status, output FROM steps"
+    ):
+        steps[run_id][f"{name}:{repeat}"] = status, msgspec.json.decode(output) if output is not None else None
+    for run_id, output in world.tables.ask("SELECT id, output FROM runs WHERE status = 'COMPLETED'"):
+        for name, value in msgspec.json.decode(output):
+            status, recorded = steps[run_id].get(name, ("missing", None))
+            if status not in ("COMPLETED", "FAILED", "TIMED_OUT") or value != _seen(status, recorded):
+                yield Violation("I5", f"run {run_id} saw {value!r} as step {name}; recorded is {status} {recorded!r}")
+
+
+def _seen(status: str, recorded: Any) -> Any:
+    """What a player notes of a result: of an error its name, of an event its id."""
+    if status == "FAILED":
+        return f"error: {recorded['name']}"
+    return recorded["id"] if issubclass(type(recorded), dict) else recorded
+
+
+def _ticks(world: World) -> Iterator[Violation]:
+    """I23: each tick of a clock starts a run at most once, in order, and not before its time."""
+    text = """
+      SELECT r.function_id, json_extract(e.data, '$.scheduledAt'), count(*), min(r.queued_at)
+      FROM runs AS r JOIN events AS e ON e.id = r.event_id WHERE e.source = 'cron' GROUP BY 1, 2 ORDER BY 1, 2"""
+    latest: dict[str, int] = {}
+    for function_id, tick, count, queued_at in world.tables.ask(text):
+        world.reach("tick")
+        if count > 1:
+            yield Violation("I23", f"the tick {tick} of {function_id} started {count} runs")
+        if rfc3339(queued_at) < tick:
+            yield Violation("I23", f"the tick {tick} of {function_id} came before its time")
+        if queued_at < latest.get(function_id, 0):
+            yield Violation("I23", f"the tick {tick} of {function_id} came after a later one")
+        latest[function_id] = queued_at
+
+
+def _left_over(world: World) -> Iterator[Violation]:
+    """I13: nobody holds, waits for or is owed anything."""
+    for table in ("items", "waits", "slots"):
+        left = world.tables.ask(f"SELECT * FROM {table}")
+        if left:
+            yield Violation("I13", f"{table} are left when everything is over: {left[:3]}")

@@ -1,0 +1,187 @@
+"""What must hold after every commit, whatever happened (``invariants.md`` §2), asked of the tables themselves.
+
+What a single row must never do is watched by triggers, so that it is seen in the very statement that does it. What rows
+must be to each other is asked after each commit. The world's final examination is in ``examination.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from stepwell.testing.tables import Tables
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A rule that did not hold: its number in ``invariants.md``, and who broke it."""
+
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what}"
+
+
+_TRIGGERS: Final = """
+CREATE TEMP TABLE violations (rule TEXT, what TEXT);
+CREATE TEMP TABLE tokens (token INTEGER PRIMARY KEY);
+
+CREATE TEMP TRIGGER result_changed BEFORE UPDATE ON steps
+WHEN old.ended_at IS NOT NULL AND (old.status, old.output, old.ended_at, old.attempt)
+  IS NOT (new.status, new.output, new.ended_at, new.attempt)
+BEGIN INSERT INTO violations VALUES ('I5', 'the result of step ' || old.name || ' of run ' || old.run_id || ' changed
+  from ' || coalesce(cast(old.output AS TEXT), '-') || ' to ' || coalesce(cast(new.output AS TEXT), '-')); END;
+
+CREATE TEMP TRIGGER step_late AFTER INSERT ON steps
+WHEN (SELECT ended_at FROM runs WHERE shard = new.shard AND id = new.run_id) IS NOT NULL
+BEGIN INSERT INTO violations VALUES ('I9', 'step ' || new.name || ' was saved after the end of run '
+  || new.run_id); END;
+
+CREATE TEMP TRIGGER step_forgotten BEFORE DELETE ON steps
+BEGIN INSERT INTO violations VALUES ('I4', 'step ' || old.name || ' of run ' || old.run_id || ' was forgotten'); END;
+
+CREATE TEMP TRIGGER ended_twice BEFORE UPDATE ON runs WHEN old.ended_at IS NOT NULL
+BEGIN INSERT INTO violations VALUES ('I9', 'run ' || old.id || ' changed after its end'); END;
+
+CREATE TEMP TRIGGER illegal_turn BEFORE UPDATE ON runs
+WHEN old.status <> new.status AND old.status || '>' || new.status NOT IN ('QUEUED>RUNNING', 'QUEUED>CANCELLED',
+  'QUEUED>FAILED', 'RUNNING>COMPLETED', 'RUNNING>FAILED', 'RUNNING>CANCELLED')
+BEGIN INSERT INTO violations VALUES ('state', 'run ' || old.id || ' went from ' || old.status || ' to ' || new.status);
+END;
+
+CREATE TEMP TRIGGER half_ended AFTER UPDATE ON runs
+WHEN (new.ended_at IS NULL) <> (new.status IN ('QUEUED', 'RUNNING'))
+BEGIN INSERT INTO violations VALUES ('state', 'run ' || new.id || ' is ' || new.status || ' but its end is '
+  || coalesce(new.ended_at, 'open')); END;
+
+CREATE TEMP TRIGGER run_forgotten BEFORE DELETE ON runs
+BEGIN INSERT INTO violations VALUES ('I2', 'run ' || old.id || ' was forgotten'); END;
+
+CREATE TEMP TRIGGER event_forgotten BEFORE DELETE ON events
+BEGIN INSERT INTO violations VALUES ('I1', 'event ' || old.id || ' was forgotten'); END;
+
+CREATE TEMP TRIGGER attempt_repeated BEFORE UPDATE ON attempts WHEN old.error <> new.error AND old.step_id <> ''
+BEGIN INSERT INTO violations VALUES ('I6', 'attempt ' || old.attempt || ' of step ' || old.step_id || ' of run '
+  || old.run_id || ' failed in two ways'); END;
+
+CREATE TEMP TRIGGER born_leased AFTER INSERT ON items WHEN new.lease <> 0
+BEGIN
+  INSERT INTO violations SELECT 'I7', 'the lease token of ' || new.id || ' was used before'
+    WHERE EXISTS (SELECT 1 FROM tokens WHERE token = new.lease);
+  INSERT OR IGNORE INTO tokens VALUES (new.lease);
+END;
+
+CREATE TEMP TRIGGER leased AFTER UPDATE OF lease ON items WHEN new.lease <> 0 AND new.lease <> old.lease
+BEGIN
+  INSERT INTO violations SELECT 'I7', 'the lease token of ' || new.id || ' was used before'
+    WHERE EXISTS (SELECT 1 FROM tokens WHERE token = new.lease);
+  INSERT OR IGNORE INTO tokens VALUES (new.lease);
+END;
+"""
+
+# Each finds (rule, who) of what must not be. ?1 is now.
+_RELATIONS: Final = """
+SELECT rule, what FROM temp.violations
+UNION ALL
+SELECT 'I11', 'nothing will ever wake run ' || r.id || ' of ' || r.function_id
+FROM runs AS r LEFT JOIN items AS i ON i.shard = 0 AND i.id = r.id
+WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
+  AND (i.id IS NULL OR (i.at IS NULL AND i.backlog IS NULL))
+UNION ALL
+SELECT 'I11', 'run ' || i.id || ' rests until ' || i.at || ', but its steps move at '
+  || coalesce((SELECT min(due) FROM steps WHERE shard = 0 AND run_id = i.id AND ended_at IS NULL), 'no time')
+FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
+WHERE i.shard = 0 AND i.kind = 'run' AND i.lease = 0 AND i.attempt = 0 AND i.at > ?1 AND r.started_at IS NOT NULL
+  AND i.at IS NOT (SELECT min(due) FROM steps WHERE shard = 0 AND run_id = i.id AND ended_at IS NULL)
+UNION ALL
+SELECT 'I9', 'run ' || r.id || ' has ended and is still owed item ' || i.id
+FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.run_id
+WHERE i.shard = 0 AND r.ended_at IS NOT NULL
+UNION ALL
+SELECT 'I9', 'run ' || r.id || ' has ended and still waits for ' || w.event_name
+FROM waits AS w JOIN runs AS r ON r.shard = 0 AND r.id = w.run_id
+WHERE w.shard = 0 AND r.ended_at IS NOT NULL
+UNION ALL
+SELECT 'I13', s.holder || ' holds a slot of ' || s.key || ' without a lease'
+FROM slots AS s LEFT JOIN items AS i ON i.shard = 0 AND i.id = substr(s.holder, 1, 26)
+WHERE s.shard = 0 AND coalesce(i.lease, 0) = 0
+UNION ALL
+SELECT 'I12', 'run ' || r.id || ' is called without a slot'
+FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
+WHERE i.shard = 0 AND i.lease <> 0 AND r.slots IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = i.id)
+UNION ALL
+SELECT 'I16', 'step ' || s.name || ' of run ' || s.run_id || ' has a result and still waits'
+FROM waits AS w JOIN steps AS s ON s.shard = 0 AND s.run_id = w.run_id AND s.id = w.id
+WHERE w.shard = 0 AND s.ended_at IS NOT NULL
+UNION ALL
+SELECT 'I11', 'step ' || s.name || ' of run ' || r.id || ' waits for an event that nobody listens to'
+FROM runs AS r JOIN steps AS s ON s.shard = 0 AND s.run_id = r.id
+WHERE r.shard = 0 AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'WAITING'
+  AND NOT EXISTS (SELECT 1 FROM waits WHERE shard = 0 AND run_id = r.id AND id = s.id)
+UNION ALL
+SELECT 'I11', 'step ' || s.name || ' of run ' || r.id || ' waits for a child that is no more'
+FROM runs AS r JOIN steps AS s ON s.shard = 0 AND s.run_id = r.id
+WHERE r.shard = 0 AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'INVOKING'
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE shard = 0 AND parent = r.id AND parent_step = s.id AND ended_at IS NULL)
+UNION ALL
+SELECT 'state', 'run ' || r.id || ' is queued, but its item was called'
+FROM runs AS r JOIN items AS i ON i.shard = 0 AND i.id = r.id
+WHERE r.shard = 0 AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
+"""
+
+_USED: Final = "SELECT key, count(*) FROM slots WHERE shard = 0 GROUP BY key"
+_BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
+_NEXT: Final = """
+SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
+WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2) AND instr(r.slots, '"' || ?2 || '"')"""
+
+
+class Guard:
+    """Watches one store. ``limits`` maps keys of slots (or what they begin with, ending in ``/``) to their limits."""
+
+    def __init__(self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int]) -> None:
+        tables.ask(_TRIGGERS)
+        self.checks = 0
+        self._ask = tables.ask
+        self._limits = limits
+        self._now = now
+
+    def check(self) -> list[Violation]:
+        """What does not hold now."""
+        self.checks += 1
+        now = self._now()
+        found = [Violation(*row) for row in self._ask(_RELATIONS, now)]
+        if self._limits:
+            used: dict[str, int] = dict(self._ask(_USED))
+            for key, count in used.items():
+                limit = self._limit(key)
+                if limit is not None and count > limit:
+                    found.append(Violation("I12", f"{count} calls are in flight under {key}, whose limit is {limit}"))
+            found += self._idle_room(used, now)
+        return found
+
+    def _idle_room(self, used: Mapping[str, int], now: int) -> list[Violation]:
+        """A backlog with room is stuck for ever (I10, I11), unless somebody is on the way to take it.
+
+        Those are due, or held up by another limit; when they end they let the next one in.
+        """
+        found: list[Violation] = []
+        for (backlog,) in self._ask(_BLOCKED):
+            limit = self._limit(backlog)
+            if limit is None:
+                continue
+            ((coming,),) = self._ask(_NEXT, now, backlog)
+            if used.get(backlog, 0) + coming < limit:
+                found.append(
+                    Violation("I11", f"items wait in {backlog}, which has room: {used.get(backlog, 0)} of {limit} used")
+                )
+        return found
+
+    def _limit(self, key: str) -> int | None:
+        found = self._limits.get(key)
+        if found is None:
+            found = self._limits.get(key[: key.rfind("/") + 1])
+        return found

@@ -1,0 +1,62 @@
+"""What is to happen in an imagined world, made from a seed: functions, what clients do, which faults there are."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+import msgspec
+
+from stepwell.testing.faults import Faults, swarm
+from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
+
+_GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is done to the world ``after_ms`` after the one before it."""
+
+    kind: str
+    after_ms: int
+    event: str = ""
+    key: str = ""
+    id: str | None = None
+    copies: int = 1
+    pick: float = 0.0
+    delay_ms: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int
+    functions: tuple[Spec, ...]
+    actions: tuple[Action, ...]
+    faults: Faults
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of a seed: the same one each time."""
+    random = Random(f"plan {seed}")
+    functions = Maker(random).functions(random.randint(2, 5))
+    actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
+    return Plan(seed=seed, functions=functions, actions=actions, faults=swarm(random))
+
+
+def _action(random: Random) -> Action:
+    after, kind = random.choice(_GAPS_MS), random.random()
+    if kind < 0.72:
+        return Action(
+            kind="send",
+            after_ms=after,
+            event=random.choice(EVENTS[:3]) if random.random() < 0.7 else random.choice(EVENTS),
+            key=random.choice(KEYS),
+            id=f"id{random.randrange(3)}" if random.random() < 0.2 else None,
+            copies=random.choice((1, 1, 1, 2, 6)),
+            delay_ms=random.choice((60_000, 3_600_000)) if random.random() < 0.06 else 0,
+        )
+    if kind < 0.80:
+        return Action(kind="cancel", after_ms=after, pick=random.random())
+    if kind < 0.87:
+        return Action(kind="crash", after_ms=after, delay_ms=random.choice((0, 10, 5_000, 100_000)))
+    if kind < 0.93:
+        return Action(kind="depose", after_ms=after, delay_ms=random.choice((1, 2_000, 40_000, 90_000)))
+    return Action(kind="jump", after_ms=after, delay_ms=random.choice((1_500, 31_000, 3_600_000)))

@@ -1,0 +1,216 @@
+"""Functions as data: made up from a seed, run by an interpreter on the SDK, taken apart again to shrink a failure."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from stepwell.flow import Concurrency
+from stepwell.sdk.options import Cancel, Timeouts
+from stepwell.sdk.triggers import TriggerCron, TriggerEvent
+
+EVENTS: Final = ("e/0", "e/1", "e/2", "e/3", "e/4")
+KEYS: Final = ("a", "b", "c")
+_SECOND: Final = 1_000
+_MINUTE: Final = 60_000
+_HOUR: Final = 3_600_000
+
+
+class Do(msgspec.Struct, frozen=True, tag=True):
+    """A step with a body. ``fails`` says how its first attempts end: ``"error"``, ``"after"`` (asks for a moment of its
+    own), ``"fatal"``. If all attempts fail the error is caught here (``caught``) or ends the function."""
+
+    name: str
+    fails: tuple[str, ...] = ()
+    takes_ms: int = 0
+    caught: bool = True
+
+
+class Nap(msgspec.Struct, frozen=True, tag=True):
+    name: str
+    ms: int
+
+
+class Await(msgspec.Struct, frozen=True, tag=True):
+    """Wait for an event with the key of the event that started the run."""
+
+    name: str
+    event: str
+    timeout_ms: int
+
+
+class Invoke(msgspec.Struct, frozen=True, tag=True):
+    name: str
+    function: str
+    timeout_ms: int | None = None
+
+
+class Emit(msgspec.Struct, frozen=True, tag=True):
+    """Send an event with the key of the event that started the run."""
+
+    name: str
+    event: str
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Branches at once, started by ``how``: ``"gather"``, ``"parallel"``, or ``"race"``, which the first one ends."""
+
+    branches: tuple[tuple[Node, ...], ...]
+    how: str = "gather"
+
+
+class Loop(msgspec.Struct, frozen=True, tag=True):
+    """The same steps several times."""
+
+    times: int
+    body: tuple[Node, ...]
+
+
+class Stumble(msgspec.Struct, frozen=True, tag=True):
+    """The function's own code raises the first ``times`` times it comes here."""
+
+    name: str
+    times: int
+    fatal: bool = False
+
+
+class Dawdle(msgspec.Struct, frozen=True, tag=True):
+    """The function's own code takes its time, outside of any step."""
+
+    ms: int
+
+
+Node = Do | Nap | Await | Invoke | Emit | Fork | Loop | Stumble | Dawdle
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """A function: what starts it, what it does, what rules it runs under."""
+
+    id: str
+    program: tuple[Node, ...]
+    event: str | None = None
+    condition: str | None = None
+    cron: str | None = None
+    retries: int = 2
+    limit: int = 0
+    keyed: bool = False
+    second_limit: int = 0
+    idempotent: bool = False
+    cancel_on: str | None = None
+    start_timeout_ms: int | None = None
+    finish_timeout_ms: int | None = None
+    on_failure: bool = False
+
+    def matches(self, event: str, key: str) -> bool:
+        """Whether an event of this name with this key starts it: the reference for the engine's own matching."""
+        return self.event == event and (self.condition is None or key != KEYS[0])
+
+    def limits(self) -> list[Concurrency]:
+        found: list[Concurrency] = []
+        if self.limit:
+            found.append(Concurrency(self.limit, key="event.data.key" if self.keyed else None))
+        if self.second_limit:
+            found.append(Concurrency(self.second_limit, key="'all'"))
+        return found
+
+    def options(self) -> dict[str, Any]:
+        """What ``app.create_function`` is told of it, but for the code."""
+        return {
+            "id": self.id,
+            "trigger": TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition),
+            "retries": self.retries,
+            "concurrency": self.limits() or None,
+            "idempotency": "event.data.key" if self.idempotent else None,
+            "cancel": Cancel(self.cancel_on, match="data.key") if self.cancel_on else None,
+            "timeouts": Timeouts(start=self.start_timeout_ms, finish=self.finish_timeout_ms),
+        }
+
+
+class Maker:
+    """Makes functions up. ``later`` is how many more functions there will be: only those may be invoked or sent to, so
+    that nothing causes itself for ever."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._names = 0
+        self._looping = 0
+
+    def functions(self, count: int) -> tuple[Spec, ...]:
+        return tuple(self._function(index, count) for index in range(count))
+
+    def _function(self, index: int, count: int) -> Spec:
+        random = self._random
+        self._names = 0
+        program = self._sequence(index, count, depth=0)
+        base = Spec(id=f"f{index}", program=program, retries=random.choice((0, 1, 2, 3)))
+        if random.random() < 0.12:
+            cron = random.choice(("* * * * *", "*/7 * * * *", "0 * * * *"))
+            # A tick a minute for days: short, so that what comes after the faults is over soon.
+            return msgspec.structs.replace(base, cron=cron, program=self._short())
+        limited = random.random() < 0.35
+        return msgspec.structs.replace(
+            base,
+            event=EVENTS[min(index, len(EVENTS) - 1)] if random.random() < 0.7 else random.choice(EVENTS[: index + 1]),
+            condition="event.data.key != 'a'" if random.random() < 0.2 else None,
+            limit=random.choice((1, 1, 2)) if limited else 0,
+            keyed=random.random() < 0.5,
+            second_limit=random.choice((1, 2)) if limited and random.random() < 0.35 else 0,
+            idempotent=random.random() < 0.12,
+            cancel_on=random.choice(EVENTS) if random.random() < 0.2 else None,
+            start_timeout_ms=random.choice((2_000, 60_000)) if random.random() < 0.1 else None,
+            finish_timeout_ms=random.choice((5_000, 120_000, _HOUR)) if random.random() < 0.15 else None,
+            on_failure=random.random() < 0.2,
+        )
+
+    def _sequence(self, index: int, count: int, depth: int) -> tuple[Node, ...]:
+        return tuple(self._node(index, count, depth) for _ in range(self._random.randint(1, 4 - depth)))
+
+    def _node(self, index: int, count: int, depth: int) -> Node:
+        random, kind = self._random, self._random.random()
+        if kind < 0.38:
+            return self._do()
+        if kind < 0.50:
+            return Nap(self._name("nap"), random.choice((0, 500, 5_000, _MINUTE, 3 * _HOUR)))
+        if kind < 0.62:
+            return Await(self._name("wait"), random.choice(EVENTS[:3]), random.choice((1, 5_000, 10 * _MINUTE, _HOUR)))
+        if kind < 0.70 and index + 1 < count:
+            target = f"f{random.randrange(index + 1, count)}" if random.random() < 0.93 else "nobody"
+            return Invoke(self._name("call"), target, random.choice((None, 100, 20_000, _HOUR)))
+        if kind < 0.77 and index + 1 < len(EVENTS):
+            return Emit(self._name("send"), random.choice(EVENTS[index + 1 :]))
+        if kind < 0.90 and depth < 2:
+            branches = tuple(self._sequence(index, count, depth + 1) for _ in range(random.randint(2, 3)))
+            # The names of a loop come again, so nobody may be left behind in it.
+            how = ("gather", "parallel") if self._looping else ("gather", "parallel", "race")
+            return Fork(branches, random.choice(how))
+        if kind < 0.93 and depth < 2:
+            self._looping += 1
+            loop = Loop(random.randint(2, 3), self._sequence(index, count, depth + 1)[:2])
+            self._looping -= 1
+            return loop
+        if kind < 0.97:
+            return Stumble(self._name("own"), random.randint(1, 2), fatal=random.random() < 0.2)
+        return Dawdle(random.choice((10, 4_000, 50_000)))
+
+    def _do(self) -> Do:
+        random = self._random
+        fails: tuple[str, ...] = ()
+        if random.random() < 0.35:
+            fails = tuple(
+                random.choice(("error", "error", "error", "after", "fatal")) for _ in range(random.randint(1, 4))
+            )
+        return Do(
+            self._name("do"),
+            fails=fails,
+            takes_ms=random.choice((0, 0, 0, 20, 3_000, 45_000)),
+            caught=random.random() < 0.6,
+        )
+
+    def _short(self) -> tuple[Node, ...]:
+        return (self._do(),) if self._random.random() < 0.7 else (Do(self._name("do")), Nap(self._name("nap"), 5_000))
+
+    def _name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}{self._names}"

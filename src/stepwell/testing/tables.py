@@ -1,0 +1,46 @@
+"""Direct looks at the tables of a store in memory, for those who judge it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwell.storage.sqlite import SqliteStore
+from stepwell.storage.sqlite.driver import executor
+
+_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "cells", "slots")
+
+
+class Tables:
+    """The tables of a store that works in line: what is asked here sees every commit at once."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        # A judge must not depend on the questions whose answers it judges.
+        self._execute = executor(store._committer.connection)  # pyright: ignore[reportPrivateUsage]
+
+    def ask(self, text: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        return self._execute(text, values).fetchall()
+
+    def all(self) -> list[Any]:
+        """Everything the store holds, in a fixed order: two worlds that went the same way have the same rows."""
+        found: list[Any] = []
+        for table in _ALL:
+            found += sorted(((table, *row) for row in self.ask(f"SELECT * FROM {table}")), key=repr)
+        return found
+
+    def holds(self, run_id: str, token: int) -> bool:
+        """Does this lease of the run still hold?"""
+        return bool(self.ask("SELECT 1 FROM items WHERE shard = 0 AND id = ? AND lease = ?", run_id, token))
+
+    def recorded(self, run_id: str, step_id: str) -> bool:
+        """Has the step a durable result?"""
+        text = "SELECT 1 FROM steps WHERE shard = 0 AND run_id = ? AND id = ? AND ended_at IS NOT NULL"
+        return bool(self.ask(text, run_id, step_id))
+
+    def ended(self, run_id: str) -> bool:
+        """Has the run ended?"""
+        return bool(self.ask("SELECT 1 FROM runs WHERE shard = 0 AND id = ? AND ended_at IS NOT NULL", run_id))
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """The runs that have not ended, oldest first, with their functions."""
+        return self.ask("SELECT id, function_id FROM runs WHERE ended_at IS NULL ORDER BY id")

@@ -1,0 +1,381 @@
+"""An imagined world: engines, functions, clients and everything that can go wrong, all of it decided by one seed.
+
+The engine, the SDK and the store (SQLite in memory) are the real ones. One virtual event loop runs them all, and the
+seed decides the order of whatever is ready at one moment. After every commit the invariants are checked; when the
+faults stop, everything must come to its end and the account of what happened must be right (``examination.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
+from hashlib import sha256
+from random import Random
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from stepwell.errors import NotRunning, StorageError
+from stepwell.ids import RandomIds
+from stepwell.model.event import rfc3339 as iso
+from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.protocol.messages import Call
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.loop import LoopTimers
+from stepwell.sdk.app import Stepwell
+from stepwell.sdk.client import EventPayload
+from stepwell.storage.sqlite import SqliteStore
+from stepwell.testing.examination import examine
+from stepwell.testing.faults import FaultyDoor, FaultyTransport, pause
+from stepwell.testing.invariants import Guard, Violation
+from stepwell.testing.ledger import Ledger
+from stepwell.testing.loop import NumberedTask, Stuck, VirtualClock, VirtualLoop
+from stepwell.testing.node import Node
+from stepwell.testing.plans import Action, Plan, make_plan
+from stepwell.testing.player import functions
+from stepwell.testing.tables import Tables
+
+T = TypeVar("T")
+
+APP: Final = "w"
+START_MS: Final = 1_767_225_600_000  # 2026-01-01
+_AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
+_QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
+_ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
+_CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
+
+NODE: ContextVar[Process | None] = ContextVar("stepwell_world_node", default=None)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a world."""
+
+    seed: int
+    violations: tuple[Violation, ...]
+    reached: dict[str, int]
+    commits: int
+    runs: int
+    digest: str
+    story: tuple[str, ...]
+
+
+class Process:
+    """A node with all its tasks, so that killing it leaves nothing behind."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.number = number
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.context = contextvars.copy_context()
+        self.context.run(NODE.set, self)
+        self.node = Node(
+            FaultyDoor(world, lambda: world.crash(self, 1_000)),
+            FaultyTransport(world, world.app.transport(world.clock)),
+            world.clock,
+            LoopTimers(world.clock),
+            RandomIds(world.plan.seed * 1_000 + number),
+            {APP: world.app.configs()},
+        )
+
+    def do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return asyncio.get_running_loop().create_task(work, context=self.context)
+
+
+class World:
+    """One seed's world. ``play`` lets it happen."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.chance = Random(f"chance {plan.seed}")
+        self.loop = VirtualLoop(order=Random(f"order {plan.seed}"), inline=True, rounds_max=_ROUNDS_MAX)
+        self.loop.set_task_factory(_owned)
+        self.loop.set_exception_handler(self._unhandled)
+        self.clock = VirtualClock(self.loop, START_MS)
+        self.store = SqliteStore.inline(hook=self)
+        self.tables = Tables(self.store)
+        self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms)
+        self.violations: list[Violation] = []
+        self.story: list[str] = []
+        self.reached: Counter[str] = Counter()
+        self.ledger = Ledger()
+        self.app = Stepwell(APP)
+        self.functions = functions(self, self.app)
+        self.loop.run_until_complete(self._bind())
+        self.doubled: set[str] = set()
+        self.acked: dict[str, tuple[str, str]] = {}
+        self.cancelled: set[str] = set()
+        self.healthy = False
+        self._leader: Process | None = None
+        self._processes: list[Process] = []
+        self._clients: list[asyncio.Task[None]] = []
+
+    async def _bind(self) -> None:
+        self.app.bind(self)
+
+    def play(self) -> Report:
+        """Let it happen, from the first action to the last end."""
+        logger = logging.getLogger("stepwell")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            self.loop.run_until_complete(self.loop.create_task(self._live()))
+        except Stuck as stuck:
+            self.fail("I10", str(stuck))
+        finally:
+            logger.setLevel(level)
+            found = self.tables.all()
+            self._end()
+        text = "\n".join([*self.story, *map(repr, found), *map(str, self.violations)])
+        return Report(
+            seed=self.plan.seed,
+            violations=tuple(self.violations),
+            reached=dict(self.reached),
+            commits=self.guard.checks,
+            runs=sum(row[0] == "runs" for row in found),
+            digest=sha256(text.encode()).hexdigest()[:16],
+            story=tuple(self.story),
+        )
+
+    # What happens -----------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        await self._lead()
+        for action in self.plan.actions:
+            await pause(action.after_ms)
+            if self.violations:
+                return
+            self._act(action)
+        await pause(_AFTERMATH_MS)
+        await self._heal()
+        if not self.violations:
+            for violation in examine(self):
+                self.fail(violation.rule, violation.what)
+
+    def _act(self, action: Action) -> None:
+        self.tell(f"action: {action.kind} {action.event} {action.key} {action.id or ''}".rstrip())
+        self.reach(f"action {action.kind}")
+        if action.kind == "send":
+            for copy in range(action.copies):
+                self._client(self._send(action, f"{len(self._clients)}-{copy}"))
+        elif action.kind == "cancel":
+            self._client(self._cancel(action.pick))
+        elif action.kind == "jump":
+            self.clock.jump(action.delay_ms)
+        elif self._leader is None:
+            return
+        elif action.kind == "crash":
+            self.crash(self._leader, action.delay_ms)
+        elif action.kind == "depose":
+            self._depose(action.delay_ms)
+
+    def _client(self, work: Coroutine[Any, Any, None]) -> None:
+        self._clients.append(self.loop.create_task(work))
+
+    async def _send(self, action: Action, label: str) -> None:
+        seed = f"{self.clock.now_ms()},{b64encode(sha256(label.encode()).digest()[:10]).decode()}"
+        event = validate_incoming(
+            Incoming(
+                name=action.event,
+                data=msgspec.json.encode({"key": action.key}),
+                id=action.id,
+                ts=self.clock.now_ms() + action.delay_ms if action.delay_ms else 0,
+            )
+        )
+
+        def send(engine: Engine) -> Coroutine[Any, Any, list[str]]:
+            return engine.send([event], seed=seed)
+
+        while True:
+            answer = await self._ask(send)
+            if answer is not None:
+                self.acked[answer[0]] = (action.event, action.key)
+                return
+            self.reach("client asks again")
+
+    async def _cancel(self, pick: float) -> None:
+        live = self.tables.unfinished()
+        if not live:
+            return
+        run_id = live[int(pick * len(live))][0]
+
+        def cancel(engine: Engine) -> Coroutine[Any, Any, bool]:
+            return engine.cancel(run_id)
+
+        while (answer := await self._ask(cancel)) is None:
+            pass
+        self.reach("cancelled" if answer else "cancelled too late")
+        self.cancelled.add(run_id)
+
+    async def _ask(self, question: Callable[[Engine], Coroutine[Any, Any, T]]) -> T | None:
+        """Ask whoever leads. ``None`` if nobody answers, or says that it could not."""
+        process = self._leader
+        if process is None:
+            await pause(5_000)
+            return None
+        task = process.do(question(process.node.engine))
+        done, _ = await asyncio.wait((task,), timeout=_CLIENT_MS / 1000)
+        if done and not task.cancelled() and task.exception() is None:
+            return task.result()
+        if done and not task.cancelled() and not isinstance(task.exception(), StorageError | NotRunning):
+            self.fail("error", f"a client was told {task.exception()!r}")
+        task.cancel()
+        await pause(self.chance.choice((0, 300, 2_000)))
+        return None
+
+    # Processes --------------------------------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        """Start a process that takes over. If it dies or fails at that, another one is started."""
+        while True:
+            process = Process(self, len(self._processes) + 1)
+            self._processes.append(process)
+            self.tell(f"process {process.number} starts")
+            start = process.do(process.node.start())
+            await asyncio.wait((start,))
+            if process.node.door.open and not start.cancelled() and start.exception() is None:
+                self._leader = process
+                return
+            self.reach("start failed")
+            self._vanish(process)
+            await pause(1_000)
+
+    def crash(self, process: Process, after_ms: int) -> None:
+        """A process dies; another one is started some time later."""
+        if not process.node.door.open:
+            return
+        self.reach("crash")
+        self.tell(f"process {process.number} dies")
+        self._vanish(process)
+        if process is self._leader:
+            self._leader = None
+            self._later(after_ms)
+
+    def _depose(self, outlives_ms: int) -> None:
+        """Another process takes over from one that does not know it yet, and goes on for a while."""
+        process = self._leader
+        assert process is not None
+        self.reach("two at once")
+        self.tell(f"process {process.number} is deposed")
+        self._leader = None
+        self._later(0)
+        self.loop.call_later(outlives_ms / 1000, self.crash, process, 0)
+
+    def _later(self, ms: int) -> None:
+        async def restart() -> None:
+            await pause(ms)
+            await self._lead()
+
+        self._client(restart())
+
+    def _vanish(self, process: Process) -> None:
+        process.node.vanish()
+        for task in list(process.tasks):
+            task.cancel()
+
+    async def _heal(self) -> None:
+        """No more faults: everything that can end has to."""
+        self.healthy = True
+        self.tell("healed")
+        self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
+        for client in self._clients:  # may grow meanwhile
+            await client
+        waited, step = 0, 1_000
+        while self.tables.unfinished() and not self.violations:
+            if waited > _QUIET_MS_MAX:
+                for run_id, function in self.tables.unfinished():
+                    self.fail("I10", f"run {run_id} of {function} never ended")
+                return
+            await pause(step)
+            waited += step
+            step = min(step * 2, 3_600_000)
+        await pause(5_000)
+
+    def _end(self) -> None:
+        for process in self._processes:
+            self._vanish(process)
+        self.loop.abandon()
+        self.loop.run_until_complete(self.store.close())
+        self.loop.close()
+
+    # What the parts of the world report -------------------------------------------------------------------------------
+
+    def strikes(self, fault: str) -> bool:
+        """Does this fault happen now?"""
+        rate: float = getattr(self.plan.faults, fault)
+        if self.healthy or not rate or self.chance.random() >= rate:
+            return False
+        self.reach(fault)
+        self.tell(f"fault: {fault}")
+        return True
+
+    def reach(self, name: str) -> None:
+        self.reached[name] += 1
+
+    def tell(self, text: str) -> None:
+        self.story.append(f"{iso(self.clock.now_ms())} {text}")
+
+    def fail(self, rule: str, what: str) -> None:
+        if rule in ("I4", "I5", "I6", "I11") and any(run_id in what for run_id in self.doubled):
+            # Two copies of one request share a lease, so neither can be told from the other.
+            self.reach("doubled work")
+            return
+        violation = Violation(rule, what)
+        if violation not in self.violations:
+            self.violations.append(violation)
+            self.tell(f"VIOLATION {violation}")
+
+    def called(self, call: Call) -> None:
+        """A call goes out."""
+        self.tell(f"call {call.request_id} of {call.function_id}, attempt {call.attempt}")
+        if call.run_id in self.cancelled and self.tables.ended(call.run_id):
+            self.fail("I18", f"run {call.run_id} was called after its cancellation had been acknowledged")
+
+    def before_commit(self, work: object) -> None:
+        pass
+
+    def after_commit(self, work: object) -> None:
+        for violation in self.guard.check():
+            self.fail(violation.rule, violation.what)
+
+    async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
+        """The app's way to the engine: that of the process which runs the code."""
+        process = NODE.get()
+        assert process is not None, "events are sent by steps"
+        events = [validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts)) for p in payloads]
+        return await process.node.engine.send(events, seed=seed, source="sdk")
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "handle" in context and not isinstance(context.get("exception"), StorageError):
+            self.fail("error", f"{context.get('message')}: {context.get('exception')!r}")
+
+
+def play(seed: int) -> Report:
+    """The world of a seed."""
+    return World(make_plan(seed)).play()
+
+
+def _limits(plan: Plan) -> dict[str, int]:
+    """Which limit belongs to which key of slots: the key itself, or what all keys of one limit begin with."""
+    found: dict[str, int] = {}
+    for spec in plan.functions:
+        for limit in spec.limits():
+            key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}) or ""
+            found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
+    return found
+
+
+def _owned(
+    loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None, **named: Any
+) -> asyncio.Task[Any]:
+    """Makes tasks that belong to the process whose code makes them."""
+    assert isinstance(loop, VirtualLoop)
+    task = NumberedTask(work, loop=loop, context=context, **named)
+    process = context.get(NODE) if context is not None else NODE.get()
+    if process is not None:
+        process.tasks.add(task)
+        task.add_done_callback(process.tasks.discard)
+    return task
