@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
+import pytest
+
 import stepwell
+import stepwell.testing
+from stepwell.sdk.step import Step, StepWithOptions
+from tests.meta.sources import ROOT
+
+REFERENCE = (ROOT / "docs" / "reference" / "python-api.md").read_text()
 
 # Loads what the word after it names, and tells which top-level packages that brought and how long it took.
 PROBE = """
@@ -65,3 +73,37 @@ def test_importing_stepwell_costs_no_more_than_a_few_times_its_parts():
     ratio = quickest("stepwell") / parts
 
     assert ratio < 5, f"importing stepwell takes {ratio:.1f} times as long as asyncio and msgspec together"
+
+
+def test_the_reference_tells_every_public_name():
+    names = {*stepwell.__all__, *stepwell.testing.__all__}
+
+    assert [name for name in sorted(names) if not told(name)] == []
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        Step,
+        StepWithOptions,
+        stepwell.Context,
+        stepwell.Event,
+        stepwell.Function,
+        stepwell.ReceivedEvent,
+        stepwell.RunFailed,
+        stepwell.Stepwell,
+        stepwell.testing.Harness,
+        stepwell.testing.RunView,
+        stepwell.testing.StepView,
+    ],
+    ids=lambda cls: cls.__name__,
+)
+def test_the_reference_tells_every_public_member(cls: type):
+    members = [name for name in dir(cls) if not name.startswith("_") and name not in dir(object)]
+
+    assert [name for name in members if not told(name)] == []
+
+
+def told(name: str) -> bool:
+    """Does the name stand in the reference, as code?"""
+    return re.search(rf"`[^`\n]*\b{re.escape(name)}\b[^`\n]*`", REFERENCE) is not None
