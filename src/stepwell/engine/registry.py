@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from stepwell.expressions import Expression, compile_expression
 from stepwell.model.function import Function
@@ -62,10 +63,13 @@ def _prefixes(name: str) -> Iterator[str]:
             yield name[: index + 1]
 
 
+_calendar = lru_cache(maxsize=1024)(Schedule.parse)  # kept: it remembers where in the calendar the last tick was
+
+
 def cron_triggers(function: Function) -> dict[str, tuple[CronTrigger, Schedule]]:
     """The cron triggers of a function by their text."""
     return {
-        trigger.cron: (trigger, Schedule.parse(trigger.cron))
+        trigger.cron: (trigger, _calendar(trigger.cron))
         for trigger in function.triggers
         if isinstance(trigger, CronTrigger)
     }

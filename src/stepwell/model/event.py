@@ -58,4 +58,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 def rfc3339(ms: int) -> str:
     """A moment as the wire writes it: ``2026-01-02T03:04:05.678Z``."""
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
