@@ -76,13 +76,12 @@ def _text_test(name: str, test: Callable[[str, str], bool]) -> Run:
 def _matches(frame: Frame, text: Any, pattern: Any) -> bool:
     if type(text) is not str or type(pattern) is not str:
         raise _wrong("matches", text, pattern)
-    frame.spend(len(pattern))
     try:
         compiled = compile_pattern(pattern)
     except ValueError as error:
         raise EvaluationError(f"not a regular expression: {error}") from None
     # The most it can take, not what it does take: what is remembered from before must not change the result.
-    frame.spend(len(text) * compiled.size >> 2)
+    frame.spend(compiled.size + (len(text) * compiled.size >> 2))
     return compiled.search(text)
 
 

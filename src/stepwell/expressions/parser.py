@@ -173,7 +173,7 @@ class _Parser:
             if level > 2:
                 left = self.made(Binary(token.value, left, right, token.at))
             else:
-                terms = chain.terms if chain is left and chain and chain.op == token.value else (left,)
+                terms = chain.terms if chain and chain.op == token.value else (left,)
                 left = chain = Logical(token.value, (*terms, right), token.at)
                 self.made(left)
 

@@ -80,9 +80,11 @@ def test_a_chain_of_conditions_does_not_nest():
         "list.exists(a, text.contains('b'))",
         "list.exists(a, 'b' in list)",
         "list.exists(a, text.matches('b'))",
+        "list.exists(a, ''.matches('a{900}' + string(a) + 'a'))",
         "list.exists(a, size(json_parse(text)) > 0)",
         "text.matches('(x+x+)+y')",
         "[text].map(a, a + a)" + ".map(a, a + a)" * 20,
+        " + ".join(["text"] * 40),
         "list" + ".map(a, list)" + ".filter(a, a == other)",
     ],
 )
@@ -125,6 +127,16 @@ def test_deep_data_is_an_error_and_not_a_crash():
     with pytest.raises(EvaluationError, match="deep"):
         compile_expression("event.data.a == async.data.a", variables=("event", "async")).bind({"data": {"a": deep}})
     assert compile_expression("event.data.a").key_result({"event": {"data": {"a": deep}}}).failed
+
+
+def test_an_event_cannot_make_a_condition_deeper_than_it_may_be():
+    data: Any = 1
+    for _ in range(limits.EXPRESSION_DEPTH_MAX - 5):
+        data = [data]
+    expression = compile_expression("!" * 10 + "(async.data.a == event.data.a)", variables=("event", "async"))
+
+    with pytest.raises(EvaluationError, match="deep"):
+        expression.bind({"data": {"a": data}})
 
 
 def test_numbers_without_end_are_errors_or_text_of_bounded_cost():

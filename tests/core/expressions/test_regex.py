@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stepwell.expressions.regex import compile_pattern
+from stepwell.expressions.regex import Pattern, compile_pattern
 
 PATTERNS = [
     ("abc", "xxabcxx", True),
@@ -143,10 +143,11 @@ def test_patterns_that_stop_a_backtracking_engine_are_harmless(pattern: str):
     assert time.perf_counter() - started < 1
 
 
-def test_what_is_remembered_of_a_pattern_is_bounded():
-    compiled = compile_pattern("(a|b)*a(a|b){9}c")
-    text = "".join(format(number, "09b") for number in range(512)).translate({48: "a", 49: "b"})
+def test_what_is_remembered_of_a_pattern_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepwell.expressions.regex._REMEMBERED_MAX", 100)
+    compiled = Pattern(compile_pattern("(a|b)*a(a|b){5}c")._program)
 
-    assert compiled.search(text) is False
-    assert compiled.search(text + "a" + "b" * 9 + "c") is True
-    assert len(compiled._states) <= 20_000
+    for number in range(256):
+        text = format(number, "08b").translate({ord("0"): "a", ord("1"): "b"})
+        assert compiled.search(text + "c") is (text[-6] == "a")
+        assert compiled._remembered <= 100 + compiled.size
