@@ -183,11 +183,12 @@ class Caller:
 
     def start(self, leased: Sequence[Leased]) -> None:
         """Call these runs. They count as in flight from now on."""
-        if leased and not self.live:
-            self._engine.mind_leases()
         calls = [LiveCall(self._engine, one) for one in leased]
+        idle = not self.live
         for call in calls:
             self.live[call.leased.run.id] = call
+        if idle:
+            self._engine.mind_leases()
         if len(calls) < _MANY:
             self._begin(calls)
         else:
@@ -242,6 +243,8 @@ class Caller:
             call.close()
             if self.live.get(run_id) is call:
                 del self.live[run_id]
+                if not self.live:
+                    self._engine.mind_leases()
             self._engine.call_ended(touched=call.touched)
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> None:

@@ -33,7 +33,7 @@ from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.logs import log
-from stepwell.runtime.loop import Loop, Timers, rest
+from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
 
@@ -101,6 +101,7 @@ class Engine:
         self._promised = 0
         self._settled = 0
         self._stamp = 0
+        self._lease_timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
         self._leases = Loop("leases", self.caller.extend, clock, timers)
@@ -319,8 +320,12 @@ class Engine:
                 log.exception("an observer failed")
 
     def mind_leases(self) -> None:
-        """There are leases to hold on to again."""
-        self._leases.wake(self.clock.now_ms() + self.lease_ms // 6)
+        """There are leases to hold on to again, or none any more. Most calls are over long before theirs matter."""
+        if self._lease_timer is not None:
+            self._lease_timer.cancel()
+            self._lease_timer = None
+        if self.caller.live:
+            self._lease_timer = self.timers.call_at(self.clock.now_ms() + self.lease_ms // 6, self._leases.wake)
 
     def call_ended(self, *, touched: bool) -> None:
         """A call has ended. What was settled for its run meanwhile made that due, which its decision could not know."""
