@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = Stepwell("examples")
 
 DATA = Path(__file__).parent / "data"
+MARK = "# Made by the examples of Stepwell, which also delete it.\n*\n"
 SPEED = float(os.environ.get("DEMO_SPEED", "1"))
 
 
@@ -38,7 +39,7 @@ def home() -> Path:
     folder = Path(os.environ.get("DEMO_HOME", "demo-output"))
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n")
+        (folder / ".gitignore").write_text(MARK)
     return folder
 
 
