@@ -80,10 +80,10 @@ async def _all(branches: Iterable[Branch[Any]]) -> tuple[Any, ...]:
 
 
 def _started(branches: Iterable[Branch[T]]) -> list[asyncio.Task[T]]:
-    return [asyncio.ensure_future(_begun(branch)) for branch in branches]
+    # A branch that is there already is handed over as it is: wrapped, it would never be awaited where its task is
+    # cancelled before it begins, and Python would complain of that.
+    return [asyncio.ensure_future(_begun(branch) if callable(branch) else branch) for branch in branches]
 
 
-async def _begun(branch: Branch[T]) -> T:
-    if callable(branch):
-        branch = branch()
-    return await branch
+async def _begun(branch: Callable[[], Awaitable[T]]) -> T:
+    return await branch()

@@ -84,7 +84,7 @@ class Run:
         self.attempt = 0
         self.due: int | None = START_MS
         self.answer: Answer | None = None
-        self.lost = False
+        self.lost = False  # a property of Progress, set by tests
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
 
     # What the SDK asks ------------------------------------------------------------------------------------------------
