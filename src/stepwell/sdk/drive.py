@@ -79,6 +79,7 @@ class AsyncDrive(Execution):
         self._registering: set[Future[None]] = set()
         self._parked: list[tuple[int, int, Future[None]]] = []
         self._pumping = False
+        self._threaded = False
         self._held = 0  # threads that run code of the function
         self._confirming = False
         self._stamp = 0  # counts whatever moves
@@ -89,28 +90,27 @@ class AsyncDrive(Execution):
 
     async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
         """Drive the function to its end or to its next rest. Raises ``Superseded``."""
-        result: object = None
-        error: BaseException | None = None
+        answer: Answer
+        cancelled = False
         try:
             result = await function
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as raised:
-            error = raised
-        suspended = self._ended
-        if self._branches or self._watchers:
-            await self._clean_up()
-        if self._gate is not None:
-            self._gate.close()
+        except BaseException as error:
+            cancelled = isinstance(error, CancelledError)
+            # The error is not kept: it would hold its frames, with all that the function knew, until the next
+            # collection of garbage, and each rest raises one.
+            answer = Ops(self._last) if self._ended else self.failed(error)
+        else:
+            answer = Ops(self._last) if self._ended else self.completed(result)
+        await self._clean_up()
         if self._interrupted:
             self._main.uncancel()
-        if isinstance(error, CancelledError) and self._main.cancelling():
-            raise error  # not ours: the engine stops
+        if cancelled and self._main.cancelling():
+            raise CancelledError  # not ours: the engine stops
         if self._superseded:
             raise Superseded
-        if suspended:
-            return Ops(self._last)
-        return self.completed(result) if error is None else self.failed(error)
+        return answer
 
     @property
     def forgotten(self) -> int:
@@ -189,6 +189,7 @@ class AsyncDrive(Execution):
 
     def hold(self) -> None:
         """A thread runs code of the function, which is not seen from here."""
+        self._threaded = True
         self._held += 1
         self._busy += 1
         self._stamp += 1
@@ -322,14 +323,11 @@ class AsyncDrive(Execution):
 
     async def _rest(self, step: StepRef, op: Op | None = None) -> Settled:
         """Report ``op`` and wait for the step to move. Where nothing else can happen the call ends instead."""
-        if not self._branches:
-            for _ in range(_START_TURNS):
-                await _turn
-            if not self._branches:
-                # The only thing left to do: what is reported and what follows from it are one transaction.
-                self._ended = True
-                self._last = (op,) if op is not None else ()
-                raise Suspend
+        if await self._stays_alone():
+            # The only thing left to do: what is reported and what follows from it are one transaction.
+            self._ended = True
+            self._last = (op,) if op is not None else ()
+            raise Suspend
         if op is not None:
             settled = await self._register(op)
             if settled.memo is not None:
@@ -346,6 +344,17 @@ class AsyncDrive(Execution):
         if settled.memo is not None:
             self.replay.learn(settled.memo.at)
         return settled
+
+    async def _stays_alone(self) -> bool:
+        """Is the present step all that the function is doing? Others may be about to begin, or a thread to go on."""
+        for _ in range(_QUIET_TURNS if self._threaded else _START_TURNS):
+            if not self._is_alone():
+                return False
+            await _turn
+        return self._is_alone()
+
+    def _is_alone(self) -> bool:
+        return not self._branches or (self._threaded and not self._held and len(self._branches) == 1)
 
     async def _register(self, op: Op) -> Settled:
         done: Future[None] = self._loop.create_future()
@@ -371,6 +380,9 @@ class AsyncDrive(Execution):
     def _confirm(self, stamp: int, turns: int) -> None:
         if self._ended or not self._rests:
             self._confirming = False
+        elif self._held:  # the next step of the thread, or its end, takes this up again
+            self._confirming = False
+            self._watch()
         elif stamp != self._stamp or self._parked:
             self._loop.call_soon(self._confirm, self._stamp, _QUIET_TURNS)
         elif turns:
@@ -450,12 +462,18 @@ class AsyncDrive(Execution):
             self._main.cancel()
 
     async def _clean_up(self) -> None:
-        """The function is over: nothing of it may go on (semantics §5.6: whoever loses a race is ignored)."""
+        """The function is over: nothing of it may go on (semantics §5.6: whoever loses a race is ignored).
+
+        That includes tasks that have not begun yet: their first step finds the call ended.
+        """
         self._ended = True
+        if self._gate is not None:
+            self._gate.close()
         left: set[Task[Any]] = {*self._branches, *self._watchers.values()}
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CLEANUP_S)
+        if left:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_CLEANUP_S)
 
 
 def _next_attempt(settled: Settled, attempt: int) -> int:
