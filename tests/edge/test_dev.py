@@ -296,7 +296,7 @@ def test_without_reload_an_app_that_cannot_be_found_ends_it(
     assert word in dev.output
 
 
-@pytest.mark.parametrize("target", ["app", "app:app", "app.py:app", "./app.py", "pack.age:app", "pack/age.py"])
+@pytest.mark.parametrize("target", ["app", "app.py:app", "pack.age:app", "pack/age.py"])
 def test_an_app_is_named_by_file_or_module(start_dev: Start, tmp_path: Path, target: str) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__init__.py").touch()

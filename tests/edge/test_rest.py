@@ -162,8 +162,9 @@ def test_v2_shows_a_run_as_a_tree(dev: Dev) -> None:
 
 def test_v2_shows_the_run_that_a_step_invoked_below_it(dev: Dev) -> None:
     run_id = dev.start("shop/delegated")
+    dev.why(dev.why(run_id, "invoking")["runId"], "waiting")
 
-    child = eventually(lambda: dev.get(f"/v2/runs/{run_id}/trace")["steps"])[0]["child"]
+    child = dev.get(f"/v2/runs/{run_id}/trace")["steps"][0]["child"]
 
     assert child["run"]["functionId"] == "shop-approve"
     assert child["run"]["parentRunId"] == run_id

@@ -37,6 +37,7 @@ def test_a_run_waits_for_an_event_with_a_condition(dev: Dev) -> None:
 def test_a_run_waits_for_the_run_it_invoked_and_why_that_one_waits(dev: Dev) -> None:
     run_id = dev.start("shop/delegated")
 
+    dev.why(dev.why(run_id, "invoking")["runId"], "waiting")
     gate = dev.why(run_id, "invoking")
 
     assert gate["functionId"] == "shop-approve"

@@ -25,13 +25,14 @@ _WIDE: Final = 112  # from here on, moments are shown absolute as well
 _MIDDLE: Final = 84
 _NARROW: Final = 64
 _TINY: Final = 48
+_PIPE: Final = 10_000  # nobody looks at a pipe's width: one line stays one line
 
 
 def console() -> Console:
     """Standard output. Widths are the terminal's; a pipe gets no colour and is never cut."""
     # No markup: [x] in a name or in data is what it is.
     out = Console(highlight=False, markup=False, emoji=False)
-    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_PIPE)
 
 
 def runs_table(runs: Sequence[RunView], now: int, width: int) -> Table:
@@ -66,7 +67,7 @@ def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
     table.add_column("event", no_wrap=True, min_width=26)
     table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=8)
     if middle:
-        table.add_column("data", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+        table.add_column("data", no_wrap=True, overflow="ellipsis", style="dim")
     for event in events:
         row: list[str | Text] = [
             when(event.received_at, now, wide=wide, short=not middle),
@@ -82,7 +83,7 @@ def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
 def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> Table:
     table = _table()
     table.add_column("function", no_wrap=True)
-    table.add_column("started by", overflow="fold", ratio=1)
+    table.add_column("started by", overflow="fold")
     if width >= _MIDDLE:
         table.add_column("next tick", no_wrap=True)
         table.add_column("version", justify="right", no_wrap=True)

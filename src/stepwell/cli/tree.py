@@ -23,7 +23,9 @@ _MARKS: Final = {
     "TIMED_OUT": ("⌛", "yellow"),
 }
 _OUTPUT_SHOWN: Final = 400
+_CHILD_OUTPUT_SHOWN: Final = 60  # on the line of the child
 _ERROR_SHOWN: Final = 600
+_AT_ONCE_MS: Final = 100
 
 
 class _Details(msgspec.Struct, rename={"condition": "if"}):
@@ -41,11 +43,11 @@ def trace_tree(trace: TraceView, now: int) -> Tree:
     """The whole of a run."""
     label = Text("\n").join([_heading(trace.run, now), *_facts(trace.run, now)])
     tree = Tree(label, guide_style="dim")
-    _fill(tree, trace, now)
+    _fill(tree, trace, now, _OUTPUT_SHOWN)
     return tree
 
 
-def _fill(tree: Tree, trace: TraceView, now: int) -> None:
+def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
     run = trace.run
     begun = parse_moment(run.started_at or run.queued_at)
     for step in trace.steps:
@@ -53,9 +55,11 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
         _add_attempts(branch, step.attempts, now)
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
-            _fill(child, step.child, now)
-    # When a step's error ended the function's own code, the step has told it.
-    _add_attempts(tree, [each for each in trace.attempts if each.error.code != "step_errored"], now, own=True)
+            _fill(child, step.child, now, _CHILD_OUTPUT_SHOWN)
+    # When a step's error ended the function's own code, the step has told it; a single try is the run's own end.
+    own = [each for each in trace.attempts if each.error.code != "step_errored"]
+    if len(own) > 1 or run.error is None:
+        _add_attempts(tree, own, now, own=True)
     for wait in trace.waits:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
@@ -64,11 +68,12 @@ def _fill(tree: Tree, trace: TraceView, now: int) -> None:
         if note.kind != "cancelled" or run.reason is None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {printable(note.text)}", style="yellow"))
     if run.error is not None:
-        tree.add(Text("error  ", style="dim") + _error(run.error) + _place(run.error))
+        tree.add(Text.assemble(("error  ", "dim"), _error(run.error), _place(run.error)))
     elif run.status == "COMPLETED":
-        tree.add(Text("output  ", style="dim") + Text(_shortened(bytes(run.output).decode(errors="replace"))))
+        output = bytes(run.output).decode(errors="replace")
+        tree.add(Text.assemble(("output  ", "dim"), _shortened(output, output_shown)))
     if run.reason is not None:
-        tree.add(Text("reason  ", style="dim") + Text(printable(run.reason)))
+        tree.add(Text.assemble(("reason  ", "dim"), printable(run.reason)))
 
 
 def _heading(run: RunView, now: int) -> Text:
@@ -83,13 +88,14 @@ def _heading(run: RunView, now: int) -> Text:
 def _facts(run: RunView, now: int) -> list[Text]:
     cause = f"{run.event_name or 'event'}  {run.event_id}" if run.cron is None else f"cron {run.cron}"
     queued = parse_moment(run.queued_at)
-    facts = [Text("by  ", style="dim") + Text(cause), Text("queued  ", style="dim") + Text(at(queued, now, None))]
+    facts = [Text.assemble(("by  ", "dim"), cause), Text.assemble(("queued  ", "dim"), at(queued, now, None))]
     if run.started_at is not None:
-        facts[1].append(f", started {span(parse_moment(run.started_at) - queued)} later")
+        waited = parse_moment(run.started_at) - queued
+        facts[1].append(f", started {span(waited)} later" if waited >= _AT_ONCE_MS else ", started at once")
     elif parse_moment(run.scheduled_at) > now:
         facts[1].append(f", scheduled for {at(parse_moment(run.scheduled_at), now, None)}")
     if run.parent_run_id is not None:
-        facts.append(Text("invoked by  ", style="dim") + Text(run.parent_run_id))
+        facts.append(Text.assemble(("invoked by  ", "dim"), run.parent_run_id))
     return facts
 
 
@@ -166,6 +172,6 @@ def _place(error: ErrorView) -> Text:
     return Text(printable(f"\nat     {frame.file}:{frame.line}{code}"), style="dim")
 
 
-def _shortened(text: str, limit: int = _OUTPUT_SHOWN) -> str:
+def _shortened(text: str, limit: int) -> str:
     text = printable(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
