@@ -9,15 +9,15 @@ import msgspec
 
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
-from stepwell.expressions import compile_expression
+from stepwell.expressions import EvaluationError, compile_expression
 from stepwell.flow import ADMIT, GRANT
 from stepwell.flow.verdicts import Skip
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
-from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveOutcome
+from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome
 from stepwell.model.event import Event
 from stepwell.model.function import Function
-from stepwell.model.history import Cell, Outcome, OutcomeKind
+from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.questions import GetCell, ask
 from stepwell.model.run import Run, RunStatus
@@ -142,7 +142,15 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
     for number, cancel in enumerate(function.cancels):
         bound = None
         if cancel.expression:
-            bound = compile_expression(cancel.expression, variables=("event", "async"), restricted=True).bind(fields)
+            expression = compile_expression(cancel.expression, variables=("event", "async"), restricted=True)
+            try:
+                bound = expression.bind(fields)
+            except EvaluationError as error:
+                # The event puts more into the condition than one may hold. The run goes on, and people can see why
+                # nothing of that name will cancel it.
+                text = f"nothing listens for {cancel.event}: {error}"
+                draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="no-listener", text=text, shard=run.shard)))
+                continue
             if bound.never:
                 continue  # it can no longer become true, so nobody needs to listen (semantics §3.5)
         path, value = (bound.probe if bound else None) or ("", "")

@@ -58,18 +58,21 @@ def claim(
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
+    again = len(items) == limit
     for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
+        elif item.id in draft.touched:
+            again = True  # a timer has just settled one of its steps, which a question would not show yet
         elif item.id in mine and item.lease:
             draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
-    # What this very decision settles for a run is not among the steps it has read for its call: poke it.
+    # Nor does a call know of what was settled after its steps were read: poke it.
     touched = set(draft.touched)
     draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
-    return draft.decision(len(items) == limit)
+    return draft.decision(again)
 
 
 def _take(

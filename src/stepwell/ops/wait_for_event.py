@@ -59,9 +59,9 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
         if self.condition:
             try:
                 expression = compile_expression(self.condition, variables=("event", "async"))
-            except InvalidExpression as error:
+                bound = expression.bind(trigger)
+            except (InvalidExpression, EvaluationError) as error:
                 return Effect(failure=Failure("InvalidExpression", str(error)))
-            bound = expression.bind(trigger)
             for event in turn.answer or ():
                 if event.id != turn.run.event_id and _matches(expression, trigger, event):
                     return Effect(self._matched(turn, event))

@@ -8,6 +8,7 @@ from stepwell.model.changes import (
     OpenWait,
     PutCell,
     SaveEvent,
+    SaveNote,
     SaveOutcome,
     SettleStep,
     Wake,
@@ -231,6 +232,16 @@ def test_cancel_listeners_are_opened_with_the_run_unless_they_can_never_fire() -
 
     wait = only(decision, OpenWait).wait
     assert (wait.id, wait.kind, wait.path) == ("cancel:0", WaitKind.CANCEL, "data.id")
+
+
+def test_a_condition_that_an_event_makes_too_deep_listens_for_nothing_and_says_so() -> None:
+    cancels = (CancelOn("order/cancelled", "event.data.id == async.data.id"),)
+    deep = b'{"id":' + b"[" * 60 + b"1" + b"]" * 60 + b"}"
+
+    decision = decide(accept(draft(function(cancels=cancels)), [event(data=deep)]))
+
+    assert "order/cancelled" in only(decision, SaveNote).note.text
+    assert "OpenWait" not in kinds(decision)
 
 
 def test_a_start_timeout_is_a_timer_of_the_run() -> None:

@@ -153,6 +153,15 @@ def test_an_invalid_condition_fails_the_run_without_a_retry() -> None:
     assert b"InvalidExpression" in only(decision, FinishRun).output
 
 
+def test_a_condition_that_the_event_makes_too_deep_fails_the_run_and_says_so() -> None:
+    of = leased()
+    of.events = (event(data=b'{"id":' + b"[" * 60 + b"1" + b"]" * 60 + b"}"),)
+
+    decision = _suspend(_wait(timeout_ms=1000, condition="event.data.id == async.data.id"), of=of)
+
+    assert b"InvalidExpression" in only(decision, FinishRun).output
+
+
 def test_a_look_back_finds_the_newest_earlier_match_but_never_the_triggering_event() -> None:
     earlier = [event("paid", b'{"n":2}', id="e1"), event("paid", b'{"n":1}', id="e7"), event("paid", id="e6")]
 
