@@ -222,27 +222,32 @@ async def test_a_rest_that_ends_wakes_its_branch_while_another_works(app) -> Non
 
 
 @pytest.mark.parametrize("branches", [False, True], ids=["in a row", "in branches"])
-async def test_a_call_that_is_superseded_ends_whatever_the_code_catches(app, branches: bool) -> None:
-    after: list[str] = []
+@pytest.mark.parametrize("when", ["before", "in the body"])
+async def test_a_call_that_is_superseded_ends_whatever_the_code_catches(app, branches: bool, when: str) -> None:
+    bodies: list[str] = []
+
+    async def lose(name: str) -> None:
+        bodies.append(name)
+        run.lost = True
 
     @function(app)
     async def bill(ctx: Context) -> str:
         for name in ("a", "b", "c"):
             try:
                 if branches:
-                    await ctx.group.parallel((ctx.step.run(name, lambda: 1), ctx.step.sleep(f"{name} rest", 1)))
+                    await ctx.group.parallel((ctx.step.run(name, lose, name), ctx.step.sleep(f"{name} rest", 1)))
                 else:
-                    await ctx.step.run(name, after.append, name)
+                    await ctx.step.run(name, lose, name)
             except BaseException:
                 pass
         return "went on"
 
     run = Run(app, "shop-bill")
-    run.lost = True
+    run.lost = when == "before"
 
     with pytest.raises(Superseded):
         await run.call()
-    assert after in ([], ["a"])
+    assert bodies == ([] if when == "before" else ["a"])
     assert run.ops == []
 
 

@@ -90,21 +90,27 @@ async def test_branches_that_only_rest_are_saved_and_end_the_call(app) -> None:
 
 @pytest.mark.parametrize("swallows", [False, True])
 async def test_a_call_that_is_superseded_ends_whatever_the_code_catches(app, swallows: bool) -> None:
+    bodies: list[str] = []
+
+    def lose(name: str) -> None:
+        bodies.append(name)
+        run.lost = True
+
     @function(app)
     def bill(ctx: Plain) -> str:
         for name in ("a", "b"):
             try:
-                ctx.step.run(name, lambda: 1)
+                ctx.step.run(name, lose, name)
             except BaseException:
                 if not swallows:
                     raise
         return "went on"
 
     run = Run(app, "shop-bill")
-    run.lost = True
 
     with pytest.raises(Superseded):
         await run.call()
+    assert bodies == ["a"]
     assert run.ops == []
 
 
