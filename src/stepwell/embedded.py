@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from stepwell.clock import SystemClock
-from stepwell.errors import NotFound, NotRunning
+from stepwell.errors import NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, RETENTION_DEFAULT
 from stepwell.model.duration import to_ms
-from stepwell.model.questions import GetRun
-from stepwell.model.run import Run
+from stepwell.model.questions import GetRun, RunsOfEvent
+from stepwell.model.run import Run, RunStatus
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.loop import rest
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.failures import step_error
 from stepwell.server.wiring import Member, open_sqlite
 
 if TYPE_CHECKING:
@@ -133,19 +134,34 @@ class Embedded:
             )
         return run
 
+    async def runs(self, event_id: str) -> list[Run]:
+        """The runs that an event has started: there as soon as ``app.send`` has given its id."""
+        return await self.engine.store.read(RunsOfEvent(event_id))
+
     async def wait(self, run_id: str) -> Any:
-        """Wait until a run has ended. Returns its output. Bound it with ``asyncio.timeout``."""
+        """Wait until a run has ended, and give its output. Bound it with ``asyncio.timeout``.
+
+        Raises ``StepError`` if the run failed or was cancelled, as ``ctx.step.invoke`` does, and ``NotFound``.
+        """
         engine, pause = self.engine, _LOOK_MS_MIN
         while True:
             run = await self.run(run_id)
             if run.ended:
-                return msgspec.json.decode(run.output) if run.output is not None else None
+                return _output(run)
             await rest(pause, engine.clock, engine.timers)
             pause = min(pause * 2, _LOOK_MS_MAX)
 
     async def health(self) -> Health:
         """Whether due work moves."""
         return await self.engine.health()
+
+
+def _output(run: Run) -> Any:
+    if run.status == RunStatus.FAILED:
+        raise step_error(run.output or b"{}")
+    if run.status == RunStatus.CANCELLED:
+        raise StepError(run.reason or "by an operator", name="Cancelled")
+    return msgspec.json.decode(run.output) if run.output is not None else None
 
 
 async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: str | None) -> list[str]:
