@@ -78,7 +78,9 @@ def _live(folder: Path) -> int:
     db = apsw.Connection(str(folder / "shared.db"), flags=apsw.SQLITE_OPEN_READONLY)
     db.set_busy_timeout(5000)
     try:
-        return int(db.execute("SELECT count(*) FROM runs WHERE ended_at IS NULL").fetchall()[0][0])
+        (live,) = db.execute("SELECT count(*) FROM runs WHERE ended_at IS NULL").fetchall()[0]
+        assert isinstance(live, int)
+        return live
     finally:
         db.close()
 
