@@ -424,11 +424,11 @@ def test_a_bad_seed_is_ignored(seed: str | None) -> None:
     ids=["surrogates", "quotes", "brackets", "opening", "nul", "backslashes"],
 )
 def test_the_work_on_a_hostile_body_is_linear(body: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
 
     try:
         parse_events(body)
     except InvalidEvent as error:
         assert len(str(error)) < 1_000
 
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 10, "linear is a few milliseconds; quadratic would be minutes"
