@@ -140,3 +140,71 @@ def test_a_child_that_ends_in_the_claim_that_takes_its_parent_wakes_it(app):
         t.run_until_idle()
 
         t.assert_completed(t.run(parent), "InvokeCancelled")
+
+
+async def take(seconds: float) -> None:
+    """Work outside of steps that takes time."""
+    done = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, done.set)
+    await done.wait()
+
+
+def test_a_step_that_is_due_is_reached_although_the_code_awaits_something_else_before_it(app):
+    """The call ended, as all that was seen of it rested; the next one was due at once and came no further, for ever."""
+    tried: list[int] = []
+
+    @app.create_function(id="slow", trigger="go")
+    async def slow(ctx: Context) -> int:
+        async def flaky() -> int:
+            tried.append(ctx.attempt)
+            if ctx.attempt == 0:
+                raise RuntimeError("not yet")
+            return ctx.attempt
+
+        async def detour() -> int:
+            await take(5)
+            return await ctx.step.run("flaky", flaky)
+
+        _waited, _, found = await asyncio.gather(
+            ctx.step.wait_for_event("never", "never", timeout="1h"),
+            ctx.step.run("busy", take, 10),
+            detour(),
+        )
+        return found
+
+    with harness(app, retry_interval="20s") as t:
+        t.send("go")
+        t.run_until_idle()
+        t.advance("1m")
+
+        assert tried == [0, 1]
+        t.advance("1h")
+        t.assert_completed(t.run(slow), 1)
+
+
+def test_a_step_that_is_due_and_no_longer_there_costs_a_call_now_and_then(app):
+    """Code changes while runs are under way; what it does not ask for any more must not be asked for without pause."""
+    calls: list[int] = []
+    gone: list[int] = []
+
+    @app.create_function(id="changed", trigger="go")
+    async def changed(ctx: Context) -> None:
+        calls.append(1)
+
+        async def fail() -> None:
+            gone.append(1)
+            raise RuntimeError("no")
+
+        branches = [ctx.step.wait_for_event("never", "never", timeout="1h")]
+        if not gone:
+            branches.append(ctx.step.run("gone", fail))
+        await asyncio.gather(*branches)
+
+    with harness(app, retry_interval="20s") as t:
+        t.send("go")
+        t.run_until_idle()
+        t.advance("30m")
+
+        assert len(calls) < 100
+        t.advance("31m")
+        t.assert_completed(t.run(changed))

@@ -44,6 +44,7 @@ _QUIET_TURNS: Final = 20
 _START_TURNS: Final = 2  # a task that was just created begins in the next one
 _REPLAY_TURNS: Final = 3  # between two remembered results: whoever waits for the first of them must not see both
 _RACERS_MAX: Final = 16
+_CODE_S: Final = 60.0  # how long a call waits for code that is on its way to a step that is due
 _THREAD_TURNS: Final = 6  # from the end of a branch in a thread to the thread that waits for it
 _CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
 
@@ -83,6 +84,8 @@ class AsyncDrive(Execution):
         self._held = 0  # threads that run code of the function
         self._confirming = False
         self._stamp = 0  # counts whatever moves
+        self._patience: asyncio.TimerHandle | None = None
+        self._impatient = False
         self._ended = False
         self._interrupted = False
         self._superseded = False
@@ -103,6 +106,8 @@ class AsyncDrive(Execution):
             answer = Ops(self._last) if self._ended else self.failed(error)
         else:
             answer = Ops(self._last) if self._ended else self.completed(result)
+        if self._patience is not None:
+            self._patience.cancel()
         await self._clean_up()
         if self._interrupted:
             self._main.uncancel()
@@ -389,10 +394,26 @@ class AsyncDrive(Execution):
             self._loop.call_soon(self._confirm, stamp, turns - 1)
         else:
             self._confirming = False
-            if self._busy:
+            if self._busy or self._is_on_the_way():
                 self._watch()
             else:
                 self._end()
+
+    def _is_on_the_way(self) -> bool:
+        """Is a step due that the code has not come to yet? Then it awaits something else on the way to it.
+
+        To end the call would cut that off, and the next call, which is due at once, would come no further. But the step
+        may not be there any more, as code changes: so this is not for ever.
+        """
+        if self._impatient or not self.replay.is_owed(self.clock.now_ms()):
+            return False
+        if self._patience is None:
+            self._patience = self._loop.call_later(_CODE_S, self._lose_patience)
+        return True
+
+    def _lose_patience(self) -> None:
+        self._impatient = True
+        self._consider()
 
     def _watch(self) -> None:
         """Something else goes on meanwhile, so whatever rests may move while the call lives."""

@@ -28,7 +28,19 @@ class Replay:
     whether one did so during this call.
     """
 
-    __slots__ = ("_counts", "_open", "_places", "_stack", "fresh", "gained", "memos", "now", "pending", "seen")
+    __slots__ = (
+        "_asked",
+        "_counts",
+        "_open",
+        "_places",
+        "_stack",
+        "fresh",
+        "gained",
+        "memos",
+        "now",
+        "pending",
+        "seen",
+    )
 
     def __init__(
         self, memos: Mapping[str, Memo], pending: Mapping[str, Pending], stack: Sequence[str], started_at: int
@@ -43,6 +55,7 @@ class Replay:
         self._places: dict[str, int] | None = None
         self._counts: dict[str, int] = {}
         self._open: set[str] = set()
+        self._asked: set[str] = set()
 
     @property
     def replaying(self) -> bool:
@@ -53,6 +66,13 @@ class Replay:
     def unreached(self) -> int:
         """How many remembered results the code has not asked for."""
         return len(self.memos) - self.seen if self.seen < len(self.memos) else 0
+
+    def is_owed(self, now: int) -> bool:
+        """Is a pending step due that the code has not asked for?"""
+        return any(
+            pending.due is not None and pending.due <= now and step_id not in self._asked
+            for step_id, pending in self.pending.items()
+        )
 
     def begin(self, name: str) -> tuple[str, int]:
         """The hashed id of the next step of this name, and how often the name was used before (protocol §7.1).
@@ -90,6 +110,7 @@ class Replay:
         if memo is None:
             if step_id in self.pending:
                 self.seen += 1
+                self._asked.add(step_id)
             else:
                 self.fresh = True
             return None
