@@ -46,6 +46,7 @@ _REPLAY_TURNS: Final = 3  # between two remembered results: whoever waits for th
 _RACERS_MAX: Final = 16
 _CODE_S: Final = 60.0  # how long a call waits for code that is on its way to a step that is due
 _THREAD_TURNS: Final = 6  # from the end of a branch in a thread to the thread that waits for it
+_THREADS_S: Final = 0.5  # how long threads may compute before what is remembered is given to others as well
 _CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
 
 
@@ -80,6 +81,7 @@ class AsyncDrive(Execution):
         self._registering: set[Future[None]] = set()
         self._parked: list[tuple[int, int, Future[None]]] = []
         self._pumping = False
+        self.racing = 0  # races of threads that are open
         self._threaded = False
         self._held = 0  # threads that run code of the function
         self._confirming = False
@@ -94,25 +96,22 @@ class AsyncDrive(Execution):
     async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
         """Drive the function to its end or to its next rest. Raises ``Superseded``."""
         answer: Answer
-        cancelled = False
         try:
             result = await function
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            cancelled = isinstance(error, CancelledError)
+            if isinstance(error, CancelledError) and self._is_cancelled() and not self._ended:
+                await self._clean_up()
+                raise  # not ours: the engine stops
             # The error is not kept: it would hold its frames, with all that the function knew, until the next
             # collection of garbage, and each rest raises one.
             answer = Ops(self._last) if self._ended else self.failed(error)
         else:
             answer = Ops(self._last) if self._ended else self.completed(result)
-        if self._patience is not None:
-            self._patience.cancel()
         await self._clean_up()
         if self._interrupted:
             self._main.uncancel()
-        if cancelled and self._main.cancelling():
-            raise CancelledError  # not ours: the engine stops
         if self._superseded:
             raise Superseded
         return answer
@@ -151,17 +150,19 @@ class AsyncDrive(Execution):
             if pending is not None:
                 settled = await self._until_due(step, pending)
                 if settled.memo is not None:
+                    if self._is_ordered():
+                        await self._in_order(replay.place(step_id))
                     return self.value(settled.memo, about.decode, name)
                 attempt = _next_attempt(settled, 0)
             while True:
                 op, value = await self._attempt(step, fn, args, kwargs, about, attempt, options)
                 settled = await self._rest(step, op) if op.op == STEP_ERROR else await self._save(op)
+                if settled.pending is None and self._is_ordered():
+                    await self._in_order(replay.place(step_id))
                 if settled.memo is not None:
                     return self.value(settled.memo, about.decode, name)
                 if settled.pending is None:
                     assert op.op == STEP_RUN, "an error that is final has a memo"
-                    if self._parked:
-                        await self._in_order(replay.place(step_id))
                     return value
                 attempt = _next_attempt(settled, attempt)
         finally:
@@ -187,6 +188,8 @@ class AsyncDrive(Execution):
             while True:
                 settled = await self._rest(step, op)
                 if settled.memo is not None:
+                    if self._is_ordered():
+                        await self._in_order(replay.place(step_id))
                     return settled.memo
                 op = None
         finally:
@@ -445,13 +448,30 @@ class AsyncDrive(Execution):
             self._loop.call_soon(self._pump, 1)
         await future
 
+    def _is_ordered(self) -> bool:
+        """Must a new result wait for its turn? Behind remembered ones it must, and in a race of threads it always does.
+
+        Threads take their time to go on: only one after the other do they end in the order of their results.
+        """
+        return self._pumping or bool(self._parked) or self.racing > 0
+
     def _pump(self, turns: int) -> None:
         if self._held:
-            self._pumping = False  # a thread takes longer than any number of turns: its next step takes this up again
-            return
-        if turns:
+            # A thread takes longer than any number of turns: its next step takes this up again.
+            self._pumping = False
+            self._loop.call_later(_THREADS_S, self._pump_anyway, self._stamp)
+        elif turns:
             self._loop.call_soon(self._pump, turns - 1)
-            return
+        else:
+            self._hand_out()
+
+    def _pump_anyway(self, stamp: int) -> None:
+        """Nothing has moved for long: does a thread wait for what another is to do with its result?"""
+        if stamp == self._stamp and self._parked and not self._ended:
+            self._pumping = True
+            self._hand_out()
+
+    def _hand_out(self) -> None:
         self._stamp += 1
         parked = self._parked
         while parked:
@@ -488,6 +508,8 @@ class AsyncDrive(Execution):
         That includes tasks that have not begun yet: their first step finds the call ended.
         """
         self._ended = True
+        if self._patience is not None:
+            self._patience.cancel()
         if self._gate is not None:
             self._gate.close()
         left: set[Task[Any]] = {*self._branches, *self._watchers.values()}

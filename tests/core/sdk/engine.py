@@ -128,10 +128,9 @@ class Run:
         self._watchers.clear()
         match answer:
             case Ops(ops):
-                for op in sorted(ops, key=lambda op: op.op != WAIT_FOR_EVENT):
-                    self._accept(op)
+                settled = [self._accept(op) for op in sorted(ops, key=lambda op: op.op != WAIT_FOR_EVENT)]
                 self.attempt = 0
-                moved = not ops and not self.pending
+                moved = any(one.memo is not None for one in settled) or not (ops or self.pending)
                 dues = [known.due for known in self.pending.values() if known.due is not None]
                 self.due = self.clock.now if moved else min(dues, default=None)
             case Failed() if not answer.no_retry and self.attempt < self.retries:
