@@ -132,15 +132,18 @@ def _message(error: BaseException) -> str:
 
 def _clean(text: str, bytes_max: int = MESSAGE_BYTES_MAX) -> str:
     """Text that every JSON writer and database takes, within its limit."""
-    raw = text.encode(errors="replace")
-    return text if len(raw) <= bytes_max and raw.isascii() else raw[:bytes_max].decode(errors="ignore")
+    return text.encode(errors="replace")[:bytes_max].decode(errors="ignore")
 
 
 def _stack(error: BaseException) -> str:
     shown = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MAX)
     _trim(shown, set())
     raw = "".join(shown.format()).encode(errors="replace")
-    return raw[-STACK_BYTES_MAX:].decode(errors="ignore")  # the end of a traceback says most
+    if len(raw) > STACK_BYTES_MAX:
+        # Where it began and where it ended say most; a message may be long enough to leave no room for either.
+        half = STACK_BYTES_MAX // 2 - 8
+        raw = raw[:half] + b"\n [...] \n" + raw[-half:]
+    return raw.decode(errors="ignore")
 
 
 def _trim(shown: traceback.TracebackException, done: set[int]) -> None:
