@@ -5,6 +5,17 @@ from __future__ import annotations
 from stepwell.testing.harness import Harness, harness
 from stepwell.testing.loop import Stuck
 from stepwell.testing.stubs import TIMEOUT
+from stepwell.testing.sweep import CrashFailure, CrashReport, crash_sweep
 from stepwell.testing.views import RunView, StepView
 
-__all__ = ["TIMEOUT", "Harness", "RunView", "StepView", "Stuck", "harness"]
+__all__ = [
+    "TIMEOUT",
+    "CrashFailure",
+    "CrashReport",
+    "Harness",
+    "RunView",
+    "StepView",
+    "Stuck",
+    "crash_sweep",
+    "harness",
+]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
@@ -21,7 +23,7 @@ from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Answer, Call, Progress
 from stepwell.runtime.engine import Engine
 from stepwell.sdk.client import EventPayload
-from stepwell.sdk.events import Event
+from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.pool import THREADS_MAX, Pool
 from stepwell.sdk.transport import InProcess
 from stepwell.storage.sqlite import SqliteStore
@@ -35,8 +37,12 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
+Dies = Callable[[bool, object], bool]
+"""Does the process die before (``True``) or after (``False``) this commit takes effect?"""
+
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
 _CALL_S_MAX: Final = 7200.0  # a call that takes longer than this in virtual time is not going to end
+_SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing in particular is not either
 _RUNS_MAX: Final = 100_000
 
 
@@ -75,6 +81,8 @@ class Harness:
         self._ids = RandomIds(seed)
         self._retry_ms = None if retry_interval is None else duration_ms(retry_interval)
         self._stubs = Stubs()
+        self._dies: Dies | None = None
+        self._sent = 0
         self._store: SqliteStore | None = None
         self._node: Node | None = None
 
@@ -105,7 +113,10 @@ class Harness:
         """
         if isinstance(event, str):
             event = Event(event, data, id=id, ts=ts)
-        return self._finish(self._apps[0].send(event))
+        found = payloads(event)
+        # Where processes die, a client sends again what was not acknowledged, and it must not count twice.
+        seed = self._next_seed() if self._dies is not None else None
+        return self._do(lambda: self._apps[0].deliver(found, seed))
 
     def stub(self, step_id: str, value: Any = None, *, function: Any = None) -> None:
         """Stand in for the step of this id, in all functions or in one: no body is run, nothing is waited for.
@@ -118,7 +129,12 @@ class Harness:
 
     def cancel(self, run: RunView | str) -> bool:
         """Cancel a run as an operator would. False if it had ended already."""
-        return self._finish(self.engine.cancel(run if isinstance(run, str) else run.id))
+        run_id = run if isinstance(run, str) else run.id
+        return self._do(lambda: self.engine.cancel(run_id))
+
+    def die_when(self, dies: Dies) -> None:
+        """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""
+        self._dies = dies
 
     def run_until_idle(self) -> None:
         """Let everything happen that is due now, and let calls in flight end, which may take the time they wait for.
@@ -179,9 +195,9 @@ class Harness:
 
     def ask(self, question: Question[A]) -> A:
         """Put a question of ``stepwell.model.questions`` to the store."""
-        if self._store is None or self._loop.is_closed():
+        if self._loop.is_closed():
             raise AssertionError("the harness is used outside of its 'with' statement")
-        return self._finish(self._store.read(question))
+        return self._do(lambda: self.store.read(question))
 
     # Asserting --------------------------------------------------------------------------------------------------------
 
@@ -221,6 +237,12 @@ class Harness:
     # Driving ----------------------------------------------------------------------------------------------------------
 
     @property
+    def store(self) -> SqliteStore:
+        """The database, which outlives the processes."""
+        assert self._store is not None, "the harness is used outside of its 'with' statement"
+        return self._store
+
+    @property
     def engine(self) -> Engine:
         """The engine that runs at present; a crash replaces it."""
         assert self._node is not None, "the harness is used outside of its 'with' statement"
@@ -231,14 +253,13 @@ class Harness:
             app.bind(_Sender(self))
 
     def _boot(self) -> None:
-        assert self._store is not None
         transports: list[InProcess] = []
         for app in self._apps:
             one = InProcess(app, self._clock, THREADS_MAX)
             one.pool, one.drive = _LoopPool(), self._stubs.drive
             transports.append(one)
         self._node = Node(
-            Door(self._store),
+            Door(self.store, self._watch if self._dies is not None else None),
             _Transports(transports),
             self._clock,
             self._timers,
@@ -246,7 +267,19 @@ class Harness:
             {app.app_id: app.configs() for app in self._apps},
             retry_ms=self._retry_ms,
         )
-        self._finish(self._node.start())
+        with suppress(_Died):  # then another one has been started meanwhile
+            self._finish(self._node.start())
+
+    def _watch(self, before: bool, work: object) -> bool:
+        assert self._dies is not None
+        died = self._dies(before, work)
+        if died:
+            self._loop.halt()
+        return died
+
+    def _next_seed(self) -> str:
+        self._sent += 1
+        return f"{self._clock.now_ms()},{b64encode(self._sent.to_bytes(10)).decode()}"
 
     def _end_node(self) -> None:
         if self._node is None:
@@ -256,10 +289,19 @@ class Harness:
         self._node = None
         self._stubs.under_way.clear()
 
+    def _do(self, make: Callable[[], Coroutine[Any, Any, A]]) -> A:
+        """Run a coroutine to its end; if the process dies meanwhile, another one in the next process."""
+        while True:
+            with suppress(_Died):
+                return self._finish(make())
+
     def _finish(self, work: Coroutine[Any, Any, A]) -> A:
-        """Run a coroutine to its end, at this moment."""
+        """Run a coroutine to its end, at this moment. Raises ``_Died`` if its process did not live to see it."""
+        node = self._node
         task = self._loop.create_task(work)
         self._run_ready()
+        if self._node is not node:
+            raise _Died
         if not task.done():
             task.cancel()
             raise Stuck(f"{work!r} waits for something{self._busy_text()}")
@@ -270,24 +312,31 @@ class Harness:
             self._loop.run_ready()
         except Stuck as stuck:
             raise Stuck(f"{stuck}{self._busy_text()}") from None
+        if self._node is not None and not self._node.door.open:
+            self._end_node()
+            self._boot()
 
     def _settle(self, until: float | None) -> None:
-        began = self._loop.time()
+        """Let calls in flight go on, through the time that they wait for themselves, up to ``until`` if it is given."""
+        began, silent_since = self._loop.time(), None
         while True:
             self._run_ready()
-            if self._node is None or not self._node.engine.caller.live:
+            if not self.engine.caller.live:
                 return
-            own = self._timers.armed
-            foreign = min((timer.when() for timer in self._loop.timers() if timer not in own), default=None)
-            if until is not None and (foreign is None or foreign > until):
-                if foreign is None:
-                    raise Stuck(f"a call waits for something that will never come{self._busy_text()}")
-                return
-            if foreign is None:
+            now, when = self._loop.time(), self._loop.next_timer()
+            theirs = min((t.when() for t in self._loop.timers() if t not in self._timers.armed), default=None)
+            if theirs is not None:
+                silent_since = None
+            elif silent_since is None:
+                silent_since = now  # the engine itself may be at it, as when the disk fails for a moment
+            elif now - silent_since > _SILENCE_S_MAX:
                 raise Stuck(f"a call waits for something that will never come{self._busy_text()}")
-            if foreign - began > _CALL_S_MAX:
+            if now - began > _CALL_S_MAX:
                 raise Stuck(f"a call did not end within {format_duration(int(_CALL_S_MAX) * 1000)}{self._busy_text()}")
-            self._loop.jump(min(foreign, self._loop.next_timer() or foreign))
+            assert when is not None, "whoever calls holds leases, and looks after them"
+            if until is not None and when > until:
+                return
+            self._loop.jump(when)
 
     def _advance_to(self, at: int) -> None:
         target = self._clock.loop_time(at)
@@ -295,7 +344,7 @@ class Harness:
         while (when := self._loop.next_timer()) is not None and when <= target:
             self._loop.jump(when)
             self._settle(target)
-        self._loop.jump(max(target, self._loop.time()))
+        self._loop.jump(target)
         self._settle(target)
 
     def _busy_text(self) -> str:
@@ -319,6 +368,10 @@ class Harness:
             if candidate in known:
                 return candidate
         raise AssertionError(f"there is no function {found!r}; there are {', '.join(sorted(known))}")
+
+
+class _Died(Exception):
+    """The process in which something was to happen is gone."""
 
 
 class _Sender:

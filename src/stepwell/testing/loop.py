@@ -67,6 +67,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._rounds_max = rounds_max
         self._now = 0.0
         self._held = False
+        self._halted = False
         self._still = 0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._armed = 0
@@ -113,9 +114,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def abandon(self) -> None:
         """Cancel all tasks, and wait for no thread any more: what they worked for is gone."""
         self._working.clear()
+        self._rounds_max = None
         for task in asyncio.all_tasks(self):
             task.cancel()
         self.run_ready()
+
+    def halt(self) -> None:
+        """Run nothing more of this round, and stop: for whoever sees the process die in the middle of it."""
+        self._halted = True
+        self.stop()
 
     def run_apart(self, future: asyncio.Future[T]) -> T:
         """``run_until_complete`` that may be called while another event loop runs in this thread."""
@@ -173,6 +180,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._order is None:
             for _ in range(len(ready)):
                 _run(ready.popleft())
+                if self._halted:
+                    break
+            self._halted = False
             return
         batch = list(ready)
         ready.clear()

@@ -23,13 +23,13 @@ Work = Decision | Callable[[], Plan]
 class Door:
     """A process's way to the store. Once shut, nothing it says arrives and nothing is answered: the process is gone.
 
-    ``watch`` is told of each commit before (``True``) and after (``False``) it takes effect, and may shut the door.
+    ``dies`` is asked at each commit, before (``True``) and after (``False``) it takes effect, whether this is the end.
     """
 
-    def __init__(self, store: Store, watch: Callable[[bool, object], None] | None = None) -> None:
+    def __init__(self, store: Store, dies: Callable[[bool, object], bool] | None = None) -> None:
         self.open = True
         self._store = store
-        self._watch = watch
+        self._dies = dies
 
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
         return self._through(work, self._store.commit)
@@ -55,15 +55,15 @@ class Door:
         """The store outlives its processes."""
 
     def _through(self, work: Any, commit: Callable[[Any], asyncio.Future[A]]) -> asyncio.Future[A]:
-        if self.open and self._watch is not None:
-            self._watch(True, work)
+        if self.open and self._dies is not None and self._dies(True, work):
+            self.open = False
         if not self.open:
             return _nothing()
         future = commit(work)
-        if self._watch is None:
-            return future
-        self._watch(False, work)
-        return future if self.open else _nothing()
+        if self._dies is not None and self._dies(False, work):
+            self.open = False
+            return _nothing()
+        return future
 
 
 def _nothing() -> asyncio.Future[Any]:

@@ -43,7 +43,7 @@ def make_plan(seed: int) -> Plan:
 
 def _action(random: Random) -> Action:
     after, kind = random.choice(_GAPS_MS), random.random()
-    if kind < 0.72:
+    if kind < 0.70:
         return Action(
             kind="send",
             after_ms=after,
@@ -53,10 +53,10 @@ def _action(random: Random) -> Action:
             copies=random.choice((1, 1, 1, 2, 6)),
             delay_ms=random.choice((60_000, 3_600_000)) if random.random() < 0.06 else 0,
         )
-    if kind < 0.80:
+    if kind < 0.77:
         return Action(kind="cancel", after_ms=after, pick=random.random())
-    if kind < 0.87:
-        return Action(kind="crash", after_ms=after, delay_ms=random.choice((0, 10, 5_000, 100_000)))
-    if kind < 0.93:
+    if kind < 0.84:
+        return Action(kind="crash", after_ms=after, delay_ms=random.choice((0, 10, 5_000, 100_000, 4_000_000)))
+    if kind < 0.90:
         return Action(kind="depose", after_ms=after, delay_ms=random.choice((1, 2_000, 40_000, 90_000)))
-    return Action(kind="jump", after_ms=after, delay_ms=random.choice((1_500, 31_000, 3_600_000)))
+    return Action(kind="jump", after_ms=after, delay_ms=random.choice((1_500, 31_000, 200_000, 3_600_000, 11_000_000)))

@@ -160,7 +160,7 @@ class Maker:
             idempotent=random.random() < 0.12,
             cancel_on=random.choice(EVENTS) if random.random() < 0.2 else None,
             start_timeout_ms=random.choice((2_000, 60_000)) if random.random() < 0.1 else None,
-            finish_timeout_ms=random.choice((5_000, 120_000, _HOUR)) if random.random() < 0.15 else None,
+            finish_timeout_ms=random.choice((5_000, 120_000, _HOUR)) if random.random() < 0.25 else None,
             on_failure=random.random() < 0.2,
         )
 
@@ -175,10 +175,10 @@ class Maker:
             return Nap(self._name("nap"), random.choice((0, 500, 5_000, _MINUTE, 3 * _HOUR)))
         if kind < 0.62:
             return Await(self._name("wait"), random.choice(EVENTS[:3]), random.choice((1, 5_000, 10 * _MINUTE, _HOUR)))
-        if kind < 0.70 and index + 1 < count:
+        if kind < 0.73 and index + 1 < count:
             target = f"f{random.randrange(index + 1, count)}" if random.random() < 0.93 else "nobody"
             return Invoke(self._name("call"), target, random.choice((None, 100, 20_000, _HOUR)))
-        if kind < 0.77 and index + 1 < len(EVENTS):
+        if kind < 0.79 and index + 1 < len(EVENTS):
             return Emit(self._name("send"), random.choice(EVENTS[index + 1 :]))
         if kind < 0.90 and depth < 2:
             branches = tuple(self._sequence(index, count, depth + 1) for _ in range(random.randint(2, 3)))

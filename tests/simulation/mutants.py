@@ -1,0 +1,187 @@
+"""Bugs to plant: mistakes that people make in systems like this one, each as a patch of the real code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from stepwell.engine import dispatch, ending, progress
+from stepwell.flow.concurrency import Concurrency
+from stepwell.flow.verdicts import Go
+from stepwell.model import changes as c
+from stepwell.model.step import StepStatus
+from stepwell.protocol.events import seeded_id
+from stepwell.runtime import engine as runtime
+from stepwell.storage.sqlite import changes as sqlite
+from stepwell.storage.sqlite import statements as sql
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def _writing(alter: Callable[[Any], Any]) -> Mutant:
+    """Every change is altered before it is written; ``None`` is not written at all."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        write = sqlite.Writer._write
+
+        def altered(self: sqlite.Writer, change: Any) -> None:
+            change = alter(change)
+            if change is not None:
+                write(self, change)
+
+        patch.setattr(sqlite.Writer, "_write", altered)
+
+    return plant
+
+
+def _dropping(kind: type) -> Mutant:
+    return _writing(lambda change: None if type(change) is kind else change)
+
+
+def _text(name: str, kind: type | None, old: str, new: str) -> Mutant:
+    """An SQL text says something else."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        text = getattr(sql, name)
+        assert old in text, f"{name} does not say {old!r} any more"
+        patch.setattr(sql, name, text.replace(old, new))
+        if kind is not None:
+            patch.setitem(sqlite._WRITE, kind, (text.replace(old, new), sqlite._WRITE[kind][1]))
+
+    return plant
+
+
+def _both(*mutants: Mutant) -> Mutant:
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for mutant in mutants:
+            mutant(patch)
+
+    return plant
+
+
+def _acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
+    send = runtime.Engine.send
+
+    async def hasty(self: Any, events: Any, *, seed: str | None = None, source: str = "api") -> list[str]:
+        self.spawn(send(self, events, seed=seed, source=source))
+        return [seeded_id(seed, number) or "" for number in range(1, len(events) + 1)]
+
+    patch.setattr(runtime.Engine, "send", hasty)
+
+
+def _settle_early(patch: pytest.MonkeyPatch) -> None:
+    settle = dispatch.settle_due
+
+    def early(draft: Any, steps: Any) -> Any:
+        return settle(draft, [msgspec.structs.replace(s, due=s.due and s.due - 1_000) for s in steps])
+
+    patch.setattr(dispatch, "settle_due", early)
+
+
+def _rest_too_short(change: Any) -> Any:
+    if type(change) is c.Park and change.at is not None and change.at > change.now:
+        return c.Park(change.lease, change.at - 1_000, change.now, change.attempt)
+    return change
+
+
+def _forget_what_a_claim_settles(patch: pytest.MonkeyPatch) -> None:
+    """A run is leased with the steps it had before the claim settled some of them."""
+
+    class Blind(list[str]):
+        def __contains__(self, item: object) -> bool:
+            return False
+
+    claim = runtime.claim
+
+    def forgetful(draft: Any, **named: Any) -> Any:
+        draft.touched = Blind()
+        return claim(draft, **named)
+
+    patch.setattr(runtime, "claim", forgetful)
+    patch.setattr(dispatch, "Wake", lambda *args: c.Wake("nobody", 0))
+
+
+def _invoke_again_when_unsure(patch: pytest.MonkeyPatch) -> None:
+    """An op does not look for an earlier try of itself."""
+
+    def ask(question: Any) -> Iterator[Any]:
+        answer = yield question
+        return None if type(question).__name__ == "GetStep" else answer
+
+    patch.setattr(progress, "ask", ask)
+
+
+def _hear_everything(patch: pytest.MonkeyPatch) -> None:
+    """A call believes that it knows what became of branches it has cut off."""
+
+    def known(leased: Any) -> Iterator[Any]:
+        return leased.steps, leased.width
+        yield
+
+    patch.setattr(progress, "_known", known)
+
+
+def _overlook_cancellation_of_children(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ending, "_tell_parent", lambda run, status, output, now: [])
+
+
+def _reuse_tokens(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(runtime, "first_token", lambda epoch: 1 << 40)
+
+
+def _rest_without_due(change: Any) -> Any:
+    if type(change) is c.Park and change.at is not None and change.at > change.now:
+        return c.Park(change.lease, None, change.now, change.attempt)
+    return change
+
+
+def _forget_attempts(change: Any) -> Any:
+    return c.Park(change.lease, change.at, change.now, 0) if type(change) is c.Park else change
+
+
+def _skip_an_attempt(change: Any) -> Any:
+    if type(change) is c.SaveStep and change.step.status == StepStatus.ERRORED:
+        return c.SaveStep(msgspec.structs.replace(change.step, attempt=change.step.attempt + 1))
+    return change
+
+
+def _no_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Concurrency, "grant", lambda self, used: Go())
+
+
+MUTANTS: dict[str, Mutant] = {
+    "a settled wait stays open": _dropping(c.CloseWait),
+    "an ended run keeps its waits": _dropping(c.CloseWaits),
+    "nobody is let in when a slot is free": _dropping(c.Release),
+    "slots are not given back": _dropping(c.FreeSlots),
+    "a settled step does not wake its run": _dropping(c.Wake),
+    "a wait is not registered": _dropping(c.OpenWait),
+    "an event id is not remembered": _dropping(c.PutCell),
+    "a run rests without a due moment": _writing(_rest_without_due),
+    "a poke is lost when the run rests": _text("PARK", c.Park, "CASE WHEN poked", "CASE WHEN false AND poked"),
+    "own attempts are not counted": _writing(_forget_attempts),
+    "an attempt is skipped": _writing(_skip_an_attempt),
+    "a result is overwritten": _text("SETTLE_STEP", c.SettleStep, "AND ended_at IS NULL", ""),
+    "a run ends twice": _both(
+        _text("FINISH_RUN", c.FinishRun, "AND ended_at IS NULL", ""),
+        _text("DROP_HELD", None, "AND lease = ?3", "AND ?3 = ?3"),
+        _text("HOLDS", None, "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3", "SELECT ?1, ?2, ?3"),
+    ),
+    "there is no fence": _both(
+        _text("HOLDS", None, "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3", "SELECT ?1, ?2, ?3"),
+        _text("SAVE_STEP_HELD", None, "AND lease = ?16", "AND ?16 = ?16"),
+        _text("DROP_HELD", None, "AND lease = ?3", "AND ?3 = ?3"),
+        _text("PARK", c.Park, "AND lease = ?3", "AND ?3 = ?3"),
+    ),
+    "lease tokens are used again": _reuse_tokens,
+    "events are acknowledged before they are written": _acknowledge_before_commit,
+    "a parent is not told of its child's end": _overlook_cancellation_of_children,
+    "what is due in a second counts as due": _both(_settle_early, _writing(_rest_too_short)),
+    "a limit does not hold": _no_limit,
+    "a claim forgets what it has settled itself": _forget_what_a_claim_settles,
+    "an invoke that was unsure is done again": _invoke_again_when_unsure,
+    "a call believes it knows what it has cut off": _hear_everything,
+}
