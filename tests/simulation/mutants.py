@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 import pytest
 
-from stepwell.engine import dispatch, ending, progress
+from stepwell.engine import dispatch, due, ending, progress
 from stepwell.flow.concurrency import Concurrency
 from stepwell.flow.verdicts import Go
 from stepwell.model import changes as c
@@ -73,7 +73,7 @@ def _acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def _settle_early(patch: pytest.MonkeyPatch) -> None:
-    settle = dispatch.settle_due
+    settle = due.settle_due
 
     def early(draft: Any, steps: Any) -> Any:
         return settle(draft, [msgspec.structs.replace(s, due=s.due and s.due - 1_000) for s in steps])
@@ -94,7 +94,7 @@ def _forget_what_a_claim_settles(patch: pytest.MonkeyPatch) -> None:
         def __contains__(self, item: object) -> bool:
             return False
 
-    claim = runtime.claim
+    claim = dispatch.claim
 
     def forgetful(draft: Any, **named: Any) -> Any:
         draft.touched = Blind()
@@ -107,7 +107,7 @@ def _forget_what_a_claim_settles(patch: pytest.MonkeyPatch) -> None:
 def _invoke_again_when_unsure(patch: pytest.MonkeyPatch) -> None:
     """An op does not look for an earlier try of itself."""
 
-    def ask(question: Any) -> Iterator[Any]:
+    def ask(question: Any) -> Generator[Any, Any, Any]:
         answer = yield question
         return None if type(question).__name__ == "GetStep" else answer
 
@@ -117,7 +117,7 @@ def _invoke_again_when_unsure(patch: pytest.MonkeyPatch) -> None:
 def _hear_everything(patch: pytest.MonkeyPatch) -> None:
     """A call believes that it knows what became of branches it has cut off."""
 
-    def known(leased: Any) -> Iterator[Any]:
+    def known(leased: Any) -> Generator[Any, Any, Any]:
         return leased.steps, leased.width
         yield
 

@@ -15,7 +15,7 @@ from stepwell.sdk.context import Context
 from stepwell.sdk.events import Event, event
 from stepwell.sdk.options import Timeouts
 from stepwell.sdk.triggers import TriggerCron
-from stepwell.testing import TIMEOUT, Stuck, harness
+from stepwell.testing import TIMEOUT, Harness, Stuck, crash_sweep, harness
 
 
 @event("shop/ordered")
@@ -476,6 +476,53 @@ def test_a_crash_loses_memory_and_keeps_what_was_written(app):
 
         assert bodies == ["charge", "mail", "mail"], "what was under way is done again, what was saved is not"
         t.assert_completed(t.run(bill))
+
+
+def test_a_sweep_crashes_a_scenario_at_each_of_its_commits(app):
+    bodies: list[str] = []
+
+    @app.create_function(id="bill", trigger="go")
+    async def bill(ctx: Context) -> str:
+        async def work(name: str) -> str:
+            bodies.append(name)
+            return name
+
+        receipt = await ctx.step.run("charge", work, "charge")
+        await ctx.step.sleep("pause", "1h")
+        await ctx.step.run("mail", work, "mail")
+        return receipt
+
+    def scenario(t: Harness) -> None:
+        bodies.clear()
+        t.send("go")
+        t.advance("2h")
+        t.assert_completed(t.run(bill), "charge")
+        assert 2 <= len(bodies) <= 3, "a body that was under way may run again, and no other"
+
+    report = crash_sweep(app, scenario)
+
+    assert report.points > 6
+    assert str(report) == f"{report.points} crash points, 0 failures"
+
+
+def test_a_sweep_names_the_crashes_that_a_scenario_does_not_survive(app):
+    charged: list[str] = []
+
+    @app.create_function(id="bill", trigger="go")
+    async def bill(ctx: Context) -> None:
+        async def charge() -> None:
+            charged.append(ctx.run_id)
+
+        await ctx.step.run("charge", charge)
+
+    def scenario(t: Harness) -> None:
+        charged.clear()
+        t.send("go")
+        t.assert_completed(t.run(bill))
+        assert len(charged) == 1, "charged twice"
+
+    with pytest.raises(AssertionError, match=r"1 failures\n  crash before commit \d+ \(SaveStep\): charged twice"):
+        crash_sweep(app, scenario)
 
 
 # Failing tests explain themselves -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """``scripts/simulate``: plays the worlds of many seeds and says what was wrong in them.
 
-A violation prints its seed, with which the very same world is played again: ``scripts/simulate --seed K`` tells its story.
+A violation prints its seed, with which the very same world is played again: ``scripts/simulate --seed K`` tells its
+story.
 """
 
 from __future__ import annotations

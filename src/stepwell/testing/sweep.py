@@ -67,7 +67,7 @@ def sweep(
     limits: dict[str, int] | None = None,
     **options: Any,
 ) -> CrashReport:
-    """As ``crash_sweep``, but a report is made of failures too. ``judged``: the engine's invariants are checked as well."""
+    """As ``crash_sweep``, but failures are reported, not raised. ``judged``: the engine's invariants are checked too."""
     failures: list[CrashFailure] = []
     error = _Play(0, False).run(app, scenario, judged, limits, options)
     if error is not None:
