@@ -67,7 +67,7 @@ def sweep(
     limits: dict[str, int] | None = None,
     **options: Any,
 ) -> CrashReport:
-    """As ``crash_sweep``, but failures are reported, not raised. ``judged``: the engine's invariants are checked too."""
+    """As ``crash_sweep``, but failures are reported, not raised. If ``judged`` the invariants are checked as well."""
     failures: list[CrashFailure] = []
     error = _Play(0, False).run(app, scenario, judged, limits, options)
     if error is not None:
