@@ -130,6 +130,14 @@ def test_a_run_that_began_before_we_listened_is_looked_up() -> None:
     assert ended.text == "completed  2.00 s"
 
 
+def test_a_note_about_a_run_that_began_before_we_listened_names_its_function() -> None:
+    story = Story(lambda run_id: (run(started_at=NOW - 2_000), []))
+
+    (noted,) = story.lines([SaveNote(Note(run_id="r1", at=NOW, kind="lost", text="the process died"))], NOW)
+
+    assert (noted.function, noted.text) == ("shop-bill", "the process died")
+
+
 def test_a_run_that_is_held_back_is_told_once_and_when_it_goes_on() -> None:
     story = Story(lambda run_id: None)
     told(CreateRun(run(started_at=NOW)), story=story)

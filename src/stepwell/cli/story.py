@@ -226,6 +226,7 @@ class Story:
         note = change.note
         if note.kind == "cancelled":
             return None  # told by the end of the run
+        self._known(note.run_id)  # a lost lease is noted by the next process, which has not seen the run begin
         return self._line(note.run_id, note.at, "note", mark="!", colour="yellow", text=note.text)
 
     def _finished(self, change: FinishRun, now: int) -> Line:
