@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,13 @@ BATCHES = RECORDS // BATCH
 
 def tries(home: Path) -> list[int]:
     """The batches that were copied, by the id they begin after, in order: one that was copied twice is there twice."""
-    with sqlite3.connect(home / "customers.db") as db:
+    with closing(sqlite3.connect(home / "customers.db")) as db:
         return [row[0] for row in db.execute("SELECT after_id FROM log WHERE records > 0 ORDER BY number")]
 
 
 def difference(home: Path) -> list[tuple[int]]:
     """Records of the old database that the new one knows nothing of."""
-    with sqlite3.connect(home / "customers.db") as db:
+    with closing(sqlite3.connect(home / "customers.db")) as db:
         db.execute("ATTACH ? AS old", [str(home / "legacy.db")])
         return db.execute(
             "SELECT id FROM old.kunden EXCEPT SELECT id FROM customers EXCEPT SELECT id FROM refused"
@@ -42,7 +43,7 @@ def test_all_records_are_copied_or_refused(t: Harness, home: Path):
     report = t.run(migrate).output
     assert report == {"copied": RECORDS - 152, "refused": 152, "batches": BATCHES}
     assert difference(home) == []
-    with sqlite3.connect(home / "customers.db") as db:
+    with closing(sqlite3.connect(home / "customers.db")) as db:
         assert db.execute("SELECT count(*) FROM customers WHERE name GLOB '*[A-Z][A-Z]*'").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM customers WHERE since NOT GLOB '????-??-??'").fetchone() == (0,)
 
