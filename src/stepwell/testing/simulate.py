@@ -37,7 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reached: Counter[str] = Counter()
     for report in reports:
         reached.update(report.reached)
-    missing = sorted(MUST_HAPPEN - reached.keys()) if len(reports) >= _ENOUGH else []
     figures = {
         "seeds": len(reports),
         "violations": sum(len(report.violations) for report in bad),
@@ -45,22 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "runs": sum(report.runs for report in reports),
         "commits": sum(report.commits for report in reports),
         "reached": dict(sorted(reached.items())),
-        "missing": missing,
-        "ms_per_seed": round(1000 * sum(report.seconds for report in reports) / max(len(reports), 1)),
     }
     if options.json:
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         for name, count in sorted(reached.items()):
             sys.stdout.write(f"  {count:>7}  {name}\n")
-        for name in missing:
-            sys.stdout.write(f"never happened in any of these worlds: {name}\n")
         sys.stdout.write(
             f"{figures['seeds']} seeds, {figures['runs']} runs, {figures['commits']} commits, "
-            f"{len(reached)} kinds of things happened, {figures['ms_per_seed']} ms a seed, "
-            f"{figures['violations']} violations\n"
+            f"{len(reached)} kinds of things happened, {figures['violations']} violations\n"
         )
-    return 1 if bad or missing else 0
+    return 1 if bad else 0
 
 
 def _one(seed: int) -> int:
