@@ -31,6 +31,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _outputs(world)
     yield from _ticks(world)
     yield from _left_over(world)
+    _rarities(world)
 
 
 def _events(world: World) -> Iterator[Violation]:
@@ -236,6 +237,18 @@ def _ticks(world: World) -> Iterator[Violation]:
         if queued_at < latest.get(function_id, 0):
             yield Violation("I23", f"the tick {tick} of {function_id} came after a later one")
         latest[function_id] = queued_at
+
+
+def _rarities(world: World) -> None:
+    """What is worth knowing that it happened at all."""
+    for (kind,) in world.tables.ask("SELECT DISTINCT kind FROM notes"):
+        world.reach(f"note {kind}")
+    for name in sorted(world.guard.seen):
+        world.reach(name)
+    if world.tables.ask("SELECT 1 FROM runs WHERE scheduled_at > queued_at"):
+        world.reach("start later")
+    if world.tables.ask("SELECT 1 FROM steps WHERE repeat > 0"):
+        world.reach("repeated step")
 
 
 def _left_over(world: World) -> Iterator[Violation]:

@@ -39,7 +39,7 @@ _LIKELY: Final = {
     "read_fails": 0.04,
     "crash_before": 0.012,
     "crash_after": 0.012,
-    "slow_disk": 0.02,
+    "slow_disk": 0.08,
     "call_refused": 0.08,
     "answer_lost": 0.08,
     "answer_late": 0.15,

@@ -132,7 +132,7 @@ FROM runs AS r JOIN items AS i ON i.shard = 0 AND i.id = r.id
 WHERE r.shard = 0 AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
 """
 
-_USED: Final = "SELECT key, count(*) FROM slots WHERE shard = 0 GROUP BY key"
+_USED: Final = "SELECT key, count(*), max(length(holder)) > 26 FROM slots WHERE shard = 0 GROUP BY key"
 _BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
@@ -140,11 +140,15 @@ WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2) AND instr(
 
 
 class Guard:
-    """Watches one store. ``limits`` maps keys of slots (or what they begin with, ending in ``/``) to their limits."""
+    """Watches one store. ``limits`` maps keys of slots (or what they begin with, ending in ``/``) to their limits.
+
+    ``seen`` tells which rare states came up.
+    """
 
     def __init__(self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int]) -> None:
         tables.ask(_TRIGGERS)
         self.checks = 0
+        self.seen: set[str] = set()
         self._ask = tables.ask
         self._limits = limits
         self._now = now
@@ -155,8 +159,11 @@ class Guard:
         now = self._now()
         found = [Violation(*row) for row in self._ask(_RELATIONS, now)]
         if self._limits:
-            used: dict[str, int] = dict(self._ask(_USED))
-            for key, count in used.items():
+            used: dict[str, int] = {}
+            for key, count, wide in self._ask(_USED):
+                used[key] = count
+                if wide:
+                    self.seen.add("branches share a limit")
                 limit = self._limit(key)
                 if limit is not None and count > limit:
                     found.append(Violation("I12", f"{count} calls are in flight under {key}, whose limit is {limit}"))
@@ -173,6 +180,7 @@ class Guard:
             limit = self._limit(backlog)
             if limit is None:
                 continue
+            self.seen.add("blocked by a limit")
             ((coming,),) = self._ask(_NEXT, now, backlog)
             if used.get(backlog, 0) + coming < limit:
                 found.append(

@@ -181,10 +181,9 @@ class Maker:
         if kind < 0.79 and index + 1 < len(EVENTS):
             return Emit(self._name("send"), random.choice(EVENTS[index + 1 :]))
         if kind < 0.90 and depth < 2:
-            branches = tuple(self._sequence(index, count, depth + 1) for _ in range(random.randint(2, 3)))
             # The names of a loop come again, so nobody may be left behind in it.
             how = ("gather", "parallel") if self._looping else ("gather", "parallel", "race")
-            return Fork(branches, random.choice(how))
+            return Fork(self._branches(index, count, depth), random.choice(how))
         if kind < 0.93 and depth < 2:
             self._looping += 1
             loop = Loop(random.randint(2, 3), self._sequence(index, count, depth + 1)[:2])
@@ -193,6 +192,20 @@ class Maker:
         if kind < 0.97:
             return Stumble(self._name("own"), random.randint(1, 2), fatal=random.random() < 0.2)
         return Dawdle(random.choice((10, 4_000, 50_000)))
+
+    def _branches(self, index: int, count: int, depth: int) -> tuple[tuple[Node, ...], ...]:
+        random = self._random
+        kind = random.random()
+        wait = Await(self._name("wait"), random.choice(EVENTS[:3]), _HOUR)
+        if kind < 0.15:  # something, or a time limit for it
+            return (Do(self._name("do")),), (wait,)
+        if kind < 0.30:  # giving up while something is being waited for
+            return (Dawdle(random.choice((1, 10, 2_000))), Stumble(self._name("own"), 1, fatal=True)), (wait,)
+        if kind < 0.45 and index + 1 < count:  # several things that come due in one moment
+            ms = random.choice((5_000, 2 * _MINUTE))
+            child = f"f{random.randrange(index + 1, count)}"
+            return (Invoke(self._name("call"), child, random.choice((ms, None))),), (Nap(self._name("nap"), ms),)
+        return tuple(self._sequence(index, count, depth + 1) for _ in range(random.randint(2, 3)))
 
     def _do(self) -> Do:
         random = self._random

@@ -13,10 +13,33 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from stepwell.clock import SystemClock
+from stepwell.testing.faults import Faults
+from stepwell.testing.plans import Plan, make_plan
+from stepwell.testing.shrink import shrink
 from stepwell.testing.world import Report, play
 
 _LOT = 10  # seeds a worker takes at a time
 _SHOWN = 60  # lines of a story that a failing seed prints
+_ENOUGH = 300  # worlds in which everything has to have happened at least once
+
+MUST_HAPPEN = frozenset(
+    {
+        *(f"action {kind}" for kind in ("send", "cancel", "crash", "depose", "jump")),
+        *Faults.__struct_fields__,
+        *(f"body {how}" for how in ("ok", "error", "after", "fatal")),
+        *(f"run {status}" for status in ("COMPLETED", "FAILED", "CANCELLED")),
+        *(f"wait {status}" for status in ("COMPLETED", "TIMED_OUT")),
+        *(f"outcome {kind}" for kind in ("run", "deduplicated", "idempotent")),
+        *(f"note {kind}" for kind in ("lease-lost", "cancelled")),
+        *("blocked by a limit", "branches share a limit", "start later", "repeated step", "own code fails", "tick"),
+        *("crash", "two at once", "start failed", "stale body", "client asks again", "doubled work"),
+        *("cancelled", "cancelled too late", "failure handled", "step error caught"),
+        *("invoke COMPLETED, child COMPLETED", "invoke FAILED, child FAILED", "invoke FAILED, child CANCELLED"),
+        *("invoke FAILED, child COMPLETED", "invoke FAILED, child None"),
+    }
+)
+"""A simulation in which one of these never happens does not test what it says."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seed is not None:
         return _one(options.seed)
     seeds = range(options.first, options.first + options.seeds)
+    clock = SystemClock()
+    began = clock.now_ms()
     reports = _all(seeds, options.jobs)
+    took_ms = clock.now_ms() - began
     bad = [report for report in reports if report.violations]
     for report in bad[:5]:
+        _tell(report)
+    if bad:
+        plan, report = shrink(make_plan(bad[0].seed))
+        sys.stdout.write(f"\nthe world of seed {plan.seed}, shrunk:\n{_described(plan)}")
         _tell(report)
     reached: Counter[str] = Counter()
     for report in reports:
         reached.update(report.reached)
+    missing = sorted(MUST_HAPPEN - reached.keys()) if len(reports) >= _ENOUGH else []
     figures = {
         "seeds": len(reports),
         "violations": sum(len(report.violations) for report in bad),
@@ -44,17 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "runs": sum(report.runs for report in reports),
         "commits": sum(report.commits for report in reports),
         "reached": dict(sorted(reached.items())),
+        "missing": missing,
+        "ms_per_seed": round(took_ms * options.jobs / max(len(reports), 1)),
     }
     if options.json:
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         for name, count in sorted(reached.items()):
             sys.stdout.write(f"  {count:>7}  {name}\n")
+        for name in missing:
+            sys.stdout.write(f"never happened in any of these worlds: {name}\n")
         sys.stdout.write(
             f"{figures['seeds']} seeds, {figures['runs']} runs, {figures['commits']} commits, "
-            f"{len(reached)} kinds of things happened, {figures['violations']} violations\n"
+            f"{len(reached)} kinds of things happened, {figures['ms_per_seed']} ms a seed, "
+            f"{figures['violations']} violations\n"
         )
-    return 1 if bad else 0
+    return 1 if bad or missing else 0
 
 
 def _one(seed: int) -> int:
@@ -84,6 +120,12 @@ def _all(seeds: range, jobs: int) -> list[Report]:
 
 def _play(lot: range) -> list[Report]:
     return [play(seed) for seed in lot]
+
+
+def _described(plan: Plan) -> str:
+    lines = [f"  {action}" for action in plan.actions] + [f"  {plan.faults}"]
+    lines += [f"  {spec}" for spec in plan.functions if spec.program]
+    return "\n".join(lines) + "\n"
 
 
 def _tell(report: Report) -> None:
