@@ -177,14 +177,31 @@ def _children(world: World) -> Iterator[Violation]:
     for run_id, step_id, count in world.tables.ask(text):
         yield Violation("I3", f"step {step_id} of run {run_id} invoked {count} runs")
     text = """
-      SELECT s.run_id, s.name, s.status, s.output, s.ended_at, s.due, c.id, c.status, c.output, c.ended_at
+      SELECT s.run_id, s.name, s.status, s.output, s.ended_at, s.due, c.id, c.status, c.output, c.ended_at,
+        r.ended_at, r.status = 'CANCELLED', cast(s.details AS TEXT)
       FROM steps AS s JOIN runs AS r ON r.id = s.run_id
         LEFT JOIN runs AS c ON c.parent = s.run_id AND c.parent_step = s.id
       WHERE s.kind = 'invoke'"""
-    for run_id, name, status, output, ended, due, child, end, result, end_at in world.tables.ask(text):
+    for (
+        run_id,
+        name,
+        status,
+        output,
+        ended,
+        due,
+        child,
+        end,
+        result,
+        end_at,
+        over,
+        cancelled,
+        details,
+    ) in world.tables.ask(text):
         who = f"step {name} of run {run_id}, which invoked {child}"
-        if status == "INVOKING":
-            continue  # its run ended without it
+        if status == "INVOKING":  # its run ended without it
+            if end_at is not None and end_at > over and cancelled and '"cancel_child":true' in details:
+                yield Violation("I18", f"{who}: went on after its parent was cancelled")
+            continue
         world.reach(f"invoke {status}, child {end}")
         timed_out = status == "FAILED" and msgspec.json.decode(output).get("name") == "InngestInvokeTimeoutError"
         if timed_out:

@@ -92,11 +92,14 @@ class Player:
             elif isinstance(node, Nap):
                 await step.sleep(name, node.ms)
             elif isinstance(node, Await):
-                found = await step.wait_for_event(name, node.event, match="data.key", timeout=node.timeout_ms)
+                found = await step.wait_for_event(
+                    name, node.event, match="data.key", timeout=node.timeout_ms, lookback=node.lookback_ms
+                )
                 value = found.id if found is not None else None
             elif isinstance(node, Invoke):
                 child = self._others[node.function]
-                value = await step.invoke(name, child, data={"key": key}, timeout=node.timeout_ms)
+                data, timeout, cancel_child = {"key": key}, node.timeout_ms, node.cancel_child
+                value = await step.invoke(name, child, data=data, timeout=timeout, cancel_child=cancel_child)
             else:
                 value = await step.send_event(name, Event(node.event, {"key": key}))
         except StepError as error:

@@ -34,17 +34,19 @@ class Nap(msgspec.Struct, frozen=True, tag=True):
 
 
 class Await(msgspec.Struct, frozen=True, tag=True):
-    """Wait for an event with the key of the event that started the run."""
+    """Wait for an event with the key of the event that started the run, perhaps for one that has been."""
 
     name: str
     event: str
     timeout_ms: int
+    lookback_ms: int | None = None
 
 
 class Invoke(msgspec.Struct, frozen=True, tag=True):
     name: str
     function: str
     timeout_ms: int | None = None
+    cancel_child: bool = False
 
 
 class Emit(msgspec.Struct, frozen=True, tag=True):
@@ -134,6 +136,8 @@ class Maker:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        # In some worlds all lengths of time are the same, so that things come due in one moment.
+        self._beat = random.choice((5_000, 2 * _MINUTE)) if random.random() < 0.3 else None
         self._names = 0
         self._looping = 0
 
@@ -159,8 +163,8 @@ class Maker:
             second_limit=random.choice((1, 2)) if limited and random.random() < 0.35 else 0,
             idempotent=random.random() < 0.12,
             cancel_on=random.choice(EVENTS) if random.random() < 0.2 else None,
-            start_timeout_ms=random.choice((2_000, 60_000)) if random.random() < 0.1 else None,
-            finish_timeout_ms=random.choice((5_000, 120_000, _HOUR)) if random.random() < 0.25 else None,
+            start_timeout_ms=self._ms(2_000, 60_000) if random.random() < 0.1 else None,
+            finish_timeout_ms=self._ms(5_000, 120_000, _HOUR) if random.random() < 0.25 else None,
             on_failure=random.random() < 0.2,
         )
 
@@ -172,12 +176,16 @@ class Maker:
         if kind < 0.38:
             return self._do()
         if kind < 0.50:
-            return Nap(self._name("nap"), random.choice((0, 500, 5_000, _MINUTE, 3 * _HOUR)))
+            return Nap(self._name("nap"), self._ms(0, 500, 5_000, _MINUTE, 3 * _HOUR))
         if kind < 0.62:
-            return Await(self._name("wait"), random.choice(EVENTS[:3]), random.choice((1, 5_000, 10 * _MINUTE, _HOUR)))
+            timeout = self._ms(1, 5_000, 10 * _MINUTE, _HOUR)
+            lookback = random.choice((5_000, 10 * _MINUTE)) if random.random() < 0.15 else None
+            return Await(self._name("wait"), random.choice(EVENTS[:3]), timeout, lookback)
         if kind < 0.73 and index + 1 < count:
             target = f"f{random.randrange(index + 1, count)}" if random.random() < 0.93 else "nobody"
-            return Invoke(self._name("call"), target, random.choice((None, 100, 20_000, _HOUR)))
+            cancel_child = random.random() < 0.4
+            limit = None if random.random() < 0.25 else self._ms(100, 20_000, _HOUR)
+            return Invoke(self._name("call"), target, limit, cancel_child)
         if kind < 0.79 and index + 1 < len(EVENTS):
             return Emit(self._name("send"), random.choice(EVENTS[index + 1 :]))
         if kind < 0.90 and depth < 2:
@@ -202,7 +210,7 @@ class Maker:
         if kind < 0.30:  # giving up while something is being waited for
             return (Dawdle(random.choice((1, 10, 2_000))), Stumble(self._name("own"), 1, fatal=True)), (wait,)
         if kind < 0.45 and index + 1 < count:  # several things that come due in one moment
-            ms = random.choice((5_000, 2 * _MINUTE))
+            ms = self._ms(5_000, 2 * _MINUTE)
             child = f"f{random.randrange(index + 1, count)}"
             return (Invoke(self._name("call"), child, random.choice((ms, None))),), (Nap(self._name("nap"), ms),)
         return tuple(self._sequence(index, count, depth + 1) for _ in range(random.randint(2, 3)))
@@ -223,6 +231,9 @@ class Maker:
 
     def _short(self) -> tuple[Node, ...]:
         return (self._do(),) if self._random.random() < 0.7 else (Do(self._name("do")), Nap(self._name("nap"), 5_000))
+
+    def _ms(self, *lengths: int) -> int:
+        return self._beat if self._beat is not None else self._random.choice(lengths)
 
     def _name(self, kind: str) -> str:
         self._names += 1
