@@ -122,12 +122,12 @@ class Bridge:
 
     async def first(self, fns: Sequence[Callable[[], T]]) -> T:
         """Call each in a thread of its own; the result or error of the one that ends first."""
-        self._drive.racing += 1
+        self._drive.order.races += 1
         try:
             tasks = [self._loop.create_task(self._branch(fn)) for fn in fns]
             done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._drive.racing -= 1
+            self._drive.order.races -= 1
         for task in others:
             task.add_done_callback(_ignored)
         return next(task for task in tasks if task in done).result()

@@ -14,7 +14,6 @@ import inspect
 from asyncio import CancelledError, Future, Task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
-from heapq import heappop, heappush
 from typing import Any, Final
 
 from stepwell.clock import Clock
@@ -35,6 +34,7 @@ from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
 from stepwell.sdk.failures import StepTimeout
 from stepwell.sdk.gate import Gate
+from stepwell.sdk.order import Order
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
 
@@ -42,11 +42,7 @@ from stepwell.sdk.replay import Suspend
 # level, so these allow for ten levels.
 _QUIET_TURNS: Final = 20
 _START_TURNS: Final = 2  # a task that was just created begins in the next one
-_REPLAY_TURNS: Final = 3  # between two remembered results: whoever waits for the first of them must not see both
-_RACERS_MAX: Final = 16
 _CODE_S: Final = 60.0  # how long a call waits for code that is on its way to a step that is due
-_THREAD_TURNS: Final = 6  # from the end of a branch in a thread to the thread that waits for it
-_THREADS_S: Final = 0.5  # how long threads may compute before what is remembered is given to others as well
 _CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
 
 
@@ -79,13 +75,9 @@ class AsyncDrive(Execution):
         self._rests: dict[str, Future[Settled]] = {}
         self._watchers: dict[str, Task[None]] = {}
         self._registering: set[Future[None]] = set()
-        self._parked: list[tuple[int, int, Future[None]]] = []
-        self._pumping = False
-        self.racing = 0  # races of threads that are open
+        self.order = Order(self._loop)
         self._threaded = False
-        self._held = 0  # threads that run code of the function
         self._confirming = False
-        self._stamp = 0  # counts whatever moves
         self._patience: asyncio.TimerHandle | None = None
         self._impatient = False
         self._ended = False
@@ -142,7 +134,7 @@ class AsyncDrive(Execution):
         replay.hold(name)
         try:
             if memo is not None:
-                await self._in_order(replay.place(step_id))
+                await self.order.turn(replay.place(step_id))
                 return self.value(memo, about.decode, name)
             step = StepRef(step_id, name, repeat, kind)
             pending = replay.pending.get(step_id)
@@ -150,15 +142,15 @@ class AsyncDrive(Execution):
             if pending is not None:
                 settled = await self._until_due(step, pending)
                 if settled.memo is not None:
-                    if self._is_ordered():
-                        await self._in_order(replay.place(step_id))
+                    if self.order.applies:
+                        await self.order.turn(replay.place(step_id))
                     return self.value(settled.memo, about.decode, name)
                 attempt = _next_attempt(settled, 0)
             while True:
                 op, value = await self._attempt(step, fn, args, kwargs, about, attempt, options)
                 settled = await self._rest(step, op) if op.op == STEP_ERROR else await self._save(op)
-                if settled.pending is None and self._is_ordered():
-                    await self._in_order(replay.place(step_id))
+                if settled.pending is None and self.order.applies:
+                    await self.order.turn(replay.place(step_id))
                 if settled.memo is not None:
                     return self.value(settled.memo, about.decode, name)
                 if settled.pending is None:
@@ -179,7 +171,7 @@ class AsyncDrive(Execution):
         replay.hold(name)
         try:
             if memo is not None:
-                await self._in_order(replay.place(step_id))
+                await self.order.turn(replay.place(step_id))
                 return memo
             step = StepRef(step_id, name, repeat, kind)
             op = None
@@ -188,8 +180,8 @@ class AsyncDrive(Execution):
             while True:
                 settled = await self._rest(step, op)
                 if settled.memo is not None:
-                    if self._is_ordered():
-                        await self._in_order(replay.place(step_id))
+                    if self.order.applies:
+                        await self.order.turn(replay.place(step_id))
                     return settled.memo
                 op = None
         finally:
@@ -198,17 +190,13 @@ class AsyncDrive(Execution):
     def hold(self) -> None:
         """A thread runs code of the function, which is not seen from here."""
         self._threaded = True
-        self._held += 1
         self._busy += 1
-        self._stamp += 1
+        self.order.hold()
 
     def release(self) -> None:
         """It waits for a step, or has ended."""
-        self._held -= 1
+        self.order.release()
         self._idle()
-        if not self._held and self._parked and not self._pumping:
-            self._pumping = True
-            self._loop.call_soon(self._pump, _THREAD_TURNS)
 
     def cancel_branches(self) -> None:
         """Let whatever waits for a step go: the call has ended."""
@@ -236,11 +224,11 @@ class AsyncDrive(Execution):
             task.add_done_callback(self._branch_over)
         if self._ended:
             raise Suspend
-        self._stamp += 1
+        self.order.moves += 1
 
     def _branch_over(self, task: Task[Any]) -> None:
         self._branches.discard(task)
-        self._stamp += 1
+        self.order.moves += 1
         self._consider()
 
     async def _until_due(self, step: StepRef, pending: Pending) -> Settled:
@@ -342,13 +330,13 @@ class AsyncDrive(Execution):
                 return settled
         future: Future[Settled] = self._loop.create_future()
         self._rests[step.id] = future
-        self._stamp += 1
+        self.order.moves += 1
         self._consider()
         try:
             settled = await future
         finally:
             del self._rests[step.id]
-            self._stamp += 1
+            self.order.moves += 1
         if settled.memo is not None:
             self.replay.learn(settled.memo.at)
         return settled
@@ -362,7 +350,7 @@ class AsyncDrive(Execution):
         return self._is_alone()
 
     def _is_alone(self) -> bool:
-        return not self._branches or (self._threaded and not self._held and len(self._branches) == 1)
+        return not self._branches or (self._threaded and not self.order.threads and len(self._branches) == 1)
 
     async def _register(self, op: Op) -> Settled:
         done: Future[None] = self._loop.create_future()
@@ -375,7 +363,7 @@ class AsyncDrive(Execution):
 
     def _idle(self) -> None:
         self._busy -= 1
-        self._stamp += 1
+        self.order.moves += 1
         if not self._busy and self._rests:
             self._consider()
 
@@ -383,16 +371,16 @@ class AsyncDrive(Execution):
         """Something began to rest, or nothing is busy any more: is that all there is?"""
         if self._rests and not self._confirming and not self._ended:
             self._confirming = True
-            self._loop.call_soon(self._confirm, self._stamp, _QUIET_TURNS)
+            self._loop.call_soon(self._confirm, self.order.moves, _QUIET_TURNS)
 
     def _confirm(self, stamp: int, turns: int) -> None:
         if self._ended or not self._rests:
             self._confirming = False
-        elif self._held:  # the next step of the thread, or its end, takes this up again
+        elif self.order.threads:  # the next step of the thread, or its end, takes this up again
             self._confirming = False
             self._watch()
-        elif stamp != self._stamp or self._parked:
-            self._loop.call_soon(self._confirm, self._stamp, _QUIET_TURNS)
+        elif stamp != self.order.moves or self.order.pending:
+            self._loop.call_soon(self._confirm, self.order.moves, _QUIET_TURNS)
         elif turns:
             self._loop.call_soon(self._confirm, stamp, turns - 1)
         else:
@@ -432,58 +420,9 @@ class AsyncDrive(Execution):
         else:
             if not future.done():
                 future.set_result(settled)
-            self._stamp += 1
+            self.order.moves += 1
         finally:
             del self._watchers[step_id]
-
-    # Order ------------------------------------------------------------------------------------------------------------
-
-    async def _in_order(self, place: int) -> None:
-        """Give branches what is remembered in the order in which it became known, so that a race ends as it did."""
-        future: Future[None] = self._loop.create_future()
-        self._stamp += 1
-        heappush(self._parked, (place, self._stamp, future))
-        if not self._pumping:
-            self._pumping = True
-            self._loop.call_soon(self._pump, 1)
-        await future
-
-    def _is_ordered(self) -> bool:
-        """Must a new result wait for its turn? Behind remembered ones it must, and in a race of threads it always does.
-
-        Threads take their time to go on: only one after the other do they end in the order of their results.
-        """
-        return self._pumping or bool(self._parked) or self.racing > 0
-
-    def _pump(self, turns: int) -> None:
-        if self._held:
-            # A thread takes longer than any number of turns: its next step takes this up again.
-            self._pumping = False
-            self._loop.call_later(_THREADS_S, self._pump_anyway, self._stamp)
-        elif turns:
-            self._loop.call_soon(self._pump, turns - 1)
-        else:
-            self._hand_out()
-
-    def _pump_anyway(self, stamp: int) -> None:
-        """Nothing has moved for long: does a thread wait for what another is to do with its result?"""
-        if stamp == self._stamp and self._parked and not self._ended:
-            self._pumping = True
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        self._stamp += 1
-        parked = self._parked
-        while parked:
-            place, _, future = heappop(parked)
-            if future.done():
-                continue
-            future.set_result(None)
-            # With many branches nobody waits for just the first: what is next in line may follow at once.
-            if len(parked) <= _RACERS_MAX or parked[0][0] != place + 1:
-                self._loop.call_soon(self._pump, _REPLAY_TURNS - 1)
-                return
-        self._pumping = False
 
     def _give_up(self) -> Suspend:
         """The run was cancelled, or another process has it: nothing that this call does is written any more."""
