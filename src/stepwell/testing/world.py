@@ -68,6 +68,7 @@ class Process:
     """A node with all its tasks, so that killing it leaves nothing behind."""
 
     def __init__(self, world: World, number: int) -> None:
+        self.world = world
         self.number = number
         self.tasks: set[asyncio.Task[Any]] = set()
         self.context = contextvars.copy_context()
@@ -80,6 +81,12 @@ class Process:
             RandomIds(world.plan.seed * 1_000 + number),
             {APP: world.app.configs()},
         )
+
+    def look(self) -> None:
+        """What a process that shares its file does many times a second: see that another one has written."""
+        if self.node.door.open:
+            look = self.node.engine._look_for_others  # pyright: ignore[reportPrivateUsage]
+            self.do(look(self.world.clock.now_ms()))
 
     def do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return asyncio.get_running_loop().create_task(work, context=self.context)
@@ -340,6 +347,9 @@ class World:
         pass
 
     def after_commit(self, work: object) -> None:
+        leader = self._leader
+        if leader is not None and NODE.get() is not leader:
+            self.loop.call_later(0.05, leader.look)
         for violation in self.guard.check():
             self.fail(violation.rule, violation.what)
 
