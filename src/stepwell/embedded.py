@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -19,6 +18,7 @@ from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine, Health
+from stepwell.runtime.interpreter import tune
 from stepwell.runtime.loop import rest
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.failures import step_error
@@ -27,7 +27,6 @@ from stepwell.server.wiring import Member, open_sqlite
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
 
-SWITCH_INTERVAL_S = 0.0005  # ADR 0004: a thread that burns CPU must not hold every step up for 5 ms
 _LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
 
 
@@ -75,7 +74,7 @@ class Embedded:
 
     async def start(self) -> None:
         """Open the file, and run what is owed."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+        tune()
         member = open_sqlite(
             self.path,
             self.app.transport(SystemClock()),

@@ -164,7 +164,10 @@ MUTANTS: dict[str, Mutant] = {
     "a poke is lost when the run rests": _text("PARK", c.Park, "CASE WHEN poked", "CASE WHEN false AND poked"),
     "own attempts are not counted": _writing(_forget_attempts),
     "an attempt is skipped": _writing(_skip_an_attempt),
-    "a result is overwritten": _text("SETTLE_STEP", c.SettleStep, "AND ended_at IS NULL", ""),
+    "a result is overwritten": _both(
+        _text("SETTLE_STEP", None, "AND ended_at IS NULL", ""),
+        _text("SETTLE_STEP_NEXT", None, "AND ended_at IS NULL", ""),
+    ),
     "a run ends twice": _both(
         _text("FINISH_RUN", c.FinishRun, "AND ended_at IS NULL", ""),
         _text("DROP_HELD", None, "AND lease = ?3", "AND ?3 = ?3"),

@@ -46,9 +46,10 @@ class Model:
                 self.runs[run_id] = replace(self.runs[run_id], status=status, ended_at=at, output=output)
             case c.SaveStep(step) if self._open(step.run_id, step.id, absent=True):
                 self.steps[step.run_id, step.id] = step
-            case c.SettleStep(run_id, id, status, at, output) if self._open(run_id, id):
+            case c.SettleStep(run_id, id, status, at, output, position=position) if self._open(run_id, id):
                 last = max(step.position for step in self.steps.values() if step.run_id == run_id)
-                values = {"status": status, "ended_at": at, "output": output, "position": last + 1}
+                position = last + 1 if position is None else position
+                values = {"status": status, "ended_at": at, "output": output, "position": position}
                 self.steps[run_id, id] = replace(self.steps[run_id, id], **values)
             case c.OpenWait(wait):
                 self.waits.setdefault((wait.run_id, wait.id), wait)

@@ -161,6 +161,14 @@ async def test_settling_gives_an_open_step_its_result_and_the_next_position(stor
     assert found.details == b"old"
 
 
+async def test_who_knows_the_position_gives_it(store: Store):
+    await write(store, SaveStep(step("s0", position=4)), SaveStep(step(status="WAITING", due=50)))
+
+    await write(store, SettleStep("r1", "s1", "COMPLETED", 45, b"1", position=7))
+
+    assert (await _step(store)).position == 7
+
+
 async def test_the_first_position_is_one(store: Store):
     await write(store, SaveStep(step(status="WAITING")), SettleStep("r1", "s1", "TIMED_OUT", 45))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from socket import socket
 from threading import Thread
@@ -11,9 +10,10 @@ from typing import Literal
 import msgspec
 
 from stepwell.clock import SystemClock
-from stepwell.embedded import SWITCH_INTERVAL_S, send_payloads
+from stepwell.embedded import send_payloads
 from stepwell.errors import ConfigurationError
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.interpreter import tune
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.server.app import App
@@ -54,7 +54,7 @@ class Host:
 
     async def start(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> ConfigurationError | None:
         """Run what is owed, then answer requests. Returns what is wrong with the app. Raises ``StorageError``."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+        tune()
         problem: ConfigurationError | None = None
         if app is not None:
             try:

@@ -46,7 +46,7 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
 def settle_due(draft: Draft, steps: Sequence[Step]) -> list[Step]:
     """All steps of a run as they are now: sleeps that are over, and waits and invokes that are too late, are settled.
 
-    The store gives each the next position, so they are settled in the order in which they became due.
+    Each gets the next position, so they are settled in the order in which they became due.
     """
     position = max((step.position for step in steps), default=0)
     settled: dict[str, Step] = {}
@@ -66,7 +66,7 @@ def _settle(draft: Draft, step: Step, position: int) -> Step:
     elif step.status == StepStatus.INVOKING:
         status = StepStatus.FAILED
         output = invoke_timed_out().json()
-    draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, step.shard))
+    draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, step.shard, position))
     return msgspec.structs.replace(step, status=status, position=position, ended_at=draft.now, output=output)
 
 

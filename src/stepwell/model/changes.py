@@ -64,8 +64,8 @@ class SaveStep(msgspec.Struct, frozen=True):
 class SettleStep(msgspec.Struct, frozen=True):
     """An open step gets its result. Does nothing to a step that has one: first in commit order wins (I16).
 
-    ``position`` is worked out by the store: one more than the highest of the run. ``details`` replaces the old if
-    given.
+    Without a ``position`` it gets the next one: one more than the highest of the run, which the store then has to look
+    for. ``details`` replaces the old if given.
     """
 
     run_id: str
@@ -75,6 +75,7 @@ class SettleStep(msgspec.Struct, frozen=True):
     output: bytes | None = None
     details: bytes | None = None
     shard: int = 0
+    position: int | None = None
 
 
 class SaveAttempt(msgspec.Struct, frozen=True):

@@ -191,7 +191,7 @@ def test_what_is_over_is_settled_by_the_claim_that_wakes_the_run() -> None:
         decision = _claim(draft(function()), {DueItems: [_item()], GetRun: run(), GetSteps: [_open(status, kind, NOW)]})
 
         change = only(decision, SettleStep)
-        assert change.status == settled
+        assert (change.status, change.position) == (settled, 1)
         assert output in change.output
         assert decision.result.leased[0].steps["s"].ended_at == NOW
         assert (CloseWait in {type(c) for c in decision.changes}) == (kind == "waitForEvent")

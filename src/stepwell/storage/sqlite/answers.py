@@ -87,11 +87,19 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
 }
 
 
-class Reader:
-    """Answers questions on a connection, from whatever its open transaction sees."""
+Paths = dict[tuple[int, str], list[str]]  # by shard and event name
 
-    def __init__(self, connection: apsw.Connection) -> None:
+
+class Reader:
+    """Answers questions on a connection, from whatever its open transaction sees.
+
+    ``paths`` keeps the paths of waits for whoever asks for them again within a transaction, as each run that ends does.
+    Its owner empties it when a transaction begins and when a wait is opened.
+    """
+
+    def __init__(self, connection: apsw.Connection, paths: Paths | None = None) -> None:
         self._execute = executor(connection)
+        self._paths = paths
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
@@ -128,6 +136,15 @@ class Reader:
         return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id]) for run in runs}
 
     def _wait_paths(self, x: q.WaitPaths) -> list[str]:
+        if self._paths is None:
+            return self._find_paths(x)
+        key = (x.shard, x.event_name)
+        found = self._paths.get(key)
+        if found is None:
+            found = self._paths[key] = self._find_paths(x)
+        return found
+
+    def _find_paths(self, x: q.WaitPaths) -> list[str]:
         found: list[str] = []
         first = self._execute(sql.FIRST_WAIT_PATH, (x.shard, x.event_name)).fetchall()
         while first:

@@ -11,6 +11,7 @@ from stepwell.model import changes as c
 from stepwell.model.item import Lease
 from stepwell.storage import rows
 from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
 
 ToRow = Callable[[Any], tuple[Any, ...]]
@@ -53,10 +54,6 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.StartRun: (sql.START_RUN, lambda x: (x.shard, x.run_id, x.started_at)),
     c.FinishRun: (sql.FINISH_RUN, lambda x: (x.shard, x.run_id, x.status, x.ended_at, x.output, x.reason)),
     c.SaveStep: (sql.SAVE_STEP, lambda x: rows.step_row(x.step)),
-    c.SettleStep: (
-        sql.SETTLE_STEP,
-        lambda x: (x.shard, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details),
-    ),
     c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
     c.SaveNote: (sql.SAVE_NOTE, _row_of_note),
     c.Enqueue: (sql.ENQUEUE, lambda x: rows.item_row(x.item)),
@@ -69,7 +66,6 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Wake: (sql.WAKE, lambda x: (x.shard, x.item_id, x.at)),
     c.Drop: (sql.DROP, lambda x: (x.shard, x.item_id)),
     c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x: (x.shard, x.run_id)),
-    c.OpenWait: (sql.OPEN_WAIT, lambda x: rows.wait_row(x.wait)),
     c.CloseWait: (sql.CLOSE_WAIT, lambda x: (x.shard, x.run_id, x.wait_id)),
     c.CloseWaits: (sql.CLOSE_WAITS, lambda x: (x.shard, x.run_id)),
     c.PutCell: (sql.PUT_CELL, _row_of_cell),
@@ -83,11 +79,20 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
 
 
 class Writer:
-    """Applies decisions inside the transaction that is open on a connection."""
+    """Applies decisions inside the transaction that is open on a connection.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    ``paths`` is what a reader keeps about waits.
+    """
+
+    def __init__(self, connection: apsw.Connection, paths: Paths) -> None:
         self._connection = connection
         self._execute = executor(connection)
+        self._paths = paths
+        self._composed: dict[type, Callable[[Any], None]] = {
+            c.TakeSlots: self._take_slots,
+            c.SettleStep: self._settle,
+            c.OpenWait: self._open_wait,
+        }
 
     def apply(self, decision: c.Decision) -> bool:
         """Write all changes in order; false, and nothing written, if the lease is lost."""
@@ -132,12 +137,27 @@ class Writer:
         return self._connection.changes() > 0
 
     def _write(self, change: c.Change) -> None:
-        if isinstance(change, c.TakeSlots):
-            for key in change.keys:
-                self._execute(sql.TAKE_SLOT, (change.shard, key, change.holder))
-            return
-        text, to_row = _WRITE[type(change)]
-        self._execute(text, to_row(change))
+        known = _WRITE.get(type(change))
+        if known is None:
+            self._composed[type(change)](change)
+        else:
+            text, to_row = known
+            self._execute(text, to_row(change))
+
+    def _take_slots(self, x: c.TakeSlots) -> None:
+        for key in x.keys:
+            self._execute(sql.TAKE_SLOT, (x.shard, key, x.holder))
+
+    def _settle(self, x: c.SettleStep) -> None:
+        row = (x.shard, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details)
+        if x.position is None:
+            self._execute(sql.SETTLE_STEP_NEXT, row)
+        else:
+            self._execute(sql.SETTLE_STEP, (*row, x.position))
+
+    def _open_wait(self, x: c.OpenWait) -> None:
+        self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait))
+        self._paths.clear()
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:

@@ -12,7 +12,7 @@ from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.interface import Verdict
 from stepwell.storage.sqlite import statements as sql
-from stepwell.storage.sqlite.answers import Reader
+from stepwell.storage.sqlite.answers import Paths, Reader
 from stepwell.storage.sqlite.changes import Writer
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import DISTRUST, HOPELESS, explained
@@ -50,6 +50,7 @@ class Committer:
         self.leader = leader
         self._files = files
         self._connection: apsw.Connection | None = None
+        self._paths: Paths = {}
         self._connect()
         if leader:
             with suppress(apsw.Error):  # on a full disk we can still read, and say so when somebody writes
@@ -101,12 +102,14 @@ class Committer:
         execute = executor(connection)
         with self._files.closing_on_error(connection):
             migrate(execute, self._files.path)
-        self._writer, self._reader, self._log = Writer(connection), Reader(connection), Log(connection, self._files)
+        self._writer, self._reader = Writer(connection, self._paths), Reader(connection, self._paths)
+        self._log = Log(connection, self._files)
         self._execute = execute
         self._connection = connection
 
     def _run_together(self, works: Sequence[Work]) -> list[Outcome]:
         self._execute(sql.BEGIN)
+        self._paths.clear()
         outcomes = [self._run_one(work) for work in works]
         self._execute(sql.COMMIT)
         return outcomes

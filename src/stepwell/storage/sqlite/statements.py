@@ -58,10 +58,15 @@ SAVE_STEP_HELD: Final = (
     _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?15 AND lease = ?16)" + _STEP_AGAIN
 )
 
-SETTLE_STEP: Final = """
-UPDATE steps SET status = ?4, ended_at = ?5, output = ?6, details = coalesce(?7, details),
-  position = (SELECT coalesce(max(position), 0) + 1 FROM steps WHERE shard = ?1 AND run_id = ?2)
-WHERE shard = ?1 AND run_id = ?2 AND id = ?3 AND ended_at IS NULL"""
+_SETTLE: Final = (
+    "UPDATE steps SET status = ?4, ended_at = ?5, output = ?6, details = coalesce(?7, details), position = "
+)
+_SETTLED: Final = " WHERE shard = ?1 AND run_id = ?2 AND id = ?3 AND ended_at IS NULL"
+SETTLE_STEP: Final = _SETTLE + "?8" + _SETTLED
+# Four times as dear: an update that looks at its own table happens in two passes.
+SETTLE_STEP_NEXT: Final = (
+    _SETTLE + "(SELECT coalesce(max(position), 0) + 1 FROM steps WHERE shard = ?1 AND run_id = ?2)" + _SETTLED
+)
 
 SAVE_ATTEMPT: Final = """
 INSERT INTO attempts (shard, run_id, step_id, attempt, started_at, ended_at, error, retry_at)
