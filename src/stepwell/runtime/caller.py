@@ -249,7 +249,11 @@ class Caller:
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> None:
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
-        await self._engine.commit_patiently(_conclusion(call.leased, answer))
+        plan = _conclusion(call.leased, answer)
+        try:
+            await self._engine.submit(plan)  # only the end of the engine cuts this off
+        except StorageUnavailable:
+            await self._engine.commit_patiently(plan)
 
     def _call(self, leased: Leased) -> Call:
         memos: dict[str, Memo] = {}

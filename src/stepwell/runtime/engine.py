@@ -259,6 +259,10 @@ class Engine:
         That follows also if whoever waits here gives up: what was written was written, and the runs that were born in
         our hands are ours to call.
         """
+        return await asyncio.shield(self.submit(plan))
+
+    def submit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
+        """``commit`` for those who never give up: cancelling the future would lose what is to follow."""
         taken = 0
         written: list[Change] = []
 
@@ -293,7 +297,7 @@ class Engine:
 
         future = self.store.commit(attempt)
         future.add_done_callback(written_down)
-        return await asyncio.shield(future)
+        return future
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
