@@ -25,7 +25,7 @@ from stepwell.model.changes import (
     Wake,
 )
 from stepwell.model.item import Lease
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders, Standings
 from stepwell.storage.interface import Store
 from tests.storage.nouns import LEASE, TOKEN, item, item_of, leased, write
 
@@ -309,6 +309,16 @@ async def test_changes_name_the_rows_of_one_shard(store: Store):
 
 async def _backlog(store: Store, *blocked: tuple[str, int]) -> None:
     await write(store, *(Enqueue(item(id, at=None, backlog="full", queued_at=at)) for id, at in blocked))
+
+
+async def test_holders_see_whether_their_leases_stand_and_were_poked(store: Store):
+    await write(store, *(Enqueue(item(name, at=5)) for name in ("r1", "r2", "r3")))
+    await write(store, Grant("r1", 7, 90), Grant("r2", 8, 90))
+    await write(store, Wake("r2", 6))
+
+    found = await store.read(Standings(("r1", "r2", "r3", "unknown")))
+
+    assert found == {"r1": (7, False), "r2": (8, True), "r3": (0, False)}
 
 
 async def _due(store: Store) -> list[Any]:

@@ -84,6 +84,16 @@ class LoadRuns(Question[dict[str, Loaded]], frozen=True):
     shard: int = 0
 
 
+class Standings(Question[dict[str, tuple[int, bool]]], frozen=True):
+    """The token each of these items carries, and whether it was poked; without those that are gone.
+
+    For the holders of leases, who hear from others only by asking.
+    """
+
+    item_ids: tuple[str, ...]
+    shard: int = 0
+
+
 class NextDue(Question[int | None], frozen=True):
     """The earliest ``at`` of any item later than ``after``."""
 

@@ -13,7 +13,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
-from stepwell.model.questions import GetStep
+from stepwell.model.questions import GetStep, Standings
 from stepwell.model.step import Step
 from stepwell.ops import Op as Instruction
 from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
@@ -210,6 +210,19 @@ class Caller:
         call = self.live.get(run_id)
         if call is not None:
             call.lost = True
+
+    async def look(self) -> None:
+        """Another process has written: which calls have lost their runs, and which have something to hear?"""
+        calls = list(self.live.values())  # their leases were written before we ask, so what we see is not older
+        if not calls:
+            return
+        standings = await self._engine.store.read(Standings(tuple(call.leased.lease.item_id for call in calls)))
+        for call in calls:
+            token, poked = standings.get(call.leased.lease.item_id, (0, False))
+            if token != call.leased.lease.token:
+                call.lost = True
+            elif poked:
+                call.touch()
 
     async def extend(self, now: int) -> int | None:
         """Hold on to the leases of which a third is left, and say when to look again: never if there are none."""

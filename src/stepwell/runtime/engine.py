@@ -357,6 +357,7 @@ class Engine:
             if stamp != self._stamp:
                 await self.load()
             self._dispatcher.wake()
+            await self.caller.look()
         return now + _OTHERS_LOOK_MS
 
     def _room(self) -> int:

@@ -47,6 +47,10 @@ def _ids(ids: Iterable[str]) -> str:
     return _encode_ids(ids).decode()
 
 
+def _standings(found: Rows) -> dict[str, tuple[int, bool]]:
+    return {item_id: (lease, bool(poked)) for item_id, lease, poked in found}
+
+
 def _value(found: Rows) -> Any:
     return found[0][0]
 
@@ -66,6 +70,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetSteps: (sql.GET_STEPS, lambda x: (x.shard, x.run_id), _steps),
     q.GetStep: (sql.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
+    q.Standings: (sql.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),

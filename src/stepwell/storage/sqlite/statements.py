@@ -186,6 +186,7 @@ GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = ?1 AND id = ?2"
+STANDINGS: Final = "SELECT id, lease, poked FROM items " + _MANY
 DUE_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 ORDER BY at, id LIMIT ?3"
 DUE_TIMERS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 AND kind <> 'run' ORDER BY at, id LIMIT ?3"
 NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
