@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from stepwell.clock import SystemClock
-from stepwell.errors import NotFound, NotRunning, StepError
+from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, RETENTION_DEFAULT
 from stepwell.model.duration import to_ms
 from stepwell.model.questions import GetRun, RunsOfEvent
@@ -27,6 +27,7 @@ from stepwell.server.wiring import Member, open_sqlite
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
 
+_DURABILITIES = ("full", "normal")
 _LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
 
 
@@ -40,7 +41,7 @@ class Embedded:
     are ``timedelta``, text such as ``"30d"``, or milliseconds.
 
     Several processes may open the same file: one leads and runs the functions, the others send and read, and one of
-    them takes over when the leader ends. Raises ``StorageError`` and ``ConfigurationError`` on entry.
+    them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
     """
 
     def __init__(
@@ -54,6 +55,18 @@ class Embedded:
         retry_interval: timedelta | str | int | None = None,
         grace: timedelta | str | int = "10s",
     ) -> None:
+        if durability not in _DURABILITIES:
+            raise ConfigurationError(
+                what=f"the durability is {durability!r}",
+                why="it says what the disk has to confirm before anything is acknowledged",
+                fix=f"choose one of {', '.join(map(repr, _DURABILITIES))}",
+            )
+        if type(concurrency) is not int or concurrency < 1:
+            raise ConfigurationError(
+                what=f"the concurrency is {concurrency!r}",
+                why="it is the number of calls that may be in flight in this process",
+                fix="give a whole number of 1 or more, or leave it out",
+            )
         self.app = app
         self.path = os.fspath(path)
         self._durability: Literal["full", "normal"] = durability

@@ -170,6 +170,8 @@ async def calls(ctx: Context[Ordered]) -> None:
     assert_type(await ctx.step.invoke("typed-dict", by_typed_dict, data=Returned(order_id="1", reason="late")), str)
     assert_type(await ctx.step.invoke("named", by_name, data={"any": "thing"}, timeout="1h", cancel_child=True), None)
     assert_type(await ctx.step.invoke("without", by_nothing), Receipt)
+    assert_type(await ctx.step.invoke("by keyword", function=bodies, data=ctx.event.data), Report)
+    assert_type(await ctx.step.wait_for_event("by keyword", event=Paid, timeout="3d"), ReceivedEvent[Paid] | None)
     assert_type(await ctx.step.send_event("one", Paid(order_id="1")), list[str])
     assert_type(await ctx.step.send_event("many", [Paid(order_id="1"), Event("shop/x", {"n": 1})]), list[str])
     try:

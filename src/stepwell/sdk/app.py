@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from stepwell.clock import Clock
 from stepwell.errors import ConfigurationError, NotRunning
@@ -45,6 +46,16 @@ class FunctionOptions(TypedDict, total=False):
     on_failure: (
         Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
     )
+
+
+class EmbeddedOptions(TypedDict, total=False):
+    """What ``embedded`` takes besides the path; ``Embedded`` says what each means."""
+
+    durability: Literal["full", "normal"]
+    concurrency: int
+    retention: timedelta | str | int | None
+    retry_interval: timedelta | str | int | None
+    grace: timedelta | str | int
 
 
 _OPTIONS = ("id", "trigger", *FunctionOptions.__annotations__)
@@ -179,9 +190,17 @@ class Stepwell:
         self._sender = sender
         self._loop = asyncio.get_running_loop() if sender is not None else None
 
-    def embedded(self, path: str | os.PathLike[str], **options: Any) -> Embedded:
-        """An engine inside this process, on one SQLite file: ``async with app.embedded("shop.db"): …``."""
+    def embedded(self, path: str | os.PathLike[str], **options: Unpack[EmbeddedOptions]) -> Embedded:
+        """An engine inside this process, on one SQLite file: ``async with app.embedded("shop.db"): …``.
+
+        ``Embedded`` says what the options mean. Raises ``ConfigurationError`` for one that does not exist and for a
+        value that cannot be used.
+        """
         from stepwell.embedded import Embedded
+
+        unknown = options.keys() - EmbeddedOptions.__annotations__.keys()
+        if unknown:
+            raise wrong_keywords("embedded()", unknown, EmbeddedOptions.__annotations__)
 
         return Embedded(self, path, **options)
 

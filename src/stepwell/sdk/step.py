@@ -75,11 +75,11 @@ class Step:
         """
         return StepWithOptions(self._drive, id, step_options(retries, timeout, backoff, unknown))
 
-    def sleep(self, id: str, duration: Duration, /) -> Awaited[None]:
+    def sleep(self, id: str, /, duration: Duration) -> Awaited[None]:
         """Rest for ``"1h"``, a ``timedelta`` or milliseconds, at most 366 days. The run holds no process meanwhile."""
         return self._sleep(id, sleep_opts(duration))
 
-    def sleep_until(self, id: str, moment: datetime, /) -> Awaited[None]:
+    def sleep_until(self, id: str, /, moment: datetime) -> Awaited[None]:
         """Rest until a moment, at most 366 days away; a naive one is UTC. One that is past does not rest."""
         return self._sleep(id, sleep_until_opts(moment))
 
@@ -87,8 +87,8 @@ class Step:
     def wait_for_event(
         self,
         id: str,
-        event: type[E],
         /,
+        event: type[E],
         *,
         timeout: Duration | datetime,
         match: str | None = None,
@@ -99,8 +99,8 @@ class Step:
     def wait_for_event(
         self,
         id: str,
-        event: str,
         /,
+        event: str,
         *,
         timeout: Duration | datetime,
         match: str | None = None,
@@ -110,8 +110,8 @@ class Step:
     def wait_for_event(
         self,
         id: str,
-        event: type | str,
         /,
+        event: type | str,
         *,
         timeout: Duration | datetime,
         match: str | None = None,
@@ -130,8 +130,8 @@ class Step:
     def invoke(
         self,
         id: str,
-        function: Function[E, T],
         /,
+        function: Function[E, T],
         *,
         data: E | None = None,
         timeout: Duration | None = None,
@@ -144,7 +144,7 @@ class Step:
         """
         return self._invoke(id, function, invoke_opts(function, data, timeout, cancel_child))
 
-    def send_event(self, id: str, events: object, /) -> Awaited[list[str]]:
+    def send_event(self, id: str, /, events: object) -> Awaited[list[str]]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
 
         Raises ``InvalidEvent`` at once for an event that is not valid.

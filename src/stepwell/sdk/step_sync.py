@@ -63,11 +63,11 @@ class SyncStep:
         chosen = self._step.options(id, retries=retries, timeout=timeout, backoff=backoff, **unknown)
         return SyncStepWithOptions(chosen, self._bridge)
 
-    def sleep(self, id: str, duration: Duration, /) -> None:
+    def sleep(self, id: str, /, duration: Duration) -> None:
         """Rest for ``"1h"``, a ``timedelta`` or milliseconds. The run holds no thread meanwhile."""
         self._bridge.call(self._step.sleep(id, duration))
 
-    def sleep_until(self, id: str, moment: datetime, /) -> None:
+    def sleep_until(self, id: str, /, moment: datetime) -> None:
         """Rest until a moment; a naive one is UTC."""
         self._bridge.call(self._step.sleep_until(id, moment))
 
@@ -75,8 +75,8 @@ class SyncStep:
     def wait_for_event(
         self,
         id: str,
-        event: type[E],
         /,
+        event: type[E],
         *,
         timeout: Duration | datetime,
         match: str | None = None,
@@ -87,15 +87,15 @@ class SyncStep:
     def wait_for_event(
         self,
         id: str,
-        event: str,
         /,
+        event: str,
         *,
         timeout: Duration | datetime,
         match: str | None = None,
         if_: str | None = None,
         lookback: Duration | Literal["run"] | None = None,
     ) -> ReceivedEvent[dict[str, Any]] | None: ...
-    def wait_for_event(self, id: str, event: Any, /, **how: Any) -> ReceivedEvent[Any] | None:
+    def wait_for_event(self, id: str, /, event: Any, **how: Any) -> ReceivedEvent[Any] | None:
         """The first matching event from now on, or ``None`` after ``timeout``."""
         found: ReceivedEvent[Any] | None = self._bridge.call(self._step.wait_for_event(id, event, **how))
         return found
@@ -103,8 +103,8 @@ class SyncStep:
     def invoke(
         self,
         id: str,
-        function: Function[E, T],
         /,
+        function: Function[E, T],
         *,
         data: E | None = None,
         timeout: Duration | None = None,
@@ -113,7 +113,7 @@ class SyncStep:
         """Start one run of another function and take its result. Raises ``StepError``."""
         return self._bridge.call(self._step.invoke(id, function, data=data, timeout=timeout, cancel_child=cancel_child))
 
-    def send_event(self, id: str, events: object, /) -> list[str]:
+    def send_event(self, id: str, /, events: object) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried; their internal ids."""
         return self._bridge.call(self._step.send_event(id, events))
 

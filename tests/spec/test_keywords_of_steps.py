@@ -1,0 +1,38 @@
+"""What follows a step's id may be given by name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from stepwell import Event
+from stepwell.testing import harness
+
+
+def test_steps_take_their_arguments_by_name_in_async_and_plain_functions(app) -> None:
+    @app.create_function(id="child")
+    async def child(ctx):
+        return ctx.event.data["n"]
+
+    @app.create_function(id="async", trigger="go")
+    async def with_await(ctx):
+        await ctx.step.sleep("rest", duration="1s")
+        await ctx.step.sleep_until("until", moment=datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC))
+        await ctx.step.send_event("tell", events=Event("told", {}))
+        n = await ctx.step.invoke("child", function=child, data={"n": 1})
+        return [n, (await ctx.step.wait_for_event("wait", event="come", timeout="1h")).name]
+
+    @app.create_function(id="plain", trigger="go")
+    def plain(ctx):
+        ctx.step.sleep("rest", duration="1s")
+        ctx.step.sleep_until("until", moment=datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC))
+        ctx.step.send_event("tell", events=Event("told", {}))
+        n = ctx.step.invoke("child", function=child, data={"n": 2})
+        return [n, ctx.step.wait_for_event("wait", event="come", timeout="1h").name]
+
+    with harness(app) as t:
+        t.send("go")
+        t.advance("3s")
+        t.send("come")
+
+        t.assert_completed(t.run(with_await), [1, "come"])
+        t.assert_completed(t.run(plain), [2, "come"])
