@@ -48,7 +48,7 @@ def test_send_tells_that_nothing_listens_and_what_was_probably_meant(dev: Dev) -
     done = dev.cli("send", "shop/orderd")
 
     assert done.code == 0
-    assert "0 functions triggered" in done.out
+    assert "0 functions started" in done.out
     assert "Did you mean 'shop/ordered'?" in done.out
 
 

@@ -78,7 +78,8 @@ def _report(answer: bytes, *, as_json: bool) -> None:
         condition = f": {function.expression} is not true" if function.because == "condition" else ""
         click.echo(f"  did not start {function.function_id}{condition}")
     if not (why.runs or why.outcomes or why.unstarted):
-        click.echo(click.style("  0 functions triggered: none has a trigger for this name.", fg="yellow"))
+        click.echo(click.style("  0 functions started: none has a trigger for this name.", fg="yellow"))
+        click.echo("  If runs waited for it, they have gone on.")
         if why.nearest:
             click.echo(f"  Did you mean {' or '.join(map(repr, why.nearest))}?")
 

@@ -48,7 +48,7 @@ def admit(
     remember: list[Cell] = []  # written only if the run does start
     for control in function.controls:
         if isinstance(control, ADMIT):
-            key = control.cell(function.id, env)
+            key = control.cell(function.id, env, draft.now)
             if key is None:
                 continue
             remembered = yield from _remembered(draft, key)
@@ -70,7 +70,7 @@ def admit(
     slots = tuple(
         slot
         for control in function.controls
-        if isinstance(control, GRANT) and (slot := control.slot(function.id, env)) is not None
+        if isinstance(control, GRANT) and (slot := control.slot(function.id, env, draft.now)) is not None
     )
     at = max(draft.now, event.ts) if parent is None and cron is None else draft.now
     run = Run(

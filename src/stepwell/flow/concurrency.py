@@ -51,7 +51,7 @@ class Concurrency(msgspec.Struct, frozen=True):
                 fix="add a key, for example key=\"'reports'\" for one limit with a name",
             )
 
-    def slot(self, function_id: str, env: Mapping[str, object]) -> str | None:
+    def slot(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the slots that a run started by this event competes for; ``None`` if nothing limits it.
 
         Evaluated once, when the run is created (semantics §3.5). All events for which the key is missing or fails share
@@ -61,7 +61,7 @@ class Concurrency(msgspec.Struct, frozen=True):
             return None
         if self.key is None:
             return f"fn/{owner(function_id)}"
-        text, _ = key_text(self.key, env)
+        text, _ = key_text(self.key, env, now)
         if self.scope != "fn":
             return f"{self.scope}/{text}"
         # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.

@@ -25,12 +25,13 @@ def check_key(keyword: str, key: object) -> None:
     _compiled(key)
 
 
-def key_text(key: str, env: Mapping[str, object]) -> tuple[str, bool]:
+def key_text(key: str, env: Mapping[str, object], now: int) -> tuple[str, bool]:
     """The value of the key for this event, and whether it is the literal ``false`` (semantics §3.4).
 
-    All events for which the key is missing or fails share the empty text.
+    ``now`` is the moment in milliseconds at which it is worked out. All events for which the key is missing or fails
+    share the empty text.
     """
-    result = _compiled(key).key_result(env)
+    result = _compiled(key).key_result(env, now_ms=now)
     return "" if result.failed or result.missing else storable(result.text), result.is_false
 
 

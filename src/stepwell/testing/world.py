@@ -375,7 +375,7 @@ def _limits(plan: Plan) -> dict[str, int]:
     found: dict[str, int] = {}
     for spec in plan.functions:
         for limit in spec.limits():
-            key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}) or ""
+            key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
             found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
     return found
 
