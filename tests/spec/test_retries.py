@@ -500,3 +500,26 @@ def test_one_step_out_of_attempts_does_not_use_up_those_of_others(app) -> None:
         t.advance("1d")
 
         t.assert_completed(t.run(bill), "charged")
+
+
+@pytest.mark.parametrize("where", ["body", "function"])
+def test_async_code_that_calls_exit_ends_its_attempt_and_not_the_process(app, where: str) -> None:
+    """I27."""
+
+    @app.create_function(id="bill", trigger="ordered", retries=1)
+    async def bill(ctx):
+        async def charge() -> str:
+            if where == "body" and ctx.attempt == 0:
+                sys.exit("no licence")
+            return "charged"
+
+        if where == "function" and ctx.attempt == 0:
+            sys.exit("no licence")
+        return await ctx.step.run("charge", charge)
+
+    with harness(app, retry_interval="1m") as t:
+        t.send("ordered", {})
+        assert "no licence" in t.run(bill).trace()
+        t.advance("1m")
+
+        t.assert_completed(t.run(bill), "charged")

@@ -90,7 +90,7 @@ class AsyncDrive(Execution):
         answer: Answer
         try:
             result = await function
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled() and not self._ended:
@@ -270,7 +270,7 @@ class AsyncDrive(Execution):
                     self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1
             return self.result_op(step, result, about.decode, attempt, started_at, own)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit, Suspend):
+        except (KeyboardInterrupt, GeneratorExit, Suspend):
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled():
