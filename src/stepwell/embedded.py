@@ -20,7 +20,9 @@ from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.loop import rest
+from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.doing import doing
 from stepwell.sdk.failures import step_error
 from stepwell.server.wiring import Member, open_sqlite
 
@@ -75,6 +77,7 @@ class Embedded:
         self._retry_ms = None if retry_interval is None else to_ms(retry_interval)
         self._grace_ms = to_ms(grace)
         self._member: Member | None = None
+        self._stalls = StallWatch(doing)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,6 +101,7 @@ class Embedded:
             retention_ms=self._retention_ms,
         )
         await member.start()
+        self._stalls.start()
         self._member = member
         self.app.bind(self)
 
@@ -107,7 +111,10 @@ class Embedded:
         What is unfinished goes on at the next start.
         """
         if self._member is not None:
-            await self._member.stop(self._grace_ms)  # until then its calls may still send events
+            try:
+                await self._member.stop(self._grace_ms)  # until then its calls may still send events
+            finally:
+                self._stalls.stop()
             self._member = None
             self.app.bind(None)
 

@@ -14,8 +14,10 @@ from stepwell.embedded import send_payloads
 from stepwell.errors import ConfigurationError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
+from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.doing import doing
 from stepwell.server.app import App
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
@@ -47,6 +49,7 @@ class Host:
         self._app: Stepwell | None = None
         self._member: Member | None = None
         self._listener: Listener | None = None
+        self._stalls = StallWatch(doing)
 
     @property
     def leads(self) -> bool:
@@ -55,6 +58,7 @@ class Host:
     async def start(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> ConfigurationError | None:
         """Run what is owed, then answer requests. Returns what is wrong with the app. Raises ``StorageError``."""
         tune()
+        self._stalls.start()
         problem: ConfigurationError | None = None
         if app is not None:
             try:
@@ -82,6 +86,7 @@ class Host:
     async def stop(self) -> None:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
         grace_ms = self._settings.grace_ms
+        self._stalls.stop()
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:
