@@ -16,7 +16,7 @@ from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
-from stepwell.engine.recovery import first_token, give_back, lapse
+from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
@@ -121,8 +121,11 @@ class Engine:
         """Begin to run what is owed. The caller has made sure that no other process does."""
         epoch = await self.store.new_epoch()
         self._tokens = itertools.count(first_token(epoch))
-        await self.store.commit(lapse(epoch, self.clock.now_ms()))
         await self.load()
+        served = [
+            function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
+        ]
+        await self.store.commit(take_over(epoch, self.clock.now_ms(), served))
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
