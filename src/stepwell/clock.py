@@ -28,6 +28,11 @@ class SystemClock:
         return self._latest_ms
 
 
+def monotonic_s() -> float:
+    """Seconds from some moment on, to measure how long something takes: it never jumps."""
+    return time.monotonic()
+
+
 def to_datetime(ms: int) -> datetime:
     """The aware UTC ``datetime`` of a moment."""
     return datetime.fromtimestamp(ms / 1000, UTC)

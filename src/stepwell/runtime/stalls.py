@@ -10,12 +10,12 @@ import asyncio
 import sys
 import sysconfig
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from stepwell.clock import monotonic_s
 from stepwell.runtime.logs import log
 
 _BEAT_S: Final = 0.5
@@ -30,7 +30,7 @@ class StallWatch:
     """
 
     def __init__(
-        self, doing: Callable[[FrameType], str | None], *, monotonic: Callable[[], float] = time.monotonic
+        self, doing: Callable[[FrameType], str | None], *, monotonic: Callable[[], float] = monotonic_s
     ) -> None:
         self._doing = doing
         self._monotonic = monotonic
