@@ -150,6 +150,19 @@ def test_cancel_ends_a_run_once(dev: Dev) -> None:
     assert dev.get(f"/v2/runs/{run_id}")["status"] == "CANCELLED"
 
 
+def test_a_cancelled_run_waits_for_nothing_any_more(dev: Dev) -> None:
+    waits, sleeps = dev.start("shop/requested", id=23), dev.start("shop/sold", amount=300)
+    for run_id, gate in ((waits, "waiting"), (sleeps, "sleeping")):
+        dev.why(run_id, gate)
+        dev.cli("cancel", run_id)
+
+    waited, slept = dev.cli("run", waits).out, dev.cli("run", sleeps).out
+
+    assert re.search(r"■ approval  .+  cancelled while it waited for shop/approved", waited)
+    assert re.search(r"■ think  .+  cancelled while it slept", slept)
+    assert "until" not in waited + slept
+
+
 def test_functions_and_what_starts_them(dev: Dev) -> None:
     table, listed = dev.cli("functions"), dev.cli("functions", "--json").json
 

@@ -181,6 +181,17 @@ def test_v2_cancels_and_shows_what_became_of_the_run(dev: Dev) -> None:
     assert (second["cancelled"], second["run"]["status"]) == (False, "CANCELLED")
 
 
+def test_v2_shows_a_step_that_was_open_when_its_run_ended_as_cancelled(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=3)
+    dev.why(run_id, "waiting")
+    dev.http("POST", f"/v2/runs/{run_id}/cancel")
+
+    trace = dev.get(f"/v2/runs/{run_id}/trace")
+
+    (step,) = trace["steps"]
+    assert (step["status"], step["due"], step["endedAt"]) == ("CANCELLED", None, trace["run"]["endedAt"])
+
+
 def test_v2_lists_apps_and_functions(dev: Dev) -> None:
     functions = {function["id"]: function for function in dev.get("/v2/apps/shop/functions")}
 

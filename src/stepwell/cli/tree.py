@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.views import NULL, AttemptView, ErrorView, RunView, StepView, TraceView
+from stepwell.server.views import CANCELLED, NULL, AttemptView, ErrorView, RunView, StepView, TraceView
 from stepwell.server.why.ended import first_user_frame
 from stepwell.server.wording import at, clock_time, parse_moment, printable, relative, span
 
@@ -21,6 +21,7 @@ _MARKS: Final = {
     "WAITING": ("◷", "cyan"),
     "INVOKING": ("↳", "blue"),
     "TIMED_OUT": ("⌛", "yellow"),
+    CANCELLED: ("■", "yellow"),
 }
 _OUTPUT_SHOWN: Final = 400
 _CHILD_OUTPUT_SHOWN: Final = 60  # on the line of the child
@@ -116,6 +117,8 @@ def _step(step: StepView, begun: int, now: int) -> Text:
 def _story(step: StepView, now: int) -> str:
     """What there is to say about a step beside its times."""
     details = _details(step)
+    if step.status == CANCELLED:
+        return f"  cancelled {_unfinished(step, details)}"
     until = f" until {at(parse_moment(step.due), now, None)}" if step.due else ""
     if step.kind == "sleep":
         return f"  sleeps{until}" if step.status == "SLEEPING" else "  slept"
@@ -131,6 +134,17 @@ def _story(step: StepView, now: int) -> str:
     if step.status == "ERRORED":
         return f"  retry {step.attempt}{until.replace('until', 'at', 1)}"
     return f"  after {step.attempt} failed" if step.attempt and step.status == "COMPLETED" else ""
+
+
+def _unfinished(step: StepView, details: _Details) -> str:
+    """What a step was about when its run ended."""
+    if step.kind == "sleep":
+        return "while it slept"
+    if step.kind == "waitForEvent":
+        return f"while it waited for {details.event}"
+    if step.kind == "invoke":
+        return f"while {details.function_id} {'' if step.child else details.run_id or ''}".rstrip() + " was to answer"
+    return f"before retry {step.attempt}"
 
 
 def _details(step: StepView) -> _Details:

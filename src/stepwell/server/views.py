@@ -34,6 +34,7 @@ A = TypeVar("A")
 
 OUTPUT_BYTES_SHOWN: Final = 16 * 1024  # a trace of a thousand steps must not weigh as much as the run's whole state
 CHILDREN_SHOWN: Final = 50
+CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
 
 
@@ -107,7 +108,8 @@ class StepView(View, frozen=True):
     """One remembered unit of a run, with the attempts that failed before its result.
 
     ``output`` is left out if it is long and the trace did not ask for all; ``outputBytes`` says how long. ``due`` is
-    when an open step moves by itself. ``child`` is the trace of the run that an invoke step started.
+    when an open step moves by itself. ``child`` is the trace of the run that an invoke step started. A step that was
+    still open when its run ended is ``CANCELLED``, at that moment: nothing moves it any more.
     """
 
     id: str
@@ -263,7 +265,10 @@ async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: 
                 traces[child_id] = await trace_view(reader, child, outputs=outputs, depth=depth - 1)
     return TraceView(
         run=run_view(run, event),
-        steps=[step_view(step, by_step[step.id], traces.get(child_run(step) or ""), outputs=outputs) for step in steps],
+        steps=[
+            step_view(step, by_step[step.id], traces.get(child_run(step) or ""), run.ended_at, outputs=outputs)
+            for step in steps
+        ],
         attempts=by_step[""],
         waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id, run.shard))],
         notes=[note_view(note) for note in await reader.read(Notes(run.id))],
@@ -272,20 +277,24 @@ async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: 
     )
 
 
-def step_view(step: Step, attempts: Sequence[AttemptView], child: TraceView | None, *, outputs: bool) -> StepView:
+def step_view(
+    step: Step, attempts: Sequence[AttemptView], child: TraceView | None, run_ended_at: int | None, *, outputs: bool
+) -> StepView:
     failed = step.status in (StepStatus.FAILED, StepStatus.ERRORED)
+    # The store leaves the open steps of an ended run as they were: there may be thousands, and nobody asks for them.
+    cut_off = step.open and run_ended_at is not None
     size = len(step.output) if step.output is not None else 0
     return StepView(
         id=step.id,
         name=step.name,
         repeat=step.repeat,
         kind=step.kind,
-        status=step.status,
+        status=CANCELLED if cut_off else step.status,
         attempt=step.attempt,
         # A step that was tried again began when it was first tried.
         started_at=attempts[0].started_at if attempts else rfc3339(step.started_at),
-        ended_at=moment(step.ended_at),
-        due=moment(step.due) if step.open else None,
+        ended_at=moment(run_ended_at if cut_off else step.ended_at),
+        due=moment(step.due) if step.open and not cut_off else None,
         output_bytes=0 if failed else size,
         output=raw(step.output if not failed and (outputs or size <= OUTPUT_BYTES_SHOWN) else None),
         error=error_view(step.output) if failed and step.output is not None else None,
