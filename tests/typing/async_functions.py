@@ -170,6 +170,7 @@ async def calls(ctx: Context[Ordered]) -> None:
     assert_type(await ctx.step.invoke("typed-dict", by_typed_dict, data=Returned(order_id="1", reason="late")), str)
     assert_type(await ctx.step.invoke("named", by_name, data={"any": "thing"}, timeout="1h", cancel_child=True), None)
     assert_type(await ctx.step.invoke("without", by_nothing), Receipt)
+    assert_type(await ctx.step.invoke_by_id("other", "monthly", app_id="reports", data={"n": 1}), Any)
     assert_type(await ctx.step.invoke("by keyword", function=bodies, data=ctx.event.data), Report)
     assert_type(await ctx.step.wait_for_event("by keyword", event=Paid, timeout="3d"), ReceivedEvent[Paid] | None)
     assert_type(await ctx.step.send_event("one", Paid(order_id="1")), list[str])

@@ -66,14 +66,32 @@ def wait_opts(
     return _encode(opts)
 
 
-def invoke_opts(function: object, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
+def target(function: object) -> str:
+    """The full id of a function that is to be invoked."""
     function_id = getattr(function, "id", None)
-    if not isinstance(function_id, str):
-        raise ConfigurationError(
-            what=f"{function!r:.80} is not a function that can be invoked",
-            why="a run is started of what @app.create_function gives",
-            fix="pass the decorated function itself",
-        )
+    if isinstance(function_id, str):
+        return function_id
+    fix = f"write invoke_by_id(…, {function!r:.40})" if isinstance(function, str) else "pass the decorated function"
+    raise ConfigurationError(
+        what=f"{function!r:.80} is not a function that can be invoked",
+        why="a run is started of what @app.create_function gives",
+        fix=fix,
+    )
+
+
+def target_by_id(app_id: object, function_id: object) -> str:
+    """The full id of a function of which only the two ids are known."""
+    for what, given in (("app_id", app_id), ("function_id", function_id)):
+        if not isinstance(given, str) or not given.strip():
+            raise ConfigurationError(
+                what=f"invoke_by_id got {what}={given!r:.80}",
+                why="a function is found by the id of its app and its own id",
+                fix='give both as text, as in invoke_by_id("report", "monthly", app_id="reports")',
+            )
+    return f"{app_id}-{function_id}"
+
+
+def invoke_opts(function_id: str, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
     text = b"{}" if data is None else encode(data, "data")
     if not text.startswith(b"{"):
         raise ConfigurationError(

@@ -63,6 +63,7 @@ _STEP: Final = {
     "do": "run",
     "call": "invoke",
     "invoke_function": "invoke",
+    "invokeById": "invoke_by_id",
     "parallel": "ctx.group.parallel",
     "gather": "ctx.group.parallel, or asyncio.gather",
 }
@@ -128,7 +129,17 @@ def no_such_app_name(name: str, known: Iterable[str]) -> UnknownName:
 
 
 def no_such_step(name: str) -> UnknownName:
-    known = ("idempotency_key", "invoke", "options", "run", "send_event", "sleep", "sleep_until", "wait_for_event")
+    known = (
+        "idempotency_key",
+        "invoke",
+        "invoke_by_id",
+        "options",
+        "run",
+        "send_event",
+        "sleep",
+        "sleep_until",
+        "wait_for_event",
+    )
     return _unknown(f"ctx.step.{name}", name, _STEP, known)
 
 

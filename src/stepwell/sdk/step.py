@@ -10,11 +10,19 @@ from stepwell.errors import NotRunning
 from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT
 from stepwell.sdk import execution as kinds
 from stepwell.sdk.bodies import Body
-from stepwell.sdk.codec import decode_any
+from stepwell.sdk.codec import Decode, decode_any
 from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered
 from stepwell.sdk.execution import Execution, StepOptions
 from stepwell.sdk.group import Awaited
-from stepwell.sdk.instructions import invoke_opts, seed, sleep_opts, sleep_until_opts, wait_opts
+from stepwell.sdk.instructions import (
+    invoke_opts,
+    seed,
+    sleep_opts,
+    sleep_until_opts,
+    target,
+    target_by_id,
+    wait_opts,
+)
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration, step_options
 
@@ -142,7 +150,27 @@ class Step:
         Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
         one year), after which it still runs on. ``cancel_child`` cancels it when this run is cancelled.
         """
-        return self._invoke(id, function, invoke_opts(function, data, timeout, cancel_child))
+        opts = invoke_opts(target(function), data, timeout, cancel_child)
+        return self._invoke(id, function.returns, opts)
+
+    def invoke_by_id(
+        self,
+        id: str,
+        /,
+        function_id: str,
+        *,
+        app_id: str | None = None,
+        data: object = None,
+        timeout: Duration | None = None,
+        cancel_child: bool = False,
+    ) -> Awaited[Any]:
+        """``invoke`` for a function that this program cannot import: one of another app, or in another language.
+
+        ``function_id`` is the function's own id, ``app_id`` that of its app, if it is not this one. The result is plain
+        JSON. Raises ``StepError`` as ``invoke`` does, and if nobody has registered such a function.
+        """
+        function = target_by_id(self._app.app_id if app_id is None else app_id, function_id)
+        return self._invoke(id, decode_any, invoke_opts(function, data, timeout, cancel_child))
 
     def send_event(self, id: str, /, events: object) -> Awaited[list[str]]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
@@ -176,10 +204,9 @@ class Step:
         memo = await self._drive.rest(id, kinds.WAIT, WAIT_FOR_EVENT, opts)
         return remembered(self._drive.value(memo, bytes, id), event_decoder(event))
 
-    async def _invoke(self, id: str, function: Function[Any, T], opts: bytes) -> T:
+    async def _invoke(self, id: str, decode: Decode, opts: bytes) -> Any:
         memo = await self._drive.rest(id, kinds.INVOKE, INVOKE_FUNCTION, opts)
-        result: T = self._drive.value(memo, function.returns, id)
-        return result
+        return self._drive.value(memo, decode, id)
 
     if not TYPE_CHECKING:
 

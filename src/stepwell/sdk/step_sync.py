@@ -113,6 +113,21 @@ class SyncStep:
         """Start one run of another function and take its result. Raises ``StepError``."""
         return self._bridge.call(self._step.invoke(id, function, data=data, timeout=timeout, cancel_child=cancel_child))
 
+    def invoke_by_id(
+        self,
+        id: str,
+        /,
+        function_id: str,
+        *,
+        app_id: str | None = None,
+        data: object = None,
+        timeout: Duration | None = None,
+        cancel_child: bool = False,
+    ) -> Any:
+        """``invoke`` for a function that this program cannot import, by its own id and its app's. Plain JSON."""
+        how: dict[str, Any] = {"app_id": app_id, "data": data, "timeout": timeout, "cancel_child": cancel_child}
+        return self._bridge.call(self._step.invoke_by_id(id, function_id, **how))
+
     def send_event(self, id: str, /, events: object) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried; their internal ids."""
         return self._bridge.call(self._step.send_event(id, events))
