@@ -128,6 +128,29 @@ def test_runs_lists_and_filters(dev: Dev) -> None:
     assert run_id in {run["id"] for run in listed}
 
 
+def test_runs_takes_the_id_of_a_function_as_it_is_written_in_code(dev: Dev) -> None:
+    run_id = dev.start("shop/ordered")
+
+    listed = dev.cli("runs", "--function", "bill", "--json").json
+
+    assert run_id in {run["id"] for run in listed}
+    assert {run["functionId"] for run in listed} == {"shop-bill"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("nope", ""), ("shop-bil", "'shop-bill'"), ("aprove", "'shop-approve'"), ("Fail", "'shop-fail'")],
+)
+def test_runs_of_a_function_that_does_not_exist_are_an_error_that_names_the_nearest(
+    dev: Dev, name: str, meant: str
+) -> None:
+    done = dev.cli("runs", "--function", name)
+
+    assert (done.code, done.out) == (1, "")
+    assert f"there is no function {name!r}" in done.err and "list them: stepwell functions" in done.err
+    assert (f"did you mean {meant}?" in done.err) if meant else ("did you mean" not in done.err)
+
+
 def test_why_explains_runs_and_events(dev: Dev) -> None:
     failed = dev.start("shop/failing")
     dev.ended(failed)

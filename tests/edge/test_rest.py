@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.edge.conftest import Dev, eventually
 
+SEVERAL = """
+from stepwell import Context, Stepwell
+
+
+async def bill(ctx: Context[dict]) -> None: ...
+
+
+def made(name):
+    app = Stepwell(name)
+    app.create_function(id="bill", trigger="shop/ordered")(bill)
+    return app
+"""
 NO_RUN = "01HF7YAT00000000000000000A"
 
 
@@ -136,6 +150,18 @@ def test_v2_lists_runs_in_pages(dev: Dev, prefix: str) -> None:
     assert [run["id"] for run in [*first["data"], *rest["data"]]][:3] == started[::-1]
 
 
+@pytest.mark.slow
+def test_v2_leaves_a_function_to_be_named_in_full_if_several_apps_have_it(start_dev: Callable[..., Dev]) -> None:
+    for app in ("shop", "store"):
+        running = start_dev("--no-reload", app=f"{SEVERAL}\napp = made({app!r})", target="app.py:app")
+        reply = running.http("GET", "/v2/runs?functionId=bill")
+        running.close()
+        (running.folder / "app.py").unlink()
+
+    (error,) = reply.json["errors"]
+    assert (reply.status, error["why"]) == (404, "they are shop-bill, store-bill")
+
+
 def test_v2_filters_runs_by_status_in_any_spelling(dev: Dev) -> None:
     run_id = dev.start("shop/failing")
     dev.ended(run_id)
@@ -197,7 +223,7 @@ def test_v2_lists_apps_and_functions(dev: Dev) -> None:
 
     assert dev.get("/v2/apps")[0]["id"] == "shop"
     assert functions["shop-large"]["triggers"] == [{"event": "shop/sold", "expression": "event.data.amount > 100"}]
-    assert dev.get("/v2/functions/shop-large") == functions["shop-large"]
+    assert dev.get("/v2/functions/shop-large") == dev.get("/v2/functions/large") == functions["shop-large"]
     assert set(functions) == {function["id"] for function in dev.get("/v2/functions")}
 
 
@@ -211,6 +237,7 @@ def test_v2_lists_apps_and_functions(dev: Dev) -> None:
         f"/v2/events/{NO_RUN}/why",
         "/v2/apps/none/functions",
         "/v2/functions/none",
+        "/v2/runs?functionId=none",
         "/v2/nothing",
     ],
 )

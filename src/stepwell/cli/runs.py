@@ -17,7 +17,7 @@ _LOOK_S = 0.5
 
 
 @click.command()
-@click.option("--function", "function_id", metavar="ID", help="Only runs of this function, by its full id.")
+@click.option("--function", "function_id", metavar="ID", help="Only runs of this function.")
 @click.option("--status", type=click.Choice(list(RunStatus), case_sensitive=False), help="Only runs in this state.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
 @click.option("--watch", is_flag=True, help="Keep the list up to date until Ctrl-C.")

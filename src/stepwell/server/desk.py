@@ -6,10 +6,11 @@ from typing import Final
 
 from stepwell.errors import NotFound
 from stepwell.model.event import Event
-from stepwell.model.questions import GetEvent, GetRun, ListEvents, ListRuns
+from stepwell.model.questions import GetEvent, GetRun, ListEvents, ListFunctions, ListRuns, StoredFunction
 from stepwell.model.run import Run, RunStatus
 from stepwell.runtime.engine import Engine
-from stepwell.server.replies import Refused, number_of, ulid_of
+from stepwell.server.replies import Refused, name_of, number_of, ulid_of
+from stepwell.server.why import nearest
 from stepwell.server.wording import parse_moment
 
 PAGE_DEFAULT: Final = 20
@@ -41,13 +42,40 @@ async def find_event(engine: Engine, event_id: str) -> Event:
     return event
 
 
+async def find_function(engine: Engine, text: str) -> StoredFunction:
+    """A function, archived ones included, by its full id, or by the id its code gives it if only one app has that.
+
+    Raises ``NotFound``, or ``Refused`` if this can be no id.
+    """
+    name_of(text, "the id of a function")
+    functions = {function.id: function for function in await engine.store.read(ListFunctions(archived=True))}
+    if text in functions:
+        return functions[text]
+    found = sorted(function.id for function in functions.values() if function.id == f"{function.app_id}-{text}")
+    if len(found) == 1:
+        return functions[found[0]]
+    if found:
+        raise NotFound(
+            f"{len(found)} apps have a function {text!r}", f"they are {', '.join(found)}", "use one of these full ids"
+        )
+    own = {function.id.removeprefix(f"{function.app_id}-"): function.id for function in functions.values()}
+    near = nearest(text, functions) or [own[name] for name in nearest(text, own)]
+    meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise NotFound(
+        f"there is no function {text!r}",
+        "a function is named by the id its code gives it, or by that after its app's id and a dash",
+        f"{meant}list them: stepwell functions",
+    )
+
+
 async def list_runs(engine: Engine, query: Query, *, outputs: bool = False) -> tuple[list[Run], int, bool]:
     """The page of runs that is asked for, its limit, and whether there are more."""
     limit = number_of(query.get("limit"), "limit", PAGE_DEFAULT, PAGE_MAX)
+    function = query.get("functionId") or query.get("function")
     question = ListRuns(
         limit + 1,
         before=cursor_of(query),
-        function_id=query.get("functionId") or query.get("function") or None,
+        function_id=(await find_function(engine, function)).id if function else None,
         status=status_of(query.get("status")),
         output=outputs,
     )

@@ -14,7 +14,7 @@ from stepwell.model.history import Outcome
 from stepwell.model.questions import ListFunctions, Outcomes, RunsOfEvent, StoredFunction
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
-from stepwell.server.desk import Query, find_event, find_run, list_events, list_runs
+from stepwell.server.desk import Query, find_event, find_function, find_run, list_events, list_runs
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.guard import envelope
 from stepwell.server.ingest import read_body
@@ -161,12 +161,8 @@ class V2:
         return v2(self._clock, await self._views(found))
 
     async def function(self, request: Request) -> Response:
-        function_id = name_of(request.path_params["function_id"], "the id of a function")
-        found = [function for function in await self._registered({"archived": "true"}) if function.id == function_id]
-        if not found:
-            why = "a function's id is its app's id, a dash and its own id"
-            raise NotFound(f"there is no function {function_id!r}", why, "list them: stepwell functions")
-        return v2(self._clock, (await self._views(found))[0])
+        found = await find_function(self._engine, request.path_params["function_id"])
+        return v2(self._clock, await function_view(self._engine.store, found))
 
     async def invoke(self, request: Request) -> Response:
         app_id = name_of(request.path_params["app_id"], "the id of an app")
