@@ -146,6 +146,7 @@ def main() -> int:
     parser.add_argument("--only", help="measure what has this in its name")
     options = parser.parse_args()
     started = time.perf_counter()
+    print(floors.scratch_text())
     found = measure(quick=options.quick, only=options.only)
     short = judge(found)
     if options.history:

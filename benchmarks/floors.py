@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -11,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+
+_RAM = ("tmpfs", "ramfs")
 
 
 def percentile(values: list[float], part: float) -> float:
@@ -71,9 +75,53 @@ def switch_us(rounds: int = 20_000) -> float:
     return asyncio.run(turns())
 
 
-def scratch() -> str | None:
-    """Where the benchmarks write: a real disk, not a RAM disk. ``STEPWELL_BENCH_DIR`` says another place."""
-    return os.environ.get("STEPWELL_BENCH_DIR")
+def scratch() -> str:
+    """The folder that the benchmarks write to: on a real disk, for on a RAM disk to sync costs nothing.
+
+    ``STEPWELL_BENCH_DIR`` says another place. Else it is the temporary folder, or ``build/bench`` of this checkout,
+    which git ignores, if the temporary folder is memory.
+    """
+    return str(_scratch()[0])
+
+
+def scratch_text() -> str:
+    """Where that is and why, in words."""
+    folder, note = _scratch()
+    return f"writing to {folder} ({filesystem(folder, _mounts())}){note}"
+
+
+@functools.cache
+def _scratch() -> tuple[Path, str]:
+    named, mounts = os.environ.get("STEPWELL_BENCH_DIR"), _mounts()
+    if named:
+        note = ": a RAM disk, so no bar means anything" if filesystem(Path(named), mounts) in _RAM else ""
+        return Path(named), note
+    usual = Path(tempfile.gettempdir())
+    if filesystem(usual, mounts) not in _RAM:
+        return usual, ""
+    other = Path(__file__).resolve().parents[1] / "build" / "bench"
+    other.mkdir(parents=True, exist_ok=True)
+    if filesystem(other, mounts) in _RAM:
+        return other, f": a RAM disk like {usual}, so no bar means anything; name a disk with STEPWELL_BENCH_DIR"
+    return other, f", because {usual} is a RAM disk"
+
+
+def filesystem(folder: Path, mounts: str) -> str:
+    """The kind of file system a folder is on, going by the text of ``/proc/self/mounts``; ``unknown`` without it."""
+    resolved, kind, depth = folder.resolve(), "unknown", -1
+    for line in mounts.splitlines():
+        _, point, this, *_ = line.split(" ")
+        place = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point))
+        if resolved.is_relative_to(place) and len(place.parts) >= depth:  # of two at one place the later one is seen
+            kind, depth = this, len(place.parts)
+    return kind
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/self/mounts").read_text()
+    except OSError:  # not Linux
+        return ""
 
 
 def _median(one: Callable[[], object], rounds: int) -> float:
