@@ -1,8 +1,11 @@
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
-from stepwell import Context, Event, Stepwell
+import pytest
+
+from stepwell import Context, Event, Stepwell, Sync
 from stepwell.model.questions import ListEvents, RunsOfEvent
 
 
@@ -48,3 +51,35 @@ async def test_a_call_in_flight_may_send_while_its_process_drains(tmp_path: Path
         (run,) = await engine.engine.store.read(RunsOfEvent(event_id))
         told = await engine.engine.store.read(ListEvents(limit=1, name="alone/told"))
     assert (run.status, len(told)) == ("COMPLETED", 1)
+
+
+@pytest.mark.parametrize("function_is_async", [True, False])
+async def test_a_thread_that_is_busy_does_not_hold_up_a_stop_beyond_its_grace(function_is_async: bool) -> None:
+    app = Stepwell("alone")
+    begun, go = threading.Event(), threading.Event()
+
+    def body() -> None:
+        begun.set()
+        go.wait(60)
+
+    if function_is_async:
+
+        @app.create_function(id="async", trigger="alone/go")
+        async def with_await(ctx: Context[Any]) -> None:
+            await ctx.step.run("body", body)
+    else:
+
+        @app.create_function(id="plain", trigger="alone/go")
+        def plain(ctx: Context[Any, Sync]) -> None:
+            ctx.step.run("body", body)
+
+    engine = app.embedded(":memory:", grace="0s")
+    await engine.start()
+    try:
+        await app.send(Event("alone/go", {}))
+        await asyncio.to_thread(begun.wait, 10)
+
+        async with asyncio.timeout(4):
+            await engine.stop()
+    finally:
+        go.set()

@@ -15,13 +15,11 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from stepwell.sdk.drive import AsyncDrive
+from stepwell.sdk.drive import CLEANUP_S, STOP_S, AsyncDrive
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
 
 T = TypeVar("T")
-
-_CLEANUP_S: Final = 5.0  # how long user code may take to unwind when its call ends
 
 
 class _Over(NamedTuple):
@@ -100,7 +98,7 @@ class Bridge:
         except CancelledError:
             # The call ends: each blocked step raises, which unwinds the function. The next call must find it gone.
             drive.cancel_branches()
-            await asyncio.wait({working}, timeout=_CLEANUP_S)
+            await asyncio.wait({working}, timeout=CLEANUP_S if drive.ended else STOP_S)
             raise
         finally:
             drive.release()

@@ -43,7 +43,8 @@ from stepwell.sdk.replay import Suspend
 _QUIET_TURNS: Final = 20
 _START_TURNS: Final = 2  # a task that was just created begins in the next one
 _CODE_S: Final = 60.0  # how long a call waits for code that is on its way to a step that is due
-_CLEANUP_S: Final = 5.0  # how long branches may take to end after they were cancelled
+CLEANUP_S: Final = 5.0  # how long the code of a call may take to end after the call has: the next must find it gone
+STOP_S: Final = 0.2  # the same where the engine stops, so that nothing comes after it; its grace is over by then
 
 
 class _Turn:
@@ -94,7 +95,7 @@ class AsyncDrive(Execution):
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled() and not self._ended:
-                await self._clean_up()
+                await self._clean_up(STOP_S)
                 raise  # not ours: the engine stops
             # The error is not kept: it would hold its frames, with all that the function knew, until the next
             # collection of garbage, and each rest raises one.
@@ -197,6 +198,11 @@ class AsyncDrive(Execution):
         """It waits for a step, or has ended."""
         self.order.release()
         self._idle()
+
+    @property
+    def ended(self) -> bool:
+        """Has the call come to its end? What is cancelled before that is cancelled by the engine, which stops."""
+        return self._ended
 
     def cancel_branches(self) -> None:
         """Let whatever waits for a step go: the call has ended."""
@@ -441,7 +447,7 @@ class AsyncDrive(Execution):
             self._interrupted = True
             self._main.cancel()
 
-    async def _clean_up(self) -> None:
+    async def _clean_up(self, seconds: float = CLEANUP_S) -> None:
         """The function is over: nothing of it may go on (semantics §5.6: whoever loses a race is ignored).
 
         That includes tasks that have not begun yet: their first step finds the call ended.
@@ -455,7 +461,7 @@ class AsyncDrive(Execution):
         if left:
             for task in left:
                 task.cancel()
-            await asyncio.wait(left, timeout=_CLEANUP_S)
+            await asyncio.wait(left, timeout=seconds)
 
 
 def _next_attempt(settled: Settled, attempt: int) -> int:
