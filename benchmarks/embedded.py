@@ -32,6 +32,8 @@ class Bench:
         self.want = 0
         self.finished = asyncio.Event()
         self.live: Callable[[], int] = lambda: 0  # calls in flight
+        self.burning = threading.Event()
+        self.enough = threading.Event()
 
         async def small() -> str:
             return SMALL
@@ -73,6 +75,18 @@ class Bench:
             await ctx.step.run("before", small)
             await ctx.step.sleep_until("rest", _moment(int(ctx.event.data["at"])))
             self.woken.append(time.time() - self.wake_at)
+            self._one()
+
+        def burn() -> None:
+            self.burning.set()
+            number = 0
+            while not self.enough.is_set():
+                for _ in range(20_000):
+                    number = (number * 31 + 7) % 1_000_003
+
+        @app.create_function(id="hog", trigger="bench/hog")
+        async def hog(ctx: Context[Any]) -> None:
+            await ctx.step.run("burn", burn)  # a plain body: the engine runs it in a thread
             self._one()
 
         @app.create_function(id="limited", trigger="bench/limited", concurrency=1)
@@ -166,22 +180,18 @@ async def wakeups(bench: Bench, runs: int = 2000) -> dict[str, float]:
 
 
 async def with_hog(bench: Bench) -> float:
-    """The sequential step while one thread burns CPU in Python."""
-    stop = threading.Event()
-    hog = threading.Thread(target=_burn, args=(stop,), daemon=True)
-    hog.start()
+    """The sequential step while the body of another run's step burns CPU in Python."""
+    bench.burning.clear()
+    bench.enough.clear()
+    await send(bench, "bench/hog")
+    while not bench.burning.is_set():
+        await asyncio.sleep(0.001)
     try:
         return (await sequential(bench, runs=2, steps=60))["p50"]
     finally:
-        stop.set()
-        await asyncio.to_thread(hog.join)
-
-
-def _burn(stop: threading.Event) -> None:
-    number = 0
-    while not stop.is_set():
-        for _ in range(20_000):
-            number = (number * 31 + 7) % 1_000_003
+        bench.expect(1)
+        bench.enough.set()
+        await bench.finished.wait()
 
 
 async def send(bench: Bench, name: str, **data: Any) -> None:
