@@ -62,6 +62,32 @@ def test_what_is_no_event_is_refused(dev: Dev, body: bytes, word: str) -> None:
     refused(dev.http("POST", "/e/k", body), word)
 
 
+def deep(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+@pytest.mark.parametrize(
+    ("event", "what", "fix"),
+    [
+        (b'{"data": {}}', "has the wrong form", 'send {"name": "app/thing.happened", "data": {}}'),
+        (b"1", "", 'send {"name": "app/thing.happened", "data": {}}'),
+        (b'{"name": 1}', "has a wrong name", "choose a name"),
+        (b'{"name": "a/b", "id": 1}', "has a wrong id", "send a text"),
+        (b'{"name": "a/b", "ts": 1e999}', "has a wrong ts", "send milliseconds"),
+        (b'{"name": "a/b", "data": {"x": 1e999}}', "larger than any a double can hold", "send that number as a text"),
+        (b'{"name": "a/b", "data": %b}' % deep(200), "nested deeper than", "flatten it"),
+        (b'{"name": "a/b", "data": %b}' % deep(5000), "nested too deeply", "flatten it"),
+        (b'{"name": "a/b", "data": {]}', "cannot be read", "send valid JSON in UTF-8"),
+    ],
+)
+def test_the_fix_fits_the_mistake_alone_and_in_an_array(dev: Dev, event: bytes, what: str, fix: str) -> None:
+    for body in (event, b"[%b]" % event):
+        reply = dev.http("POST", "/e/k", body)
+
+        refused(reply, what)
+        assert fix in reply.json["fix"]
+
+
 def test_one_bad_event_refuses_all(dev: Dev) -> None:
     refused(dev.http("POST", "/e/k", [{"name": "http/good"}, {"data": {}}, {"name": "http/good"}]), "[1]")
 

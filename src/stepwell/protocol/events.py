@@ -236,7 +236,7 @@ def _object(index: int | None, field: str, text: bytes) -> dict[str, Any]:
     try:
         found = _decode(text)
     except _UNREADABLE as error:
-        raise _bad(index, f"has {field} that cannot be read", _reason(error), "send valid JSON in UTF-8") from None
+        raise _bad(index, f"has {field} that cannot be read", _reason(error), _fix(error)) from None
     if not isinstance(found, dict):
         why = f"it is {_kind(found)}; {field} is a JSON object"
         raise _bad(index, f"has {field} of the wrong type", why, f'wrap it, as in {{"{field}": {{"value": …}}}}')
@@ -278,18 +278,40 @@ def _session(index: int | None, key: str, value: str | int | float) -> str:
 
 
 def _unreadable(error: Exception) -> InvalidEvent:
-    place = _PLACE.search(str(error))
-    if place is None:
-        return InvalidEvent(what="the request cannot be read", why=_reason(error), fix="send valid JSON in UTF-8")
-    field = f"a wrong {place[2]}" if place[2] else "the wrong form"
-    index = int(place[1]) if place[1] else None
-    return _bad(index, f"has {field}", _reason(error), 'send {"name": "app/thing.happened", "data": {}}')
+    if not isinstance(error, msgspec.ValidationError):  # no JSON, or nested too deeply
+        return InvalidEvent(what="the request cannot be read", why=_reason(error), fix=_fix(error))
+    place = _PLACE.search(str(error))  # one event whose form as a whole is wrong has none
+    index = int(place[1]) if place and place[1] else None
+    field = place[2] if place else None
+    fix = _FIELD_FIXES.get(field or "", 'send {"name": "app/thing.happened", "data": {}}')
+    return _bad(index, f"has a wrong {field}" if field else "has the wrong form", _reason(error), fix)
+
+
+_FIELD_FIXES: Final = {
+    "name": _NAME_FIX,
+    "id": "send a text, or leave it out",
+    "ts": "leave it out for now, or send milliseconds",
+    "v": "send a text, or leave it out",
+}
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"it is nested too deeply; the limit is {JSON_DEPTH_MAX} levels"
+    if _is_out_of_range(error):
+        return "it has a number that is larger than any a double can hold, about 1.8e308"
     return _PLACE.sub("", str(error))
+
+
+def _fix(error: Exception) -> str:
+    """For what is no JSON that we can read."""
+    if isinstance(error, RecursionError):
+        return "flatten it"
+    return "send that number as a text" if _is_out_of_range(error) else "send valid JSON in UTF-8"
+
+
+def _is_out_of_range(error: Exception) -> bool:
+    return isinstance(error, msgspec.ValidationError) and str(error).startswith("Number out of range")
 
 
 def _too_large(index: int | None, size: int, bytes_max: int) -> EventTooLarge:
