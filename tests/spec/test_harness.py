@@ -570,3 +570,27 @@ async def test_it_works_inside_of_an_async_test_too(app):
         t.assert_completed(t.run(nap), "rested")
 
     await asyncio.sleep(0)
+
+
+def test_a_stub_that_is_never_used_fails_the_test(app) -> None:
+    """A wrong id would let the real body run unnoticed."""
+
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        return await ctx.step.run("charge", lambda: "for real")
+
+    with (
+        pytest.raises(AssertionError, match=r"the stub of step 'chargee' was never used; .*: 'charge'"),
+        harness(app) as t,
+    ):
+        t.stub("chargee", "not really")
+        t.send("ordered")
+
+    with pytest.raises(AssertionError, match=r"of shop-bill was never used; .*: none"), harness(app) as t:
+        t.stub("charge", function=bill)
+
+
+def test_an_error_of_the_test_is_not_hidden_by_a_stub_that_was_not_reached(app) -> None:
+    with pytest.raises(ZeroDivisionError), harness(app) as t:
+        t.stub("charge")
+        raise ZeroDivisionError

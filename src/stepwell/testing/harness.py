@@ -101,6 +101,8 @@ class Harness:
         if self._store is not None:
             self._finish(self._store.close())
         self._loop.close()
+        if error is None:
+            self._stubs.check_all_asked()
 
     # Acting -----------------------------------------------------------------------------------------------------------
 
@@ -123,7 +125,8 @@ class Harness:
 
         ``value`` is the result; an exception to raise; a callable, which gets the arguments of the body; or
         ``TIMEOUT``. For a wait the result is the data of the event, for an invoke what the function would return. A
-        stubbed step is remembered, and tried again after an exception, like any other.
+        stubbed step is remembered, and tried again after an exception, like any other. A stub that is never used fails
+        the test at the end of the ``with`` statement.
         """
         self._stubs.add(step_id, value, self._function_id(function) if function is not None else None)
 

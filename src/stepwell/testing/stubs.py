@@ -42,12 +42,28 @@ class Stubs:
     def __init__(self) -> None:
         self.under_way: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._values: dict[tuple[str | None, str], Any] = {}
+        self._asked: set[tuple[str | None, str]] = set()
+        self._names: set[str] = set()
 
     def add(self, step_id: str, value: Any, function_id: str | None) -> None:
         self._values[function_id, step_id] = value
 
     def has(self, function_id: str, step_id: str) -> bool:
-        return (function_id, step_id) in self._values or (None, step_id) in self._values
+        self._names.add(step_id)
+        for key in ((function_id, step_id), (None, step_id)):
+            if key in self._values:
+                self._asked.add(key)
+                return True
+        return False
+
+    def check_all_asked(self) -> None:
+        """A stub of a step that was never reached may be one with a wrong id, and the real body may have run."""
+        for function_id, step_id in self._values.keys() - self._asked:
+            of = f" of {function_id}" if function_id else ""
+            raise AssertionError(
+                f"the stub of step {step_id!r}{of} was never used; steps that were reached: "
+                f"{', '.join(map(repr, sorted(self._names))) or 'none'}. Correct its id, or leave it out"
+            )
 
     async def act(self, function_id: str, step_id: str, *args: Any, **kwargs: Any) -> Any:
         """The result of the stub. Raises what it is to raise."""
