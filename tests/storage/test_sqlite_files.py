@@ -101,15 +101,6 @@ def test_a_damaged_database_is_refused(tmp_path: Path):
     _refused(path, StorageError, "not a usable SQLite database")
 
 
-def test_the_database_of_another_program_is_refused_if_names_collide(tmp_path: Path):
-    path = tmp_path / "s.db"
-    other = apsw.Connection(str(path))
-    other.execute("CREATE TABLE events (what)")
-    other.close()
-
-    _refused(path, StorageError, "belongs to another program")
-
-
 def test_the_database_of_a_newer_stepwell_is_refused(tmp_path: Path):
     path = tmp_path / "s.db"
     asyncio.run(SqliteStore.open(path, leader=False).close())

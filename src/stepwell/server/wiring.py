@@ -112,12 +112,12 @@ NOBODY: Transport = _Nobody()
 
 
 async def open_for_reading(path: str) -> tuple[Engine, bool]:
-    """An engine that only answers questions about a file, and whether any process leads it. Raises ``StorageError``."""
+    """An engine that only answers questions about a file, and whether any process leads it.
+
+    Neither the file nor its directory is changed. Raises ``StorageError``.
+    """
     clock = SystemClock()
-    store = SqliteStore.open(path, leader=False)
+    store = SqliteStore.reading(path)
     engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
     await engine.load()
-    lock = LeaderLock(path)
-    free = lock.acquire()
-    lock.release()
-    return engine, not free
+    return engine, LeaderLock(path).held()

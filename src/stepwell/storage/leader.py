@@ -16,11 +16,16 @@ if sys.platform == "win32":
 
     def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    _look = _lock
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _look(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # so that two who look do not take each other for one
 
 
 class LeaderLock:
@@ -43,6 +48,22 @@ class LeaderLock:
             return False
         self._descriptor = descriptor
         return True
+
+    def held(self) -> bool:
+        """Whether any process leads, this one included. Creates nothing."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # somebody made it and keeps us from it; that nobody leads would be the bolder guess
+        try:
+            _look(descriptor)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Give the lead up. The file stays: removing it would let two processes lock two files of one name."""

@@ -14,6 +14,8 @@ from stepwell.errors import StorageError
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.gate import Gate
+from stepwell.storage.sqlite.looking import look, refuse_directory
+from stepwell.storage.sqlite.schema import version
 
 Durability = Literal["full", "normal"]
 
@@ -36,6 +38,8 @@ class Files:
         self._gate: Gate | None = None
         if path != MEMORY:
             _prepare(Path(path))
+            # Before anything is written, to the file or beside it: it may not be ours.
+            look(path, lambda connection: version(executor(connection), path))
             try:
                 self._gate = Gate(path)
             except OSError as error:  # the log needs to be created beside the file as well
@@ -106,12 +110,7 @@ def _refuse_old_sqlite(version: str) -> None:
 def _prepare(path: Path) -> None:
     """See to it that a file is there that only its owner can read. Raises ``StorageError``."""
     try:
-        if path.is_dir():
-            raise StorageError(
-                what=f"{path} is a directory",
-                why="the database is one file",
-                fix=f"name a file in it, such as {path / 'stepwell.db'}",
-            )
+        refuse_directory(path)
         if not path.exists():
             _create(path)
         elif not os.access(path, os.W_OK):

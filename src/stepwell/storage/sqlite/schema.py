@@ -10,50 +10,70 @@ from typing import Final
 import apsw
 
 from stepwell.errors import StorageError
-from stepwell.storage.migrations import Migration, migrations, too_new
+from stepwell.storage.migrations import migrations, too_new
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import Execute
 
 _HAS_META: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'"
-_VERSION: Final = "SELECT value FROM meta WHERE key = 'schema'"
+_OURS: Final = "SELECT value FROM meta WHERE key IN ('schema', 'epoch') AND typeof(value) = 'integer' ORDER BY key DESC"
+_NAMES: Final = r"SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name LIMIT 1"
 _SET_VERSION: Final = "UPDATE meta SET value = ?1 WHERE key = 'schema'"
 
 
 def migrate(execute: Execute, path: str) -> None:
-    """Apply what is missing. Raises ``SchemaTooNew`` if the database knows more than this version.
+    """Apply what is missing. Raises ``SchemaTooNew`` if the database knows more than this version, and
+    ``StorageError`` if it belongs to another program.
 
     If it raises, the transaction stays open: the connection is of no use and must be closed.
     """
     known = migrations("sqlite")
     latest = known[-1].number
-    if _version(execute) == latest:
+    if version(execute, path) == latest:
         return  # the usual case takes no lock
     for migration in known:
         execute(sql.BEGIN)
-        found = _version(execute)  # asked again under the lock: another process may have been faster
+        found = version(execute, path)  # asked again under the lock: another process may have been faster
         if found > latest:
             raise too_new(path, found, latest)
         if found < migration.number:
-            _apply(execute, migration, path)
+            execute(migration.text)
             execute(_SET_VERSION, (migration.number,))
         execute(sql.COMMIT)
 
 
-def _apply(execute: Execute, migration: Migration, path: str) -> None:
-    try:
-        execute(migration.text)
-    except apsw.SQLError as error:
-        if migration.number > 1:
-            raise
-        # Tables of others may live in the same file, for a transaction that spans both, but not under our names.
-        raise StorageError(
-            what=f"the database {path} belongs to another program",
-            why=str(error),
-            fix="name another path; Stepwell creates the file",
-        ) from error
-
-
-def _version(execute: Execute) -> int:
-    if not execute(_HAS_META).fetchall():
+def version(execute: Execute, path: str) -> int:
+    """The number of the last migration that was applied; 0 if there are no tables yet. Raises ``StorageError``."""
+    if execute(_HAS_META).fetchall():
+        try:
+            found = execute(_OURS).fetchall()
+        except apsw.SQLError:  # it has other columns
+            found = []
+        if len(found) == 2:
+            return int(found[0][0])
+    names = execute(_NAMES).fetchall()
+    if not names:
         return 0
-    return int(execute(_VERSION).fetchall()[0][0])
+    raise StorageError(
+        what=f"the database {path} belongs to another program",
+        why=f"it has tables of its own, such as {names[0][0]!r}, and is not one that Stepwell made",
+        fix="name another path; a server creates the file if it is not there",
+    )
+
+
+def refuse_unreadable(execute: Execute, path: str) -> None:
+    """Refuse a database whose tables are not exactly those this version knows. Raises ``StorageError``."""
+    found, latest = version(execute, path), migrations("sqlite")[-1].number
+    if found > latest:
+        raise too_new(path, found, latest)
+    if found == 0:
+        raise StorageError(
+            what=f"the database {path} is empty",
+            why="no server has opened it yet, and reading never changes a file",
+            fix="check the path, or start a server on it first",
+        )
+    if found < latest:
+        raise StorageError(
+            what=f"the database {path} has schema {found}; this Stepwell reads schema {latest}",
+            why="an older Stepwell wrote it, and reading never changes a file",
+            fix="open it once with the server of this version, which brings it up to date",
+        )

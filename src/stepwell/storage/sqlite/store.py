@@ -16,6 +16,7 @@ from stepwell.storage.sqlite.committer import Ask, Committer, Upkeep, Work
 from stepwell.storage.sqlite.driver import Execute
 from stepwell.storage.sqlite.files import MEMORY, Durability, Files
 from stepwell.storage.sqlite.inline import Hook, Inline
+from stepwell.storage.sqlite.reading import ReadingStore
 from stepwell.storage.sqlite.retention import sweep
 from stepwell.storage.sqlite.threads import ReaderThreads, WriterThread
 
@@ -44,6 +45,11 @@ class SqliteStore:
         """
         files = Files(os.fspath(path), durability)
         return cls(files, _committer(files, leader=leader), None)
+
+    @staticmethod
+    def reading(path: str | os.PathLike[str]) -> ReadingStore:
+        """Open a database that exists, without changing it or anything beside it. Raises ``StorageError``."""
+        return ReadingStore(os.fspath(path))
 
     @classmethod
     def inline(cls, path: str | os.PathLike[str] = MEMORY, *, hook: Hook | None = None) -> SqliteStore:
