@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from stepwell.clock import Clock
+from stepwell.errors import StorageError
 from stepwell.runtime.logs import log
 
-_BACKOFF_MS_MIN, _BACKOFF_MS_MAX = 100, 5_000
+_BACKOFF_MS_MIN, _BACKOFF_MS_MAX, _STORAGE_BACKOFF_MS_MAX = 100, 5_000, 1_000
 _WAIT_MS_MAX = 3_600_000  # event loops lose precision far out; waking once an hour costs nothing
 
 
@@ -86,9 +87,13 @@ class Loop:
                 at = await self._tick(now)
                 self.failures = 0
             except Exception as error:
-                at = now + min(_BACKOFF_MS_MIN << min(self.failures, 10), _BACKOFF_MS_MAX)
+                # A disk that is full says so itself, and what it holds up is to go on soon after there is room again.
+                known = isinstance(error, StorageError)
+                longest = _STORAGE_BACKOFF_MS_MAX if known else _BACKOFF_MS_MAX
+                at = now + min(_BACKOFF_MS_MIN << min(self.failures, 10), longest)
                 self.failures += 1
-                log.warning("tick failed", loop=self.name, error=str(error), again_in_ms=at - now, exc_info=True)
+                text = error.what if isinstance(error, StorageError) else str(error)
+                log.warning("tick failed", loop=self.name, error=text, again_in_ms=at - now, exc_info=not known)
                 self._due = None
             if at is not None and (self._due is None or at < self._due):
                 self._due = at
