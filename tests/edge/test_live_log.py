@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stepwell.cli.story import Story
+from stepwell.errors import InvalidOutput
 from stepwell.model.changes import (
     Block,
     Change,
@@ -30,6 +31,7 @@ from stepwell.server.wording import printable
 
 NOW = 1_700_000_000_000
 ERROR = Failure("ValueError", "card\n  declined").json()
+OURS = Failure("InvalidOutput", str(InvalidOutput("a set is\nno JSON", "a list is", "use one"))).json()
 
 
 def run(**more: Any) -> Run:
@@ -75,6 +77,10 @@ def told(*changes: Change, story: Story | None = None, now: int = NOW) -> list[s
             "charge  ValueError: card declined; retry 1 in 15.0 s",
         ),
         (
+            SaveStep(step(status="ERRORED", attempt=1, due=NOW + 15_000, output=OURS)),
+            "charge  InvalidOutput: a set is no JSON; retry 1 in 15.0 s\nwhy: a list is\nfix: use one",
+        ),
+        (
             SaveStep(step(status="WAITING", kind="waitForEvent", due=None, details=b'{"event":"a/b"}')),
             "charge  waits for a/b until ?",
         ),
@@ -94,6 +100,7 @@ def told(*changes: Change, story: Story | None = None, now: int = NOW) -> list[s
         (SaveNote(Note(run_id="r1", at=NOW, kind="lease-lost", text="the process died")), "the process died"),
         (FinishRun("r1", "COMPLETED", NOW), "completed"),
         (FinishRun("r1", "FAILED", NOW, ERROR), "FAILED: ValueError: card declined"),
+        (FinishRun("r1", "FAILED", NOW, OURS), "FAILED: InvalidOutput: a set is no JSON\nwhy: a list is\nfix: use one"),
         (FinishRun("r1", "CANCELLED", NOW, reason="event x"), "cancelled by event x"),
     ],
 )

@@ -2,11 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
+from rich.console import Console
 
+from stepwell import Context, Stepwell
+from stepwell.cli.tree import trace_tree
+from stepwell.clock import to_ms
+from stepwell.limits import STEP_BYTES_MAX
+from stepwell.model.questions import GetRun, Question
+from stepwell.model.run import Run
+from stepwell.server.views import trace_view
+from stepwell.server.why import RunWhy, Situation, why_run
+from stepwell.testing import Harness, harness
 from tests.edge.conftest import Dev, command, eventually
+
+A = TypeVar("A")
+
+
+class Asking:
+    """Reads what a harness has stored."""
+
+    def __init__(self, t: Harness) -> None:
+        self._t = t
+
+    async def read(self, question: Question[A]) -> A:
+        return self._t.ask(question)
+
+
+def at_once(work: Coroutine[Any, Any, A]) -> A:
+    """The value of what never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: A = done.value
+        return value
+    raise AssertionError("it waits")
+
+
+def stored(t: Harness, function: Any) -> Run:
+    run = t.ask(GetRun(t.run(function).id))
+    assert run is not None
+    return run
+
+
+def explained(t: Harness, function: Any) -> RunWhy:
+    return at_once(why_run(Asking(t), t.engine.registry, stored(t, function), Situation(now=to_ms(t.now))))
+
+
+def drawn(t: Harness, function: Any) -> str:
+    trace = at_once(trace_view(Asking(t), stored(t, function)))
+    console = Console(width=200, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(trace_tree(trace, to_ms(t.now)))
+    return captured.get()
 
 
 def text(dev: Dev, run_id: str) -> str:
@@ -104,6 +157,51 @@ def test_a_run_that_failed_names_the_step_its_tries_and_the_line_that_raised(dev
     assert cause["frame"]["file"].endswith("app.py")
     assert cause["frame"]["code"] == 'raise ValueError("card declined")'
     assert "Step 'decline' failed after 2 tries: ValueError: card declined." in text(dev, run_id)
+
+
+def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="bill", trigger="shop/ordered")
+    async def bill(ctx: Context[dict]) -> None:
+        await ctx.step.run("charge", partial(asyncio.sleep, 60))
+
+    with harness(app) as t:
+        t.send("shop/ordered", {})
+        for _ in range(10):
+            t.advance("5s")
+            t.crash()
+        t.run_until_idle()
+
+        why = explained(t, bill)
+
+        assert getattr(why.cause, "tries", None) == 0
+        assert why.text[1] == (
+            "Stepwell gave it up: WorkerLost: the processes that ran it died 10 times in a row while it was in flight."
+        )
+        assert why.text[2].startswith("  why: ") and "it may be innocent" in why.text[2]
+        assert why.text[3].startswith("  fix: look at the server's log for what ended the processes")
+
+
+def test_errors_of_ours_have_why_and_fix_on_lines_of_their_own() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="bill", trigger="shop/ordered", retries=0)
+    async def bill(ctx: Context[dict]) -> None:
+        await ctx.step.run("read", lambda: "x" * STEP_BYTES_MAX)
+
+    with harness(app) as t:
+        t.send("shop/ordered", {})
+
+        what, why, fix = explained(t, bill).text[1:4]
+
+        assert what.startswith("Step 'read' failed after 1 try: OutputTooLarge: the step's output has 4194306 bytes")
+        assert why == "  why: every later call of the function reads it again"
+        assert fix == "  fix: store it elsewhere and return where it is"
+        assert [line.lstrip(" │└─") for line in drawn(t, bill).splitlines() if "why:" in line or "fix:" in line] == [
+            why.strip(),
+            fix.strip(),
+        ] * 2
 
 
 def test_a_run_that_was_cancelled_names_the_event_that_did_it(dev: Dev) -> None:

@@ -133,6 +133,8 @@ class LiveLog:
             who = f"{_fitted(line.function, self._name_width)}  {line.run[-_RUN_SHOWN:]:{_RUN_SHOWN}}  "
         else:
             who = ""
+        if line.kind != "notice":  # what a run said on several lines stays below its line
+            text = text.replace("\n", f"\n{'':{len(clock) + 6}}")
         text = _cropped(text, len(clock) + len(who) + 5)
         if not self._colour:
             return f"{clock}  {mark} {who}{text}".rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ Lookup = Callable[[str], tuple[Run, list[Step]] | None]
 
 _RUNS_MAX: Final = 10_000  # runs whose names are remembered; others are looked up
 _ERROR_CHARS: Final = 300
+_WHY_OR_FIX: Final = re.compile(r"\n(?=  (?:why|fix): )")  # as ``StepwellError`` lays them out
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -162,8 +164,9 @@ class Story:
             return self._moved(step, at, name, "↳", "cyan", f"invokes {_detail(step, 'function_id')}")
         took = (step.ended_at or now) - step.started_at
         if step.status == StepStatus.ERRORED:
-            text = f"{_error(step.output)}; retry {step.attempt} in {span((step.due or now) - now)}"
-            return self._moved(step, now, name, "↻", "yellow", text, ms=took, error=_error(step.output))
+            error = _error(step.output)
+            text = _and_then(error, f"retry {step.attempt} in {span((step.due or now) - now)}")
+            return self._moved(step, now, name, "↻", "yellow", text, ms=took, error=error)
         if step.status == StepStatus.FAILED:
             error = _error(step.output)
             return self._moved(step, at, name, "✗", "red", f"failed: {error}", ms=took, error=error)
@@ -199,7 +202,9 @@ class Story:
         if attempt.step_id or attempt.retry_at is None:
             return None  # told by its step, or by the end of the run
         error = _error(attempt.error)
-        text = f"function's own code: {error}; retry {attempt.attempt + 1} in {span(attempt.retry_at - now)}"
+        again = f"retry {attempt.attempt + 1} in {span(attempt.retry_at - now)}"
+        text = _and_then(f"function's own code: {error}", again)
+        self._known(attempt.run_id)
         return self._line(
             attempt.run_id, attempt.ended_at, "attempt", mark="↻", colour="yellow", text=text, error=error
         )
@@ -298,9 +303,19 @@ def _detail(step: Step, name: str) -> str:
 
 
 def _error(output: bytes | None) -> str:
+    """On one line, but for errors of ours: why and fix have a line each."""
     if output is None:
         return "Error"
     error = error_view(output)
     text = f"{error.name}: {error.message}" if error.message else error.name
-    text = " ".join(text.split())
+    return "\n".join(_shortened(" ".join(part.split())) for part in _WHY_OR_FIX.split(text))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _ERROR_CHARS else text[:_ERROR_CHARS] + "…"
+
+
+def _and_then(error: str, what: str) -> str:
+    """What follows from an error, beside the line that names it."""
+    first, *more = error.split("\n")
+    return "\n".join([f"{first}; {what}", *more])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from stepwell.errors import LimitExceeded
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -19,21 +21,45 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
         return _encode(self)
 
 
-# Errors that the engine itself gives to runs and steps; names are the wire's (protocol §6, §13).
+# Errors that the engine itself gives to runs and steps; names are the wire's (protocol §6, §13), and so are the texts
+# of those that have but one sentence.
+
+
 def too_many_steps(limit: int) -> Failure:
-    return Failure("InngestErrFunctionOverflowed", f"the run has more than {limit} steps")
+    return _failure(
+        "InngestErrFunctionOverflowed",
+        f"the run has more than {limit} steps",
+        "every call of the function reads all of them again, so they are bounded",
+        "do more in each step, or give parts of the work to runs of their own: step.invoke, step.send_event",
+    )
 
 
 def state_too_large(limit: int) -> Failure:
-    return Failure("InngestErrStateOverflowed", f"the results of the run's steps take more than {limit} bytes")
+    return _failure(
+        "InngestErrStateOverflowed",
+        f"the results of the run's steps, with its output, take more than {limit} bytes",
+        "every call of the function reads all of them again, so they are bounded",
+        "store what is large elsewhere and return where it is",
+    )
 
 
 def output_too_large(size: int, limit: int) -> Failure:
-    return Failure("OutputTooLarge", f"the output has {size} bytes; the limit is {limit}", code="output_too_large")
+    return _failure(
+        "OutputTooLarge",
+        f"the step's output has {size} bytes; the limit is {limit}",
+        "every later call of the function reads it again",
+        "store it elsewhere and return where it is",
+        code="output_too_large",
+    )
 
 
 def timeout_too_long(days: int) -> Failure:
-    return Failure("InngestErrTimeoutTooLong", f"a sleep or wait may last at most {days} days")
+    return _failure(
+        "InngestErrTimeoutTooLong",
+        f"a sleep, or the timeout of a wait or an invoke, is longer than {days} days",
+        "what is so far away is mostly a wrong unit",
+        "make it shorter; what has to take longer can sleep or wait again",
+    )
 
 
 def invoke_timed_out() -> Failure:
@@ -45,7 +71,12 @@ def invoke_cancelled(function_id: str) -> Failure:
 
 
 def invoke_skipped(function_id: str, reason: str) -> Failure:
-    return Failure("InvokeSkipped", f"the invoked function {function_id} was not started: {reason}")
+    return _failure(
+        "InvokeSkipped",
+        f"the invoked function {function_id} was not started",
+        reason,
+        "catch this error, or change the rule of the function that refused the run",
+    )
 
 
 def function_not_found(function_id: str) -> Failure:
@@ -53,4 +84,13 @@ def function_not_found(function_id: str) -> Failure:
 
 
 def worker_lost(times: int) -> Failure:
-    return Failure("WorkerLost", f"the process that ran this function died {times} times in a row without progress")
+    return _failure(
+        "WorkerLost",
+        f"the processes that ran it died {times} times in a row while it was in flight",
+        "a run may be what ends its process, so it is given up; it may be innocent: all in flight go down together",
+        "look at the server's log for what ended the processes, then send the event again",
+    )
+
+
+def _failure(name: str, what: str, why: str, fix: str, *, code: str | None = None) -> Failure:
+    return Failure(name, str(LimitExceeded(what, why, fix)), code=code)

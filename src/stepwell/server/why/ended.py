@@ -40,14 +40,15 @@ async def _failed(reader: Reader, run: Run, steps: list[Step], explain: Explain)
     failing = [step for step in steps if step.status == StepStatus.FAILED]
     guilty = next((step for step in reversed(failing) if _is_error_of(step, error)), None)
     tried = [attempt for attempt in attempts if attempt.step_id == (guilty.id if guilty else "")]
+    tries = _tries(guilty, tried, run.output)
     child_id = child_run(guilty) if guilty else None
     child = await reader.read(GetRun(child_id, run.shard)) if child_id else None
     return Failed(
         step=guilty.name if guilty else None,
         error=error,
         attempts=[attempt_view(attempt) for attempt in tried],
-        tries=_tries(guilty, tried),
-        frame=first_user_frame(error.stack or (error_view(tried[-1].error).stack if tried else None)),
+        tries=tries,
+        frame=first_user_frame(error.stack or (error_view(tried[-1].error).stack if tried and tries else None)),
         caught=[step.name for step in failing if step is not guilty],
         child=await explain(child) if child and child.status == RunStatus.FAILED else None,
     )
@@ -61,8 +62,11 @@ def _is_error_of(step: Step, error: ErrorView) -> bool:
     return own.message == error.message or (bool(own.message) and own.message in error.message)
 
 
-def _tries(step: Step | None, attempts: list[Attempt]) -> int:
-    return step.attempt + 1 if step is not None and step.kind != "invoke" else max(len(attempts), 1)
+def _tries(step: Step | None, attempts: list[Attempt], error: bytes | None) -> int:
+    if step is not None:
+        return step.attempt + 1 if step.kind != "invoke" else max(len(attempts), 1)
+    # Each try of the function's own code leaves an attempt with its error. What ends a run without one is our doing.
+    return len(attempts) if attempts and attempts[-1].error == error else 0
 
 
 def _cancelled(reason: str) -> Cancelled:

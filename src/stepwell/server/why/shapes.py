@@ -143,7 +143,8 @@ class Completed(View, frozen=True, tag_field="kind", tag="completed"):
 
 
 class Failed(View, frozen=True, tag_field="kind", tag="failed"):
-    """``step`` is the one whose error ended the run; without one the function's own code raised.
+    """``step`` is the one whose error ended the run; without one the function's own code raised, or, if it had no
+    ``tries``, we gave the run up.
 
     ``caught`` are further steps that failed; ``child`` says why the run failed that the step had invoked.
     """

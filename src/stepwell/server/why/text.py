@@ -66,8 +66,8 @@ class _Words:
             ]
         if isinstance(gate, Retrying):
             what = f"step {gate.step!r}" if gate.step else "the function's own code"
-            error = f", because of {_error(gate.error)}" if gate.error else ""
-            return [f"Retry {gate.retry} of {gate.retries} of {what} comes at {self._at(gate.at)}{error}."]
+            retry = f"Retry {gate.retry} of {gate.retries} of {what} comes at {self._at(gate.at)}"
+            return _told(f"{retry}, because of ", gate.error) if gate.error else [f"{retry}."]
         if isinstance(gate, Invoking):
             return self._invoking(gate)
         if isinstance(gate, Limited):
@@ -124,12 +124,14 @@ class _Words:
         return [f"{name} failed at {ended}.", *self._failure(cause)]
 
     def _failure(self, cause: Failed) -> list[str]:
+        if not (cause.step or cause.tries):
+            return _told("Stepwell gave it up: ", cause.error)
         what = f"Step {cause.step!r}" if cause.step else "The function's own code"
         if cause.child is not None:
-            lines = [f"{what} passed on the error of the run it invoked: {_error(cause.error)}."]
+            lines = _told(f"{what} passed on the error of the run it invoked: ", cause.error)
             return lines + [_DEPTH + line for line in self.run(cause.child)]
         tries = count(cause.tries, "try", "tries")
-        lines = [f"{what} failed after {tries}: {_error(cause.error)}."]
+        lines = _told(f"{what} failed after {tries}: ", cause.error)
         if cause.frame is not None:
             where = f" in {cause.frame.function}" if cause.frame.function else ""
             code = f": {cause.frame.code}" if cause.frame.code else ""
@@ -138,10 +140,10 @@ class _Words:
             for attempt in cause.attempts:
                 started = parse_moment(attempt.started_at)
                 took = span(parse_moment(attempt.ended_at) - started)
-                lines.append(
-                    f"{_DEPTH}Try {attempt.attempt + 1} at {self._at(attempt.started_at)} took {took}: "
-                    f"{_error(attempt.error)}."
-                )
+                tried = f"{_DEPTH}Try {attempt.attempt + 1} at {self._at(attempt.started_at)} took {took}: "
+                same = (attempt.error.name, attempt.error.message) == (cause.error.name, cause.error.message)
+                told = _told(tried, attempt.error)
+                lines += told[:1] if same else [told[0], *(_DEPTH + line for line in told[1:])]
         if cause.caught:
             lines.append(f"Before that it went on after errors of {', '.join(map(repr, cause.caught))}.")
         return lines
@@ -200,9 +202,11 @@ def _unstarted(function: Unstarted) -> str:
     return f"{start}, and nothing was recorded about why."
 
 
-def _error(error: ErrorView) -> str:
-    message = error.message.strip().rstrip(".")
-    return f"{error.name}: {message}" if message else error.name
+def _told(before: str, error: ErrorView) -> list[str]:
+    """A sentence that ends in an error. What its message has below its first line stays below."""
+    first, *more = [line.strip() for line in error.message.splitlines() if line.strip()] or [""]
+    first = first.rstrip(".:")
+    return [f"{before}{error.name}{': ' if first else ''}{first}.", *(_DEPTH + line for line in more)]
 
 
 def _steps(number: int) -> str:
