@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
 from stepwell.model.event import Event
-from stepwell.protocol.messages import Answer, Call, Completed, Memo, Op, Settled
+from stepwell.protocol.messages import Answer, Call, Completed, Executing, Memo, Op, Settled
 
 NEW_US_MAX = 15.0
 REPLAYED_US_MAX = 3.0
@@ -29,6 +29,7 @@ class Remembers:
 
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}
+        self.executing: dict[str, Executing] = {}
 
     async def save(self, op: Op) -> Settled:
         assert op.data is not None

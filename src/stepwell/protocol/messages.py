@@ -7,7 +7,7 @@ JSON payloads (outputs, errors, options) stay text: nobody parses what only pass
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -148,8 +148,22 @@ class Superseded(BaseException):
     """
 
 
+class Executing(NamedTuple):
+    """A step body that executes now. ``started_at`` is in milliseconds."""
+
+    name: str
+    repeat: int
+    attempt: int
+    started_at: int
+
+
 class Progress(Protocol):
-    """What a call may do while it runs: save steps without ending (protocol §8.2)."""
+    """What a call may do while it runs: save steps without ending (protocol §8.2).
+
+    ``executing`` are the bodies that execute now, by step id, as far as the call tells: for people who look.
+    """
+
+    executing: dict[str, Executing]
 
     @property
     def lost(self) -> bool:

@@ -21,6 +21,7 @@ from stepwell.protocol.messages import (
     Answer,
     Call,
     Completed,
+    Executing,
     Failed,
     Memo,
     Op,
@@ -50,6 +51,7 @@ class LiveCall:
         self.lost = False  # cancelled or taken over, as far as is known
         self.touched = False
         self.task: asyncio.Task[None] | None = None
+        self.executing: dict[str, Executing] = {}
         self._engine = engine
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
         self._timer: Timer | None = None

@@ -22,6 +22,7 @@ from stepwell.protocol.messages import (
     STEP_RUN,
     Answer,
     Call,
+    Executing,
     Memo,
     Op,
     Ops,
@@ -263,6 +264,7 @@ class AsyncDrive(Execution):
             if self.progress.lost:
                 raise self._give_up()
             RUNNING.set(Running(self, step, attempt, started_at))
+            self.progress.executing[step.id] = Executing(step.name, step.repeat, attempt, started_at)
             try:
                 if options is not None and options.timeout_s is not None:
                     result = await self._in_time(fn, args, kwargs, about, options.timeout_s)
@@ -272,6 +274,7 @@ class AsyncDrive(Execution):
                     result = await self._in_thread(fn, args, kwargs)
             finally:
                 RUNNING.set(outer)
+                self.progress.executing.pop(step.id, None)
                 if self._gate is not None:
                     self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1

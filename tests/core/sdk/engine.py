@@ -23,6 +23,7 @@ from stepwell.protocol.messages import (
     Answer,
     Call,
     Completed,
+    Executing,
     Failed,
     Memo,
     Op,
@@ -85,6 +86,7 @@ class Run:
         self.due: int | None = START_MS
         self.answer: Answer | None = None
         self.lost = False  # a property of Progress, set by tests
+        self.executing: dict[str, Executing] = {}
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
 
     # What the SDK asks ------------------------------------------------------------------------------------------------
