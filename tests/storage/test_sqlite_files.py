@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from stepwell.errors import SchemaTooNew, StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, PutCell, SaveEvent
 from stepwell.model.questions import GetCell, GetEvent
-from stepwell.storage.sqlite import SqliteStore
+from stepwell.storage.sqlite import SqliteStore, log
 from stepwell.storage.sqlite.files import Files
 from tests.storage.nouns import cell, event, write
 
@@ -142,8 +143,8 @@ def test_durability_is_a_choice(tmp_path: Path, durability: str, level: int):
 @pytest.mark.slow
 def test_the_log_is_written_to_its_full_size_once_and_stays_that_long(tmp_path: Path):
     store = SqliteStore.open(tmp_path / "s.db")
-    log = tmp_path / "s.db-wal"
-    size = log.stat().st_size
+    file = tmp_path / "s.db-wal"
+    size = file.stat().st_size
 
     async def much() -> None:
         for number in range(40):
@@ -152,7 +153,7 @@ def test_the_log_is_written_to_its_full_size_once_and_stays_that_long(tmp_path: 
     asyncio.run(much())
 
     assert size > 8 << 20
-    assert size <= log.stat().st_size < size + (2 << 20)
+    assert size <= file.stat().st_size < size + (2 << 20)
     asyncio.run(store.close())
 
 
@@ -269,6 +270,81 @@ def failing_disk() -> Iterator[FailingDisk]:
     disk = FailingDisk()
     yield disk
     disk.unregister()
+
+
+class SmallDisk(apsw.VFS):
+    """A file system with room for so many bytes in a folder, where writing more than that fails."""
+
+    def __init__(self, folder: Path, room: int, fault: type[apsw.Error]) -> None:
+        self._folder, self._room, self._fault = folder, room, fault
+        self.refused = 0
+        super().__init__("small", REAL, makedefault=True)
+
+    def xOpen(self, name: object, flags: list[int]) -> SmallFile:
+        return SmallFile(self, name, flags)
+
+    def take(self, size: int) -> None:
+        used = sum(file.stat().st_size for file in self._folder.iterdir() if not file.name.endswith("-shm"))
+        if used + size > self._room:
+            self.refused += 1
+            raise self._fault("there is no room")
+
+
+class SmallFile(apsw.VFSFile):
+    def __init__(self, disk: SmallDisk, name: object, flags: list[int]) -> None:
+        self._disk = disk
+        super().__init__(REAL, name, flags)  # type: ignore[arg-type]
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        self._disk.take(max(0, offset + len(data) - self.xFileSize()))
+        super().xWrite(data, offset)
+
+
+@pytest.fixture(params=[apsw.FullError, apsw.IOError])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
+    disk = SmallDisk(tmp_path, 4 << 20, request.param)
+    yield disk
+    disk.unregister()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "beside another"])
+def test_a_disk_with_no_room_for_a_long_log_serves_with_a_short_one(
+    tmp_path: Path, small_disk: SmallDisk, shared: bool
+):
+    # Given a disk of four megabytes, and perhaps another process's connection that keeps the log from being removed
+    path = tmp_path / "s.db"
+    other = SqliteStore.open(path, leader=False) if shared else None
+
+    # When a server starts on it
+    store = SqliteStore.open(path)
+    taken = _size_of(path.with_name("s.db-wal"))
+
+    # Then it has tried, has given everything back, and writes as long as there is room for the data
+    asyncio.run(_write_much(store, 1 << 20))
+    asyncio.run(store.close())
+    if other is not None:
+        asyncio.run(other.close())
+    assert small_disk.refused == 1
+    assert taken < 1 << 20
+
+
+def test_where_there_is_little_room_the_log_does_not_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=12 << 20)
+    monkeypatch.setattr(log, "disk_usage", lambda path: usage)
+
+    store = SqliteStore.open(tmp_path / "s.db")
+
+    assert _size_of(tmp_path / "s.db-wal") < 1 << 20
+    asyncio.run(store.close())
+
+
+async def _write_much(store: SqliteStore, size: int) -> None:
+    for number in range(size >> 16):
+        await write(store, SaveEvent(event(f"e{number}", data=b"x" * 60_000)))
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 async def test_after_a_failed_sync_nothing_is_acknowledged_and_the_connection_is_made_anew(

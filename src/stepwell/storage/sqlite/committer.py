@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import apsw
 
+from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.interface import Verdict
@@ -53,8 +54,7 @@ class Committer:
         self._paths: Paths = {}
         self._connect()
         if leader:
-            with suppress(apsw.Error):  # on a full disk we can still read, and say so when somebody writes
-                self._log.warm()
+            self._warm()
 
     @property
     def connection(self) -> apsw.Connection:
@@ -106,6 +106,16 @@ class Committer:
         self._log = Log(connection, self._files)
         self._execute = execute
         self._connection = connection
+
+    def _warm(self) -> None:
+        try:
+            self._log.warm()
+        except (apsw.Error, OSError) as error:  # no room for it, or the disk fails: then the next commit says so
+            self._undo(error)
+            with suppress(apsw.Error, StorageError):
+                if self._connection is None:
+                    self._connect()
+                self._log.shrink()
 
     def _run_together(self, works: Sequence[Work]) -> list[Outcome]:
         self._execute(sql.BEGIN)

@@ -30,7 +30,7 @@ def _explain(error: apsw.Error, path: str) -> StorageError | None:
         return StorageUnavailable(
             what=f"nothing can be written to {path}: the disk is full",
             why=str(error),
-            fix="free some space; Stepwell goes on by itself",
+            fix="free some space; a server that is up then goes on by itself, one that did not start must be started",
         )
     if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
         return StorageUnavailable(

@@ -68,8 +68,7 @@ class Files:
             raise
 
     def _set_up(self, connection: apsw.Connection, role: Literal["writer", "reader"]) -> None:
-        if self._gate is not None:
-            connection.set_busy_handler(self._gate.wait)
+        self.set_patience(connection)
         if connection.readonly("main"):
             raise _unwritable(self.path)
         execute = executor(connection)
@@ -82,6 +81,11 @@ class Files:
         execute(_CACHE[role])
         execute("PRAGMA temp_store = MEMORY")
         connection.wal_autocheckpoint(0)
+
+    def set_patience(self, connection: apsw.Connection) -> None:
+        """How to wait while others write."""
+        if self._gate is not None:
+            connection.set_busy_handler(self._gate.wait)
 
     def set_durability(self, execute: Execute) -> None:
         """How sure a commit is before it is acknowledged."""
