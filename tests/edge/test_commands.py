@@ -13,7 +13,7 @@ from rich.console import Console
 from stepwell.cli.client import data
 from stepwell.cli.show import runs_table
 from stepwell.clock import SystemClock
-from stepwell.server.views import RunView
+from stepwell.server.views import ListedRun
 from tests.edge.conftest import Dev, command, eventually
 
 pytestmark = pytest.mark.slow
@@ -271,7 +271,7 @@ def test_a_mistyped_command_is_guessed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [40, 60, 90, 130])
 def test_a_list_of_runs_fits_the_terminal_and_never_cuts_an_id(dev: Dev, columns: int) -> None:
     run_id = dev.start("shop/ordered")
-    runs = data(dev.http("GET", "/v2/runs?limit=5").text, list[RunView])
+    runs = data(dev.http("GET", "/v2/runs?limit=5").text, list[ListedRun])
     screen = StringIO()
 
     Console(file=screen, width=columns, markup=False).print(runs_table(runs, SystemClock().now_ms(), columns))

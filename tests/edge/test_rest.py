@@ -170,6 +170,17 @@ def test_v2_filters_runs_by_status_in_any_spelling(dev: Dev) -> None:
     assert run_id not in {run["id"] for run in dev.get("/v2/runs?status=completed&limit=100")}
 
 
+def test_v2_leaves_out_of_a_list_what_only_the_run_itself_tells(dev: Dev) -> None:
+    run_id = dev.start("shop/failing")
+    dev.ended(run_id)
+
+    (listed,) = (run for run in dev.get("/v2/runs?functionId=shop-fail") if run["id"] == run_id)
+    run = dev.get(f"/v2/runs/{run_id}")
+
+    assert {name for name in run if name not in listed} == {"eventName", "output", "error"}
+    assert (run["eventName"], run["error"]["message"]) == ("shop/failing", "card declined")
+
+
 def test_v2_shows_a_run_as_a_tree(dev: Dev) -> None:
     run_id = dev.start("shop/failing")
     dev.ended(run_id)

@@ -8,7 +8,7 @@ from typing import Final
 from stepwell.cli.client import Api, data
 from stepwell.errors import NotFound
 from stepwell.ids import is_ulid
-from stepwell.server.views import RunView
+from stepwell.server.views import ListedRun
 
 _SEARCHED: Final = 500
 _END: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4,25}")
@@ -20,7 +20,7 @@ def run_id(api: Api, text: str) -> str:
     if is_ulid(text):
         return text
     if text.lower() == "last":
-        runs: list[RunView] = data(api.get("/v2/runs", {"limit": "1"}), list[RunView])
+        runs: list[ListedRun] = data(api.get("/v2/runs", {"limit": "1"}), list[ListedRun])
         if not runs:
             raise NotFound(
                 "there is no run yet", "no event has started one", "send one: stepwell send NAME --data '{}'"
@@ -29,7 +29,7 @@ def run_id(api: Api, text: str) -> str:
     if is_ulid(text.upper()):
         return text.upper()
     if _END.fullmatch(text.upper()):
-        runs = data(api.get("/v2/runs", {"limit": str(_SEARCHED)}), list[RunView])
+        runs = data(api.get("/v2/runs", {"limit": str(_SEARCHED)}), list[ListedRun])
         found = [run.id for run in runs if run.id.endswith(text.upper())]
         if len(found) == 1:
             return found[0]

@@ -11,7 +11,7 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
 from stepwell.model.run import RunStatus
-from stepwell.server.views import RunView
+from stepwell.server.views import ListedRun
 
 _LOOK_S = 0.5
 
@@ -57,7 +57,7 @@ def _print(api: Api, query: dict[str, str]) -> None:
     from stepwell.cli.show import console, runs_table
 
     body = api.get("/v2/runs", query)
-    runs: list[RunView] = data(body, list[RunView])
+    runs: list[ListedRun] = data(body, list[ListedRun])
     out = console()
     if not runs:
         out.print("No runs." if len(query) == 1 else "No such runs.")
@@ -76,7 +76,7 @@ def _watch(api: Api, query: dict[str, str]) -> None:
     out, clock, pause = console(), SystemClock(), Event()
     with Live(console=out, auto_refresh=False) as live:
         while True:
-            runs: list[RunView] = data(api.get("/v2/runs", query), list[RunView])
+            runs: list[ListedRun] = data(api.get("/v2/runs", query), list[ListedRun])
             room = max(out.height - 2, 3)
             live.update(runs_table(runs[:room], clock.now_ms(), out.width), refresh=True)
             pause.wait(_LOOK_S)

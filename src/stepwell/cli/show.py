@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.server.views import EventView, FunctionView, RunView
+from stepwell.server.views import EventView, FunctionView, ListedRun
 from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
 
 STYLES: Final = {
@@ -35,7 +35,7 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_PIPE)
 
 
-def runs_table(runs: Sequence[RunView], now: int, width: int) -> Table:
+def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
     """One line for each run. Ids are never cut, because they are there to be copied."""
     table = _table()
     wide, middle, narrow = width >= _WIDE, width >= _MIDDLE, width < _NARROW
@@ -115,7 +115,7 @@ def when(moment: str, now: int, *, wide: bool = False, short: bool = False) -> s
     return f"{clock_time(ms, now, None)}  {relative(ms, now)}" if wide else relative(ms, now)
 
 
-def took(run: RunView, now: int) -> str:
+def took(run: ListedRun, now: int) -> str:
     """From the first call to the end, or until now; nothing for a run that has not begun."""
     if run.started_at is None:
         return ""

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from stepwell.errors import NotFound
 from stepwell.model.event import rfc3339
 from stepwell.model.history import Outcome
-from stepwell.model.questions import ListFunctions, Outcomes, RunsOfEvent, StoredFunction
+from stepwell.model.questions import GetEvent, ListFunctions, Outcomes, RunsOfEvent, StoredFunction
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
 from stepwell.server.desk import Query, find_event, find_function, find_run, list_events, list_runs
@@ -21,10 +21,12 @@ from stepwell.server.ingest import read_body
 from stepwell.server.replies import Refused, name_of
 from stepwell.server.rest_v1 import nameless_event
 from stepwell.server.views import (
+    RunView,
     View,
     app_views,
     event_view,
     function_view,
+    listed_run,
     outcome_view,
     run_view,
     trace_view,
@@ -96,10 +98,10 @@ class V2:
     async def runs(self, request: Request) -> Response:
         runs, limit, more = await list_runs(self._engine, dict(request.query_params))
         page = Page(limit, more, runs[-1].id if more else None)
-        return v2(self._clock, [run_view(run) for run in runs], page=page)
+        return v2(self._clock, [listed_run(run) for run in runs], page=page)
 
     async def run(self, request: Request) -> Response:
-        return v2(self._clock, run_view(await find_run(self._engine, request.path_params["run_id"])))
+        return v2(self._clock, await self._run(request.path_params["run_id"]))
 
     async def trace(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])
@@ -113,8 +115,7 @@ class V2:
     async def cancel(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])
         cancelled = await self._engine.cancel(run.id)
-        after = await find_run(self._engine, run.id)
-        return v2(self._clock, {"cancelled": cancelled, "run": run_view(after)})
+        return v2(self._clock, {"cancelled": cancelled, "run": await self._run(run.id)})
 
     async def events(self, request: Request) -> Response:
         events, limit, more = await list_events(self._engine, dict(request.query_params))
@@ -176,6 +177,10 @@ class V2:
                 raise Refused(409, started.kind, f"{composite} was not started", started.reason)
             started = await find_run(self._engine, started.run_id)
         return v2(self._clock, {"runId": started.id, "queuedAt": rfc3339(started.queued_at)})
+
+    async def _run(self, run_id: str) -> RunView:
+        run = await find_run(self._engine, run_id)
+        return run_view(run, await self._engine.store.read(GetEvent(run.event_id, run.shard)))
 
     async def _registered(self, query: Query) -> list[StoredFunction]:
         archived = query.get("archived", "").lower() in ("1", "true")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -83,8 +83,8 @@ class NoteView(View, frozen=True):
     text: str
 
 
-class RunView(View, frozen=True):
-    """One execution of a function. ``output`` is there for a Completed run, ``error`` for a Failed one."""
+class ListedRun(View, frozen=True):
+    """One execution of a function as lists have it: without what would have to be read for each run by itself."""
 
     id: str
     function_id: str
@@ -95,13 +95,18 @@ class RunView(View, frozen=True):
     scheduled_at: str
     started_at: str | None
     ended_at: str | None
-    event_name: str | None = None
-    output: msgspec.Raw = NULL
-    error: ErrorView | None = None
     reason: str | None = None
     parent_run_id: str | None = None
     original_run_id: str | None = None
     cron: str | None = None
+
+
+class RunView(ListedRun, frozen=True):
+    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one."""
+
+    event_name: str | None = None
+    output: msgspec.Raw = NULL
+    error: ErrorView | None = None
 
 
 class StepView(View, frozen=True):
@@ -227,26 +232,36 @@ def outcome_view(outcome: Outcome) -> OutcomeView:
     )
 
 
-def run_view(run: Run, event: Event | None = None) -> RunView:
+def listed_run(run: Run) -> ListedRun:
+    return ListedRun(**_of_run(run))
+
+
+def run_view(run: Run, event: Event | None) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
-        id=run.id,
-        function_id=run.function_id,
-        function_version=run.function_version,
-        status=run.status,
-        event_id=run.event_id,
-        queued_at=rfc3339(run.queued_at),
-        scheduled_at=rfc3339(run.scheduled_at),
-        started_at=moment(run.started_at),
-        ended_at=moment(run.ended_at),
+        **_of_run(run),
         event_name=event.name if event else None,
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
-        reason=run.reason,
-        parent_run_id=run.parent,
-        original_run_id=run.original,
-        cron=run.cron,
     )
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "function_id": run.function_id,
+        "function_version": run.function_version,
+        "status": run.status,
+        "event_id": run.event_id,
+        "queued_at": rfc3339(run.queued_at),
+        "scheduled_at": rfc3339(run.scheduled_at),
+        "started_at": moment(run.started_at),
+        "ended_at": moment(run.ended_at),
+        "reason": run.reason,
+        "parent_run_id": run.parent,
+        "original_run_id": run.original,
+        "cron": run.cron,
+    }
 
 
 async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: int = 2) -> TraceView:
