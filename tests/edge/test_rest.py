@@ -269,6 +269,7 @@ def test_v2_says_what_is_not_there(dev: Dev, path: str) -> None:
         "/v2/runs?limit=0",
         "/v2/runs?limit=1001",
         "/v2/runs?limit=many",
+        "/v2/functions/%00",
         "/v2/runs?cursor=x",
         "/v2/runs?status=sleepy",
         "/v2/events?receivedAfter=yesterday",
@@ -277,7 +278,10 @@ def test_v2_says_what_is_not_there(dev: Dev, path: str) -> None:
     ],
 )
 def test_ids_and_parameters_have_a_strict_form(dev: Dev, path: str) -> None:
-    assert dev.http("GET", path).status == 400
+    reply = dev.http("GET", path)
+
+    assert reply.status == 400
+    assert reply.json["fix"] if path.startswith("/v1") else reply.json["errors"][0]["fix"]
 
 
 @pytest.mark.parametrize(

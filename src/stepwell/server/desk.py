@@ -111,8 +111,8 @@ def status_of(text: str | None) -> str | None:
         return None
     status = _ALIASES.get(text.upper(), text.upper())
     if status not in RunStatus.__members__:
-        known = ", ".join(RunStatus)
-        raise Refused(400, "invalid-parameter", f"there is no status {text[:80]!r}", f"it is one of {known}")
+        why, fix = f"it is one of {', '.join(RunStatus)}", "use one of these, or leave it out for all"
+        raise Refused(400, "invalid-parameter", f"there is no status {text[:80]!r}", why, fix)
     return status
 
 
@@ -122,5 +122,5 @@ def moment_of(text: str | None, what: str) -> int | None:
     try:
         return parse_moment(text)
     except (ValueError, OverflowError):
-        why = "it is a moment as RFC 3339 writes it, such as 2026-01-02T03:04:05Z"
-        raise Refused(400, "invalid-parameter", f"{what} is {text[:80]!r}", why) from None
+        why, fix = "it is a moment as RFC 3339 writes it", "write it like 2026-01-02T03:04:05Z, with + as %2B"
+        raise Refused(400, "invalid-parameter", f"{what} is {text[:80]!r}", why, fix) from None
