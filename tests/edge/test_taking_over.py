@@ -39,3 +39,9 @@ async def test_what_only_the_next_version_has_runs_as_soon_as_that_leads(tmp_pat
         await leader.stop()
         assert await follower.wait(run.id) == "shop/new"
         await follower.stop()
+
+
+async def test_a_file_with_two_names_has_one_leader(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "shop.db")
+    async with _app("old").embedded(tmp_path / "shop.db") as one, _app("old").embedded(tmp_path / "link.db") as other:
+        assert (one.leads, other.leads) == (True, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -81,6 +82,8 @@ def open_sqlite(
     """
     clock = SystemClock()
     private = path == ":memory:"
+    if not private:
+        path = os.path.realpath(path)  # the locks beside a file must be the same for all names it has
     store = SqliteStore.open(path, durability=durability)
     engine = Engine(
         store,
@@ -120,4 +123,4 @@ async def open_for_reading(path: str) -> tuple[Engine, bool]:
     store = SqliteStore.reading(path)
     engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
     await engine.load()
-    return engine, LeaderLock(path).held()
+    return engine, LeaderLock(os.path.realpath(path)).held()
