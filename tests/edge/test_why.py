@@ -183,6 +183,27 @@ def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
         assert why.text[3].startswith("  fix: look at the server's log for what ended the processes")
 
 
+def test_notes_that_say_the_same_are_one_with_how_often() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="bill", trigger="shop/ordered")
+    async def bill(ctx: Context[dict]) -> None:
+        await ctx.step.run("charge", partial(asyncio.sleep, 60))
+
+    with harness(app) as t:
+        t.send("shop/ordered", {})
+        for _ in range(9):
+            t.advance("5s")
+            t.crash()
+        t.advance("1s")
+
+        told = "the process that ran it died or lost its lease (9 times)"
+        assert [line for line in explained(t, bill).text if line.startswith("Note")] == [f"Note, 1 s ago: {told}."]
+        assert [line.strip("├─└ ") for line in drawn(t, bill).splitlines() if "note" in line] == [
+            f"note, 1 s ago: {told}"
+        ]
+
+
 def test_errors_of_ours_have_why_and_fix_on_lines_of_their_own() -> None:
     app = Stepwell("shop")
 

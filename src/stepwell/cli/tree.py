@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.views import CANCELLED, NULL, AttemptView, ErrorView, RunView, StepView, TraceView
+from stepwell.server.views import CANCELLED, NULL, AttemptView, ErrorView, RunView, StepView, TraceView, gathered
 from stepwell.server.why.ended import first_user_frame
 from stepwell.server.wording import at, clock_time, parse_moment, printable, relative, span
 
@@ -65,7 +65,7 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
             tree.add(Text(f"cancelled by {wait.event}{condition}", style="dim"))
-    for note in trace.notes:
+    for note in gathered(trace.notes):
         if note.kind != "cancelled" or run.reason is None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {printable(note.text)}", style="yellow"))
     if run.error is not None:

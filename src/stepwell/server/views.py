@@ -5,8 +5,10 @@ Names become lowerCamelCase on the wire; moments are RFC 3339 text with millisec
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -341,6 +343,20 @@ def wait_view(wait: Wait) -> WaitView:
 
 def note_view(note: Note) -> NoteView:
     return NoteView(at=rfc3339(note.at), kind=note.kind, text=note.text)
+
+
+def gathered(notes: Sequence[NoteView]) -> list[NoteView]:
+    """Notes for people: those that say the same again are one, the last, with how often."""
+    found: list[NoteView] = []
+    for _, alike in groupby(notes, lambda note: (note.kind, _IN_A_ROW.sub("", note.text))):
+        same = list(alike)
+        last = same[-1]
+        text = f"{_IN_A_ROW.sub('', last.text)} ({len(same)} times)" if len(same) > 1 else last.text
+        found.append(NoteView(at=last.at, kind=last.kind, text=text))
+    return found
+
+
+_IN_A_ROW: Final = re.compile(r" \(\d+ in a row\)$")  # the only way in which notes of lost leases differ
 
 
 async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:

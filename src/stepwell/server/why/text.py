@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, tzinfo
 
-from stepwell.server.views import ErrorView
+from stepwell.server.views import ErrorView, gathered
 from stepwell.server.why.shapes import (
     Cancelled,
     Cause,
@@ -53,7 +53,7 @@ class _Words:
         lines = [f"{why.function_id} {why.id} is {why.status}."]
         for gate in why.gates:
             lines += self._gate(gate)
-        lines += [f"Note, {relative(parse_moment(note.at), self._now)}: {note.text}." for note in why.notes]
+        lines += [f"Note, {relative(parse_moment(note.at), self._now)}: {note.text}." for note in gathered(why.notes)]
         return lines
 
     def _gate(self, gate: Gate) -> list[str]:
