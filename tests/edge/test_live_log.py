@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +30,19 @@ from stepwell.model.history import Note, Outcome
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.server.wording import printable
+from tests.edge.conftest import Dev, eventually
 
+PARENT = "01HF7YAT00000000000000000A"
+UNWRITABLE = """
+from stepwell import Context, Stepwell
+
+app = Stepwell("shop")
+
+
+@app.create_function(id="bill", trigger="shop/ordered", retries=0)
+async def bill(ctx: Context[dict]) -> object:
+    return object()
+"""
 NOW = 1_700_000_000_000
 ERROR = Failure("ValueError", "card\n  declined").json()
 OURS = Failure("InvalidOutput", str(InvalidOutput("a set is\nno JSON", "a list is", "use one"))).json()
@@ -102,6 +116,14 @@ def told(*changes: Change, story: Story | None = None, now: int = NOW) -> list[s
         (FinishRun("r1", "FAILED", NOW, ERROR), "FAILED: ValueError: card declined"),
         (FinishRun("r1", "FAILED", NOW, OURS), "FAILED: InvalidOutput: a set is no JSON\nwhy: a list is\nfix: use one"),
         (FinishRun("r1", "CANCELLED", NOW, reason="event x"), "cancelled by event x"),
+        (FinishRun("r1", "CANCELLED", NOW, reason="cancelled by an operator"), "cancelled by an operator"),
+        (FinishRun("r1", "CANCELLED", NOW, reason="finish timeout: 2 s"), "cancelled by its finish timeout: 2 s"),
+        (
+            FinishRun("r1", "CANCELLED", NOW, reason=f"run {PARENT}, which invoked it, was cancelled"),
+            f"cancelled together with run {PARENT}, which invoked it",
+        ),
+        (FinishRun("r1", "CANCELLED", NOW, reason="a mistake"), "cancelled: a mistake"),
+        (FinishRun("r1", "CANCELLED", NOW), "cancelled"),
     ],
 )
 def test_each_change_that_matters_is_one_line(change: Change, text: str) -> None:
@@ -135,6 +157,35 @@ def test_a_run_that_began_before_we_listened_is_looked_up() -> None:
 
     assert (settled.function, settled.text) == ("shop-bill", "charge  timed out after 0 ms")
     assert ended.text == "completed  2.00 s"
+
+
+def test_an_attempt_of_a_run_that_began_before_we_listened_names_its_function() -> None:
+    story = Story(lambda run_id: (run(started_at=NOW - 2_000), []))
+    tried = Attempt(run_id="r1", step_id="", attempt=0, started_at=NOW, ended_at=NOW, error=ERROR, retry_at=NOW)
+
+    (told,) = story.lines([SaveAttempt(tried)], NOW)
+
+    assert told.function == "shop-bill"
+
+
+@pytest.mark.slow
+def test_a_process_that_takes_over_says_so(start_dev: Callable[..., Dev]) -> None:
+    first = start_dev("--no-reload")
+    eventually(lambda: first.http("GET", "/health").status == 200)
+    second = start_dev("--no-reload")
+    second.said("another process runs what is in .stepwell/dev.db")
+
+    first.close()
+
+    second.said("this one runs the functions now")
+
+
+@pytest.mark.slow
+def test_why_and_fix_of_an_error_stay_below_its_line(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--no-reload", app=UNWRITABLE)
+    dev.start("shop/ordered")
+
+    assert re.search(r"FAILED: InvalidOutput: [^\n]+\n {12,}why: [^\n]+\n {12,}fix: ", dev.said("FAILED"))
 
 
 def test_a_note_about_a_run_that_began_before_we_listened_names_its_function() -> None:

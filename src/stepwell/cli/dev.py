@@ -22,6 +22,7 @@ from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, InvalidDuration, NotFound
 from stepwell.limits import CALLS_MAX
 from stepwell.model.duration import format_duration, to_ms
+from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
@@ -31,6 +32,7 @@ from stepwell.server.wording import count
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
 _TOKEN_CHARS_MIN: Final = 16
+_LEAD_LOOK_MS: Final = 100
 _EVERYWHERE: Final = ("0.0.0.0", "::")
 
 
@@ -162,6 +164,8 @@ class Dev:
         self._address = _address(sockets[0])
         self._reload = reload
         self._moved = moved
+        clock = SystemClock()
+        self._lead = Loop("notice of leadership", self._tell_lead, clock, LoopTimers(clock))
 
     async def run(self, *, changed: str | None) -> str:
         """Runs until it is to stop. Returns why: a signal's name, or a file whose change calls for a new start."""
@@ -187,6 +191,7 @@ class Dev:
         elif app is None:
             stop.request(_BROKEN)
         reason = await stop.wait()
+        await self._lead.stop()
         if reason != _BROKEN:
             self._take_leave(reason)
         await self._host.stop()
@@ -219,6 +224,13 @@ class Dev:
                 f"another process runs what is in {path}; this one sends and reads, and takes over when it ends",
                 "yellow",
             )
+            self._lead.start()
+
+    async def _tell_lead(self, now: int) -> int | None:
+        if not self._host.leads:
+            return now + _LEAD_LOOK_MS
+        self._live.notice("the other process has ended: this one runs the functions now")
+        return None
 
     def _complain(self, problem: str) -> None:
         self._live.notice(problem, "red")

@@ -32,7 +32,7 @@ from stepwell.server.wording import printable
 _BATCH_S: Final = 0.04
 _BATCH_MAX: Final = 150  # decisions; more than this within one batch is more than anybody reads
 _FAILURES_SHOWN: Final = 5
-_LOOKUP_S: Final = 1.0
+_LOOKUP_S, _LOOKUPS = 0.5, 20
 _NAME_MAX: Final = 24
 _RUN_SHOWN: Final = 6
 _ASCII: Final = str.maketrans("→▶✓✗↻◷↳■○◌⌛·…", ">>+x~zi#oo!..")
@@ -155,11 +155,16 @@ class LiveLog:
             return (run, await engine.store.read(GetSteps(run_id))) if run is not None else None
 
         future = asyncio.run_coroutine_threadsafe(read(), loop)
-        try:
-            return future.result(_LOOKUP_S)
-        except Exception:
-            future.cancel()
-            return None
+        for _ in range(_LOOKUPS):
+            try:
+                return future.result(_LOOKUP_S)
+            except TimeoutError:  # the loop is busy, as it is while the process starts
+                if self._loop is None:
+                    break
+            except Exception:
+                break
+        future.cancel()
+        return None
 
 
 class Handler(logging.Handler):

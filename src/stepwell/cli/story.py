@@ -26,6 +26,7 @@ from stepwell.model.event import INTERNAL_PREFIX, Event
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.server.views import error_view
+from stepwell.server.why.ended import BY_PARENT
 from stepwell.server.wording import clock_time, count, span
 
 Lookup = Callable[[str], tuple[Run, list[Step]] | None]
@@ -243,7 +244,7 @@ class Story:
             error = _error(change.output)
             text, colour = f"FAILED: {error}", "red"
         elif change.status == RunStatus.CANCELLED:
-            text, colour = f"cancelled by {change.reason}" if change.reason else "cancelled", "yellow"
+            text, colour = _cancelled(change.reason or ""), "yellow"
         line = self._line(
             change.run_id,
             change.ended_at,
@@ -291,6 +292,20 @@ class Story:
             known = self._remember(run)
             known.steps = {step.id: (step.name, step.kind, step.started_at) for step in steps}
         return known
+
+
+def _cancelled(reason: str) -> str:
+    """The end of a run in words that fit before its reason: an event, a timeout, the run that invoked it, or a person
+    with words of their own."""
+    if reason.startswith("cancelled") or not reason:
+        return reason or "cancelled"
+    if reason.startswith("event "):
+        return f"cancelled by {reason}"
+    if reason.startswith(("start timeout: ", "finish timeout: ")):
+        return f"cancelled by its {reason}"
+    if parent := BY_PARENT.fullmatch(reason):
+        return f"cancelled together with run {parent[1]}, which invoked it"
+    return f"cancelled: {reason}"
 
 
 def _until(step: Step) -> str:

@@ -16,7 +16,7 @@ _UNSAID: Final = ErrorView(name="Error", message="Function execution error")
 _BY_EVENT: Final = re.compile(
     r"event (?P<name>.+?) (?P<id>[0-9A-HJKMNP-TV-Z]{26})(?: \((?P<condition>.*)\))?", re.DOTALL
 )
-_BY_PARENT: Final = re.compile(r"run ([0-9A-Z]{26}), which invoked it, was cancelled")
+BY_PARENT: Final = re.compile(r"run ([0-9A-Z]{26}), which invoked it, was cancelled")
 
 _PYTHON: Final = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
 _JAVASCRIPT: Final = re.compile(r"^ *at (?:(?P<function>[^(]+) \()?(?:file://)?(?P<file>[^()]+?):(?P<line>\d+):\d+\)?$")
@@ -82,7 +82,7 @@ def _cancelled(reason: str) -> Cancelled:
         return Cancelled(by="start-timeout", reason=reason)
     if reason.startswith("finish timeout"):
         return Cancelled(by="finish-timeout", reason=reason)
-    return Cancelled(by="parent" if _BY_PARENT.fullmatch(reason) else "operator", reason=reason)
+    return Cancelled(by="parent" if BY_PARENT.fullmatch(reason) else "operator", reason=reason)
 
 
 def first_user_frame(stack: str | None) -> Frame | None:
