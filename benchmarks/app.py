@@ -1,12 +1,8 @@
-"""The app that ``stepwell dev`` serves while it is measured: one function that nothing in the load starts."""
+"""The app that ``stepwell dev`` serves while it is measured: none of its functions is started by that load.
 
-from typing import Any
+It is the app of the embedded measurements, so that on a database with a past its runs are served here, too.
+"""
 
-from stepwell import Context, Stepwell
+from benchmarks.embedded import Bench
 
-app = Stepwell("bench-server")
-
-
-@app.create_function(id="heard", trigger="bench/heard")
-async def heard(ctx: Context[Any]) -> str:
-    return "heard"
+app = Bench().app

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.floors import percentile, scratch
-from stepwell import Context, Stepwell
+from stepwell import Concurrency, Context, Event, Stepwell
+from stepwell.model.questions import Count
+from stepwell.runtime.engine import Engine
 
 SMALL = "x" * 90
 LARGE = "y" * 2000
+KEYED = Concurrency(1, key="event.data.user")
 _CACHE_FULL_AT = 16_000  # runs: each adds a page's worth of rows until the 16 MiB of page cache are full
 
 
@@ -32,6 +35,7 @@ class Bench:
         self.want = 0
         self.finished = asyncio.Event()
         self.live: Callable[[], int] = lambda: 0  # calls in flight
+        self.gate = asyncio.Event()  # shut: the one run of "limited" that may go holds its slot
         self.burning = threading.Event()
         self.enough = threading.Event()
 
@@ -40,6 +44,9 @@ class Bench:
 
         async def large() -> str:
             return LARGE
+
+        async def never() -> None:
+            await asyncio.Event().wait()
 
         @app.create_function(id="sequential", trigger="bench/sequential")
         async def sequential(ctx: Context[Any]) -> None:
@@ -89,9 +96,20 @@ class Bench:
             await ctx.step.run("burn", burn)  # a plain body: the engine runs it in a thread
             self._one()
 
+        async def hold() -> str:
+            await self.gate.wait()
+            return SMALL
+
         @app.create_function(id="limited", trigger="bench/limited", concurrency=1)
         async def limited(ctx: Context[Any]) -> None:
-            await ctx.step.run("hold", small)
+            await ctx.step.run("hold", hold)
+            self._one()
+            if self.finished.is_set():
+                self.gate.clear()  # the next run holds the slot until more are wanted
+
+        @app.create_function(id="keyed", trigger="bench/keyed", concurrency=KEYED)
+        async def keyed(ctx: Context[Any]) -> None:
+            await ctx.step.run("hold", never)
 
     def expect(self, runs: int) -> None:
         self.done, self.want = 0, runs
@@ -152,19 +170,32 @@ async def wide(bench: Bench, rounds: int = 10) -> float:
 
 async def sleepers(bench: Bench, runs: int = 10_000) -> dict[str, float]:
     """Memory of runs that sleep. First the page cache of SQLite fills, which is bounded and belongs to no run."""
-    await _sleep_lot(bench, _CACHE_FULL_AT)
+    held = bench.live()
+    await _sleep_lot(bench, _CACHE_FULL_AT, held)
     before = _resident_kib()
-    await _sleep_lot(bench, runs)
+    await _sleep_lot(bench, runs, held)
     grown = (_resident_kib() - before) / runs
     meanwhile = await sequential(bench, runs=2)
     return {"kib_per_sleeping_run": max(grown, 0.0), "step_ms_meanwhile": meanwhile["p50"]}
 
 
-async def _sleep_lot(bench: Bench, runs: int) -> None:
+async def _sleep_lot(bench: Bench, runs: int, held: int) -> None:
     for _ in range(runs // 500):
         await asyncio.gather(*(send(bench, "bench/sleep", ms=3_600_000) for _ in range(500)))
-    while bench.live():
+    while bench.live() > held:
         await asyncio.sleep(0.01)
+
+
+async def limited(bench: Bench, runs: int = 300) -> float:
+    """Runs a second of a function of which one may run at a time: each begins when the one before frees its slot."""
+    await asyncio.gather(*(send(bench, "bench/limited") for _ in range(runs)))
+    while not bench.live():
+        await asyncio.sleep(0.001)
+    bench.expect(runs)
+    started = time.perf_counter()
+    bench.gate.set()
+    await bench.finished.wait()
+    return runs / (time.perf_counter() - started)
 
 
 async def wakeups(bench: Bench, runs: int = 2000) -> dict[str, float]:
@@ -195,8 +226,6 @@ async def with_hog(bench: Bench) -> float:
 
 
 async def send(bench: Bench, name: str, **data: Any) -> None:
-    from stepwell import Event
-
     await bench.app.send(Event(name, data))
 
 
@@ -206,9 +235,17 @@ def _resident_kib() -> float:
 
 
 async def run_all(measure: Callable[[Bench], Any], path: str | None = None) -> Any:
-    """One measurement on a fresh engine (on a copy of nothing, or on the file given)."""
+    """One measurement on a fresh engine, on a new file or on the one given."""
     bench = Bench()
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
-        async with bench.app.embedded(path or str(Path(folder) / "bench.db")) as engine:
+        # No grace: what holds the slot of a limit would use all of it.
+        async with bench.app.embedded(path or str(Path(folder) / "bench.db"), grace=0) as engine:
             bench.live = lambda: len(engine.engine.caller.live)
+            await _calm(engine.engine)
             return await measure(bench)
+
+
+async def _calm(engine: Engine) -> None:
+    """What was due at the start has been begun: with a past that is what holds the slots of limits."""
+    while (await engine.store.read(Count(engine.clock.now_ms()))).oldest_due is not None:
+        await asyncio.sleep(0.01)

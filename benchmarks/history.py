@@ -1,19 +1,23 @@
-"""A database with a past: finished runs stored, blocked items queued. Written directly: it only has to be there."""
+"""A database with a past: finished runs stored, blocked items queued."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
+from typing import cast
 
 import apsw
+import uvloop
 
-from benchmarks.embedded import Bench
+from benchmarks.embedded import Bench, run_all
+from stepwell import Event
+
+_BATCH = 500
 
 
-def grow(path: Path, *, runs: int, blocked: int) -> None:
-    """Make a database at ``path`` with so many finished runs of one step, and so many items blocked by a limit."""
-    asyncio.run(_create(path))
+def finish(path: Path, runs: int) -> None:
+    """Make a database at ``path`` with so many finished runs of one step. Written directly: it only has to be there."""
+    uvloop.run(run_all(_nothing, str(path)))
     db = apsw.Connection(str(path))
     db.execute("PRAGMA synchronous=OFF")
     db.execute("PRAGMA cache_size=-200000")
@@ -42,24 +46,35 @@ def grow(path: Path, *, runs: int, blocked: int) -> None:
                 f" {now}, CAST('\"{'x' * 90}\"' AS BLOB) FROM n",
                 (first, last),
             )
-    with db:
-        for number in range(blocked):
-            ident = f"01J{number:023d}"
-            key = f"fn/bench-limited/{number % 10_000}"
-            db.execute(
-                "INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at, scheduled_at,"
-                " slots, depth, guarded) VALUES (0, ?, 'bench-limited', 1, ?, 'QUEUED', ?, ?, ?, 0, 0)",
-                (ident, ident, now, now, f'["{key}"]'),
-            )
-            db.execute(
-                "INSERT INTO items(shard, id, kind, function_id, run_id, at, lease, backlog, queued_at,"
-                " attempt, poked, losses, mark) VALUES (0, ?, 'run', 'bench-limited', ?, NULL, 0, ?, ?, 0, 0, 0, 0)",
-                (ident, ident, key, now),
-            )
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
 
 
-async def _create(path: Path) -> None:
-    async with Bench().app.embedded(str(path)):
-        pass
+def block(path: Path, *, one: int, keys: int, each: int) -> None:
+    """Make a database at ``path`` where limits block so many items: all started by events, as they would be.
+
+    ``one`` wait behind one run that holds the only slot of its function, ``each`` behind the run of each of ``keys``
+    keys. Whoever opens the file calls those runs again, and they hold their slots as long as it is open.
+    """
+    names = ["bench/limited"] * (one + 1) + ["bench/keyed"] * (keys * (each + 1))
+    events = [Event(name, {"user": f"u-{number % keys}"}) for number, name in enumerate(names)]
+
+    async def send(bench: Bench) -> None:
+        for first in range(0, len(events), _BATCH):
+            await bench.app.send(events[first : first + _BATCH])
+
+    uvloop.run(run_all(send, str(path)))
+    uvloop.run(run_all(_nothing, str(path)))  # claims what was cut off, or not yet claimed
+    db = apsw.Connection(str(path))
+    found = sorted(
+        cast("int", count)
+        for (count,) in db.execute("SELECT count(*) FROM items WHERE backlog IS NOT NULL GROUP BY backlog")
+    )
+    db.close()
+    # A run that was cut off when the file was closed is due, and so is the one that its slot went to.
+    if len(found) != keys + 1 or found[0] < each - 1 or found[-1] < one - 1:
+        raise RuntimeError(f"not the items that were to be blocked: {len(found)} backlogs of {found[0]} to {found[-1]}")
+
+
+async def _nothing(bench: Bench) -> None:
+    """Only opening the file."""

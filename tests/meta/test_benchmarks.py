@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import pytest
+import uvloop
 
-from benchmarks import floors
+from benchmarks import compare, embedded, floors, history
+from benchmarks.figures import FIGURES, GROUPS, Found, Group, Setting, bar, compared
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
@@ -46,3 +49,88 @@ def test_a_temporary_folder_in_memory_is_not_written_to(monkeypatch: pytest.Monk
         assert floors.scratch_text().endswith("(ext4), because /memory is a RAM disk")
     finally:
         floors._scratch.cache_clear()
+
+
+def test_every_figure_that_was_promised_has_a_name_that_stays():
+    promised = {
+        "sequential_step_ms",
+        "sqlite_full_commit_ms",
+        "steps_per_s",
+        "steps_per_s_2kb",
+        "step_ms_with_cpu_hog",
+        "runs_per_s",
+        "start_ms_p50",
+        "start_ms_p99",
+        "parallel_200_ms",
+        "kib_per_sleeping_run",
+        "wake_late_ms_p50",
+        "wake_late_ms_p99",
+        "events_per_s_1",
+        "events_per_s_100",
+        "idle_cpu_pct",
+        "rss_mib",
+        "ready_s",
+    }
+
+    assert promised <= set(FIGURES)
+    assert sorted(name for group in GROUPS for name in group.names) == sorted(FIGURES)
+
+
+def test_every_figure_with_a_bar_is_measured_with_a_past_but_those_of_virtual_time():
+    barred = {name for name in FIGURES if bar(name, {"sqlite_full_commit_ms": 0.2}) is not None}
+
+    apart = barred - {name for group in GROUPS for name in compared(group)}
+
+    assert apart == {"virtual_30_days_ms", "virtual_year_of_hourly_cron_s"}
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "is_worse"),
+    [
+        ("steps_per_s", 17_000.0, 10_100.0, True),  # the bar of 10,000 does not excuse it
+        ("steps_per_s", 17_000.0, 13_000.0, False),
+        ("steps_per_s", 8_000.0, 8_000.0, False),  # short of its bar, but not because of a past
+        ("sequential_step_ms", 0.3, 0.5, True),
+        ("start_ms_p99", 2.0, 3.5, False),
+        ("start_ms_p99", 2.0, 4.5, True),
+        ("idle_cpu_pct", 0.0, 0.6, False),  # what measuring cannot tell from nothing
+        ("idle_cpu_pct", 0.0, 0.8, True),
+    ],
+)
+def test_a_figure_is_worse_by_what_it_was_without_a_past(name: str, before: float, after: float, is_worse: bool):
+    assert compare.worse(name, FIGURES[name].ratio(before, after)) is is_worse
+
+
+@pytest.mark.parametrize(
+    ("second", "ratio", "is_worse"),
+    [({None: 0.5, "past": 0.55}, 1.1, False), ({None: 0.2, "past": 0.3}, 1.5, True)],
+)
+def test_before_a_figure_is_called_worse_both_are_measured_once_more(
+    second: dict[str | None, float], ratio: float, is_worse: bool
+):
+    taken: list[str | None] = []
+
+    def measure(setting: Setting) -> Found:
+        taken.append(setting.path)
+        return {"start_ms_p50": 0.6 if len(taken) == 1 else second[setting.path]}
+
+    found = compare.compare(Group(("start_ms_p50",), measure), {"start_ms_p50": 0.3}, Setting(True, "past"))
+
+    assert taken == ["past", None, "past"]
+    assert found["start_ms_p50"].ratio == pytest.approx(ratio)
+    assert compare.worse("start_ms_p50", found["start_ms_p50"].ratio) is is_worse
+
+
+def test_what_limits_block_is_released_one_by_one_and_the_rest_stays_blocked(tmp_path: Path):
+    path = tmp_path / "past.db"
+
+    history.block(path, one=400, keys=3, each=5)
+    uvloop.run(embedded.run_all(lambda bench: embedded.limited(bench, 10), str(path)))
+
+    db = apsw.Connection(str(path))
+    blocked = dict(db.execute("SELECT function_id, count(*) FROM items WHERE backlog IS NOT NULL GROUP BY 1"))
+    ended = db.execute("SELECT count(*) FROM runs WHERE ended_at IS NOT NULL").fetchall()[0][0]
+    db.close()
+    assert ended == 10
+    assert 399 <= int(str(blocked["bench-limited"])) <= 400  # ten more were sent
+    assert 12 <= int(str(blocked["bench-keyed"])) <= 15

@@ -1,0 +1,170 @@
+"""Every figure: its unit, its bar, how far it may differ on a database with a past, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import uvloop
+
+from benchmarks import embedded, floors, served, virtual
+from benchmarks.embedded import run_all
+
+Found = dict[str, float]
+
+# How much dearer a figure may be in a second measurement of the same thing on a shared machine.
+TOLERANCE = 1.35
+TOLERANCE_P99 = 2.0
+
+
+class Figure(NamedTuple):
+    """``bar`` is that of synchronous=FULL; ``None`` only shows the figure. ``more`` says that more is better.
+
+    ``tolerance`` is how many times as dear it may be with a past. ``grain`` is what measuring cannot tell from nothing:
+    less than that counts as that, where two figures are compared.
+    """
+
+    unit: str
+    bar: float | None = None
+    more: bool = False
+    tolerance: float = TOLERANCE
+    grain: float = 0.0
+
+    def ratio(self, before: float, after: float) -> float:
+        """How many times as dear it has become."""
+        before, after = max(before, self.grain), max(after, self.grain)
+        cheap, dear = (after, before) if self.more else (before, after)
+        return dear / cheap if cheap else float("inf" if dear else 1)
+
+    def sign(self, bar: float) -> str:
+        return f"{'>=' if self.more else '<='} {bar:,.10g} {self.unit}"
+
+
+FIGURES: dict[str, Figure] = {
+    "sequential_step_ms": Figure("ms"),  # see ``bar``
+    "sqlite_full_commit_ms": Figure("ms"),
+    "steps_per_s": Figure("/s", 10_000, more=True),
+    "steps_per_s_2kb": Figure("/s", 5_000, more=True),
+    "step_ms_with_cpu_hog": Figure("ms", 6, grain=3),  # by luck of the interpreter's lock 0.3 to 3 ms
+    "runs_per_s": Figure("/s", more=True),
+    "limited_runs_per_s": Figure("/s", more=True),
+    "start_ms_p50": Figure("ms", 1),
+    "start_ms_p99": Figure("ms", 5, tolerance=TOLERANCE_P99),
+    "parallel_200_ms": Figure("ms", 25),
+    "kib_per_sleeping_run": Figure("KiB", 1, grain=0.5),
+    "step_ms_while_sleeping": Figure("ms"),
+    "wake_late_ms_p50": Figure("ms", 100),
+    "wake_late_ms_p99": Figure("ms", 250, tolerance=TOLERANCE_P99),
+    "events_per_s_1": Figure("/s", 4_000, more=True),
+    "events_per_s_100": Figure("/s", 30_000, more=True),
+    "idle_cpu_pct": Figure("%", 1, grain=0.5),  # a tick of the kernel's clock is 0.25 % of 4 s
+    # Of these 45 is a server on an empty file, and 24 are SQLite's page caches, which any file of some size fills.
+    "rss_mib": Figure("MiB", 90, tolerance=1.2, grain=70),
+    "ready_s": Figure("s", 0.6),
+    "virtual_30_days_ms": Figure("ms", 50),
+    "virtual_year_of_hourly_cron_s": Figure("s", 2),
+    "fsync_ms": Figure("ms"),
+    "asyncio_switch_us": Figure("us"),
+    "bare_http_ms": Figure("ms"),
+}
+_STEP_OVER_FLOOR_MS = 0.25
+
+
+def bar(name: str, found: Found) -> float | None:
+    """The bar of a figure; that of the sequential step stands on the floor that was measured beside it."""
+    if name == "sequential_step_ms":
+        return found["sqlite_full_commit_ms"] + _STEP_OVER_FLOOR_MS
+    return FIGURES[name].bar
+
+
+class Setting(NamedTuple):
+    """``path`` is a database to measure on instead of a new one."""
+
+    quick: bool
+    path: str | None = None
+
+    def on_engine(self, run: Callable[[embedded.Bench], Any]) -> Any:
+        return uvloop.run(run_all(run, self.path))
+
+
+def _sequential(setting: Setting) -> Found:
+    # The floor is measured before and after, because the machine's pace drifts.
+    floor = floors.commit_ms()
+    step = setting.on_engine(lambda b: embedded.sequential(b, runs=4 if setting.quick else 10))["p50"]
+    return {"sequential_step_ms": step, "sqlite_full_commit_ms": (floor + floors.commit_ms()) / 2}
+
+
+def _five(setting: Setting) -> Found:
+    runs = [setting.on_engine(embedded.five) for _ in range(1 if setting.quick else 3)]
+    usual = sorted(runs, key=lambda run: run["steps_per_s"])[len(runs) // 2]
+    large = setting.on_engine(lambda b: embedded.five(b, large=True))
+    return {
+        "steps_per_s": usual["steps_per_s"],
+        "runs_per_s": usual["runs_per_s"],
+        "steps_per_s_2kb": large["steps_per_s"],
+    }
+
+
+def _starts(setting: Setting) -> Found:
+    start = setting.on_engine(embedded.starts)
+    return {"start_ms_p50": start["p50"], "start_ms_p99": start["p99"]}
+
+
+def _sleepers(setting: Setting) -> Found:
+    sleeping = setting.on_engine(lambda b: embedded.sleepers(b, 4000 if setting.quick else 10_000))
+    return {
+        "kib_per_sleeping_run": sleeping["kib_per_sleeping_run"],
+        "step_ms_while_sleeping": sleeping["step_ms_meanwhile"],
+    }
+
+
+def _wakeups(setting: Setting) -> Found:
+    wake = setting.on_engine(embedded.wakeups)
+    return {"wake_late_ms_p50": wake["p50"], "wake_late_ms_p99": wake["p99"]}
+
+
+def _events(setting: Setting) -> Found:
+    seconds = 3.0 if setting.quick else 8.0
+    return {f"events_per_s_{batch}": served.events(batch, seconds, setting.path)["events_per_s"] for batch in (1, 100)}
+
+
+def _idle(setting: Setting) -> Found:
+    idle = served.idle(4.0 if setting.quick else 20.0, setting.path)
+    return {"idle_cpu_pct": idle["cpu_pct"], "rss_mib": idle["rss_mib"]}
+
+
+class Group(NamedTuple):
+    """Figures that are measured together. ``past``: on a database with a past, too."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Setting], Found]
+    past: bool = True
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(("sequential_step_ms", "sqlite_full_commit_ms"), _sequential),
+    Group(("steps_per_s", "runs_per_s", "steps_per_s_2kb"), _five),
+    Group(("step_ms_with_cpu_hog",), lambda s: {"step_ms_with_cpu_hog": s.on_engine(embedded.with_hog)}),
+    Group(("limited_runs_per_s",), lambda s: {"limited_runs_per_s": s.on_engine(embedded.limited)}),
+    Group(("start_ms_p50", "start_ms_p99"), _starts),
+    Group(("parallel_200_ms",), lambda s: {"parallel_200_ms": s.on_engine(embedded.wide)}),
+    Group(("wake_late_ms_p50", "wake_late_ms_p99"), _wakeups),
+    Group(("events_per_s_1", "events_per_s_100"), _events),
+    Group(("idle_cpu_pct", "rss_mib"), _idle),
+    Group(("ready_s",), lambda s: {"ready_s": served.ready_s(s.path)}),
+    # Near the end, because these runs stay in the database: they sleep for an hour.
+    Group(("kib_per_sleeping_run", "step_ms_while_sleeping"), _sleepers),
+    Group(("virtual_30_days_ms",), lambda s: {"virtual_30_days_ms": virtual.month_ms()}, past=False),
+    Group(
+        ("virtual_year_of_hourly_cron_s",), lambda s: {"virtual_year_of_hourly_cron_s": virtual.year_s()}, past=False
+    ),
+    Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
+    Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
+    Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),
+)
+_FLOORS = ("sqlite_full_commit_ms",)  # of the machine: no past of ours can change it
+
+
+def compared(group: Group) -> tuple[str, ...]:
+    """Which of its figures are compared with those of a database with a past."""
+    return tuple(name for name in group.names if name not in _FLOORS) if group.past else ()
