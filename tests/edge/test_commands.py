@@ -264,6 +264,33 @@ def test_wrong_usage_is_a_code_of_its_own(tmp_path: Path, args: tuple[str, ...])
     assert command(*args, cwd=tmp_path).code == 2
 
 
+@pytest.mark.parametrize("target", ["plain.txt", "plain.txt:app", "./plain.txt", "plain"])
+def test_a_file_that_is_no_python_is_not_taken_for_a_module(tmp_path: Path, target: str) -> None:
+    (tmp_path / "plain.txt").touch()
+    (tmp_path / "plain").touch()
+
+    done = command("dev", target, cwd=tmp_path)
+
+    assert done.code == 2
+    assert f"{target.partition(':')[0]} is not a .py file" in done.err and "fix:" in done.err
+
+
+@pytest.mark.parametrize("args", [("dev", "app.py"), ("runs",), ("why", "last")])
+def test_an_empty_name_of_a_database_is_said_to_be_empty(tmp_path: Path, args: tuple[str, ...]) -> None:
+    (tmp_path / "app.py").touch()
+
+    done = command(*args, "--db", "", cwd=tmp_path)
+
+    assert done.code == 2
+    assert "'--db': it is empty" in done.err
+
+
+def test_what_a_server_leaves_beside_its_database_is_not_taken_for_source() -> None:
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text().splitlines()
+
+    assert {"*.db", "*.db-wal", "*.db-shm", "*.db-leader", "*.db-gate"} <= set(ignored)
+
+
 def test_a_mistyped_command_is_guessed(tmp_path: Path) -> None:
     assert "Did you mean 'run' or 'runs'?" in command("runz", cwd=tmp_path).err
 

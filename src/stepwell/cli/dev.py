@@ -17,6 +17,7 @@ from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
 from stepwell.cli.hosting import Engineering, Host
 from stepwell.cli.live import Handler, LiveLog, wants_colour
+from stepwell.cli.options import not_empty
 from stepwell.cli.target import DoesNotLoad, Target
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, InvalidDuration, NotFound
@@ -60,7 +61,9 @@ class Retention(Length):
 @click.argument("target", required=False)
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Default {PORT}, or the next free one; 0 takes any.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--db", default=DB, show_default=True, help="The SQLite file; :memory: keeps nothing.")
+@click.option(
+    "--db", default=DB, show_default=True, callback=not_empty, help="The SQLite file; :memory: keeps nothing."
+)
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Restart when the code changes.")
 @click.option("--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off.")
 @click.option(

@@ -11,6 +11,13 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuses an empty text, which mostly is a variable of the shell that is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty. Name a file, such as shop.db, or leave the option out.", ctx, param)
+    return value
+
+
 def reaching(command: F) -> F:
     """``--url`` and ``--token``: which server."""
     for option in (
@@ -30,7 +37,10 @@ def reading(command: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON for programs."),
         click.option(
-            "--db", type=click.Path(dir_okay=False), help="Read this database file instead of asking a server."
+            "--db",
+            type=click.Path(dir_okay=False),
+            callback=not_empty,
+            help="Read this database file instead of asking a server.",
         ),
     ):
         command = option(command)

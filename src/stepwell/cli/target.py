@@ -56,12 +56,16 @@ class Target:
             near = sorted(str(path) for path in Path(self.name).parent.glob("*.py"))[:5]
             fix = f"here are: {', '.join(near)}" if near else "check the path"
             raise NotFound(f"there is no file {self.name}", f"looked in {Path(self.name).parent.resolve()}", fix)
+        if self.is_file and not self.name.endswith(".py"):
+            raise _no_python(self.name)
         if not self.is_file:
             _make_importable(Path.cwd())
             try:
                 found = importlib.util.find_spec(self.name.partition(".")[0])
             except (ImportError, ValueError):
                 found = None
+            if found is None and Path(self.name).is_file():
+                raise _no_python(self.name)
             if found is None:
                 beside = Path(f"{self.name}.py")
                 fix = f"did you mean {beside}?" if beside.is_file() else "name a file, such as app.py, or a module"
@@ -102,6 +106,10 @@ class Target:
 
 
 _APP_FIX: Final = 'make one, as in app = Stepwell("shop"), and name it: stepwell dev app.py:app'
+
+
+def _no_python(name: str) -> NotFound:
+    return NotFound(f"{name} is not a .py file", "an app is Python code", "name the file it is in, such as app.py")
 
 
 def user_files() -> set[Path]:
