@@ -9,11 +9,22 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.views import CANCELLED, NULL, AttemptView, ErrorView, RunView, StepView, TraceView, gathered
+from stepwell.server.views import (
+    CANCELLED,
+    NULL,
+    RUNNING,
+    AttemptView,
+    ErrorView,
+    RunView,
+    StepView,
+    TraceView,
+    gathered,
+)
 from stepwell.server.why.ended import first_user_frame
 from stepwell.server.wording import at, clock_time, parse_moment, printable, relative, span
 
 _MARKS: Final = {
+    RUNNING: ("▶", "green"),
     "COMPLETED": ("✓", "green"),
     "FAILED": ("✗", "bold red"),
     "ERRORED": ("↻", "yellow"),
@@ -131,6 +142,9 @@ def _story(step: StepView, now: int) -> str:
         return f"  got {details.event} {details.matched or ''}".rstrip()
     if step.kind == "invoke":
         return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
+    if step.status == RUNNING:
+        so_far = span(now - parse_moment(step.started_at))
+        return f"  executes retry {step.attempt}" if step.attempt else f"  executes, for {so_far} so far"
     if step.status == "ERRORED":
         return f"  retry {step.attempt}{until.replace('until', 'at', 1)}"
     return f"  after {step.attempt} failed" if step.attempt and step.status == "COMPLETED" else ""

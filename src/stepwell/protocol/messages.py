@@ -153,6 +153,7 @@ class Executing(NamedTuple):
 
     name: str
     repeat: int
+    kind: str
     attempt: int
     started_at: int
 

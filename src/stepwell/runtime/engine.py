@@ -30,7 +30,7 @@ from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStam
 from stepwell.model.run import Run
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
-from stepwell.protocol.messages import Transport
+from stepwell.protocol.messages import Executing, Transport
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
@@ -252,6 +252,11 @@ class Engine:
         return Health(True, "OK", totals)
 
     # For the parts of the runtime -------------------------------------------------------------------------------------
+
+    def executing(self, run_id: str) -> Mapping[str, Executing]:
+        """The step bodies of a run that execute in this process now, by step id."""
+        call = self.caller.live.get(run_id)
+        return dict(call.executing) if call is not None else {}
 
     def moment(self) -> Moment:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self._retry_ms)

@@ -264,7 +264,7 @@ class AsyncDrive(Execution):
             if self.progress.lost:
                 raise self._give_up()
             RUNNING.set(Running(self, step, attempt, started_at))
-            self.progress.executing[step.id] = Executing(step.name, step.repeat, attempt, started_at)
+            self.progress.executing[step.id] = Executing(step.name, step.repeat, step.kind, attempt, started_at)
             try:
                 if options is not None and options.timeout_s is not None:
                     result = await self._in_time(fn, args, kwargs, about, options.timeout_s)

@@ -106,7 +106,9 @@ class V2:
     async def trace(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])
         outputs = request.query_params.get("outputs") == "full"
-        return v2(self._clock, await trace_view(self._engine.store, run, outputs=outputs))
+        return v2(
+            self._clock, await trace_view(self._engine.store, run, bodies=self._engine.executing, outputs=outputs)
+        )
 
     async def why_run(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])
@@ -198,4 +200,5 @@ class V2:
             draining=engine.stopping,
             calls=len(engine.caller.live),
             calls_max=engine.calls_max,
+            bodies=engine.executing,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, Protocol, TypeVar
 
@@ -31,11 +31,13 @@ from stepwell.model.questions import (
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind
+from stepwell.protocol.messages import Executing
 
 A = TypeVar("A")
 
 OUTPUT_BYTES_SHOWN: Final = 16 * 1024  # a trace of a thousand steps must not weigh as much as the run's whole state
 CHILDREN_SHOWN: Final = 50
+RUNNING: Final = "RUNNING"  # what a step is whose body executes: it is stored when it has a result
 CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
 
@@ -116,7 +118,8 @@ class StepView(View, frozen=True):
 
     ``output`` is left out if it is long and the trace did not ask for all; ``outputBytes`` says how long. ``due`` is
     when an open step moves by itself. ``child`` is the trace of the run that an invoke step started. A step that was
-    still open when its run ended is ``CANCELLED``, at that moment: nothing moves it any more.
+    still open when its run ended is ``CANCELLED``, at that moment: nothing moves it any more. One whose body executes
+    in the process that is asked is ``RUNNING``; ``attempt`` is then the present one.
     """
 
     id: str
@@ -266,7 +269,18 @@ def _of_run(run: Run) -> dict[str, Any]:
     }
 
 
-async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: int = 2) -> TraceView:
+Bodies = Callable[[str], Mapping[str, Executing]]
+"""What executes now, by step id, for the id of a run."""
+
+
+def nobody(run_id: str) -> Mapping[str, Executing]:
+    """For those who have only the file to look at."""
+    return {}
+
+
+async def trace_view(
+    reader: Reader, run: Run, *, bodies: Bodies = nobody, outputs: bool = False, depth: int = 2
+) -> TraceView:
     """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
     event = await reader.read(GetEvent(run.event_id, run.shard))
     steps = await reader.read(GetSteps(run.id, run.shard))
@@ -279,13 +293,14 @@ async def trace_view(reader: Reader, run: Run, *, outputs: bool = False, depth: 
         for child_id in [found for step in steps if (found := child_run(step)) is not None][:CHILDREN_SHOWN]:
             child = await reader.read(GetRun(child_id, run.shard))
             if child is not None:
-                traces[child_id] = await trace_view(reader, child, outputs=outputs, depth=depth - 1)
+                traces[child_id] = await trace_view(reader, child, bodies=bodies, outputs=outputs, depth=depth - 1)
+    shown = [
+        step_view(step, by_step[step.id], traces.get(child_run(step) or ""), run.ended_at, outputs=outputs)
+        for step in steps
+    ]
     return TraceView(
         run=run_view(run, event),
-        steps=[
-            step_view(step, by_step[step.id], traces.get(child_run(step) or ""), run.ended_at, outputs=outputs)
-            for step in steps
-        ],
+        steps=with_running(shown, {} if run.ended else bodies(run.id)),
         attempts=by_step[""],
         waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id, run.shard))],
         notes=[note_view(note) for note in await reader.read(Notes(run.id))],
@@ -319,6 +334,34 @@ def step_view(
         attempts=list(attempts),
         child=child,
     )
+
+
+def with_running(steps: Sequence[StepView], bodies: Mapping[str, Executing]) -> list[StepView]:
+    """The steps, and which of them execute at this moment. One that has got its result meanwhile keeps it."""
+    found = {step.id: step for step in steps}
+    for step_id, body in bodies.items():
+        known = found.get(step_id)
+        if known is None:
+            found[step_id] = StepView(
+                id=step_id,
+                name=body.name,
+                repeat=body.repeat,
+                kind=body.kind,
+                status=RUNNING,
+                attempt=body.attempt,
+                started_at=rfc3339(body.started_at),
+                ended_at=None,
+                due=None,
+                output_bytes=0,
+                output=NULL,
+                error=None,
+                details=NULL,
+                attempts=[],
+                child=None,
+            )
+        elif known.status == StepStatus.ERRORED:
+            found[step_id] = msgspec.structs.replace(known, status=RUNNING, attempt=body.attempt, due=None)
+    return list(found.values())
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

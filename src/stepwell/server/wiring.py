@@ -123,4 +123,4 @@ async def open_for_reading(path: str) -> tuple[Engine, bool]:
     store = SqliteStore.reading(path)
     engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
     await engine.load()
-    return engine, LeaderLock(os.path.realpath(path)).held()
+    return engine, LeaderLock(path).held()

@@ -32,7 +32,7 @@ class LeaderLock:
     """The right to lead the processes that share the database at ``path``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(f"{os.fspath(path)}-leader")
+        self._path = Path(f"{os.path.realpath(path)}-leader")  # one lock for all names of a file
         self._descriptor: int | None = None
         _locks.add(self)
 

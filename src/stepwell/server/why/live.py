@@ -66,9 +66,16 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
     steps = await reader.read(GetSteps(run.id, run.shard))
     attempts = await reader.read(Attempts(run.id))
     if item.lease:
-        busy = _executing(run, item, steps, attempts, situation.now)
+        bodies = situation.bodies(run.id)
+        busy: list[Gate] = [
+            Executing(since=rfc3339(body.started_at), step=body.name, retry=body.attempt, after=None)
+            for body in bodies.values()
+        ]
         others = [step for step in steps if step.open and not _being_tried(step, situation.now)]
-        return [busy, *[await _open_step(reader, registry, run, step, explain) for step in others]]
+        return [
+            *(busy or [_executing(run, item, steps, attempts, situation.now)]),
+            *[await _open_step(reader, registry, run, step, explain) for step in others],
+        ]
     if item.at is not None and item.at <= situation.now:
         return [_due(item.at, situation)]
     if run.started_at is None and item.at is not None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from stepwell.server.views import AttemptView, ErrorView, NoteView, OutcomeView, View
+from stepwell.server.views import AttemptView, Bodies, ErrorView, NoteView, OutcomeView, View, nobody
 
 
 class Sleeping(View, frozen=True, tag_field="kind", tag="sleeping"):
@@ -80,7 +80,8 @@ class Unserved(View, frozen=True, tag_field="kind", tag="unserved"):
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
     """A call of the function is in flight. ``since`` is the last moment at which something was recorded about it.
 
-    ``step`` and ``retry`` are known when a failed step is being tried again. ``after`` names the step recorded last.
+    ``step`` is the one whose body executes, and ``since`` then when that began; the process that executes it knows, and
+    others only when a failed step is being tried again. ``after`` names the step recorded last.
     """
 
     since: str
@@ -231,3 +232,4 @@ class Situation(msgspec.Struct, frozen=True):
     draining: bool = False
     calls: int = 0
     calls_max: int = 0
+    bodies: Bodies = nobody

@@ -99,6 +99,8 @@ class _Words:
 
     def _executing(self, gate: Executing) -> str:
         since = self._at(gate.since)
+        if gate.step and not gate.retry:
+            return f"It executes step {gate.step!r} since {since}."
         if gate.step:
             return f"It executes retry {gate.retry} of step {gate.step!r} since {since}."
         if gate.retry:
