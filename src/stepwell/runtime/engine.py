@@ -65,7 +65,11 @@ def _readable(stored: StoredFunction) -> Function | None:
 
 
 class Engine:
-    """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads."""
+    """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads.
+
+    ``lease_ms`` is for how long a process that says nothing more keeps its runs. ``tidies`` is whether it forgets what
+    is old, and what has expired, while it leads.
+    """
 
     def __init__(
         self,
@@ -80,12 +84,14 @@ class Engine:
         retry_ms: int | None = None,
         retention_ms: int | None = RETENTION_DEFAULT // _MS,
         shared: bool = True,
+        lease_ms: int = LEASE // _MS,
+        tidies: bool = True,
     ) -> None:
         self.store = store
         self.clock = clock
         self.timers = timers
         self.registry = Registry()
-        self.lease_ms = LEASE // _MS
+        self.lease_ms = lease_ms
         self.leads = False
         self.stopping = False
         self.calls_max = calls_max
@@ -95,6 +101,7 @@ class Engine:
         self._plan_ids = plan_ids
         self._retry_ms = retry_ms
         self._shared = shared
+        self._tidies = tidies
         self._tokens = itertools.count(1)
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
@@ -129,7 +136,8 @@ class Engine:
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
-        self._retention.start()
+        if self._tidies:
+            self._retention.start()
         if self._shared:
             self._watcher.start()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from stepwell.clock import Clock
 from stepwell.ids import Ids
+from stepwell.limits import LEASE
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.protocol.messages import Transport
@@ -43,7 +45,7 @@ class Door:
         return answer
 
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
-        return Swept(0, 0, False)  # a test does not last long enough to tidy up in it
+        return await self._store.sweep(before, limit, now=now)
 
     async def new_epoch(self) -> int:
         return await self._through(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
@@ -84,11 +86,23 @@ class Node:
         apps: Mapping[str, Sequence[Mapping[str, Any]]],
         *,
         retry_ms: int | None = None,
+        lease_ms: int = LEASE // timedelta(milliseconds=1),
+        tidies: bool = True,
     ) -> None:
         self.door = door
         self._apps = apps
         self.engine = Engine(
-            door, transport, clock, timers, ids, ids, retry_ms=retry_ms, retention_ms=None, shared=False
+            door,
+            transport,
+            clock,
+            timers,
+            ids,
+            ids,
+            retry_ms=retry_ms,
+            retention_ms=None,
+            shared=False,
+            lease_ms=lease_ms,
+            tidies=tidies,
         )
 
     async def start(self) -> None:

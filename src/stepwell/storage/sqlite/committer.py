@@ -74,6 +74,17 @@ class Committer:
                 return [Outcome(None, explained(error, self._files.path)) for _ in works]
             return [self.run((work,))[0] for work in works]
 
+    def answer(self, ask: Ask) -> Outcome:
+        """Answer a question where nobody else writes, so that no transaction is needed. Never raises."""
+        try:
+            if self._connection is None:
+                self._connect()
+            self._paths.clear()
+            return Outcome(self._reader.answer(ask.question))
+        except BaseException as error:
+            self._undo(error)
+            return Outcome(None, explained(error, self._files.path))
+
     def copy_due(self, *, idle: bool) -> bool:
         """Whether the log has grown enough to be copied; much less is enough when there is nothing else to do."""
         return self._connection is not None and self._log.due(leader=self.leader, idle=idle)

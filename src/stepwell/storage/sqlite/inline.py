@@ -32,7 +32,7 @@ class Inline:
 
     def _run(self, work: Work) -> Outcome:
         if isinstance(work, Ask):
-            return self._committer.run((work,))[0]
+            return self._committer.answer(work)
         try:
             if self._hook is not None:
                 self._hook.before_commit(work)
