@@ -63,6 +63,7 @@ FIGURES: dict[str, Figure] = {
     "ready_s": Figure("s", 0.6),
     "virtual_30_days_ms": Figure("ms", 50),
     "virtual_year_of_hourly_cron_s": Figure("s", 2),
+    "virtual_year_with_a_step_s": Figure("s"),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -156,7 +157,12 @@ GROUPS: tuple[Group, ...] = (
     Group(("kib_per_sleeping_run", "step_ms_while_sleeping"), _sleepers),
     Group(("virtual_30_days_ms",), lambda s: {"virtual_30_days_ms": virtual.month_ms()}, past=False),
     Group(
-        ("virtual_year_of_hourly_cron_s",), lambda s: {"virtual_year_of_hourly_cron_s": virtual.year_s()}, past=False
+        ("virtual_year_of_hourly_cron_s", "virtual_year_with_a_step_s"),
+        lambda s: {
+            "virtual_year_of_hourly_cron_s": virtual.year_s(),
+            "virtual_year_with_a_step_s": virtual.year_s(steps=True, rounds=1),
+        },
+        past=False,
     ),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
