@@ -22,10 +22,10 @@ def test_cycles_are_looked_for_less_often() -> None:
 
     tune()
 
-    assert gc.get_threshold() == (50_000, 11, 12)
+    assert gc.get_threshold() == (100_000, 11, 12)
 
 
-@pytest.mark.parametrize("young", [0, 50_001, 1_000_000])
+@pytest.mark.parametrize("young", [0, 100_001, 1_000_000])
 def test_what_the_process_has_set_stays(young: int) -> None:
     gc.set_threshold(young, 10, 10)
 
