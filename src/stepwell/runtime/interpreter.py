@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 _SWITCH_INTERVAL_S: Final = 0.0005  # ADR 0004: a thread that burns CPU must not hold every step up for 5 ms
-_YOUNG_MAX: Final = 100_000  # ADR 0009: a thousand calls in flight are some fifty thousand objects, and none of them is garbage
+_YOUNG_MAX: Final = 100_000  # ADR 0009: a thousand calls in flight are fifty thousand objects, none of them garbage
 
 
 def tune() -> None:
