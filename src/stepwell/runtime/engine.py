@@ -67,8 +67,7 @@ def _readable(stored: StoredFunction) -> Function | None:
 class Engine:
     """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads.
 
-    ``lease_ms`` is for how long a process that says nothing more keeps its runs. ``tidies`` is whether it forgets what
-    is old, and what has expired, while it leads.
+    ``tidies`` is whether it forgets what is old, and what has expired, while it leads.
     """
 
     def __init__(
@@ -84,14 +83,13 @@ class Engine:
         retry_ms: int | None = None,
         retention_ms: int | None = RETENTION_DEFAULT // _MS,
         shared: bool = True,
-        lease_ms: int = LEASE // _MS,
         tidies: bool = True,
     ) -> None:
         self.store = store
         self.clock = clock
         self.timers = timers
         self.registry = Registry()
-        self.lease_ms = lease_ms
+        self.lease_ms = LEASE // _MS
         self.leads = False
         self.stopping = False
         self.calls_max = calls_max

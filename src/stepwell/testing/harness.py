@@ -44,7 +44,6 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
 _CALL_S_MAX: Final = 7200.0  # a call that takes longer than this in virtual time is not going to end
 _SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing in particular is not either
 _RUNS_MAX: Final = 100_000
-_LEASE_MS: Final = 86_400_000
 
 
 def harness(
@@ -270,10 +269,7 @@ class Harness:
             self._ids,
             {app.app_id: app.configs() for app in self._apps},
             retry_ms=self._retry_ms,
-            # Whoever dies here is followed at once by one who takes over, so leases hardly ever have to run out, and
-            # looking after them was a sixth of the cost of a year. Nothing is forgotten: a test sees all that it did.
-            lease_ms=_LEASE_MS,
-            tidies=False,
+            tidies=False,  # a test sees all that it did
         )
         with suppress(_Died):  # then another one has been started meanwhile
             self._finish(self._node.start())

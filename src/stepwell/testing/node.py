@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from stepwell.clock import Clock
 from stepwell.ids import Ids
-from stepwell.limits import LEASE
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.protocol.messages import Transport
@@ -86,7 +84,6 @@ class Node:
         apps: Mapping[str, Sequence[Mapping[str, Any]]],
         *,
         retry_ms: int | None = None,
-        lease_ms: int = LEASE // timedelta(milliseconds=1),
         tidies: bool = True,
     ) -> None:
         self.door = door
@@ -101,7 +98,6 @@ class Node:
             retry_ms=retry_ms,
             retention_ms=None,
             shared=False,
-            lease_ms=lease_ms,
             tidies=tidies,
         )
 
