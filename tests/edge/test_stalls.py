@@ -61,9 +61,10 @@ async def test_each_time_it_is_held_it_is_told_again(caplog: pytest.LogCaptureFi
 
 
 async def test_a_watch_that_was_stopped_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
     watch = StallWatch(lambda _: None)
     watch.start()
-    (thread,) = [one for one in threading.enumerate() if one.name == "stepwell-stalls"]
+    (thread,) = [one for one in threading.enumerate() if one.name == "stepwell-stalls" and one not in before]
 
     watch.stop()
 

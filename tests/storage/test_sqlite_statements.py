@@ -27,7 +27,6 @@ TEXTS = {
 # Looks at everything there is in a table, and may.
 SCANS = {
     "COUNT": "what is live, for health and metrics",
-    "LAPSE_LEASES": "what is live, once for each leadership",
     "LIST_FUNCTIONS": "a table for reference",
     "REGISTRY_STAMP": "a table for reference",
     "SAVE_FUNCTION": "a table for reference, when an app registers",

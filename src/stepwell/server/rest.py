@@ -42,7 +42,7 @@ class Rest:
 
     async def health(self, request: Request) -> Response:
         """Healthy means that due work moves (invariants §1.10)."""
-        health = await self._engine.health()
+        health = await self._engine.health(count=False)
         status = 200 if health.healthy else 503
         return plain({"status": status, "message": health.why}, status)
 

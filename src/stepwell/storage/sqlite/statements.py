@@ -149,7 +149,10 @@ RELEASE_FUNCTION: Final = """
 UPDATE items INDEXED BY items_backlog SET at = ?3, backlog = NULL
 WHERE shard = ?1 AND function_id = ?2 AND backlog IS NOT NULL"""
 
-LAPSE_LEASES: Final = "UPDATE items SET at = ?3 WHERE shard = ?1 AND lease > 0 AND lease < ?2"
+# What is blocked has no moment and no lease: by the moments, a backlog of any length is passed over.
+LAPSE_LEASES: Final = """
+UPDATE items INDEXED BY items_due SET at = ?3
+WHERE shard = ?1 AND at IS NOT NULL AND lease > 0 AND lease < ?2"""
 
 SAVE_FUNCTION: Final = """
 INSERT INTO functions (id, app_id, config, version, updated_at, archived_at, stamp)
