@@ -33,7 +33,7 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, Loaded, LoadRuns, ask
+from stepwell.model.questions import CountHeld, CountSlots, DueItems, Loaded, LoadRuns, NextDue, ask
 from stepwell.model.run import Run, RunStatus
 
 ITEMS_PER_CLAIM_MAX = 256
@@ -47,7 +47,10 @@ def claim(
     serves: Callable[[str], bool],
     mine: Collection[str] = (),
 ) -> Plan:
-    """Take up to ``room`` calls, and do whatever else is due. The value is true if there may be more that is due.
+    """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
+
+    That moment is asked for before anything is granted, so it is not the end of a lease granted here. Leases end only
+    for calls that leave theirs behind, and whoever makes the calls knows which those are.
 
     ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
     right now: if their lease has run out it was not extended in time, and they are not started a second time (I7). One
@@ -55,15 +58,15 @@ def claim(
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
+    following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
-    again = len(items) == limit
     for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
         elif item.id in draft.touched:
-            again = True  # a timer has just settled one of its steps, which a question would not show yet
+            following = draft.now  # a timer has just settled one of its steps, which a question would not show yet
         elif item.id in mine and item.lease:
             draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
         else:
@@ -72,7 +75,7 @@ def claim(
     # Nor does a call know of what was settled after its steps were read: poke it.
     touched = set(draft.touched)
     draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
-    return draft.decision(again)
+    return draft.decision(following)
 
 
 def _take(

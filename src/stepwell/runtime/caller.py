@@ -242,6 +242,7 @@ class Caller:
 
     async def _run(self, call: LiveCall) -> None:
         run_id = call.leased.run.id
+        concluded = False
         try:
             try:
                 answer = await self.transport.call(self._call(call.leased), call)
@@ -251,6 +252,7 @@ class Caller:
                 log.exception("call failed", run=run_id, function=call.leased.function.id)
                 answer = Failed(WireError(type(error).__name__, str(error)))
             await self._conclude(call, answer)
+            concluded = True
         except asyncio.CancelledError:
             if not self._engine.stopping:
                 raise
@@ -260,13 +262,13 @@ class Caller:
                 del self.live[run_id]
                 if not self.live:
                     self._engine.mind_leases()
-            self._engine.call_ended(touched=call.touched)
+            self._engine.call_ended(touched=call.touched, left=None if concluded else call.leased.until)
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> None:
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
         plan = _conclusion(call.leased, answer)
         try:
-            await self._engine.submit(plan)  # only the end of the engine cuts this off
+            await self._engine.commit(plan)
         except StorageUnavailable:
             await self._engine.commit_patiently(plan)
 

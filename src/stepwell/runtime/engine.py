@@ -273,16 +273,13 @@ class Engine:
     def moment(self) -> Moment:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self._retry_ms)
 
-    async def commit(self, plan: Callable[[Draft], Plan]) -> Verdict:
+    def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
         """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.
 
-        That follows also if whoever waits here gives up: what was written was written, and the runs that were born in
-        our hands are ours to call.
+        That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
+        runs that were born in our hands are ours to call.
         """
-        return await asyncio.shield(self.submit(plan))
-
-    def submit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
-        """``commit`` for those who never give up: cancelling the future would lose what is to follow."""
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         taken = 0
         written: list[Change] = []
 
@@ -305,19 +302,25 @@ class Engine:
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._settled += taken
-            if future.cancelled() or future.exception() is not None:
+            error = future.exception()
+            if error is not None:
                 if self.leads:
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
+                if not verdict.done():
+                    verdict.set_exception(error)
                 return
-            if not future.result().held:
-                return
-            self._follow(future.result())
-            if self.observers:
-                self.tell(written)
+            found = future.result()
+            try:
+                if found.held:
+                    self._follow(found)
+                    if self.observers:
+                        self.tell(written)
+            finally:
+                if not verdict.done():
+                    verdict.set_result(found)
 
-        future = self.store.commit(attempt)
-        future.add_done_callback(written_down)
-        return future
+        self.store.commit(attempt).add_done_callback(written_down)
+        return verdict
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
@@ -351,14 +354,19 @@ class Engine:
         if self.caller.live:
             self._lease_timer = self.timers.call_at(self.clock.now_ms() + self.lease_ms // 6, self._leases.wake)
 
-    def call_ended(self, *, touched: bool) -> None:
-        """A call has ended. What was settled for its run meanwhile made that due, which its decision could not know."""
+    def call_ended(self, *, touched: bool, left: int | None) -> None:
+        """A call has ended. What was settled for its run meanwhile made that due, which its decision could not know.
+
+        ``left`` is the end of a lease that it leaves behind: its run is due again then.
+        """
+        if left is not None:
+            self._dispatcher.wake(left)
         if touched or len(self.caller.live) == self.calls_max - 1:
             self._dispatcher.wake()
 
     # Ticks ------------------------------------------------------------------------------------------------------------
 
-    async def _dispatch(self, now: int) -> int | None:
+    async def _dispatch(self, _: int) -> int | None:
         caller = self.caller
         room = self._room()
         verdict = await self.commit(
@@ -366,10 +374,8 @@ class Engine:
                 draft, room=room, new_token=self._tokens.__next__, serves=caller.transport.serves, mine=caller.live
             )
         )
-        if verdict.result.value:
-            return now
-        after = self.clock.now_ms() if room <= 0 else now
-        return await self.store.read(NextDue(after))
+        following: int | None = verdict.result.value
+        return following
 
     async def _look_for_others(self, now: int) -> int | None:
         if self.store.changed():

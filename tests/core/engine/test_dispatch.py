@@ -20,7 +20,17 @@ from stepwell.model.changes import (
 )
 from stepwell.model.event import CANCELLED
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, FindWaits, GetEvent, GetRun, GetSteps, WaitPaths
+from stepwell.model.questions import (
+    CountHeld,
+    CountSlots,
+    DueItems,
+    FindWaits,
+    GetEvent,
+    GetRun,
+    GetSteps,
+    NextDue,
+    WaitPaths,
+)
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind
@@ -205,6 +215,17 @@ def test_what_is_not_over_stays_open_and_never_fires_early() -> None:
 
     assert "SettleStep" not in kinds(decision)
     assert decision.result.leased[0].steps["s"].open
+
+
+def test_it_says_when_to_come_back() -> None:
+    def page(question: DueItems) -> list[Item]:
+        return [_item()] * question.limit
+
+    idle = _claim(draft(function()), {DueItems: [_item()], GetRun: _queued(), NextDue: NOW + 700})
+    busy = _claim(draft(function()), {DueItems: page, GetRun: _queued(), NextDue: NOW + 700}, room=1)
+    done = _claim(draft(function()), {DueItems: [], NextDue: None})
+
+    assert [decision.result.value for decision in (idle, busy, done)] == [NOW + 700, NOW, None]
 
 
 def test_a_process_without_room_still_looks_after_timers() -> None:
