@@ -49,6 +49,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _ready: deque[asyncio.Handle]
     _stopping: bool
+    _closed: bool
 
     def __init__(
         self,
@@ -128,6 +129,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """``run_until_complete`` that may be called while another event loop runs in this thread."""
         with apart():
             return self.run_until_complete(future)
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_at(
         self,
