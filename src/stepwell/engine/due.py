@@ -128,7 +128,8 @@ def _latest(calendar: Calendar, trigger: CronTrigger, item: Item, now: int) -> i
 
 
 def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) -> Generator[Any, Any, None]:
-    scheduled, fired = rfc3339(tick), rfc3339(draft.now)
+    scheduled = rfc3339(tick)
+    fired = scheduled if draft.now == tick else rfc3339(draft.now)
     event = Event(
         id=draft.moment.new_id(),
         name=TIMER,

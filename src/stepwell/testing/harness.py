@@ -263,7 +263,7 @@ class Harness:
             transports.append(one)
         self._node = Node(
             Door(self.store, self._watch if self._dies is not None else None),
-            _Transports(transports),
+            transports[0] if len(transports) == 1 else _Transports(transports),
             self._clock,
             self._timers,
             self._ids,
@@ -311,9 +311,9 @@ class Harness:
             raise Stuck(f"{work!r} waits for something{self._busy_text()}")
         return task.result()
 
-    def _run_ready(self) -> None:
+    def _run_ready(self, following: Callable[[], float | None] = lambda: None) -> None:
         try:
-            self._loop.run_ready()
+            self._loop.run_ready(following)
         except Stuck as stuck:
             raise Stuck(f"{stuck}{self._busy_text()}") from None
         if self._node is not None and not self._node.door.open:
@@ -344,9 +344,20 @@ class Harness:
 
     def _advance_to(self, at: int) -> None:
         target = self._clock.loop_time(at)
+
+        def following() -> float | None:
+            when = self._loop.next_timer()
+            return when if when is not None and when <= target else None
+
+        def unless_called() -> float | None:
+            """The next moment, where nobody is called and so there is nothing to watch over."""
+            node = self._node
+            return following() if node is not None and node.door.open and not node.engine.caller.live else None
+
         self._settle(target)
-        while (when := self._loop.next_timer()) is not None and when <= target:
+        while (when := following()) is not None:
             self._loop.jump(when)
+            self._run_ready(unless_called)
             self._settle(target)
         self._loop.jump(target)
         self._settle(target)

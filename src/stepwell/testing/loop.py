@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._inline = inline
         self._rounds_max = rounds_max
         self._now = 0.0
-        self._held = False
+        self._following: Callable[[], float | None] | None = None
         self._halted = False
         self._still = 0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
@@ -103,14 +103,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = to
         self._still = 0
 
-    def run_ready(self) -> None:
-        """Run what is ready, and what that makes ready, until nothing is and no thread works. Time stands still."""
-        self._held = True
+    def run_ready(self, following: Callable[[], float | None] = lambda: None) -> None:
+        """Run what is ready, and what that makes ready, until nothing is and no thread works.
+
+        Time stands still until then. ``following`` may name the moment to go on at, instead of to return.
+        """
+        self._following = following
         try:
             with apart():
                 self.run_forever()
         finally:
-            self._held = False
+            self._following = None
 
     def abandon(self) -> None:
         """Cancel all tasks, and wait for no thread any more: what they worked for is gone."""
@@ -192,23 +195,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
             raise Stuck(f"{self._rounds_max:,} rounds went by and there is no end{self._tasks_text()}")
         if self._order is None:
             for _ in range(len(ready)):
-                _run(ready.popleft())
-                if self._halted:
-                    break
+                handle = ready.popleft()
+                if not handle.cancelled():
+                    handle._run()  # pyright: ignore[reportPrivateUsage]
+                    if self._halted:
+                        break
             self._halted = False
             return
         batch = list(ready)
         ready.clear()
         self._order.shuffle(batch)
         for handle in batch:
-            _run(handle)
+            if not handle.cancelled():
+                handle._run()  # pyright: ignore[reportPrivateUsage]
 
     def _idle(self) -> None:
         if self._working:
             self._wait_for_threads()
             return
-        if self._held:
-            self.stop()
+        if self._following is not None:
+            when = self._following()
+            if when is None:
+                self.stop()
+            else:
+                self.jump(when)
             return
         when = self.next_timer()
         if when is None:
@@ -378,11 +388,6 @@ def apart() -> Generator[None]:
         asyncio._set_running_loop(outer)
         if task is not None:
             asyncio._enter_task(outer, task)
-
-
-def _run(handle: asyncio.Handle) -> None:
-    if not handle.cancelled():
-        handle._run()  # pyright: ignore[reportPrivateUsage]
 
 
 def _place(task: asyncio.Task[Any]) -> str:
