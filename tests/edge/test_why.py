@@ -13,11 +13,12 @@ from rich.console import Console
 from stepwell import Context, Stepwell
 from stepwell.cli.tree import trace_tree
 from stepwell.clock import to_ms
-from stepwell.limits import STEP_BYTES_MAX
+from stepwell.limits import LEASE_LOSSES_MAX, STEP_BYTES_MAX
 from stepwell.model.questions import GetRun, Question
 from stepwell.model.run import Run
 from stepwell.server.views import trace_view
 from stepwell.server.why import RunWhy, Situation, why_run
+from stepwell.server.why.shapes import Postponed
 from stepwell.testing import Harness, harness
 from tests.edge.conftest import Dev, command, eventually
 
@@ -164,12 +165,12 @@ def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
 
     @app.create_function(id="bill", trigger="shop/ordered")
     async def bill(ctx: Context[dict]) -> None:
-        await ctx.step.run("charge", partial(asyncio.sleep, 60))
+        await ctx.step.run("charge", partial(asyncio.sleep, 120))
 
     with harness(app) as t:
         t.send("shop/ordered", {})
-        for _ in range(10):
-            t.advance("5s")
+        for _ in range(LEASE_LOSSES_MAX):
+            t.advance("65s")
             t.crash()
         t.run_until_idle()
 
@@ -177,10 +178,33 @@ def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
 
         assert getattr(why.cause, "tries", None) == 0
         assert why.text[1] == (
-            "Stepwell gave it up: WorkerLost: the processes that ran it died 10 times in a row while it was in flight."
+            "Stepwell gave it up: WorkerLost: the processes that ran it died 20 times in a row while it was in flight."
         )
         assert why.text[2].startswith("  why: ") and "it may be innocent" in why.text[2]
         assert why.text[3].startswith("  fix: look at the server's log for what ended the processes")
+
+
+def test_a_run_that_is_left_alone_says_until_when_and_why() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="bill", trigger="shop/ordered")
+    async def bill(ctx: Context[dict]) -> None:
+        await ctx.step.run("charge", partial(asyncio.sleep, 120))
+
+    with harness(app) as t:
+        t.send("shop/ordered", {})
+        for _ in range(6):
+            t.advance("10s")
+            t.crash()
+
+        why = explained(t, bill)
+
+        (gate,) = why.gates
+        assert isinstance(gate, Postponed)
+        assert (gate.losses, gate.losses_max) == (6, LEASE_LOSSES_MAX)
+        assert why.text[1].startswith("The process that ran it died 6 times in a row. It is left alone, in case it is")
+        assert f"goes on at {gate.at[11:19]} UTC (in" in why.text[1]
+        assert why.text[1].endswith("After 20 times it is given up.")
 
 
 def test_notes_that_say_the_same_are_one_with_how_often() -> None:
@@ -188,12 +212,12 @@ def test_notes_that_say_the_same_are_one_with_how_often() -> None:
 
     @app.create_function(id="bill", trigger="shop/ordered")
     async def bill(ctx: Context[dict]) -> None:
-        await ctx.step.run("charge", partial(asyncio.sleep, 60))
+        await ctx.step.run("charge", partial(asyncio.sleep, 120))
 
     with harness(app) as t:
         t.send("shop/ordered", {})
         for _ in range(9):
-            t.advance("5s")
+            t.advance("65s")
             t.crash()
         t.advance("1s")
 

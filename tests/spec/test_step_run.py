@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from stepwell import StepError
+from stepwell import Event, StepError
+from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.testing import harness
 
 
@@ -242,7 +243,7 @@ def test_a_function_that_kills_its_process_again_and_again_is_given_up(app) -> N
 
     @app.create_function(id="bill", trigger="ordered")
     async def bill(ctx):
-        await ctx.step.run("charge", partial(asyncio.sleep, 60))
+        await ctx.step.run("charge", partial(asyncio.sleep, 120))
 
     @app.create_function(id="other", trigger="ordered")
     async def other(ctx):
@@ -250,13 +251,42 @@ def test_a_function_that_kills_its_process_again_and_again_is_given_up(app) -> N
 
     with harness(app) as t:
         t.send("ordered", {})
-        for _ in range(10):
-            t.advance("5s")
+        for _ in range(LEASE_LOSSES_MAX):
+            t.advance("65s")
             t.crash()
         t.run_until_idle()
 
         t.assert_failed(t.run(bill), "WorkerLost")
         t.assert_completed(t.run(other))
+
+
+def test_runs_that_went_down_with_another_do_not_go_down_with_it_for_ever(app) -> None:
+    """ADR 0010: what is innocent gets through between two deaths of what is not."""
+    full: list[bool] = []
+
+    @app.create_function(id="glutton", trigger="hungry")
+    async def glutton(ctx):
+        async def eat() -> None:
+            await asyncio.sleep(0.1)
+            full.append(True)
+            await asyncio.sleep(60)
+
+        await ctx.step.run("eat", eat)
+
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        await ctx.step.run("charge", partial(asyncio.sleep, 0.25))
+
+    with harness(app) as t:
+        t.send([Event("hungry"), *(Event("ordered") for _ in range(10))])
+        for _ in range(300):
+            t.advance("100ms")
+            if full:
+                full.clear()
+                t.crash()
+
+        assert {run.status for run in t.runs(bill)} == {"COMPLETED"}
+        assert t.run(glutton).status == "RUNNING"
 
 
 def test_the_results_of_two_runs_of_the_same_shape_are_kept_apart(app) -> None:

@@ -80,6 +80,8 @@ class Model:
                 self._set(lease.item_id, attempt=attempt)
             case c.Grant(id, token, until, losses, mark):
                 self._set(id, at=until, lease=token, backlog=None, poked=False, losses=losses, mark=mark)
+            case c.Postpone(id, at, losses, mark):
+                self._set(id, at=at, lease=0, backlog=None, poked=False, losses=losses, mark=mark)
             case c.Block(id, backlog):
                 self._set(id, at=None, backlog=backlog, lease=0, poked=False)
             case c.Wake(id, at) if id in self.items and self.items[id].backlog is None:

@@ -75,6 +75,7 @@ changes: SearchStrategy[c.Change] = st.one_of(
     st.builds(c.Park, leases, st.none() | moments, moments, counts),
     st.builds(c.Block, items, backlogs),
     st.builds(c.Grant, items, tokens, moments, counts, counts),
+    st.builds(c.Postpone, items, moments, counts, counts),
     st.builds(c.Extend, leases, moments),
     st.builds(c.Retry, leases, counts),
     st.builds(c.Wake, items, moments),

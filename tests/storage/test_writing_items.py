@@ -17,6 +17,7 @@ from stepwell.model.changes import (
     Grant,
     LapseLeases,
     Park,
+    Postpone,
     Release,
     ReleaseFunction,
     Retry,
@@ -114,6 +115,16 @@ async def test_granting_leases_an_item_until_a_moment(store: Store):
     await write(store, Enqueue(item()), Grant("r1", TOKEN, 500, losses=1, mark=2))
 
     assert await item_of(store) == item(at=500, lease=TOKEN, losses=1, mark=2)
+
+
+async def test_postponing_takes_a_lapsed_item_from_its_holder_and_keeps_the_count(store: Store):
+    lease = await leased(store)
+    await write(store, Wake("r1", 90))
+
+    await write(store, Postpone("r1", 700, losses=3, mark=2))
+
+    assert await item_of(store) == item(at=700, losses=3, mark=2)
+    assert not (await write(store, Extend(lease, 2_000), holds=lease)).held
 
 
 async def test_granting_a_lapsed_item_changes_its_token_and_forgets_its_poke(store: Store):

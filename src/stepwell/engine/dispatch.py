@@ -3,7 +3,7 @@ room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 from stepwell.engine.admission import start
@@ -14,6 +14,7 @@ from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
+from stepwell.lifecycle.losses import pause_ms
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.changes import (
     Block,
@@ -22,6 +23,7 @@ from stepwell.model.changes import (
     FreeSlots,
     Grant,
     Plan,
+    Postpone,
     Release,
     SaveNote,
     StartRun,
@@ -35,6 +37,7 @@ from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.questions import CountHeld, CountSlots, DueItems, Loaded, LoadRuns, NextDue, ask
 from stepwell.model.run import Run, RunStatus
+from stepwell.model.step import Step
 
 ITEMS_PER_CLAIM_MAX = 256
 
@@ -91,12 +94,14 @@ def _take(
         held = yield from ask(CountHeld(run.slots[0], item.id, item.shard))
         draft.add(FreeSlots(item.id, item.shard))
         draft.take(run.slots, -held)
+    losses, mark = _losses(item, steps)
+    pause = pause_ms(losses, run.id) if item.lease and losses < LEASE_LOSSES_MAX else 0
     function = draft.registry.get(run.function_id)
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
     else:
-        blocked = yield from _blocked(draft, run, function)
-    spare = held if blocked is not None else held - 1
+        blocked = None if pause else (yield from _blocked(draft, run, function))
+    spare = held if blocked is not None or pause else held - 1
     if spare > 0:
         draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
         draft.due(draft.now)
@@ -106,18 +111,17 @@ def _take(
     assert function is not None, "what nobody serves is blocked"
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
-    known = {step.id: step for step in steps}
-    losses, mark = 0, 0
     if item.lease:
-        # A lost lease is not the function's fault: no attempt is spent. But a function that takes its process with it,
-        # time after time, must not do so for ever.
-        losses = item.losses + 1 if item.mark == len(known) else 1
-        mark = len(known)
         if losses >= LEASE_LOSSES_MAX:
             finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
             return
-        text = f"the process that ran it died or lost its lease ({losses} in a row)"
+        alone = f"; it is left alone for {pause / 1000:.1f} s" if pause else ""
+        text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+    if pause:
+        draft.add(Postpone(item.id, draft.now + pause, losses, mark, item.shard))
+        draft.due(draft.now + pause)
+        return
     token = new_token()
     draft.add(Grant(item.id, token, draft.until, losses, mark, item.shard))
     if run.slots:
@@ -140,6 +144,17 @@ def _take(
     for step in settle_due(draft, steps):
         leased.learn(step)
     draft.leased.append(leased)
+
+
+def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
+    """How many leases were lost in a row without progress, and how many steps were known at the last of them.
+
+    A lost lease is not the function's fault: no attempt is spent. But a function that takes its process with it, time
+    after time, must not do so for ever, nor take down all that are in flight beside it each time (ADR 0010).
+    """
+    if not item.lease:
+        return item.losses, item.mark
+    return item.losses + 1 if item.mark == len(steps) else 1, len(steps)
 
 
 def unserved(function_id: str) -> str:

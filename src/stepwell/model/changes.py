@@ -135,6 +135,16 @@ class Grant(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class Postpone(msgspec.Struct, frozen=True):
+    """Take an item whose lease has lapsed from its holder, due at ``at``. A poke is forgotten."""
+
+    item_id: str
+    at: int
+    losses: int
+    mark: int
+    shard: int = 0
+
+
 class Extend(msgspec.Struct, frozen=True):
     """Hold a lease until ``until``. Refused like any fenced change if the lease is lost."""
 
@@ -272,6 +282,7 @@ Change = (
     | Park
     | Block
     | Grant
+    | Postpone
     | Extend
     | Retry
     | Wake

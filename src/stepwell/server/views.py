@@ -399,7 +399,8 @@ def gathered(notes: Sequence[NoteView]) -> list[NoteView]:
     return found
 
 
-_IN_A_ROW: Final = re.compile(r" \(\d+ in a row\)$")  # the only way in which notes of lost leases differ
+# The only way in which notes of lost leases differ.
+_IN_A_ROW: Final = re.compile(r"(; it is left alone for [\d.]+ s)? \(\d+ in a row\)$")
 
 
 async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:

@@ -95,6 +95,7 @@ SELECT 'I11', 'run ' || i.id || ' rests until ' || i.at || ', but its steps move
 FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
 WHERE i.shard = 0 AND i.kind = 'run' AND i.lease = 0 AND i.attempt = 0 AND i.at > ?1 AND r.started_at IS NOT NULL
   AND i.at IS NOT (SELECT min(due) FROM steps WHERE shard = 0 AND run_id = i.id AND ended_at IS NULL)
+  AND (i.losses = 0 OR i.at > ?1 + 60000) -- postponed (ADR 0010)
 UNION ALL
 SELECT 'I9', 'run ' || r.id || ' has ended and is still owed item ' || i.id
 FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.run_id

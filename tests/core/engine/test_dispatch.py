@@ -13,7 +13,9 @@ from stepwell.model.changes import (
     Extend,
     FinishRun,
     Grant,
+    Postpone,
     Release,
+    SaveNote,
     SettleStep,
     StartRun,
     TakeSlots,
@@ -163,6 +165,30 @@ def test_a_run_that_kills_its_process_again_and_again_fails() -> None:
     assert only(decision, FinishRun).status == RunStatus.FAILED
     assert b"WorkerLost" in only(decision, FinishRun).output
     assert decision.result.leased == ()
+
+
+def test_from_the_third_loss_on_a_run_is_left_alone_for_a_while_and_uses_no_slot() -> None:
+    fn = function(controls=(Concurrency(1),))
+    item = _item(lease=9, losses=2, attempt=1)
+    answers: Answers = {DueItems: [item], GetRun: run(slots=("fn/shop-bill",)), CountSlots: 1, CountHeld: 1}
+
+    decision = _claim(draft(fn), answers)
+
+    postponed = only(decision, Postpone)
+    assert (postponed.losses, postponed.mark) == (3, 0)
+    assert NOW + 500 <= postponed.at <= NOW + 1_000
+    assert decision.result.leased == ()
+    assert "(3 in a row)" in only(decision, SaveNote).note.text
+    assert only(decision, Release).count == 1
+    assert not {"Grant", "TakeSlots"} & set(kinds(decision))
+
+
+def test_a_run_that_was_left_alone_keeps_its_count_until_it_gets_on() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(losses=5, mark=2)], GetRun: run()})
+
+    grant = only(decision, Grant)
+    assert (grant.losses, grant.mark) == (5, 2)
+    assert "SaveNote" not in kinds(decision)
 
 
 def test_progress_between_two_losses_starts_the_count_again() -> None:

@@ -10,6 +10,7 @@ import msgspec
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.registry import Registry
 from stepwell.flow import GRANT, Concurrency
+from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
@@ -25,6 +26,7 @@ from stepwell.server.why.shapes import (
     Leaderless,
     Limited,
     Lost,
+    Postponed,
     Retrying,
     RunWhy,
     Scheduled,
@@ -78,6 +80,8 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         ]
     if item.at is not None and item.at <= situation.now:
         return [_due(item.at, situation)]
+    if item.losses and item.at is not None:
+        return [Postponed(at=rfc3339(item.at), losses=item.losses, losses_max=LEASE_LOSSES_MAX)]
     if run.started_at is None and item.at is not None:
         return [Scheduled(at=rfc3339(item.at))]
     found = [await _open_step(reader, registry, run, step, explain) for step in steps if step.open]

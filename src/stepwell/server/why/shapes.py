@@ -96,6 +96,14 @@ class Lapsed(View, frozen=True, tag_field="kind", tag="lapsed"):
     at: str
 
 
+class Postponed(View, frozen=True, tag_field="kind", tag="postponed"):
+    """The processes that ran it died so many times in a row that it is left alone until ``at``."""
+
+    at: str
+    losses: int
+    losses_max: int
+
+
 class Due(View, frozen=True, tag_field="kind", tag="due"):
     """It may go on at once, and nothing of its own holds it back. ``because`` says what does, if it is known."""
 
@@ -123,6 +131,7 @@ Gate = (
     | Unserved
     | Executing
     | Lapsed
+    | Postponed
     | Due
     | Leaderless
     | Lost

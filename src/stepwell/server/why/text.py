@@ -19,6 +19,7 @@ from stepwell.server.why.shapes import (
     Leaderless,
     Limited,
     Lost,
+    Postponed,
     Retrying,
     RunWhy,
     Scheduled,
@@ -84,6 +85,11 @@ class _Words:
             return [self._executing(gate)]
         if isinstance(gate, Lapsed):
             return ["The process that ran it has gone without a word. Another takes it over at once."]
+        if isinstance(gate, Postponed):
+            return [
+                f"The process that ran it died {gate.losses} times in a row. It is left alone, in case it is what ends "
+                f"them, and goes on at {self._at(gate.at)}. After {gate.losses_max} times it is given up."
+            ]
         if isinstance(gate, Due):
             return [self._due(gate)]
         if isinstance(gate, Leaderless):

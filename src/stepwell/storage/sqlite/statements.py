@@ -101,6 +101,9 @@ BLOCK: Final = "UPDATE items SET at = NULL, backlog = ?3, lease = 0, poked = 0 W
 GRANT: Final = """
 UPDATE items SET at = ?4, lease = ?3, backlog = NULL, poked = 0, losses = ?5, mark = ?6 WHERE shard = ?1 AND id = ?2"""
 
+POSTPONE: Final = """
+UPDATE items SET at = ?3, lease = 0, backlog = NULL, poked = 0, losses = ?4, mark = ?5 WHERE shard = ?1 AND id = ?2"""
+
 EXTEND: Final = "UPDATE items SET at = ?4 WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 RETRY: Final = "UPDATE items SET attempt = ?4 WHERE shard = ?1 AND id = ?2 AND lease = ?3"
