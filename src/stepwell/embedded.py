@@ -89,21 +89,28 @@ class Embedded:
         await self.stop()
 
     async def start(self) -> None:
-        """Open the file, and run what is owed."""
+        """Open the file, and run what is owed.
+
+        Raises ``StorageError`` for a file that cannot be used, and ``ConfigurationError`` if the app has an engine.
+        """
         tune()
-        member = open_sqlite(
-            self.path,
-            self.app.transport(SystemClock()),
-            {self.app.app_id: self.app.configs()},
-            durability=self._durability,
-            calls_max=self._concurrency,
-            retry_ms=self._retry_ms,
-            retention_ms=self._retention_ms,
-        )
-        await member.start()
-        self._stalls.start()
-        self._member = member
         self.app.bind(self)
+        try:
+            self._member = open_sqlite(
+                self.path,
+                self.app.transport(SystemClock()),
+                {self.app.app_id: self.app.configs()},
+                durability=self._durability,
+                calls_max=self._concurrency,
+                retry_ms=self._retry_ms,
+                retention_ms=self._retention_ms,
+            )
+            await self._member.start()
+        except BaseException:
+            self._member = None
+            self.app.bind(None)
+            raise
+        self._stalls.start()
 
     async def stop(self) -> None:
         """Let the calls in flight finish for the time of ``grace``, then close.

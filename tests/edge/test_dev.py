@@ -247,14 +247,18 @@ def test_a_full_disk_refuses_events_and_recovers_by_itself(start_dev: Start) -> 
     resource.prlimit(dev.process.pid, resource.RLIMIT_FSIZE, (0, unlimited))
     refused = dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "while-full"})
     read = dev.http("GET", "/v2/runs")
+    ill = dev.http("GET", "/health")
     resource.prlimit(dev.process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
 
     assert (refused.status, refused.json["status"], refused.json["ids"]) == (503, 503, [])
     assert refused.headers["retry-after"] == "1"
     assert read.status == 200
+    assert ill.status == 503
+    assert "nothing can be written" in ill.json["message"]
     accepted = eventually(lambda: dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "while-full"}).json["ids"])
     (run,) = dev.get(f"/v2/events/{accepted[0]}/runs")["runs"]
     assert dev.ended(run["id"])["output"] == "billed"
+    assert dev.http("GET", "/health").status == 200
 
 
 @pytest.mark.parametrize(

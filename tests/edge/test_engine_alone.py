@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Context, Event, Stepwell, Sync
+from stepwell import ConfigurationError, Context, Event, Stepwell, Sync
 from stepwell.model.questions import ListEvents, RunsOfEvent
 
 
@@ -83,3 +83,18 @@ async def test_a_thread_that_is_busy_does_not_hold_up_a_stop_beyond_its_grace(fu
             await engine.stop()
     finally:
         go.set()
+
+
+async def test_a_second_engine_does_not_take_the_events_of_the_first_away(tmp_path: Path) -> None:
+    app = Stepwell("alone")
+
+    async with app.embedded(tmp_path / "first.db"):
+        with pytest.raises(ConfigurationError, match="connected to an engine already"):
+            async with app.embedded(tmp_path / "second.db"):
+                pass
+
+        assert await app.send(Event("alone/go", {}))
+    assert not (tmp_path / "second.db").exists()
+
+    async with app.embedded(tmp_path / "second.db"):
+        assert await app.send(Event("alone/go", {}))

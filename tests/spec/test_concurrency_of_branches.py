@@ -40,6 +40,19 @@ def test_the_branches_of_a_run_count_each(app, limit: int) -> None:
         nothing_is_left(t)
 
 
+def test_a_branch_begins_when_it_gets_its_slot(app) -> None:
+    @app.create_function(id="bill", trigger="ordered", concurrency=1)
+    async def bill(ctx):
+        await asyncio.gather(*(ctx.step.run(f"b{number}", asyncio.sleep, 3) for number in range(3)))
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.advance("10s")
+
+        steps = [step.record for step in t.run(bill).steps.values()]
+        assert [(step.ended_at or 0) - step.started_at for step in steps] == [3_000] * 3
+
+
 def test_branches_of_several_runs_share_the_limit_and_all_end(app) -> None:
     meter = Meter()
 

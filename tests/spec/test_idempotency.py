@@ -146,6 +146,17 @@ def test_events_for_which_the_key_fails_share_one(app) -> None:
         assert outcomes(t, again)["shop-checkout"].kind == "idempotent"
 
 
+def test_what_gives_no_key_is_told_so_and_not_that_its_key_was_used(app) -> None:
+    checkout(app)
+
+    with harness(app) as t:
+        t.send("checkout", {})
+        (event_id,) = t.send("checkout", {"basket": "b"})
+
+        (outcome,) = outcomes(t, event_id).values()
+        assert "it gives no idempotency key" in (outcome.reason or "")
+
+
 def test_two_functions_do_not_share_a_key(app) -> None:
     function = checkout(app)
 

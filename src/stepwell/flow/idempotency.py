@@ -14,6 +14,11 @@ from stepwell.model.duration import to_ms
 from stepwell.model.history import Cell, OutcomeKind
 
 _WINDOW_MS: Final = to_ms(DEDUPE_WINDOW)
+_SAME_KEY: Final = "a run with this idempotency key started in the last 24 hours"
+_NO_KEY: Final = (
+    "it gives no idempotency key (what the expression names is missing or empty, or it failed), and all those that give"
+    " none share one: such a run started in the last 24 hours"
+)
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -38,7 +43,5 @@ class Idempotency(msgspec.Struct, frozen=True):
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
         if cell is not None and cell.expires_at > now:
-            return Skip(
-                OutcomeKind.IDEMPOTENT, "a run with this idempotency key started in the last 24 hours", cell.value
-            )
+            return Skip(OutcomeKind.IDEMPOTENT, _NO_KEY if key.endswith("/") else _SAME_KEY, cell.value)
         return Accept(Cell(key=key, value=run_id, expires_at=now + _WINDOW_MS))

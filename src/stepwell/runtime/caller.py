@@ -248,6 +248,11 @@ class Caller:
                 answer = await self.transport.call(self._call(call.leased), call)
             except Superseded:
                 return
+            except asyncio.CancelledError:
+                if self._engine.stopping or call.task is None:
+                    raise
+                call.task.uncancel()
+                answer = Failed(WireError("CancelledError", "the function's own code cancelled the task it runs in"))
             except Exception as error:  # the transport's, not the function's: those come as answers
                 log.exception("call failed", run=run_id, function=call.leased.function.id)
                 answer = Failed(WireError(type(error).__name__, str(error)))

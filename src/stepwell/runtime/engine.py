@@ -41,6 +41,7 @@ _MS = type(LEASE)(milliseconds=1)
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
+_REFUSED_MS = 5_000  # for so long a disk that refused to be written counts as failing, unless it has been since
 
 
 Observer = Callable[[Sequence[Change]], None]
@@ -103,6 +104,7 @@ class Engine:
         self._tokens = itertools.count(1)
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
+        self._refusal: tuple[int, str] | None = None  # when and why something could not be written last
         self._promised = 0
         self._settled = 0
         self._stamp = 0
@@ -255,6 +257,8 @@ class Engine:
             oldest = await self.store.read(NextDue())
         except StorageError as error:
             return Health(False, error.what, None)
+        if self._refusal is not None and now - self._refusal[0] < _REFUSED_MS:
+            return Health(False, f"nothing can be written: {self._refusal[1]}", totals)
         if self.leads and oldest is not None:
             late = now - oldest
             if late > _UNHEALTHY_MS and len(self.caller.live) < self.calls_max:
@@ -304,11 +308,15 @@ class Engine:
             self._settled += taken
             error = future.exception()
             if error is not None:
+                if isinstance(error, StorageUnavailable):
+                    self._refusal = self.clock.now_ms(), error.what
                 if self.leads:
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
                 return
+            if written:
+                self._refusal = None
             found = future.result()
             try:
                 if found.held:

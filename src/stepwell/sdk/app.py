@@ -186,7 +186,16 @@ class Stepwell:
         return InProcess(self, clock, threads_max)
 
     def bind(self, sender: Sender | None) -> None:
-        """Say where ``send`` sends to; ``None`` for nowhere. Call it where the sender's event loop runs."""
+        """Say where ``send`` sends to; ``None`` for nowhere. Call it where the sender's event loop runs.
+
+        Raises ``ConfigurationError`` if it sends somewhere else already.
+        """
+        if sender is not None and self._sender is not None and self._sender is not sender:
+            raise ConfigurationError(
+                what=f"app {self.app_id!r} is connected to an engine already",
+                why="what it sends goes to one engine, so a second one would take the events away from the first",
+                fix="end the first one before, or make a second app with the same functions",
+            )
         self._sender = sender
         self._loop = asyncio.get_running_loop() if sender is not None else None
 

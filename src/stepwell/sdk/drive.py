@@ -261,6 +261,7 @@ class AsyncDrive(Execution):
         try:
             if self._gate is not None:
                 await self._gate.enter()
+                started_at = self.clock.now_ms()  # it had no slot until now
             if self.progress.lost:
                 raise self._give_up()
             RUNNING.set(Running(self, step, attempt, started_at))

@@ -373,6 +373,7 @@ async def test_each_attempt_to_send_has_the_seed_of_its_step(app) -> None:
         app.bind(outbox)
         await Run(app, "shop-bill").call()
         seeds.append(outbox.seeds)
+        app.bind(None)
 
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 2
