@@ -177,9 +177,9 @@ class Embedded:
             await rest(pause, engine.clock, engine.timers)
             pause = min(pause * 2, _LOOK_MS_MAX)
 
-    async def health(self) -> Health:
-        """Whether due work moves."""
-        return await self.engine.health()
+    async def health(self, *, count: bool = True) -> Health:
+        """Whether due work moves. To ``count`` what is live costs a look at all of it."""
+        return await self.engine.health(count=count)
 
 
 def _output(run: Run) -> Any:

@@ -147,26 +147,13 @@ class RetryAfterError(Exception):
     """Raise it to say when the next attempt should happen (semantics §6.2).
 
     ``retry_after`` is a ``timedelta``, a duration such as ``"30s"``, an aware ``datetime``, or integer
-    **milliseconds**. The moment is clamped to 1 s … 24 h from now. It still uses up one attempt. Raises
-    ``ValueError`` for text that is no duration and ``TypeError`` for anything else, both with ``message`` in them, so
-    that a mistake in it is an attempt that failed, like any other.
+    **milliseconds**. The moment is clamped to 1 s … 24 h from now. It still uses up one attempt.
+    Anything else is said in the error as it is shown, and the usual pause counts.
     """
 
     slug: ClassVar[str] = "retry-after"
 
     def __init__(self, message: str, retry_after: timedelta | datetime | str | int) -> None:
-        if isinstance(retry_after, str):
-            from stepwell.model.duration import parse_duration  # it raises our errors
-
-            try:
-                parse_duration(retry_after)
-            except InvalidDuration as error:
-                raise ValueError(f"RetryAfterError({message!r}, {retry_after!r}): {error.what}") from None
-        elif isinstance(retry_after, bool) or not isinstance(retry_after, timedelta | datetime | int):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"RetryAfterError({message!r}, {retry_after!r}): the second is a timedelta, a datetime, text or"
-                " milliseconds"
-            )
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -262,6 +263,28 @@ def test_help_and_version_name_the_commands_without_loading_them(tmp_path: Path)
 )
 def test_wrong_usage_is_a_code_of_its_own(tmp_path: Path, args: tuple[str, ...]) -> None:
     assert command(*args, cwd=tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("send", b"p/\xff"), "is not text in UTF-8"),
+        (("send", "p/x", "--data", b'{"a":"\xff"}'), "is not text in UTF-8"),
+        (("runs", "--function", b"\xff"), "is not text in UTF-8"),
+        (("runs", "--token", "a\nb"), "the token is not one"),
+        (("runs", "--db", "app.py/x.db"), "not a directory"),
+    ],
+)
+def test_what_cannot_be_sent_or_read_is_said_in_a_sentence(
+    tmp_path: Path, args: tuple[str | bytes, ...], word: str
+) -> None:
+    (tmp_path / "app.py").touch()
+
+    done = command(*(os.fsdecode(arg) for arg in args), cwd=tmp_path)
+
+    assert done.code in (1, 2)
+    assert word in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("target", ["plain.txt", "plain.txt:app", "./plain.txt", "plain"])

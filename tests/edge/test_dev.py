@@ -115,7 +115,7 @@ def test_an_app_that_does_not_load_leaves_its_runs_waiting_until_it_does(start_d
     dev.get("/v2/functions")
 
     edit(dev, "HERE =", 'raise RuntimeError("no database")\nHERE =')
-    log = dev.said("their runs wait")
+    log = dev.said("runs of the functions known from before wait")
     run_id = dev.start("shop/ordered")
     gate = dev.why(run_id, "unserved")
 
@@ -138,7 +138,7 @@ def test_an_app_that_never_loaded_is_waited_for(start_dev: Start) -> None:
 def test_a_wrong_declaration_is_explained_and_waited_for(start_dev: Start) -> None:
     dev = start_dev(app=APP.replace("retries=1", 'retries="many"'))
 
-    log = dev.said("their runs wait")
+    log = dev.said("start nothing, because no function is known yet")
 
     assert "retries" in log and "'many'" in log
 

@@ -82,13 +82,13 @@ class Model:
                 self._set(id, at=until, lease=token, backlog=None, poked=False, losses=losses, mark=mark)
             case c.Postpone(id, at, losses, mark):
                 self._set(id, at=at, lease=0, backlog=None, poked=False, losses=losses, mark=mark)
-            case c.Block(id, backlog):
-                self._set(id, at=None, backlog=backlog, lease=0, poked=False)
+            case c.Block(id, backlog, losses, mark):
+                self._set(id, at=None, backlog=backlog, lease=0, poked=False, losses=losses, mark=mark)
             case c.Wake(id, at) if id in self.items and self.items[id].backlog is None:
                 item = self.items[id]
                 if item.lease:
                     self._set(id, poked=True)
-                elif item.at is None or not item.attempt:
+                elif item.at is None or not (item.attempt or item.losses):
                     self._set(id, at=at if item.at is None else min(at, item.at))
             case c.Release(backlog, now, count):
                 blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))

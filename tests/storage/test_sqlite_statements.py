@@ -10,7 +10,20 @@ import apsw
 import pytest
 
 from stepwell.model import questions as q
-from stepwell.model.changes import Change, Decision, Drop, Enqueue, Extend, FinishRun, Grant, Park, Plan, SaveStep
+from stepwell.model.changes import (
+    Block,
+    Change,
+    Decision,
+    Drop,
+    Enqueue,
+    Extend,
+    FinishRun,
+    Grant,
+    LapseLeases,
+    Park,
+    Plan,
+    SaveStep,
+)
 from stepwell.model.item import Lease
 from stepwell.model.questions import DueItems, GetSteps, ask
 from stepwell.storage.sqlite import statements
@@ -163,6 +176,18 @@ def test_a_statement_is_not_planned_anew_for_other_values(committer: Committer, 
             asked = 0
 
     assert asked == 0
+
+
+def test_a_new_leader_does_not_look_at_what_sleeps_or_is_blocked(committer: Committer):
+    def work(*, count: int) -> int:
+        committer.connection.execute("DELETE FROM items")
+        sleeping = (Enqueue(item(f"s{n}", at=10_000_000)) for n in range(count))
+        blocked = (change for n in range(count) for change in (Enqueue(item(f"b{n}")), Block(f"b{n}", "full")))
+        committer.run([Decision((*sleeping, *blocked))])
+        _lease(committer)
+        return _steps_of(committer.connection, lambda: committer.run([Decision((LapseLeases(100, 500),))]))
+
+    assert work(count=1_000) == work(count=10)
 
 
 def _lease(committer: Committer) -> None:

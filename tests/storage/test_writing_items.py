@@ -127,6 +127,23 @@ async def test_postponing_takes_a_lapsed_item_from_its_holder_and_keeps_the_coun
     assert not (await write(store, Extend(lease, 2_000), holds=lease)).held
 
 
+async def test_what_happens_to_a_postponed_item_does_not_make_it_due_sooner(store: Store):
+    await leased(store)
+    await write(store, Postpone("r1", 700, losses=3, mark=2))
+
+    await write(store, Wake("r1", 90))
+
+    assert await item_of(store) == item(at=700, losses=3, mark=2)
+
+
+async def test_blocking_a_lapsed_item_keeps_the_count_of_its_losses(store: Store):
+    await leased(store)
+
+    await write(store, Block("r1", "full", losses=3, mark=2))
+
+    assert await item_of(store) == item(at=None, backlog="full", losses=3, mark=2)
+
+
 async def test_granting_a_lapsed_item_changes_its_token_and_forgets_its_poke(store: Store):
     old = await leased(store)
     await write(store, Wake("r1", 90))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final
 
 import click
@@ -80,7 +81,13 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    if sys.platform == "win32":
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    # A terminal that cannot show a character shows another one, and a pipe on Windows gets UTF-8.
+    encoding = "utf-8" if sys.platform == "win32" else None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="replace")
+    for text in sys.argv[1:]:
+        if not text.isascii() and text != text.encode(errors="replace").decode():
+            click.echo(f"error: {text!a} is not text in UTF-8", err=True)
+            sys.exit(2)
     cli(prog_name="stepwell")

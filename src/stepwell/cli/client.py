@@ -72,6 +72,9 @@ class Server:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            why = "it has characters that no header can carry"
+            raise ConfigurationError("the token is not one", why, "copy it anew")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ConfigurationError(
                 f"{url!r} is not the address of a server", "it has no host that can be called", f"use {URL_DEFAULT}"
@@ -131,10 +134,12 @@ class File:
     def __init__(self, path: str) -> None:
         from stepwell.cli.offline import Offline
 
-        if not Path(path).is_file():
+        try:
+            Path(path).stat()
+        except OSError as error:
             raise StorageError(
-                f"there is no database {path}", "the file does not exist", "check the path given as --db"
-            )
+                f"there is no database {path} here", str(error.strerror).lower(), "check the path given as --db"
+            ) from None
         self._runner = asyncio.Runner()
         self._offline = self._runner.run(Offline.open(path))
 

@@ -144,6 +144,10 @@ def command(
 
 _RELOAD: Final = "reload:"
 _BROKEN: Final = "broken"
+_MEANWHILE: Final = (
+    "events are accepted, and runs of the functions known from before wait; correct the code and they go on"
+)
+_NOT_YET: Final = "events are accepted and start nothing, because no function is known yet; correct the code"
 
 
 class Dev:
@@ -238,7 +242,8 @@ class Dev:
     def _complain(self, problem: str) -> None:
         self._live.notice(problem, "red")
         if self._reload:
-            self._live.notice("events are accepted and their runs wait; correct the code and they go on", "yellow")
+            known = bool(self._host.engine.registry.functions)
+            self._live.notice(_MEANWHILE if known else _NOT_YET, "yellow")
 
     def _unreadable(self, file: Path, error: SyntaxError) -> None:
         where = f"{_shown(file)}:{error.lineno}"

@@ -69,9 +69,10 @@ def claim(
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
         elif item.id in draft.touched:
-            following = draft.now  # a timer has just settled one of its steps, which a question would not show yet
+            draft.due(draft.now)  # a timer has just settled one of its steps, which a question would not show yet
         elif item.id in mine and item.lease:
             draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
+            draft.due(draft.until)  # it may be the lease of an earlier call, which nobody looks after
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
@@ -105,19 +106,19 @@ def _take(
     if spare > 0:
         draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
         draft.due(draft.now)
+    if item.lease and (blocked is not None or losses < LEASE_LOSSES_MAX):
+        alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
+        text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
+        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
     if blocked is not None:
-        draft.add(Block(item.id, blocked, item.shard))
+        draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return
     assert function is not None, "what nobody serves is blocked"
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
-    if item.lease:
-        if losses >= LEASE_LOSSES_MAX:
-            finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
-            return
-        alone = f"; it is left alone for {pause / 1000:.1f} s" if pause else ""
-        text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
-        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+    if item.lease and losses >= LEASE_LOSSES_MAX:
+        finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
+        return
     if pause:
         draft.add(Postpone(item.id, draft.now + pause, losses, mark, item.shard))
         draft.due(draft.now + pause)

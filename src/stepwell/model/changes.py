@@ -117,10 +117,12 @@ class Park(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """An unleased item does not fit its limit: out of sight until ``Release`` of that backlog."""
+    """An unleased or lapsed item does not fit its limit: out of sight until ``Release`` of that backlog."""
 
     item_id: str
     backlog: str
+    losses: int = 0
+    mark: int = 0
     shard: int = 0
 
 
@@ -163,7 +165,7 @@ class Wake(msgspec.Struct, frozen=True):
     """Something happened to a run: its item is due at ``at`` at the latest.
 
     A leased item is poked instead; a blocked one keeps its place in the backlog, and one that backs off before another
-    attempt at the function's code keeps its moment: what happened is there when it comes.
+    attempt at the function's code, or was postponed, keeps its moment: what happened is there when it comes.
     """
 
     item_id: str

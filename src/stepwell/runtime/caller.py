@@ -256,8 +256,7 @@ class Caller:
             except Exception as error:  # the transport's, not the function's: those come as answers
                 log.exception("call failed", run=run_id, function=call.leased.function.id)
                 answer = Failed(WireError(type(error).__name__, str(error)))
-            await self._conclude(call, answer)
-            concluded = True
+            concluded = await self._conclude(call, answer)
         except asyncio.CancelledError:
             if not self._engine.stopping:
                 raise
@@ -269,13 +268,15 @@ class Caller:
                     self._engine.mind_leases()
             self._engine.call_ended(touched=call.touched, left=None if concluded else call.leased.until)
 
-    async def _conclude(self, call: LiveCall, answer: Answer) -> None:
+    async def _conclude(self, call: LiveCall, answer: Answer) -> bool:
+        """Write down how a call ended. False if its lease was not its own any more."""
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
         plan = _conclusion(call.leased, answer)
         try:
-            await self._engine.commit(plan)
+            verdict = await self._engine.commit(plan)
         except StorageUnavailable:
-            await self._engine.commit_patiently(plan)
+            verdict = await self._engine.commit_patiently(plan)
+        return verdict.held
 
     def _call(self, leased: Leased) -> Call:
         memos: dict[str, Memo] = {}

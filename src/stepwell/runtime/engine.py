@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,14 @@ from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
+from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
-from stepwell.model.changes import Change, Plan
+from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
@@ -105,6 +107,8 @@ class Engine:
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
         self._refusal: tuple[int, str] | None = None  # when and why something could not be written last
+        self._full = False  # there was no room for what is due when it was looked for last
+        self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
         self._settled = 0
         self._stamp = 0
@@ -154,8 +158,10 @@ class Engine:
             deadline.cancel()
         cut_off = [call.leased for call in self.caller.live.values() if not call.lost]
         await self.halt()
+        with suppress(StorageError):
+            await self.store.commit(Decision())  # what was on its way to the disk before is there after it
         # An orderly stop must not look like a crash. What cannot be written is found by its lease, as after one.
-        giving = [self.commit(partial(give_back, leased=leased)) for leased in cut_off]
+        giving = [self.commit(partial(give_back, leased=leased)) for leased in (*cut_off, *self._late)]
         for given in await asyncio.gather(*giving, return_exceptions=True):
             if isinstance(given, BaseException):
                 log.warning("a call that was cut off could not be given back", error=str(given))
@@ -323,6 +329,8 @@ class Engine:
                     self._follow(found)
                     if self.observers:
                         self.tell(written)
+                if taken:
+                    self._make_use_of_room()  # not every lease that was promised has become a call
             finally:
                 if not verdict.done():
                     verdict.set_result(found)
@@ -369,14 +377,16 @@ class Engine:
         """
         if left is not None:
             self._dispatcher.wake(left)
-        if touched or len(self.caller.live) == self.calls_max - 1:
+        if touched:
             self._dispatcher.wake()
+        self._make_use_of_room()
 
     # Ticks ------------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, _: int) -> int | None:
         caller = self.caller
         room = self._room()
+        self._full = room <= 0
         verdict = await self.commit(
             lambda draft: claim(
                 draft, room=room, new_token=self._tokens.__next__, serves=caller.transport.serves, mine=caller.live
@@ -394,6 +404,10 @@ class Engine:
             await self.caller.look()
         return now + _OTHERS_LOOK_MS
 
+    def _make_use_of_room(self) -> None:
+        if self._full and self._room() > 0:
+            self._dispatcher.wake()
+
     def _room(self) -> int:
         return self.calls_max - len(self.caller.live) - (self._promised - self._settled)
 
@@ -408,7 +422,10 @@ class Engine:
     def _follow(self, verdict: Verdict) -> None:
         outcome: Effects = verdict.result
         if outcome.leased:
-            self.caller.start(outcome.leased)
+            if self.stopping:
+                self._late += outcome.leased
+            else:
+                self.caller.start(outcome.leased)
         for run_id in outcome.ended:
             self.caller.lose(run_id)
         for run_id in outcome.touched:

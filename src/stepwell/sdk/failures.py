@@ -15,6 +15,7 @@ import msgspec
 from stepwell import clock
 from stepwell.errors import (
     ConfigurationError,
+    InvalidDuration,
     InvalidEvent,
     InvalidOutput,
     NonRetriableError,
@@ -61,7 +62,7 @@ def verdict(error: BaseException, now: int) -> Verdict:
     if all(_is_final(member) for member in members):
         return Verdict(True, None)
     moments = [_moment(member, now) for member in members if isinstance(member, RetryAfterError)]
-    return Verdict(False, max(moments, default=None))
+    return Verdict(False, max((moment for moment in moments if moment is not None), default=None))
 
 
 def wire_error(error: BaseException, place: str = "") -> WireError:
@@ -72,6 +73,8 @@ def wire_error(error: BaseException, place: str = "") -> WireError:
     if isinstance(error, StepError):
         return WireError(error.name, _clean(error.message), error.stack, "step_errored")
     message = place + _message(error)
+    if isinstance(error, RetryAfterError) and _moment(error, 0) is None:
+        message += f" (it asks for another try after {error.retry_after!r}, which is no length of time and no moment)"
     return WireError(type(error).__name__, _clean(message), _stack(error), _code(error))
 
 
@@ -106,9 +109,13 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, _FINAL)
 
 
-def _moment(error: RetryAfterError, now: int) -> int:
+def _moment(error: RetryAfterError, now: int) -> int | None:
+    """When to try again; ``None`` if what it names is no moment, which must not hide the error that it is about."""
     after = error.retry_after
-    return clock.to_ms(after) if isinstance(after, datetime) else now + to_ms(after)
+    try:
+        return clock.to_ms(after) if isinstance(after, datetime) else now + to_ms(after)
+    except (InvalidDuration, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _code(error: BaseException) -> str | None:

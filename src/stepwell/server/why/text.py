@@ -84,7 +84,7 @@ class _Words:
         if isinstance(gate, Executing):
             return [self._executing(gate)]
         if isinstance(gate, Lapsed):
-            return ["The process that ran it has gone without a word. Another takes it over at once."]
+            return ["The process that ran it has gone without a word. Another takes it over."]
         if isinstance(gate, Postponed):
             return [
                 f"The process that ran it died {gate.losses} times in a row. It is left alone, in case it is what ends "

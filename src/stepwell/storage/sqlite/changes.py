@@ -59,7 +59,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Enqueue: (sql.ENQUEUE, lambda x: rows.item_row(x.item)),
     c.Schedule: (sql.SCHEDULE, lambda x: rows.item_row(x.item)),
     c.Park: (sql.PARK, _row_of_park),
-    c.Block: (sql.BLOCK, lambda x: (x.shard, x.item_id, x.backlog)),
+    c.Block: (sql.BLOCK, lambda x: (x.shard, x.item_id, x.backlog, x.losses, x.mark)),
     c.Grant: (sql.GRANT, lambda x: (x.shard, x.item_id, x.token, x.until, x.losses, x.mark)),
     c.Postpone: (sql.POSTPONE, lambda x: (x.shard, x.item_id, x.at, x.losses, x.mark)),
     c.Extend: (sql.EXTEND, lambda x: (x.lease.shard, x.lease.item_id, x.lease.token, x.until)),

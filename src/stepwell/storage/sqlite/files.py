@@ -72,7 +72,7 @@ class Files:
         if connection.readonly("main"):
             raise _unwritable(self.path)
         # One plan for each text whatever is bound to it. Without this promise a build with STAT4, as apsw's is, parses
-        # and plans a statement anew at each use, which costs five times what it does (ADR 0001).
+        # and plans a statement anew at each use, which costs five times what it does (ADR 0011).
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         execute = executor(connection)
         # Only a new file takes it. Steps of 2 kB cost a third less than on pages of 4 kB, which have room for one of

@@ -95,7 +95,8 @@ UPDATE items SET at = CASE WHEN poked AND ?6 = 0 THEN ?5 ELSE ?4 END, lease = 0,
   poked = 0, losses = 0, mark = 0
 WHERE shard = ?1 AND id = ?2 AND lease = ?3"""
 
-BLOCK: Final = "UPDATE items SET at = NULL, backlog = ?3, lease = 0, poked = 0 WHERE shard = ?1 AND id = ?2"
+BLOCK: Final = """
+UPDATE items SET at = NULL, backlog = ?3, lease = 0, poked = 0, losses = ?4, mark = ?5 WHERE shard = ?1 AND id = ?2"""
 
 # What poked the item before is loaded by whoever claims it now.
 GRANT: Final = """
@@ -110,7 +111,9 @@ RETRY: Final = "UPDATE items SET attempt = ?4 WHERE shard = ?1 AND id = ?2 AND l
 
 WAKE: Final = """
 UPDATE items SET
-  at = CASE WHEN lease <> 0 OR attempt > 0 AND at IS NOT NULL THEN at ELSE min(coalesce(at, ?3), ?3) END,
+  at = CASE
+    WHEN lease <> 0 OR (attempt > 0 OR losses > 0) AND at IS NOT NULL THEN at
+    ELSE min(coalesce(at, ?3), ?3) END,
   poked = (lease <> 0)
 WHERE shard = ?1 AND id = ?2 AND backlog IS NULL"""
 
@@ -152,10 +155,11 @@ RELEASE_FUNCTION: Final = """
 UPDATE items INDEXED BY items_backlog SET at = ?3, backlog = NULL
 WHERE shard = ?1 AND function_id = ?2 AND backlog IS NOT NULL"""
 
-# What is blocked has no moment and no lease: by the moments, a backlog of any length is passed over.
+# The end of a lease is never further off than a minute, so what sleeps or is blocked, however much it is, is passed
+# over. One that is, because a clock was set back, ends by itself.
 LAPSE_LEASES: Final = """
 UPDATE items INDEXED BY items_due SET at = ?3
-WHERE shard = ?1 AND at IS NOT NULL AND lease > 0 AND lease < ?2"""
+WHERE shard = ?1 AND at <= ?3 + 60000 AND lease > 0 AND lease < ?2"""
 
 SAVE_FUNCTION: Final = """
 INSERT INTO functions (id, app_id, config, version, updated_at, archived_at, stamp)
