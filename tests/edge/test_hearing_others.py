@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from stepwell import Context, Event, Stepwell
+from stepwell.model.changes import Decision, Enqueue
+from stepwell.model.item import Item, ItemKind
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +49,78 @@ async def test_an_event_that_another_process_accepts_reaches_a_call_that_is_busy
         assert await told.get() == "approved"  # although the other branch goes on packing
         hold.set()
         await leader.wait(run.id)
+
+
+async def test_a_process_that_only_sends_knows_what_others_have_registered_since(tmp_path: Path) -> None:
+    old = [Stepwell("shared") for _ in range(2)]
+    new = Stepwell("shared")
+    for app in (*old, new):
+
+        @app.create_function(id="order", trigger="shared/ordered")
+        async def order(ctx: Context[Any]) -> None: ...
+
+    @new.create_function(id="new", trigger="shared/new")
+    async def added(ctx: Context[Any]) -> None: ...
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old[0].embedded(path), old[1].embedded(path) as follower, new.embedded(path):
+        [event_id] = await old[1].send(Event("shared/new", {}))
+
+        assert [run.function_id for run in await follower.runs(event_id)] == ["shared-new"]
+
+
+async def test_when_a_cancel_by_another_process_is_acknowledged_no_other_step_begins(tmp_path: Path) -> None:
+    """I18, K52."""
+    begun: list[int] = []
+    under_way = asyncio.Event()
+    apps = [Stepwell("shared") for _ in range(2)]
+    for app in apps:
+
+        @app.create_function(id="busy", trigger="shared/go")
+        async def busy(ctx: Context[Any]) -> None:
+            for number in range(900):
+                await asyncio.sleep(0.003)
+                await ctx.step.run(f"s{number}", begin, number)
+
+    async def begin(number: int) -> None:
+        begun.append(number)
+        if number == 3:
+            under_way.set()
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(30), apps[0].embedded(path), apps[1].embedded(path) as follower:
+        for _ in range(5):
+            begun.clear()
+            under_way.clear()
+            [event_id] = await apps[0].send(Event("shared/go", {}))
+            [run] = await follower.runs(event_id)
+            await under_way.wait()
+
+            assert await follower.cancel(run.id)
+
+            steps = len(begun)
+            await asyncio.sleep(0.05)
+            assert len(begun) == steps
+
+
+async def test_a_process_that_only_sends_is_not_healthy_while_what_is_due_does_not_move(tmp_path: Path) -> None:
+    """K58."""
+    app, other = Stepwell("shared"), Stepwell("shared")
+
+    async with app.embedded(tmp_path / "shared.db") as leader, other.embedded(tmp_path / "shared.db") as follower:
+        later = leader.engine.clock.now_ms() + 60_000
+        item = Item(id="r1/start", kind=ItemKind.START_TIMEOUT, function_id="f", run_id="r1", at=later)
+        await leader.engine.store.commit(Decision((Enqueue(item),)))
+        assert (await follower.health()).healthy
+
+        follower.engine.clock = _At(later + 6_000)  # the leader stands still, as far as it can see
+
+        assert (await follower.health(count=False)).why == "work has been due for 6.0 s and does not move"
+
+
+class _At:
+    def __init__(self, ms: int) -> None:
+        self._ms = ms
+
+    def now_ms(self) -> int:
+        return self._ms

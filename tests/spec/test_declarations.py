@@ -200,3 +200,19 @@ def test_the_limits_themselves_are_accepted(app) -> None:
     )
 
     assert len(app.functions) == 1
+
+
+def test_two_apps_may_not_come_to_the_same_id() -> None:
+    first, second = Stepwell("a"), Stepwell("a-b")
+
+    @first.create_function(id="b-c", trigger="x")
+    async def one(ctx): ...
+
+    @second.create_function(id="c", trigger="y")
+    async def two(ctx): ...
+
+    with pytest.raises(ConfigurationError) as refused, harness([first, second]):
+        pass
+
+    assert refused.value.what == "there is a function 'a-b-c' already, of app 'a'"
+    assert refused.value.fix

@@ -260,3 +260,17 @@ def test_ids_leave_nothing_behind_when_the_runs_have_ended(app) -> None:
 
         assert len(t.runs(bill)) == 5
         assert (totals(t).items, totals(t).leased, totals(t).waits) == (0, 0, 0)
+
+
+def test_ids_of_two_functions_are_not_taken_for_each_other_whatever_is_in_them(app) -> None:
+    """I19: a function ``x`` with the id ``y/z`` is not the function ``x/y`` with the id ``z``."""
+    for id in ("x", "x/y"):
+
+        @app.create_function(id=id, trigger="e")
+        async def function(ctx): ...
+
+    with harness(app) as t:
+        t.send("e", {}, id="y/z")
+        t.send("e", {}, id="z")
+
+        assert (len(t.runs("x")), len(t.runs("x/y"))) == (2, 2)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stepwell import Cancel, Event, InvalidEvent, Timeouts, TriggerEvent
+from stepwell import Cancel, Event, InvalidEvent, Timeouts, TriggerCron, TriggerEvent
+from stepwell.protocol.events import Incoming
 from stepwell.testing import Harness, harness
 from tests.spec.looking import events
 
@@ -262,3 +263,62 @@ def test_a_start_that_was_refused_sends_nothing(app) -> None:
         t.send("paid", id="1")
 
         assert len(t.runs(watch)) == 1
+
+
+INVOKED, TIMER = "inngest/function.invoked", "inngest/scheduled.timer"
+
+
+def test_an_invoke_can_start_others_beside_the_function_it_is_for(app) -> None:
+    watch = watcher(app, INVOKED)
+
+    @app.create_function(id="child", trigger=INVOKED)
+    async def child(ctx):
+        return ctx.event.data["n"]
+
+    @app.create_function(id="parent", trigger="paid")
+    async def parent(ctx):
+        return await ctx.step.invoke("child", child, data={"n": 7})
+
+    with harness(app) as t:
+        t.send("paid", {})
+
+        t.assert_completed(t.run(parent), 7)
+        assert [run.output for run in t.runs(watch)] == [{"n": 7}]
+        assert len(t.runs(child)) == 1
+
+
+def test_a_tick_can_start_resume_and_cancel_others(app) -> None:
+    watch = watcher(app, TIMER)
+
+    @app.create_function(id="report", trigger=TriggerCron("0 * * * *"))
+    async def report(ctx): ...
+
+    @app.create_function(id="patient", trigger="paid")
+    async def patient(ctx):
+        return (await ctx.step.wait_for_event("tick", TIMER, timeout="2h")).data["cron"]
+
+    @app.create_function(id="fleeting", trigger="paid", cancel=Cancel(TIMER))
+    async def fleeting(ctx):
+        await ctx.step.sleep("rest", "1d")
+
+    with harness(app) as t:
+        t.send("paid", {})
+        t.advance("61m")
+
+        t.assert_completed(t.run(patient), "0 * * * *")
+        t.assert_cancelled(t.run(fleeting))
+        assert [run.output["cron"] for run in t.runs(watch)] == ["0 * * * *"]
+        assert len(t.runs(report)) == 1
+
+
+def test_the_end_of_a_run_carries_the_meta_of_its_event(app) -> None:
+    watcher(app, FINISHED)
+
+    @app.create_function(id="bill", trigger="paid")
+    async def bill(ctx): ...
+
+    with harness(app) as t:
+        t._do(lambda: t.engine.send([Incoming(name="paid", meta=b'{"sessions":{"user":"u-1"}}')]))
+
+        (ended,) = events(t, FINISHED)
+        assert ended.meta == b'{"sessions":{"user":"u-1"}}'

@@ -218,3 +218,20 @@ def test_a_handler_of_the_other_colour_is_refused_where_it_is_written(app) -> No
             pass
 
     assert "write both" in caught.value.fix
+
+
+@pytest.mark.parametrize("id", ["it's", "a\\b", "a'\\'b", 'say "no"'])
+def test_it_is_called_whatever_is_in_the_id_of_the_function(app, id: str) -> None:
+    called: list[str] = []
+
+    async def clean_up(ctx):
+        called.append(ctx.event.data.function_id)
+
+    @app.create_function(id=id, trigger="ordered", retries=0, on_failure=clean_up)
+    async def bill(ctx):
+        raise ValueError("no")
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+    assert called == [f"shop-{id}"]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stepwell import StepError
-from stepwell.limits import RUN_STATE_BYTES_MAX, STEP_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import ANSWER_BYTES_MAX, RUN_STATE_BYTES_MAX, STEP_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.testing import harness
 
 MIB = 1024 * 1024
@@ -115,3 +115,36 @@ def test_a_run_that_broke_a_limit_leaves_others_alone(app) -> None:
         t.run_until_idle()
 
         assert [run.output for run in t.runs(bill)] == [None, "billed"]
+
+
+def test_what_an_invoke_gives_and_gets_has_the_limits_of_a_step(app) -> None:
+    @app.create_function(id="child", trigger=None)
+    async def child(ctx):
+        return "x" * int(ctx.event.data["size"])
+
+    @app.create_function(id="parent", trigger="ordered")
+    async def parent(ctx):
+        errors = []
+        for name, data in (("gives", {"size": 1, "more": "y" * STEP_BYTES_MAX}), ("gets", {"size": STEP_BYTES_MAX})):
+            try:
+                await ctx.step.invoke(name, child, data=data)
+            except StepError as error:
+                errors.append(error.name)
+        return errors
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_completed(t.run(parent), ["InputTooLarge", "OutputTooLarge"])
+        assert len(t.runs(child)) == 1
+
+
+def test_a_function_that_returns_more_than_eight_mebibytes_has_failed(app) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        return "x" * ANSWER_BYTES_MAX
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_failed(t.run(bill), "OutputTooLarge: the function returned 8388610 bytes; the limit is 8388608")

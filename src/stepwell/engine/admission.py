@@ -11,6 +11,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.expressions import EvaluationError, compile_expression
 from stepwell.flow import ADMIT, GRANT
+from stepwell.flow.keys import owner
 from stepwell.flow.verdicts import Skip
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
@@ -58,7 +59,7 @@ def admit(
             if verdict.remember is not None:
                 remember.append(verdict.remember)
     if event.key is not None and cron is None and parent is None:
-        key = f"event/{function.id}/{event.key}"
+        key = f"event/{owner(function.id)}/{event.key}"
         seen = yield from _remembered(draft, key)
         if seen is not None:
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)

@@ -10,8 +10,10 @@ import msgspec
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
+from stepwell.engine.intake import publish
 from stepwell.engine.registry import cron_triggers
-from stepwell.model.changes import CloseWait, Drop, SaveEvent, Schedule, SettleStep
+from stepwell.flow.keys import owner
+from stepwell.model.changes import CloseWait, Drop, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
@@ -86,7 +88,7 @@ def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int
 
 
 def cron_item_id(function_id: str, cron: str) -> str:
-    return f"cron/{function_id}/{cron}"
+    return f"cron/{owner(function_id)}/{cron}"
 
 
 def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
@@ -96,7 +98,7 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     the run, so each tick happens once (I23).
     """
     function = draft.registry.get(item.function_id)
-    cron = item.id.removeprefix(f"cron/{item.function_id}/")
+    cron = item.id.removeprefix(cron_item_id(item.function_id, ""))
     found = cron_triggers(function).get(cron) if function else None
     if function is None or found is None:
         draft.add(Drop(item.id, item.shard))  # the function or this schedule is gone (semantics §2.2)
@@ -139,5 +141,5 @@ def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) ->
         key=scheduled,
         source="cron",
     )
-    draft.add(SaveEvent(event))
+    yield from publish(draft, event, besides=function.id)
     yield from admit(draft, function, event, event.fields(), cron=trigger.cron)

@@ -9,6 +9,7 @@ import msgspec
 
 from stepwell.engine.draft import Draft, Ending
 from stepwell.lifecycle.run import advance
+from stepwell.limits import STEP_BYTES_MAX
 from stepwell.model.changes import (
     Change,
     CloseWaits,
@@ -22,7 +23,7 @@ from stepwell.model.changes import (
     Wake,
 )
 from stepwell.model.event import FAILED, FINISHED, Event
-from stepwell.model.failure import Failure, invoke_cancelled
+from stepwell.model.failure import Failure, invoke_cancelled, output_too_large
 from stepwell.model.history import Note
 from stepwell.model.questions import Children, CountHeld, GetEvent, GetRun, GetSteps, ask
 from stepwell.model.run import Run, RunStatus
@@ -145,7 +146,10 @@ def _standard_error(output: bytes) -> dict[str, str]:
 
 
 def _tell_parent(run: Run, status: str, output: bytes | None, now: int) -> list[Change]:
-    if status == RunStatus.COMPLETED:
+    result: bytes | None
+    if status == RunStatus.COMPLETED and output is not None and len(output) > STEP_BYTES_MAX:
+        settled, result = StepStatus.FAILED, output_too_large(len(output), STEP_BYTES_MAX).json()
+    elif status == RunStatus.COMPLETED:
         settled, result = StepStatus.COMPLETED, output
     elif status == RunStatus.FAILED:
         settled, result = StepStatus.FAILED, output

@@ -20,6 +20,8 @@ from stepwell.model.step import StepStatus
 from stepwell.model.wait import Wait, WaitKind
 from stepwell.ops.wait_for_event import event_memo
 
+_encode = msgspec.json.Encoder().encode
+
 _NAMES: dict[str, tuple[str, ...]] = {
     RunStatus.COMPLETED: (FINISHED,),
     RunStatus.FAILED: (FAILED, FINISHED),
@@ -37,8 +39,8 @@ def accept(draft: Draft, events: Sequence[Event], *, seeded: bool = False) -> Pl
     return draft.decision([event.id for event in events])
 
 
-def publish(draft: Draft, event: Event) -> Generator[Any, Any, None]:
-    """One event and all it causes."""
+def publish(draft: Draft, event: Event, *, besides: str | None = None) -> Generator[Any, Any, None]:
+    """One event and all it causes, but for the start of one function, which whoever publishes it sees to."""
     draft.add(SaveEvent(event))
     fields: dict[str, object] | None = None
     heard: list[Wait] = []
@@ -52,7 +54,7 @@ def publish(draft: Draft, event: Event) -> Generator[Any, Any, None]:
         failed: dict[str, str] = {}
         for match in matches:
             function = match.function
-            if function.id in started:
+            if function.id in started or function.id == besides:
                 continue  # once per event, however many of its triggers match (semantics §2)
             if match.condition is not None:
                 try:
@@ -131,7 +133,7 @@ def _resume(
                 StepStatus.COMPLETED,
                 draft.now,
                 memo,
-                b'{"event":%b,"matched":"%b"}' % (_json_text(event.name), event.id.encode()),
+                _details(wait, event),
                 wait.shard,
             ),
             CloseWait(wait.run_id, wait.id, wait.shard),
@@ -150,5 +152,7 @@ def _satisfied(wait: Wait, env: dict[str, dict[str, object]], now: int) -> bool:
         return False
 
 
-def _json_text(text: str) -> bytes:
-    return msgspec.json.encode(text)
+def _details(wait: Wait, event: Event) -> bytes:
+    """What people see of a wait that is over: what it waited for, and what came."""
+    details = {"event": event.name, "expires_at": wait.expires_at, "matched": event.id}
+    return _encode(details | {"if": wait.condition} if wait.condition else details)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
-from stepwell.engine.intake import announce
-from stepwell.model.changes import Plan, SaveEvent
+from stepwell.engine.intake import announce, publish
+from stepwell.model.changes import Plan
 from stepwell.model.event import Event
 from stepwell.model.history import Outcome
 from stepwell.model.questions import GetEvent, RunsOfEvent, ask
@@ -30,7 +30,7 @@ def invoke(draft: Draft, function_id: str, event: Event, *, seeded: bool = False
     if seeded and (yield from ask(GetEvent(event.id))) is not None:
         started = next(iter((yield from ask(RunsOfEvent(event.id)))), None)
     if started is None:
-        draft.add(SaveEvent(event))
+        yield from publish(draft, event, besides=function.id)
         started = yield from admit(draft, function, event, event.fields())
     yield from announce(draft)
     return draft.decision(started)

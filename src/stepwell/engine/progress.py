@@ -11,15 +11,15 @@ from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
-from stepwell.engine.intake import announce
+from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
-from stepwell.limits import OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
-from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveEvent, SaveStep, TakeSlots
+from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
-from stepwell.model.failure import Failure, invoke_skipped, state_too_large, too_many_steps
+from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.questions import CountHeld, CountSlots, GetStep, GetSteps, ask
@@ -115,7 +115,10 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
 
 def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
     """The function returned."""
-    if leased.state_bytes + len(output) > RUN_STATE_BYTES_MAX:
+    if len(output) > ANSWER_BYTES_MAX:
+        failure = answer_too_large(len(output), ANSWER_BYTES_MAX)
+        yield from _end(draft, leased, RunStatus.FAILED, failure=failure)
+    elif leased.state_bytes + len(output) > RUN_STATE_BYTES_MAX:
         yield from _end(draft, leased, RunStatus.FAILED, failure=state_too_large(RUN_STATE_BYTES_MAX))
     else:
         yield from _end(draft, leased, RunStatus.COMPLETED, output=output)
@@ -198,7 +201,7 @@ def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: 
     event = Event(
         id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
     )
-    draft.add(SaveEvent(event))
+    yield from publish(draft, event, besides=function.id)
     started = yield from admit(draft, function, event, event.fields(), parent=(leased.run, step.id))
     if isinstance(started, Outcome):
         failure = invoke_skipped(function.id, started.reason)

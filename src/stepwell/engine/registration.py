@@ -10,6 +10,7 @@ from stepwell.engine.dispatch import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm, cron_item_id
 from stepwell.engine.registry import cron_triggers
+from stepwell.errors import ConfigurationError
 from stepwell.flow import GRANT
 from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveFunction
 from stepwell.model.function import Function
@@ -21,9 +22,19 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
 
     A function whose configuration differs gets the next version. One that is missing is archived: it starts no more
     runs, those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync
-    never skips or repeats one (semantics §9.6, §9.8, design D10).
+    never skips or repeats one (semantics §9.6, §9.8, design D10). Raises ``ConfigurationError`` if another app has a
+    function of the same id.
     """
-    stored = {known.id: known for known in (yield from ask(ListFunctions(archived=True))) if known.app_id == app_id}
+    known_ones = yield from ask(ListFunctions(archived=True))
+    taken = {known.id: known.app_id for known in known_ones if known.app_id != app_id and known.archived_at is None}
+    for function in functions:
+        if function.id in taken:
+            raise ConfigurationError(
+                what=f"there is a function {function.id!r} already, of app {taken[function.id]!r}",
+                why="a function is known by its app's id, a dash and its own id, and both apps come to the same",
+                fix=f"give the function of app {app_id!r}, or that app, another id",
+            )
+    stored = {known.id: known for known in known_ones if known.app_id == app_id}
     changed = False
     for function in functions:
         known = stored.pop(function.id, None)

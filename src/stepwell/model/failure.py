@@ -53,6 +53,26 @@ def output_too_large(size: int, limit: int) -> Failure:
     )
 
 
+def input_too_large(size: int, limit: int) -> Failure:
+    return _failure(
+        "InputTooLarge",
+        f"the data of the invoke has {size} bytes; the limit is {limit}",
+        "it is the event of the run that is started, and every call of that run reads it again",
+        "store it elsewhere and give where it is",
+        code="input_too_large",
+    )
+
+
+def answer_too_large(size: int, limit: int) -> Failure:
+    return _failure(
+        "OutputTooLarge",
+        f"the function returned {size} bytes; the limit is {limit}",
+        "the output of a run is kept, listed and told to others",
+        "store it elsewhere and return where it is",
+        code="output_too_large",
+    )
+
+
 def timeout_too_long(days: int) -> Failure:
     return _failure(
         "InngestErrTimeoutTooLong",

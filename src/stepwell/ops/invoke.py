@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from stepwell.limits import SLEEP_MAX, WAIT_DEFAULT
-from stepwell.model.failure import Failure, function_not_found, timeout_too_long
+from stepwell.limits import SLEEP_MAX, STEP_BYTES_MAX, WAIT_DEFAULT
+from stepwell.model.failure import Failure, function_not_found, input_too_large, timeout_too_long
 from stepwell.model.questions import Question
 from stepwell.model.step import Step, StepStatus
 from stepwell.ops.base import Effect, Invocation, Turn
@@ -38,6 +38,8 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
         target = turn.function_of(self.function_id)
         if target is None:
             return Effect(self._step(turn, failure=function_not_found(self.function_id), due=None))
+        if len(self.data) > STEP_BYTES_MAX:
+            return Effect(self._step(turn, failure=input_too_large(len(self.data), STEP_BYTES_MAX), due=None))
         return Effect(self._step(turn, failure=None, due=turn.now + timeout), invoke=Invocation(target, self.data))
 
     def _step(self, turn: Turn, *, failure: Failure | None, due: int | None) -> Step:

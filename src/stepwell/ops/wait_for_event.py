@@ -63,8 +63,8 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             except (InvalidExpression, EvaluationError) as error:
                 return Effect(failure=Failure("InvalidExpression", str(error)))
             for event in turn.answer or ():
-                if event.id != turn.run.event_id and _matches(expression, trigger, event):
-                    return Effect(self._matched(turn, event))
+                if event.id != turn.run.event_id and _matches(expression, trigger, event, turn.now):
+                    return Effect(self._matched(turn, event, bound.text))
         elif turn.answer:
             for event in turn.answer:
                 if event.id != turn.run.event_id:
@@ -104,14 +104,15 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             return self.until_ms
         return now + (self.timeout_ms if self.timeout_ms is not None else _WAIT_DEFAULT_MS)
 
-    def _matched(self, turn: Turn, event: Event) -> Step:
+    def _matched(self, turn: Turn, event: Event, condition: str | None = None) -> Step:
+        details = {"event": self.event, "matched": event.id, "lookback": True}
         return self._step(
             turn,
             status=StepStatus.COMPLETED,
             ended_at=turn.now,
             due=None,
             output=event_memo(event),
-            details=_encode({"event": self.event, "matched": event.id, "lookback": True}),
+            details=_encode(details | {"if": condition} if condition else details),
         )
 
     def _step(
@@ -139,8 +140,8 @@ def event_memo(event: Event) -> bytes:
     return _encode(event.fields())
 
 
-def _matches(expression: Any, trigger: dict[str, object], event: Event) -> bool:
+def _matches(expression: Any, trigger: dict[str, object], event: Event, now: int) -> bool:
     try:
-        return bool(expression.matches({"event": trigger, "async": event.fields()}))
+        return bool(expression.matches({"event": trigger, "async": event.fields()}, now_ms=now))
     except EvaluationError:
         return False  # an event that cannot be compared does not match; the wait stays (semantics §5.3)

@@ -28,7 +28,7 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals
+from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals, ask
 from stepwell.model.run import Run
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
@@ -65,6 +65,16 @@ def _readable(stored: StoredFunction) -> Function | None:
     except ConfigurationError as error:
         log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
         return None
+
+
+class _Stale(Exception):
+    """Another process has registered functions that this one has not read yet."""
+
+
+def _unless_stale(plan: Plan, stamp: int) -> Plan:
+    if (yield from ask(RegistryStamp())) != stamp:
+        raise _Stale
+    return (yield from plan)
 
 
 class Engine:
@@ -213,7 +223,7 @@ class Engine:
                     source=source,
                 )
             )
-        verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
+        verdict = await self._commit_knowing_all(lambda draft: accept(draft, accepted, seeded=seeded))
         ids: list[str] = verdict.result.value
         return ids
 
@@ -236,7 +246,9 @@ class Engine:
             source="invoke",
         )
         seeded = own is not None
-        verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
+        verdict = await self._commit_knowing_all(
+            lambda draft: operator.invoke(draft, function_id, event, seeded=seeded)
+        )
         started: Run | Outcome | None = verdict.result.value
         if started is None:
             raise NotFound(
@@ -249,7 +261,11 @@ class Engine:
     async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
         """Cancel a run. False if it had ended already, or does not exist."""
         verdict = await self.commit(lambda draft: operator.cancel_run(draft, run_id, reason))
-        return bool(verdict.result.value)
+        cancelled = bool(verdict.result.value)
+        if cancelled and self._shared and not self.leads:
+            # Whoever runs it looks so often for what others wrote: when this returns, no other step of it begins.
+            await rest(2 * _OTHERS_LOOK_MS, self.clock, self.timers)
+        return cancelled
 
     async def health(self, *, count: bool = True) -> Health:
         """Healthy means that due work moves.
@@ -265,7 +281,7 @@ class Engine:
             return Health(False, error.what, None)
         if self._refusal is not None and now - self._refusal[0] < _REFUSED_MS:
             return Health(False, f"nothing can be written: {self._refusal[1]}", totals)
-        if self.leads and oldest is not None:
+        if oldest is not None:
             late = now - oldest
             if late > _UNHEALTHY_MS and len(self.caller.live) < self.calls_max:
                 return Health(False, f"work has been due for {late / 1000:.1f} s and does not move", totals)
@@ -337,6 +353,16 @@ class Engine:
 
         self.store.commit(attempt).add_done_callback(written_down)
         return verdict
+
+    async def _commit_knowing_all(self, plan: Callable[[Draft], Plan]) -> Verdict:
+        """``commit`` with the functions as they are at that moment, also where another process registers them."""
+        if self.leads:
+            return await self.commit(plan)
+        while True:
+            try:
+                return await self.commit(lambda draft: _unless_stale(plan(draft), self._stamp))
+            except _Stale:
+                await self.load()
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""

@@ -110,7 +110,8 @@ class Function(Generic[E_contra, R_co]):
 
 def failure_handler(app_id: str, id: str, name: str | None, handler: Callable[..., Any]) -> Function[RunFailed, Any]:
     """The companion that runs once when a run of ``id`` has failed for good (semantics §6.4)."""
-    trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{app_id}-{id}'")
+    quoted = f"{app_id}-{id}".replace("\\", "\\\\").replace("'", "\\'")
+    trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{quoted}'")
     return Function(app_id, f"{id}-failure", handler, name=f"{name or id} (failure)", triggers=[trigger], retries=0)
 
 

@@ -87,9 +87,13 @@ class Harness:
         self._node: Node | None = None
 
     def __enter__(self) -> Self:
-        self._store = SqliteStore.inline()
-        self._boot()
-        self._finish(self._bind())
+        try:
+            self._store = SqliteStore.inline()
+            self._boot()
+            self._finish(self._bind())
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
