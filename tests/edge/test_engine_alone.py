@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from stepwell import ConfigurationError, Context, Event, Stepwell, Sync
-from stepwell.model.questions import ListEvents, RunsOfEvent
+from stepwell.clock import SystemClock
+from stepwell.limits import RETENTION_DEFAULT
+from stepwell.model.changes import CreateRun, Decision, FinishRun
+from stepwell.model.duration import to_ms
+from stepwell.model.questions import GetRun, ListEvents, Notes, RunsOfEvent
+from stepwell.model.run import Run
+from stepwell.storage.sqlite import SqliteStore
 
 
 async def test_a_sender_that_gives_up_does_not_keep_its_run_from_starting(tmp_path: Path) -> None:
@@ -98,3 +104,52 @@ async def test_a_second_engine_does_not_take_the_events_of_the_first_away(tmp_pa
 
     async with app.embedded(tmp_path / "second.db"):
         assert await app.send(Event("alone/go", {}))
+
+
+async def test_unless_told_otherwise_commits_survive_a_power_failure_and_ended_runs_are_forgotten_in_the_end(
+    tmp_path: Path,
+) -> None:
+    """design D2, D3: both defaults, at the end where they count."""
+    app = Stepwell("alone")
+    old = SystemClock().now_ms() - (to_ms(RETENTION_DEFAULT) + 1_000)
+    ended = Run(id="01OLD", function_id="alone-work", event_id="01EVENT", queued_at=old, scheduled_at=old)
+    async with app.embedded(tmp_path / "alone.db") as engine:
+        store = engine.engine.store
+        await store.commit(Decision((CreateRun(ended), FinishRun("01OLD", "COMPLETED", old))))
+        assert isinstance(store, SqliteStore)
+        assert store._committer.connection.execute("PRAGMA synchronous").fetchall() == [(2,)]  # FULL
+
+    async with asyncio.timeout(20), app.embedded(tmp_path / "alone.db") as engine:
+        while await engine.engine.store.read(GetRun("01OLD")) is not None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_granted_while_the_engine_stops_is_given_back_and_not_begun(tmp_path: Path) -> None:
+    """I7: else it would go on beside the next leader."""
+    app = Stepwell("alone")
+    begun: list[str] = []
+
+    @app.create_function(id="work", trigger="alone/go", concurrency=5)
+    async def work(ctx: Context[Any]) -> None:
+        begun.append(ctx.run_id)
+
+    engine = app.embedded(tmp_path / "alone.db", grace=0)
+    await engine.start()
+    inner = engine.engine
+    room = inner._dispatcher._tick
+
+    async def and_stop(now: int) -> int | None:
+        claiming = asyncio.ensure_future(room(now))
+        inner.stopping = True  # the claim is on its way to the disk
+        return await claiming
+
+    inner._dispatcher._tick = and_stop
+    (event_id,) = await app.send(Event("alone/go", {}))
+    await engine.stop()
+
+    assert begun == []
+    async with app.embedded(tmp_path / "alone.db") as again:
+        (run,) = await again.runs(event_id)
+        await again.wait(run.id)
+        notes = await again.engine.store.read(Notes(run.id))
+    assert (len(begun), notes) == (1, [])  # no loss is counted

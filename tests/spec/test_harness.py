@@ -594,3 +594,15 @@ def test_an_error_of_the_test_is_not_hidden_by_a_stub_that_was_not_reached(app) 
     with pytest.raises(ZeroDivisionError), harness(app) as t:
         t.stub("charge")
         raise ZeroDivisionError
+
+
+def test_a_call_that_begins_while_time_goes_by_and_never_ends_is_found_out(app) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        await ctx.step.sleep("rest", "1m")
+        await asyncio.Event().wait()
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        with pytest.raises(Stuck, match="will never come"):
+            t.advance("1h")

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell import Context, Event, event
+from stepwell import Cancel, Context, Event, event
+from stepwell.clock import to_ms
+from stepwell.model.questions import GetWaits
 from stepwell.testing import harness
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when a harness begins
@@ -55,8 +57,10 @@ def test_the_step_shows_what_it_waits_for_until_when_and_what_came(app) -> None:
         assert step.details["event"] == "approved"
         assert '"o-1"' in step.details["if"].replace("'", '"')
         (came,) = t.send("approved", {"order": "o-1"})
+        condition = step.details["if"]
         step = t.run(bill).steps["approval"]
         assert (step.status, step.details["matched"]) == ("COMPLETED", came)
+        assert (step.details["if"], step.details["expires_at"]) == (condition, to_ms(START + timedelta(hours=1)))
 
 
 def test_an_event_class_gives_typed_data_and_the_name(app) -> None:
@@ -262,6 +266,39 @@ def test_look_back_takes_the_newest_event_of_that_time(app, lookback: Any, found
         t.advance("2h")
 
         t.assert_completed(t.run(bill), found)
+
+
+def test_a_look_back_knows_what_time_it_is(app) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        condition = "now() > date('2025-01-01') && async.data.order == event.data.order"
+        found = await ctx.step.wait_for_event("approval", "approved", if_=condition, lookback="1h", timeout="1h")
+        return found.data["order"]
+
+    with harness(app) as t:
+        t.send("approved", {"order": "o-1"})
+        t.advance("1m")
+        t.send("ordered", {"order": "o-1"})
+
+        t.assert_completed(t.run(bill), "o-1")
+        assert "async.data.order" in t.run(bill).steps["approval"].details["if"]
+
+
+def test_without_a_timeout_of_their_own_listeners_and_invokes_wait_for_a_year(app) -> None:
+    @app.create_function(id="child", trigger=None)
+    async def child(ctx):
+        await ctx.step.sleep("rest", "366d")
+
+    @app.create_function(id="bill", trigger="ordered", cancel=Cancel("cancelled"))
+    async def bill(ctx):
+        await ctx.step.invoke("child", child)
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        (listener,) = t.ask(GetWaits(t.run(bill).id))
+        assert listener.expires_at == to_ms(START + timedelta(days=365))
+        assert t.run(bill).steps["child"].due == START + timedelta(days=365)
 
 
 def test_an_event_that_came_before_a_restart_is_not_forgotten(app) -> None:

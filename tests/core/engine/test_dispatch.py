@@ -183,6 +183,37 @@ def test_from_the_third_loss_on_a_run_is_left_alone_for_a_while_and_uses_no_slot
     assert not {"Grant", "TakeSlots"} & set(kinds(decision))
 
 
+def test_a_run_that_is_given_up_gives_its_slot_to_the_next() -> None:
+    fn = function(controls=(Concurrency(1),))
+    item = _item(lease=9, losses=LEASE_LOSSES_MAX - 1)
+
+    decision = _claim(draft(fn), {DueItems: [item], GetRun: run(slots=("fn/shop-bill",)), CountSlots: 1, CountHeld: 1})
+
+    assert only(decision, FinishRun).status == RunStatus.FAILED
+    assert "Postpone" not in kinds(decision)
+    assert [change.count for change in decision.changes if isinstance(change, Release)] == [1]
+
+
+def test_a_run_whose_process_died_is_left_alone_although_its_limit_is_full_meanwhile() -> None:
+    fn = function(controls=(Concurrency(1),))
+    answers: Answers = {
+        DueItems: [_item(lease=9, losses=2)],
+        GetRun: run(slots=("fn/shop-bill",)),
+        CountSlots: 2,
+        CountHeld: 1,
+    }
+
+    assert only(_claim(draft(fn), answers), Postpone).losses == 3
+
+
+def test_a_loss_counts_also_where_nobody_serves_the_function_any_more() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(lease=9, losses=4)], GetRun: run()}, serves=False)
+
+    blocked = only(decision, Block)
+    assert (blocked.losses, blocked.mark) == (5, 0)
+    assert "SaveNote" in kinds(decision)
+
+
 def test_a_run_that_was_left_alone_keeps_its_count_until_it_gets_on() -> None:
     decision = _claim(draft(function()), {DueItems: [_item(losses=5, mark=2)], GetRun: run()})
 
