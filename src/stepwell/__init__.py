@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stepwell.errors import (
+    CodeChanged,
     ConfigurationError,
     EventTooLarge,
     InvalidCron,
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backoff",
     "Cancel",
+    "CodeChanged",
     "Concurrency",
     "ConfigurationError",
     "Context",

@@ -17,7 +17,8 @@
     │  ├─ StorageError              the database cannot serve us
     │  │  ├─ StorageUnavailable     read-only, full or failing disk; recovers by itself
     │  │  └─ SchemaTooNew           written by a newer Stepwell
-    │  └─ NotRunning                the engine is not started, or is draining
+    │  ├─ NotRunning                the engine is not started, or is draining
+    │  └─ CodeChanged               a strict function was changed while a run was under way
     ├─ NonRetriableError            users raise it: do not try again
     ├─ RetryAfterError              users raise it: try again at this moment
     └─ StepError                    raised at users: a step is out of attempts
@@ -135,6 +136,12 @@ class NotRunning(StepwellError):
     """The engine is not started, or it is draining."""
 
     slug = "not-running"
+
+
+class CodeChanged(StepwellError):
+    """A function with ``strict=True`` asks for other steps than a run of it remembers (semantics §4.5)."""
+
+    slug = "code-changed"
 
 
 class NonRetriableError(Exception):

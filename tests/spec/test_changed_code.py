@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,17 +15,17 @@ from stepwell.testing import RunView, harness
 Code = Callable[[Any], Awaitable[Any]]
 
 
-def _app(code: Code) -> Stepwell:
+def _app(code: Code, *, strict: bool = False) -> Stepwell:
     app = Stepwell("shop")
-    app.create_function(id="bill", trigger="ordered", retries=0)(code)
+    app.create_function(id="bill", trigger="ordered", retries=0, strict=strict)(code)
     return app
 
 
-def _changed(old: Code, new: Code) -> RunView:
+def _changed(old: Code, new: Code, *, strict: bool = False) -> RunView:
     """What becomes of a run that began with the old code, rested, and went on with the new."""
     with harness(_app(old)) as t:
         t.send("ordered", {})
-        t.crash(app=_app(new))
+        t.crash(app=_app(new, strict=strict))
         t.advance("1d")
         run = t.run("bill")
         return _Kept(run)  # type: ignore[return-value]
@@ -142,6 +143,90 @@ def test_steps_that_changed_places_keep_their_results(app) -> None:
     run = _changed(old, new)
 
     assert (run.status, run.output, bodies) == ("COMPLETED", ["a", "b"], ["a", "b"])
+    assert "note: steps come in another order than before: was the code changed" in run.trace
+
+
+async def _one_after_the_other(ctx):
+    for name in ("a", "b"):
+        await ctx.step.run(name, lambda: None)
+    await ctx.step.sleep("rest", "1h")
+
+
+async def _other_order(ctx):
+    for name in ("b", "a"):
+        await ctx.step.run(name, lambda: None)
+    await ctx.step.sleep("rest", "1h")
+
+
+async def _one_more_before(ctx):
+    for name in ("new", "a", "b"):
+        await ctx.step.run(name, lambda: None)
+    await ctx.step.sleep("rest", "1h")
+
+
+async def _one_less(ctx):
+    await ctx.step.run("a", lambda: None)
+    await ctx.step.sleep("rest", "1h")
+
+
+async def _one_more_after(ctx):
+    await _one_after_the_other(ctx)
+    await ctx.step.run("new", lambda: None)
+
+
+def _plain(code: Code) -> Callable[[Any], Any]:
+    """The same as a plain function."""
+    names = {"_other_order": "ba", "_one_more_before": "nab", "_one_less": "a"}.get(code.__name__, "ab")
+
+    def plain(ctx):
+        for name in names:
+            ctx.step.run(name, lambda: None)
+        ctx.step.sleep("rest", "1h")
+        if code is _one_more_after:
+            ctx.step.run("new", lambda: None)
+
+    return plain
+
+
+@pytest.mark.parametrize("write", [lambda code: code, _plain], ids=["async", "plain"])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (_one_after_the_other, None),
+        (_one_more_after, None),
+        (_other_order, "steps come in another order than before"),
+        (_one_more_before, "a new step comes before some that are remembered"),
+        (_one_less, "1 remembered step(s) were not asked for"),
+    ],
+)
+def test_a_strict_function_fails_where_another_notes_that_it_has_changed(
+    write: Callable[[Code], Any], code: Code, said: str | None
+) -> None:
+    old = write(_one_after_the_other)
+
+    tolerant = _changed(old, write(code))
+    strict = _changed(old, write(code), strict=True)
+
+    assert tolerant.status == "COMPLETED"
+    assert ("was the code changed" in tolerant.trace) == (said is not None)
+    assert (said or "") in tolerant.trace
+    assert strict.status == ("FAILED" if said else "COMPLETED")
+    assert said is None or f"CodeChanged: {said}" in strict.trace
+
+
+def test_of_parallel_branches_nothing_is_said(app) -> None:
+    async def old(ctx):
+        await asyncio.gather(*(ctx.step.run(name, lambda: None) for name in ("a", "b")))
+        await ctx.step.sleep("rest", "1h")
+
+    async def new(ctx):
+        await asyncio.gather(*(ctx.step.run(name, lambda: None) for name in ("b", "a")))
+        await ctx.step.sleep("rest", "1h")
+
+    run = _changed(old, new, strict=True)
+
+    assert run.status == "COMPLETED"
+    assert "note" not in run.trace
 
 
 def test_the_length_of_a_rest_that_has_begun_stays_what_it_was(app) -> None:

@@ -242,6 +242,7 @@ async def on_failure(ctx: Context[RunFailed]) -> None:
     idempotency="event.data.order_id",
     cancel=[Cancel(Returned, match="data.order_id", timeout="7d"), Cancel("shop/closed")],
     timeouts=Timeouts(start="1h", finish=timedelta(days=2)),
+    strict=True,
     on_failure=on_failure,
 )
 async def everything(ctx: Context[Ordered]) -> None:

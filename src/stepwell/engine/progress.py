@@ -17,11 +17,11 @@ from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
-from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveStep, TakeSlots
+from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveNote, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
-from stepwell.model.history import Outcome
+from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
@@ -113,8 +113,9 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
     return draft.decision(room, holds=leased.lease)
 
 
-def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
+def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = None) -> Plan:
     """The function returned."""
+    run = leased.run
     if len(output) > ANSWER_BYTES_MAX:
         failure = answer_too_large(len(output), ANSWER_BYTES_MAX)
         yield from _end(draft, leased, RunStatus.FAILED, failure=failure)
@@ -122,6 +123,8 @@ def complete(draft: Draft, leased: Leased, output: bytes) -> Plan:
         yield from _end(draft, leased, RunStatus.FAILED, failure=state_too_large(RUN_STATE_BYTES_MAX))
     else:
         yield from _end(draft, leased, RunStatus.COMPLETED, output=output)
+        if note is not None:
+            draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="code-changed", text=note, shard=run.shard)))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 

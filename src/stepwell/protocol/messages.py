@@ -124,9 +124,10 @@ class Ops(msgspec.Struct, frozen=True):
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """The function returned (200). ``data`` is JSON text."""
+    """The function returned (200). ``data`` is JSON text; ``note`` is what people are to know of how it came to be."""
 
     data: bytes
+    note: str | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):

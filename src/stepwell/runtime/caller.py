@@ -309,8 +309,8 @@ class Caller:
 def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
     """What the end of a call means for its run."""
     if isinstance(answer, Completed):
-        data = answer.data
-        return lambda draft: progress.complete(draft, leased, data)
+        data, note = answer.data, answer.note
+        return lambda draft: progress.complete(draft, leased, data, note)
     failed = answer if isinstance(answer, Failed) else None
     if failed is None and isinstance(answer, Ops):
         ops, error = _instructions(answer.ops)

@@ -43,6 +43,7 @@ class FunctionOptions(TypedDict, total=False):
     idempotency: str | None
     cancel: Cancel | Sequence[Cancel] | None
     timeouts: Timeouts | None
+    strict: bool
     on_failure: (
         Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
     )
@@ -134,6 +135,8 @@ class Stepwell:
         - ``idempotency``: an expression over ``event``; one run per value in 24 hours.
         - ``cancel``: events that cancel a run; a list of up to 5.
         - ``timeouts``: cancel a run that starts or finishes too late.
+        - ``strict``: a run that finds other steps in the code than it remembers fails with ``CodeChanged``, where
+          otherwise it goes on and notes it; only code that does one thing at a time can be compared.
         - ``on_failure``: called once when a run has failed for good, with ``RunFailed`` as its event.
 
         Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.

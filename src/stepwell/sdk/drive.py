@@ -33,7 +33,7 @@ from stepwell.protocol.messages import (
 )
 from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
-from stepwell.sdk.failures import StepTimeout
+from stepwell.sdk.failures import StepTimeout, code_changed
 from stepwell.sdk.gate import Gate
 from stepwell.sdk.order import Order
 from stepwell.sdk.pool import Pool
@@ -86,6 +86,7 @@ class AsyncDrive(Execution):
         self._interrupted = False
         self._superseded = False
         self._last: tuple[Op, ...] = ()
+        self.strict = False  # whether code that has changed is an error
 
     async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
         """Drive the function to its end or to its next rest. Raises ``Superseded``."""
@@ -111,9 +112,15 @@ class AsyncDrive(Execution):
         return answer
 
     @property
-    def forgotten(self) -> int:
-        """How many remembered results the code never asked for. Of parallel branches some may be cut off rightly."""
-        return 0 if self._branched else self.replay.unreached
+    def changed(self) -> str | None:
+        """What shows that the code was changed while the run was under way.
+
+        Of parallel branches nothing does: they take turns in no fixed order, and some may be cut off rightly.
+        """
+        if self._branched:
+            return None
+        unreached = self.replay.unreached
+        return self.replay.drift or (f"{unreached} remembered step(s) were not asked for" if unreached else None)
 
     async def body(
         self,
@@ -130,7 +137,7 @@ class AsyncDrive(Execution):
         replay = self.replay
         step_id, repeat = replay.begin(name)
         about = known or body(fn)
-        memo = replay.recall(step_id)
+        memo = self._recall(step_id, name)
         if memo is not None and not self._branches:
             return self.value(memo, about.decode, name)
         replay.hold(name)
@@ -167,7 +174,7 @@ class AsyncDrive(Execution):
         self._enter(name)
         replay = self.replay
         step_id, repeat = replay.begin(name)
-        memo = replay.recall(step_id)
+        memo = self._recall(step_id, name)
         if memo is not None and not self._branches:
             return memo
         replay.hold(name)
@@ -226,12 +233,20 @@ class AsyncDrive(Execution):
             raise self.nested(running, name)
         task = asyncio.current_task()
         if task is not self._main and task is not None and task not in self._branches:
-            self._branched = True
             self._branches.add(task)
+            # The steps of a plain function have tasks of their own, one after the other as long as it does one thing.
+            if not self._threaded or len(self._branches) > 1:
+                self._branched = True
             task.add_done_callback(self._branch_over)
         if self._ended:
             raise Suspend
         self.order.moves += 1
+
+    def _recall(self, step_id: str, name: str) -> Memo | None:
+        memo = self.replay.recall(step_id, alone=not self._branched)
+        if self.strict and self.replay.drift is not None and not self._branched:
+            raise code_changed(f"{self.replay.drift}: {name!r}")
+        return memo
 
     def _branch_over(self, task: Task[Any]) -> None:
         self._branches.discard(task)

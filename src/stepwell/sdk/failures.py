@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell import clock
 from stepwell.errors import (
+    CodeChanged,
     ConfigurationError,
     InvalidDuration,
     InvalidEvent,
@@ -63,6 +64,15 @@ def verdict(error: BaseException, now: int) -> Verdict:
         return Verdict(True, None)
     moments = [_moment(member, now) for member in members if isinstance(member, RetryAfterError)]
     return Verdict(False, max((moment for moment in moments if moment is not None), default=None))
+
+
+def code_changed(what: str) -> CodeChanged:
+    """What a strict function raises when it finds that its code is not that of the run (semantics §4.5)."""
+    return CodeChanged(
+        what,
+        "the function is strict, and its code was changed while this run was under way",
+        "bring back the code that the run began with, or cancel the run and send its event again",
+    )
 
 
 def wire_error(error: BaseException, place: str = "") -> WireError:

@@ -49,14 +49,17 @@ class Function(Generic[E_contra, R_co]):
         idempotency: str | None = None,
         cancel: Cancel | Sequence[Cancel] | None = None,
         timeouts: Timeouts | None = None,
+        strict: bool = False,
     ) -> None:
         check_retries(retries)
+        _check_type("strict", strict, bool, "True")
         about = body(handler)
         _check_takes_context(id, handler)
         self.id = f"{app_id}-{id}"
         self.name = name or id
         self.handler = handler
         self.is_async = about.is_async
+        self.strict = strict
         self._returns = about.decode
         self._decoders = decoders(triggers)
         self._invoked = self._decoder_of_invokes()

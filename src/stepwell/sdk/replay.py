@@ -31,9 +31,11 @@ class Replay:
     __slots__ = (
         "_asked",
         "_counts",
+        "_latest",
         "_open",
         "_places",
         "_stack",
+        "drift",
         "fresh",
         "gained",
         "memos",
@@ -51,6 +53,8 @@ class Replay:
         self.seen = 0
         self.fresh = False
         self.gained = False
+        self.drift: str | None = None
+        self._latest = -1
         self._stack = stack
         self._places: dict[str, int] | None = None
         self._counts: dict[str, int] = {}
@@ -104,8 +108,12 @@ class Replay:
         """The step is done: its name may be used again."""
         self._open.discard(name)
 
-    def recall(self, step_id: str) -> Memo | None:
-        """What is remembered of the step. ``None`` says that it has no result yet."""
+    def recall(self, step_id: str, *, alone: bool = False) -> Memo | None:
+        """What is remembered of the step. ``None`` says that it has no result yet.
+
+        ``alone`` is whether the code does one thing at a time: then steps come in the order of their results, unless it
+        has changed, which ``drift`` tells.
+        """
         memo = self.memos.get(step_id)
         if memo is None:
             if step_id in self.pending:
@@ -113,8 +121,15 @@ class Replay:
                 self._asked.add(step_id)
             else:
                 self.fresh = True
+                if alone and self.unreached:
+                    self.drift = self.drift or "a new step comes before some that are remembered"
             return None
         self.seen += 1
+        if alone:
+            place = self.place(step_id)
+            if place < self._latest:
+                self.drift = self.drift or "steps come in another order than before"
+            self._latest = place
         if memo.at > self.now:
             self.now = memo.at
         return memo

@@ -12,7 +12,7 @@ from stepwell.sdk.bridge import Bridge, SeatedPool
 from stepwell.sdk.context import Context
 from stepwell.sdk.drive import AsyncDrive
 from stepwell.sdk.events import received
-from stepwell.sdk.failures import wire_error
+from stepwell.sdk.failures import code_changed, wire_error
 from stepwell.sdk.group import Group
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.step import Step
@@ -51,18 +51,20 @@ class InProcess:
             return Failed(wire_error(error), no_retry=True, started_at=self._clock.now_ms())
         if function.is_async:
             drive = self.drive(call, progress, self._clock, self.pool)
+            drive.strict = function.strict
             ctx = Context(drive, events, Step(drive, app), Group(), app.logger)
             answer = await drive.run(function.handler(ctx))
         else:
             drive = self.drive(call, progress, self._clock, SeatedPool(self.pool))
+            drive.strict = function.strict
             bridge = Bridge(drive, self.pool)
             ctx = Context(drive, events, SyncStep(Step(drive, app), bridge), SyncGroup(bridge), app.logger)
             answer = await drive.run(bridge.run(function.handler, ctx))
-        if isinstance(answer, Completed) and drive.forgotten:
-            # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
-            app.logger.warning(
-                "%d remembered step(s) were not asked for: was the code changed while the run was under way?",
-                drive.forgotten,
-                extra={"run_id": call.run_id, "function_id": call.function_id},
-            )
-        return answer
+        if not isinstance(answer, Completed) or drive.changed is None:
+            return answer
+        if function.strict:
+            return Failed(wire_error(code_changed(drive.changed)), started_at=self._clock.now_ms())
+        note = f"{drive.changed}: was the code changed while the run was under way?"
+        # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
+        app.logger.warning(note, extra={"run_id": call.run_id, "function_id": call.function_id})
+        return Completed(answer.data, note)
