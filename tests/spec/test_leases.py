@@ -37,7 +37,7 @@ def test_nothing_looks_for_work_after_the_last_run_has_ended(monkeypatch: pytest
     monkeypatch.setattr(engine, "claim", counting)
     app = quick()
     with harness(app) as t:
-        t.send("shop/ordered", ts=t.now.timestamp() * 1000 + later)
+        t.send("shop/ordered", ts=int(t.now.timestamp() * 1000) + later)
         t.advance(later)
         t.assert_completed(t.run(), "done")
         before = len(claims)

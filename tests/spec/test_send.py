@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Event, EventTooLarge, InvalidEvent, NotRunning, Stepwell, event
+from stepwell import ConfigurationError, Event, EventTooLarge, InvalidEvent, NotRunning, Stepwell, event
 from stepwell.model.questions import GetEvent
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.testing import Harness, harness
@@ -204,6 +204,22 @@ def test_a_wrong_field_is_named_and_nothing_of_the_request_is_stored(app, wrong:
         assert {"why:", "fix:"} <= set(str(refused.value).split()), "it says why, and what to do"
         assert events(t) == []
         assert t.runs() == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("ts", "tomorrow"), ("ts", True), ("id", 3), ("v", 1.5)])
+def test_a_field_of_another_type_is_named_before_anything_is_sent(app, field: str, value: Any) -> None:
+    with harness(app) as t:
+        with pytest.raises(InvalidEvent, match=f"the {field} of event 'x' is {value!r}"):
+            t.send([Event("fine"), Event("x", **{field: value})])
+
+        assert events(t) == []
+
+
+def test_an_event_class_needs_the_name_of_its_events() -> None:
+    with pytest.raises(ConfigurationError, match="@event stands before Placed without the name") as refused:
+        event(Placed)  # type: ignore[arg-type]
+
+    assert refused.value.fix
 
 
 @pytest.mark.parametrize("ts", [datetime(1980, 1, 1, tzinfo=UTC), datetime(2099, 12, 31, tzinfo=UTC)], ids=str)

@@ -72,6 +72,13 @@ def test_a_directory_is_no_database(tmp_path: Path):
     _refused(tmp_path, StorageError, "is a directory")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has files that are devices")
+def test_what_is_no_file_is_no_database_and_nothing_is_left_beside_it():
+    _refused(Path(os.devnull), StorageError, "is no file")
+
+    assert not Path(f"{os.devnull}-gate").exists()
+
+
 def test_a_path_through_a_missing_directory_is_refused(tmp_path: Path):
     _refused(tmp_path / "a" / "b" / "s.db", StorageError, "does not exist")
     assert list(tmp_path.iterdir()) == []

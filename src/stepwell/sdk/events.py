@@ -46,6 +46,12 @@ def event(name: str) -> Callable[[C], C]:
     may then be used as a trigger, in waits and cancellations, and (except a ``TypedDict``, whose values are plain
     dicts) be sent as it is. Raises ``ConfigurationError``.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            what=f"@event stands before {getattr(name, '__name__', repr(name))} without the name of its events",
+            why="functions are started by that name",
+            fix='write @event("app/thing.happened")',
+        )
     _check_name(name)
 
     def name_class(cls: C) -> C:
@@ -238,6 +244,17 @@ def payload(item: object) -> EventPayload:
     if isinstance(item, Event):
         given = cast("Event[object]", item)
         ts = given.ts
+        for field, value, kinds, wanted in (
+            ("id", given.id, str, "text"),
+            ("v", given.v, str, "text"),
+            ("ts", ts, (int, datetime), "a datetime or milliseconds"),
+        ):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidEvent(
+                    what=f"the {field} of event {given.name!r} is {value!r:.80}",
+                    why=f"it is {wanted}",
+                    fix="correct it, or leave it out",
+                )
         return EventPayload(
             name=given.name,
             data=_checked(given.name, given.type, given.data),

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell import clock
-from stepwell.errors import ConfigurationError
+from stepwell.errors import ConfigurationError, InvalidDuration
 from stepwell.limits import RETRIES_MAX
 from stepwell.model.duration import format_duration, to_ms
 from stepwell.model.event import rfc3339
@@ -134,7 +134,10 @@ def condition(if_: str | None, match: str | None) -> str | None:
 
 
 def _positive(name: str, value: Duration) -> int:
-    ms = to_ms(value)
+    try:
+        ms = to_ms(value)
+    except InvalidDuration as error:
+        raise InvalidDuration(f"{name}: {error.what}", error.why, error.fix) from None
     if ms < 0:
         raise ConfigurationError(
             what=f"{name} is {value!r}", why="a length of time cannot be negative here", fix="give 0 or more"

@@ -120,6 +120,10 @@ def _prepare(path: Path) -> None:
         refuse_directory(path)
         if not path.exists():
             _create(path)
+        elif not path.is_file():
+            raise StorageError(
+                what=f"{path} is no file", why="the database is one file on a disk", fix="name another path"
+            )
         elif not os.access(path, os.W_OK):
             raise _unwritable(str(path))
     except OSError as error:
