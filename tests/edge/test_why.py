@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -160,7 +161,9 @@ def test_a_run_that_failed_names_the_step_its_tries_and_the_line_that_raised(dev
     assert "Step 'decline' failed after 2 tries: ValueError: card declined." in text(dev, run_id)
 
 
-def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
+@contextmanager
+def _dying(times: int, *, every: str) -> Generator[tuple[Harness, Any]]:
+    """A run whose process has died so often while its only step was executed."""
     app = Stepwell("shop")
 
     @app.create_function(id="bill", trigger="shop/ordered")
@@ -169,9 +172,14 @@ def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
 
     with harness(app) as t:
         t.send("shop/ordered", {})
-        for _ in range(LEASE_LOSSES_MAX):
-            t.advance("65s")
+        for _ in range(times):
+            t.advance(every)
             t.crash()
+        yield t, bill
+
+
+def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
+    with _dying(LEASE_LOSSES_MAX, every="65s") as (t, bill):
         t.run_until_idle()
 
         why = explained(t, bill)
@@ -185,18 +193,7 @@ def test_a_run_whose_processes_died_is_not_said_to_have_failed_itself() -> None:
 
 
 def test_a_run_that_is_left_alone_says_until_when_and_why() -> None:
-    app = Stepwell("shop")
-
-    @app.create_function(id="bill", trigger="shop/ordered")
-    async def bill(ctx: Context[dict]) -> None:
-        await ctx.step.run("charge", partial(asyncio.sleep, 120))
-
-    with harness(app) as t:
-        t.send("shop/ordered", {})
-        for _ in range(6):
-            t.advance("10s")
-            t.crash()
-
+    with _dying(6, every="10s") as (t, bill):
         why = explained(t, bill)
 
         (gate,) = why.gates
@@ -208,17 +205,7 @@ def test_a_run_that_is_left_alone_says_until_when_and_why() -> None:
 
 
 def test_notes_that_say_the_same_are_one_with_how_often() -> None:
-    app = Stepwell("shop")
-
-    @app.create_function(id="bill", trigger="shop/ordered")
-    async def bill(ctx: Context[dict]) -> None:
-        await ctx.step.run("charge", partial(asyncio.sleep, 120))
-
-    with harness(app) as t:
-        t.send("shop/ordered", {})
-        for _ in range(9):
-            t.advance("65s")
-            t.crash()
+    with _dying(9, every="65s") as (t, bill):
         t.advance("1s")
 
         told = "the process that ran it died or lost its lease (9 times)"

@@ -263,7 +263,8 @@ class Engine:
         verdict = await self.commit(lambda draft: operator.cancel_run(draft, run_id, reason))
         cancelled = bool(verdict.result.value)
         if cancelled and self._shared and not self.leads:
-            # Whoever runs it looks so often for what others wrote: when this returns, no other step of it begins.
+            # Whoever runs it looks for what others wrote twice in this time, so that no other step of it begins once
+            # this returns; unless its event loop is held up, where what still begins is fenced when it is saved.
             await rest(2 * _OTHERS_LOOK_MS, self.clock, self.timers)
         return cancelled
 

@@ -262,6 +262,8 @@ def _rarities(world: World) -> None:
         world.reach(f"note {kind}")
     for name in sorted(world.guard.seen):
         world.reach(name)
+    if world.tables.ask("SELECT 1 FROM notes WHERE text LIKE '%left alone%'"):
+        world.reach("left alone")
     if world.tables.ask("SELECT 1 FROM runs WHERE scheduled_at > queued_at"):
         world.reach("start later")
     if world.tables.ask("SELECT 1 FROM steps WHERE repeat > 0"):

@@ -34,6 +34,7 @@ MUST_HAPPEN = frozenset(
         *(f"note {kind}" for kind in ("lease-lost", "cancelled")),
         *("blocked by a limit", "branches share a limit", "start later", "repeated step", "own code fails", "tick"),
         *("crash", "two at once", "start failed", "stale body", "client asks again", "doubled work"),
+        "left alone",
         *("cancelled", "cancelled too late", "failure handled", "step error caught"),
         *("invoke COMPLETED, child COMPLETED", "invoke FAILED, child FAILED", "invoke FAILED, child CANCELLED"),
         *("invoke FAILED, child COMPLETED", "invoke FAILED, child None"),
