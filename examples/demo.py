@@ -279,7 +279,6 @@ def main() -> None:
         durability="full",
         concurrency=100,
         retention_ms=None,
-        retry_ms=None,
         grace_ms=3_000,
     )
     board = Board(Console())

@@ -12,10 +12,11 @@ import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
-from stepwell.limits import CALLS_MAX, RETENTION_DEFAULT
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
+from stepwell.model.settings import Settings
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
@@ -40,7 +41,8 @@ class Embedded:
     survives a power failure) or ``"normal"`` (it survives a crash of the process, and a power failure may take the
     last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are
     kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations
-    are ``timedelta``, text such as ``"30d"``, or milliseconds.
+    are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON text of one event,
+    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000.
 
     Several processes may open the same file: one leads and runs the functions, the others send and read, and one of
     them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
@@ -56,6 +58,8 @@ class Embedded:
         retention: timedelta | str | int | None = RETENTION_DEFAULT,
         retry_interval: timedelta | str | int | None = None,
         grace: timedelta | str | int = "10s",
+        max_event_bytes: int = EVENT_BYTES_MAX,
+        max_steps: int = STEPS_PER_RUN_MAX,
     ) -> None:
         if durability not in _DURABILITIES:
             raise ConfigurationError(
@@ -74,7 +78,11 @@ class Embedded:
         self._durability: Literal["full", "normal"] = durability
         self._concurrency = concurrency
         self._retention_ms = None if retention is None else to_ms(retention)
-        self._retry_ms = None if retry_interval is None else to_ms(retry_interval)
+        self._settings = Settings(
+            retry_ms=None if retry_interval is None else to_ms(retry_interval),
+            event_bytes_max=max_event_bytes,
+            steps_max=max_steps,
+        )
         self._grace_ms = to_ms(grace)
         self._member: Member | None = None
         self._stalls = StallWatch(doing)
@@ -102,7 +110,7 @@ class Embedded:
                 {self.app.app_id: self.app.configs()},
                 durability=self._durability,
                 calls_max=self._concurrency,
-                retry_ms=self._retry_ms,
+                settings=self._settings,
                 retention_ms=self._retention_ms,
             )
             await self._member.start()
@@ -194,7 +202,10 @@ async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: 
     """Hand the events of an app to the engine in its process; they pass the same checks as those from outside."""
     events: list[Incoming] = [
         validate_incoming(
-            Incoming(name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user)
+            Incoming(
+                name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user
+            ),
+            bytes_max=engine.settings.event_bytes_max,
         )
         for payload in payloads
     ]

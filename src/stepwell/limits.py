@@ -6,6 +6,7 @@ from datetime import timedelta
 
 # Events. They are copied into each call of each run they start, so they stay small.
 EVENT_BYTES_MAX = 512 * 1024
+EVENT_BYTES_CEILING = 3 * 1024 * 1024  # what EVENT_BYTES_MAX can be set to
 EVENTS_PER_REQUEST_MAX = 5_000
 EVENT_NAME_BYTES_MAX = 512
 EVENT_ID_BYTES_MAX = 512
@@ -30,6 +31,7 @@ RETRY_DELAY_MIN, RETRY_DELAY_MAX = timedelta(seconds=1), timedelta(hours=24)
 
 # State of one run. Replay reads all of it, so it is bounded.
 STEPS_PER_RUN_MAX = 1_000
+STEPS_PER_RUN_CEILING = 10_000  # what STEPS_PER_RUN_MAX can be set to
 STEP_BYTES_MAX = 4 * 1024 * 1024
 RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
 OPS_PER_ANSWER_MAX = 1_000

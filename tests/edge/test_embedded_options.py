@@ -22,6 +22,10 @@ app = Stepwell("shop")
         ({"concurrency": "10"}, "a whole number of 1 or more"),
         ({"retention": "long"}, "'long' is not a length of time"),
         ({"retry_interval": "-1s"}, "'-1s' is not a length of time"),
+        ({"max_event_bytes": 3 * 1024 * 1024 + 1}, "from 1 to 3,145,728"),
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"max_steps": 10_001}, "from 1 to 10,000"),
+        ({"max_steps": "10"}, "max_steps is '10'"),
         ({"grace": None}, "None is not a length of time"),
     ],
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
-from tests.edge.conftest import PATIENCE_S, Dev, Reply
+from tests.edge.conftest import PATIENCE_S, Dev, Reply, eventually
 
 
 def stored(dev: Dev, name: str) -> int:
@@ -181,3 +182,17 @@ def test_events_are_posted_and_nothing_else(dev: Dev, method: str) -> None:
 def test_events_go_to_one_address(dev: Dev, path: str) -> None:
     assert dev.http("POST", path, {"name": "http/lost"}).status == 404
     assert stored(dev, "http/lost") == 0
+
+
+def test_a_server_can_be_given_another_limit(start_dev: Callable[..., Dev]) -> None:
+    dev = start_dev("--max-event-bytes", "2000000")
+    eventually(lambda: dev.http("GET", "/health").status == 200)
+
+    large = {"name": "http/large", "data": {"text": "x" * 1_900_000}}
+    assert dev.http("POST", "/e/k", large).status == 200
+    assert dev.http("POST", "/v2/events", large).status == 200
+    larger = {"name": "http/large", "data": {"text": "x" * 2_000_000}}
+    for path in ("/e/k", "/v2/events", "/v2/apps/shop/functions/any/invoke"):
+        reply = dev.http("POST", path, larger)
+        assert reply.status == 400
+        assert "the limit is 2,000,000 bytes" in reply.text.decode()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stepwell import StepError
+from stepwell import EventTooLarge, StepError
 from stepwell.limits import ANSWER_BYTES_MAX, RUN_STATE_BYTES_MAX, STEP_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.testing import harness
 
@@ -44,6 +44,52 @@ def test_a_run_may_have_a_thousand_steps_and_fails_with_one_more(app, kind: str)
         t.assert_failed(over, "more than 1000 steps")
         assert over.errors == []
         assert len(over.steps) == STEPS_PER_RUN_MAX
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["run", "sleep"])
+def test_whoever_runs_the_engine_may_set_another_number_of_steps(app, kind: str) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        steps = range(ctx.event.data["steps"])
+        if kind == "run":
+            for n in steps:
+                await ctx.step.run("step", lambda n=n: n)
+        else:
+            await asyncio.gather(*(ctx.step.sleep(f"rest {n}", "1h") for n in steps))
+
+    with harness(app, max_steps=STEPS_PER_RUN_MAX + 200) as t:
+        t.send("ordered", {"steps": STEPS_PER_RUN_MAX + 200})
+        t.send("ordered", {"steps": STEPS_PER_RUN_MAX + 201})
+        t.advance("1h")
+
+        fine, over = t.runs(bill)
+        t.assert_completed(fine)
+        t.assert_failed(over, "more than 1200 steps")
+
+    with harness(app, max_steps=2) as t:
+        t.send("ordered", {"steps": 2})
+        t.send("ordered", {"steps": 3})
+        t.advance("1h")
+
+        fine, over = t.runs(bill)
+        t.assert_completed(fine)
+        t.assert_failed(over, "more than 2 steps")
+
+
+def test_whoever_runs_the_engine_may_set_another_size_of_events(app) -> None:
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        return len(ctx.event.data["text"])
+
+    with harness(app, max_event_bytes=3 * MIB) as t:
+        t.send("ordered", {"text": "x" * (2 * MIB)})
+        t.assert_completed(t.run(bill), 2 * MIB)
+        with pytest.raises(EventTooLarge, match="the limit is 3,145,728 bytes"):
+            t.send("ordered", {"text": "x" * (3 * MIB)})
+
+    with harness(app, max_event_bytes=100) as t, pytest.raises(EventTooLarge, match="the limit is 100 bytes"):
+        t.send("ordered", {"text": "x" * 100})
 
 
 def test_the_limit_also_holds_over_several_calls(app) -> None:

@@ -21,8 +21,15 @@ from stepwell.cli.options import not_empty
 from stepwell.cli.target import DoesNotLoad, Target
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, InvalidDuration, NotFound
-from stepwell.limits import CALLS_MAX
+from stepwell.limits import (
+    CALLS_MAX,
+    EVENT_BYTES_CEILING,
+    EVENT_BYTES_MAX,
+    STEPS_PER_RUN_CEILING,
+    STEPS_PER_RUN_MAX,
+)
 from stepwell.model.duration import format_duration, to_ms
+from stepwell.model.settings import Settings
 from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
@@ -75,6 +82,20 @@ class Retention(Length):
 )
 @click.option("--retention", type=Retention(), default="30d", show_default=True, help="How long to keep; or forever.")
 @click.option("--concurrency", type=click.IntRange(1), default=CALLS_MAX, show_default=True, help="Calls in flight.")
+@click.option(
+    "--max-event-bytes",
+    type=click.IntRange(1, EVENT_BYTES_CEILING),
+    default=EVENT_BYTES_MAX,
+    show_default=True,
+    help="How large one event may be.",
+)
+@click.option(
+    "--max-steps",
+    type=click.IntRange(1, STEPS_PER_RUN_CEILING),
+    default=STEPS_PER_RUN_MAX,
+    show_default=True,
+    help="How many steps one run may have.",
+)
 @click.option("--grace", type=Length(), default="3s", show_default=True, help="What calls get to finish at a stop.")
 @click.option("--json-logs", is_flag=True, help="One JSON object for each line of the log.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A further name the server may be called by.")
@@ -91,6 +112,8 @@ def command(
     durability: Literal["full", "normal"],
     retention: int,
     concurrency: int,
+    max_event_bytes: int,
+    max_steps: int,
     grace: int,
     json_logs: bool,
     allow_host: tuple[str, ...],
@@ -124,7 +147,7 @@ def command(
         durability=durability,
         concurrency=concurrency,
         retention_ms=None if retention < 0 else retention,
-        retry_ms=retry_interval,
+        rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
         grace_ms=grace,
     )
     prepare_folder(Path(db).parent)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from socket import socket
 from threading import Thread
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.embedded import send_payloads
 from stepwell.errors import ConfigurationError
+from stepwell.model.settings import Settings
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.stalls import StallWatch
@@ -23,6 +24,8 @@ from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
 from stepwell.server.wiring import NOBODY, Member, open_sqlite
 
+_USUAL: Final = Settings()
+
 
 class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine is to run. Lengths are milliseconds; ``retention_ms`` ``None`` keeps everything."""
@@ -31,7 +34,7 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     durability: Literal["full", "normal"]
     concurrency: int
     retention_ms: int | None
-    retry_ms: int | None
+    rules: Settings = _USUAL
     grace_ms: int
 
 
@@ -102,7 +105,7 @@ class Host:
             {app.app_id: app.configs()} if app else {},
             durability=settings.durability,
             calls_max=settings.concurrency,
-            retry_ms=settings.retry_ms,
+            settings=settings.rules,
             retention_ms=settings.retention_ms,
         )
         follow(member.engine)

@@ -7,7 +7,7 @@ at again (a key it has just used, a run it has just ended) is kept here as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,16 +18,19 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.run import Run
+from stepwell.model.settings import Settings
 from stepwell.model.wait import Wait
+
+_USUAL: Final = Settings()
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What a decision needs from outside: the time in milliseconds, new ids, and chance in [0, 1)."""
+    """What a decision needs from outside: the time in milliseconds, new ids, chance in [0, 1), what is set."""
 
     now: int
     new_id: Callable[[], str]
     chance: float = 0.0
-    retry_ms: int | None = None
+    settings: Settings = _USUAL
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from stepwell.engine.leased import Leased
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
-from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX
 from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveNote, SaveStep, TakeSlots
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
@@ -36,7 +36,7 @@ def save(
     ``position`` was taken when the op was reported, so that results are ordered as they were given although several are
     on their way to the disk. A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
     """
-    if type(op) is StepRun and leased.steps_besides(op.id) < STEPS_PER_RUN_MAX and op.id not in leased.steps:
+    if type(op) is StepRun and leased.steps_besides(op.id) < moment.settings.steps_max and op.id not in leased.steps:
         effect = op.decide(_turn(leased, moment, function_of, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
@@ -58,8 +58,9 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With
     nothing reported and nothing open the function is called again at once.
     """
-    if len(ops) > OPS_PER_ANSWER_MAX:
-        _refuse(draft, leased, too_many_steps(OPS_PER_ANSWER_MAX))
+    ops_max = max(OPS_PER_ANSWER_MAX, draft.moment.settings.steps_max)
+    if len(ops) > ops_max:
+        _refuse(draft, leased, too_many_steps(ops_max))
         yield from announce(draft)
         return draft.decision(None, holds=leased.lease)
     known, width = yield from _known(leased)
@@ -140,7 +141,7 @@ def fail(
         now=draft.now,
         policy=leased.function.backoff,
         chance=draft.moment.chance,
-        fixed_ms=draft.moment.retry_ms,
+        fixed_ms=draft.moment.settings.retry_ms,
         requested_at=requested_at,
         final=final,
     )
@@ -179,8 +180,9 @@ def _apply(
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
     if known is not None and (not known.open or known.status != StepStatus.ERRORED):
         return known
-    if known is None and leased.steps_besides(op.id) >= STEPS_PER_RUN_MAX:
-        _refuse(draft, leased, too_many_steps(STEPS_PER_RUN_MAX))
+    steps_max = draft.moment.settings.steps_max
+    if known is None and leased.steps_besides(op.id) >= steps_max:
+        _refuse(draft, leased, too_many_steps(steps_max))
         return None
     turn = _turn(leased, draft.moment, function_of, position)
     question = op.ask(turn)
@@ -261,5 +263,5 @@ def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function 
         now=moment.now,
         chance=moment.chance,
         function_of=function_of,
-        retry_ms=moment.retry_ms,
+        retry_ms=moment.settings.retry_ms,
     )

@@ -30,6 +30,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals, ask
 from stepwell.model.run import Run
+from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
@@ -40,6 +41,7 @@ from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
 
 _MS = type(LEASE)(milliseconds=1)
+_USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
@@ -93,7 +95,7 @@ class Engine:
         plan_ids: Ids,
         *,
         calls_max: int = CALLS_MAX,
-        retry_ms: int | None = None,
+        settings: Settings = _USUAL,
         retention_ms: int | None = RETENTION_DEFAULT // _MS,
         shared: bool = True,
         tidies: bool = True,
@@ -106,11 +108,11 @@ class Engine:
         self.leads = False
         self.stopping = False
         self.calls_max = calls_max
+        self.settings = settings
         self.observers: list[Observer] = []
         self.caller = Caller(self, transport)
         self._ids = ids
         self._plan_ids = plan_ids
-        self._retry_ms = retry_ms
         self._shared = shared
         self._tidies = tidies
         self._tokens = itertools.count(1)
@@ -298,7 +300,7 @@ class Engine:
         return dict(call.executing) if call is not None else {}
 
     def moment(self) -> Moment:
-        return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self._retry_ms)
+        return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self.settings)
 
     def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
         """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.

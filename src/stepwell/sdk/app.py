@@ -57,6 +57,8 @@ class EmbeddedOptions(TypedDict, total=False):
     retention: timedelta | str | int | None
     retry_interval: timedelta | str | int | None
     grace: timedelta | str | int
+    max_event_bytes: int
+    max_steps: int
 
 
 _OPTIONS = ("id", "trigger", *FunctionOptions.__annotations__)

@@ -33,7 +33,7 @@ async def ingest(engine: Engine, scope: Scope, envelope: Envelope, receive: Rece
     if scope["method"] != "POST":
         raise by_status(405)
     body = await read_body(envelope.length, receive)
-    ids = await engine.send(parse_events(body), seed=envelope.seed)
+    ids = await engine.send(parse_events(body, bytes_max=engine.settings.event_bytes_max), seed=envelope.seed)
     return _encode({"ids": ids, "status": 200})
 
 

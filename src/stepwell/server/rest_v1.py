@@ -74,7 +74,7 @@ class V1:
     async def invoke(self, request: Request) -> Response:
         asked = envelope(request.scope["headers"])
         slug = name_of(request.path_params["slug"], "the id of a function")
-        event = nameless_event(await read_body(asked.length, request.receive))
+        event = nameless_event(self._engine, await read_body(asked.length, request.receive))
         try:
             event_id, _ = await self._engine.invoke(slug, event, seed=asked.seed)
         except NotFound as error:  # the protocol knows 400 only (§9.4)
@@ -82,7 +82,7 @@ class V1:
         return plain({"id": event_id, "status": 200})
 
 
-def nameless_event(body: bytes, *, key: str = "id") -> Incoming:
+def nameless_event(engine: Engine, body: bytes, *, key: str = "id") -> Incoming:
     """The event of an invocation: like any other, but that it needs no name. ``key`` is the member with its idempotency
     key. Raises ``InvalidEvent``, ``Refused``."""
     try:
@@ -93,7 +93,7 @@ def nameless_event(body: bytes, *, key: str = "id") -> Incoming:
     fields["name"] = msgspec.Raw(b'"invoke"')
     if key in fields:
         fields["id"] = fields[key]
-    return parse_events(_encode(fields))[0]
+    return parse_events(_encode(fields), bytes_max=engine.settings.event_bytes_max)[0]
 
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

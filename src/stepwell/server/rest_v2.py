@@ -126,7 +126,8 @@ class V2:
 
     async def send(self, request: Request) -> Response:
         asked = envelope(request.scope["headers"])
-        events = parse_events(await read_body(asked.length, request.receive))
+        body = await read_body(asked.length, request.receive)
+        events = parse_events(body, bytes_max=self._engine.settings.event_bytes_max)
         return v2(self._clock, {"ids": await self._engine.send(events, seed=asked.seed)})
 
     async def event(self, request: Request) -> Response:
@@ -171,7 +172,7 @@ class V2:
         app_id = name_of(request.path_params["app_id"], "the id of an app")
         name = name_of(request.path_params["function_id"], "the id of a function")
         asked = envelope(request.scope["headers"])
-        event = nameless_event(await read_body(asked.length, request.receive), key="idempotencyKey")
+        event = nameless_event(self._engine, await read_body(asked.length, request.receive), key="idempotencyKey")
         composite = name if name.startswith(f"{app_id}-") else f"{app_id}-{name}"
         _, started = await self._engine.invoke(composite, event, seed=asked.seed)
         if isinstance(started, Outcome):

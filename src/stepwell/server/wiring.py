@@ -9,6 +9,7 @@ from typing import Any, Literal
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX
+from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Progress, Superseded, Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
@@ -16,6 +17,7 @@ from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
+_USUAL = Settings()
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
 
 
@@ -73,7 +75,7 @@ def open_sqlite(
     *,
     durability: Literal["full", "normal"] = "full",
     calls_max: int = CALLS_MAX,
-    retry_ms: int | None = None,
+    settings: Settings = _USUAL,
     retention_ms: int | None = None,
 ) -> Member:
     """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private and not durable.
@@ -93,7 +95,7 @@ def open_sqlite(
         RandomIds(),
         RandomIds(),
         calls_max=calls_max,
-        retry_ms=retry_ms,
+        settings=settings,
         retention_ms=retention_ms,
         shared=not private,
     )

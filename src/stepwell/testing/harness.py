@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from stepwell.clock import to_datetime, to_ms
+from stepwell.embedded import send_payloads
 from stepwell.ids import RandomIds
+from stepwell.limits import EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
-from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Progress
 from stepwell.runtime.engine import Engine
 from stepwell.sdk.client import EventPayload
@@ -53,14 +55,22 @@ def harness(
     seed: int = 0,
     patience: float = PATIENCE_S,
     retry_interval: timedelta | str | int | None = None,
+    max_event_bytes: int = EVENT_BYTES_MAX,
+    max_steps: int = STEPS_PER_RUN_MAX,
 ) -> Harness:
     """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
 
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
+    ``max_event_bytes`` and ``max_steps`` are those of ``app.embedded``.
     """
-    return Harness([app] if not isinstance(app, Sequence) else app, start, seed, patience, retry_interval)
+    settings = Settings(
+        retry_ms=None if retry_interval is None else duration_ms(retry_interval),
+        event_bytes_max=max_event_bytes,
+        steps_max=max_steps,
+    )
+    return Harness([app] if not isinstance(app, Sequence) else app, start, seed, patience, settings)
 
 
 class Harness:
@@ -72,14 +82,14 @@ class Harness:
         start: datetime | str,
         seed: int,
         patience: float,
-        retry_interval: timedelta | str | int | None,
+        settings: Settings,
     ) -> None:
         self._apps = apps
         self._loop = VirtualLoop(patience_s=patience)
         self._clock = VirtualClock(self._loop, to_ms(_moment(start)))
         self._timers = VirtualTimers(self._loop, self._clock)
         self._ids = RandomIds(seed)
-        self._retry_ms = None if retry_interval is None else duration_ms(retry_interval)
+        self._settings = settings
         self._stubs = Stubs()
         self._dies: Dies | None = None
         self._sent = 0
@@ -272,7 +282,7 @@ class Harness:
             self._timers,
             self._ids,
             {app.app_id: app.configs() for app in self._apps},
-            retry_ms=self._retry_ms,
+            settings=self._settings,
             tidies=False,  # a test sees all that it did
         )
         with suppress(_Died):  # then another one has been started meanwhile
@@ -400,11 +410,7 @@ class _Sender:
         self._harness = harness
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
-        events = [
-            validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts, v=p.v, user=p.user))
-            for p in payloads
-        ]
-        return await self._harness.engine.send(events, seed=seed, source="sdk")
+        return await send_payloads(self._harness.engine, payloads, seed)
 
 
 class _LoopPool(Pool):

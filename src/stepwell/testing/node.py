@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from stepwell.clock import Clock
 from stepwell.ids import Ids
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
+from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.loop import Timers
 from stepwell.storage.interface import Store, Swept, Verdict
 
 A = TypeVar("A")
+
+_USUAL: Final = Settings()
 
 Work = Decision | Callable[[], Plan]
 
@@ -24,6 +27,7 @@ class Door:
     """A process's way to the store. Once shut, nothing it says arrives and nothing is answered: the process is gone.
 
     ``dies`` is asked at each commit, before (``True``) and after (``False``) it takes effect, whether this is the end.
+    After a plan it is given the decision that the plan has come to.
     """
 
     def __init__(self, store: Store, dies: Callable[[bool, object], bool] | None = None) -> None:
@@ -59,11 +63,24 @@ class Door:
             self.open = False
         if not self.open:
             return _nothing()
-        future = commit(work)
-        if self._dies is not None and self._dies(False, work):
+        if self._dies is None:
+            return commit(work)
+        made: list[Decision] = []
+        future = commit(_noting(work, made) if callable(work) else work)
+        if self._dies(False, made[-1] if made else work):
             self.open = False
             return _nothing()
         return future
+
+
+def _noting(plan: Callable[[], Plan], made: list[Decision]) -> Callable[[], Plan]:
+    """The same plan, and what it comes to is put into ``made``."""
+
+    def planned() -> Plan:
+        made.append((yield from plan()))
+        return made[-1]
+
+    return planned
 
 
 def _nothing() -> asyncio.Future[Any]:
@@ -83,7 +100,7 @@ class Node:
         ids: Ids,
         apps: Mapping[str, Sequence[Mapping[str, Any]]],
         *,
-        retry_ms: int | None = None,
+        settings: Settings = _USUAL,
         tidies: bool = True,
     ) -> None:
         self.door = door
@@ -95,7 +112,7 @@ class Node:
             timers,
             ids,
             ids,
-            retry_ms=retry_ms,
+            settings=settings,
             retention_ms=None,
             shared=False,
             tidies=tidies,

@@ -1,0 +1,33 @@
+"""What whoever runs an engine decides for all of its functions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stepwell.errors import ConfigurationError
+from stepwell.limits import EVENT_BYTES_CEILING, EVENT_BYTES_MAX, STEPS_PER_RUN_CEILING, STEPS_PER_RUN_MAX
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """``event_bytes_max`` bounds the JSON text of one event, up to 3 MiB; ``steps_max`` the steps of one run, up to
+    10,000 (semantics §1.3, §4.5). ``retry_ms`` replaces the back-off table by one fixed pause.
+
+    Raises ``ConfigurationError``.
+    """
+
+    retry_ms: int | None = None
+    event_bytes_max: int = EVENT_BYTES_MAX
+    steps_max: int = STEPS_PER_RUN_MAX
+
+    def __post_init__(self) -> None:
+        _check("max_event_bytes", self.event_bytes_max, EVENT_BYTES_CEILING, "events are copied into every call")
+        _check("max_steps", self.steps_max, STEPS_PER_RUN_CEILING, "each call replays all steps of its run")
+
+
+def _check(name: str, value: object, ceiling: int, why: str) -> None:
+    if type(value) is not int or not 1 <= value <= ceiling:
+        raise ConfigurationError(
+            what=f"{name} is {value!r}",
+            why=f"{why}, so it is bounded",
+            fix=f"give a whole number from 1 to {ceiling:,}, or leave it out",
+        )
