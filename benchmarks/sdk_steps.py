@@ -26,6 +26,7 @@ class Remembers:
     """A ``protocol.messages.Progress`` that has each result at once."""
 
     lost = False
+    unsure = False
 
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}
@@ -38,6 +39,9 @@ class Remembers:
 
     async def widen(self, wanted: int) -> int:
         return wanted
+
+    async def look(self) -> None:
+        raise NotImplementedError("nobody else is there")
 
     def watch(self, step_id: str) -> Awaitable[Settled]:
         raise NotImplementedError("nothing rests here")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepwell import Context, Event, Stepwell
+from stepwell import Cancel, Context, Event, StepError, Stepwell
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
 
@@ -124,3 +126,49 @@ class _At:
 
     def now_ms(self) -> int:
         return self._ms
+
+
+_OTHER = """
+import asyncio, sys
+from stepwell import Event, Stepwell
+
+async def main(path, run_id):
+    app = Stepwell("other")
+    async with app.embedded(path) as follower:
+        assert not follower.leads
+        if run_id:
+            assert await follower.cancel(run_id)
+        else:
+            await app.send(Event("shared/stop", {}))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("by_event", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+async def test_neither_does_one_begin_if_the_event_loop_was_held_up_meanwhile(
+    tmp_path: Path, by_event: bool, plain: bool
+) -> None:
+    """I18, K52: what the other process waits for is no matter of luck."""
+    path = tmp_path / "shared.db"
+    app = Stepwell("shared")
+    begun: list[str] = []
+
+    async def begin() -> None:
+        begun.append("first")
+
+    @app.create_function(id="busy", trigger="shared/go", cancel=[Cancel(event="shared/stop")])
+    async def busy(ctx: Context[Any]) -> None:
+        # In the thread of the event loop, which therefore hears nothing until the other process has been answered.
+        subprocess.run([sys.executable, "-c", _OTHER, str(path), "" if by_event else ctx.run_id], check=True)  # noqa: ASYNC221
+        await ctx.step.run("first", (lambda: begun.append("first")) if plain else begin)
+
+    async with asyncio.timeout(20), app.embedded(path) as leader:
+        [event_id] = await app.send(Event("shared/go", {}))
+        [run] = await leader.runs(event_id)
+
+        with pytest.raises(StepError, match=r"cancelled|stop"):
+            await leader.wait(run.id)
+
+        assert begun == []

@@ -50,8 +50,8 @@ async def test_followers_write_beside_a_leader_that_commits_without_pause(tmp_pa
     assert written > 0
     for name in (f"f{number}-{n}" for number in range(2) for n in range(100)):
         assert await store.read(GetCell(name, 0)) is not None
-    assert store.changed()
-    assert not store.changed()
+    assert store.changed().others
+    assert not store.changed().others
     await store.close()
 
 
@@ -69,13 +69,13 @@ async def test_many_processes_may_open_a_new_file_at_once(tmp_path: Path):
 
 async def test_what_another_process_wrote_is_a_change_and_told_once(tmp_path: Path):
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    assert not store.changed()
+    assert not store.changed().others
 
     other = SqliteStore.open(tmp_path / "s.db", leader=False)
     await write(other, PutCell(cell()))
 
-    assert store.changed()
-    assert not store.changed()
+    assert store.changed().others
+    assert not store.changed().others
     await other.close()
     await store.close()
 

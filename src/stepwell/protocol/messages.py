@@ -172,6 +172,15 @@ class Progress(Protocol):
         """Whether it is known by now that the run was cancelled or taken over: then no other body may begin (I18)."""
         ...
 
+    @property
+    def unsure(self) -> bool:
+        """Whether others may have cancelled the run or taken it over so long ago that ``look`` comes before a body."""
+        ...
+
+    async def look(self) -> None:
+        """Find out whether the run was cancelled or taken over: ``lost`` says so then."""
+        ...
+
     def save(self, op: Op) -> Awaitable[Settled]:
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
         ...

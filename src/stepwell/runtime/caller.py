@@ -98,6 +98,14 @@ class LiveCall:
         self.leased.gain(step)
         return settled(step)
 
+    @property
+    def unsure(self) -> bool:
+        return self._engine.unsure
+
+    async def look(self) -> None:
+        """Find out whether another process has cancelled the run or taken it over."""
+        await self._engine.look()
+
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
         step = self.leased.steps.get(step_id)
@@ -245,6 +253,10 @@ class Caller:
         concluded = False
         try:
             try:
+                if self._engine.unsure:
+                    await self._engine.look()
+                if call.lost:
+                    return
                 answer = await self.transport.call(self._call(call.leased), call)
             except Superseded:
                 return

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from stepwell.clock import Clock
+from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
@@ -44,6 +44,7 @@ _MS = type(LEASE)(milliseconds=1)
 _USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
+_UNSEEN_MS = 2 * _OTHERS_LOOK_MS  # for so long the leader may begin bodies without a look at what others wrote
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
 _REFUSED_MS = 5_000  # for so long a disk that refused to be written counts as failing, unless it has been since
 
@@ -124,6 +125,7 @@ class Engine:
         self._promised = 0
         self._settled = 0
         self._stamp = 0
+        self._seen_until = 0.0  # all that other processes wrote before this moment is known here
         self._lease_timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
@@ -142,6 +144,7 @@ class Engine:
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does."""
+        self._seen_until = monotonic_s()
         epoch = await self.store.new_epoch()
         self._tokens = itertools.count(first_token(epoch))
         await self.load()
@@ -226,6 +229,7 @@ class Engine:
                 )
             )
         verdict = await self._commit_knowing_all(lambda draft: accept(draft, accepted, seeded=seeded))
+        await self._until_seen(verdict)
         ids: list[str] = verdict.result.value
         return ids
 
@@ -251,6 +255,7 @@ class Engine:
         verdict = await self._commit_knowing_all(
             lambda draft: operator.invoke(draft, function_id, event, seeded=seeded)
         )
+        await self._until_seen(verdict)
         started: Run | Outcome | None = verdict.result.value
         if started is None:
             raise NotFound(
@@ -263,12 +268,8 @@ class Engine:
     async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
         """Cancel a run. False if it had ended already, or does not exist."""
         verdict = await self.commit(lambda draft: operator.cancel_run(draft, run_id, reason))
-        cancelled = bool(verdict.result.value)
-        if cancelled and self._shared and not self.leads:
-            # Whoever runs it looks for what others wrote twice in this time, so that no other step of it begins once
-            # this returns; unless its event loop is held up, where what still begins is fenced when it is saved.
-            await rest(2 * _OTHERS_LOOK_MS, self.clock, self.timers)
-        return cancelled
+        await self._until_seen(verdict)
+        return bool(verdict.result.value)
 
     async def health(self, *, count: bool = True) -> Health:
         """Healthy means that due work moves.
@@ -298,6 +299,17 @@ class Engine:
         """The step bodies of a run that execute in this process now, by step id."""
         call = self.caller.live.get(run_id)
         return dict(call.executing) if call is not None else {}
+
+    @property
+    def unsure(self) -> bool:
+        """Whether too much time has passed since it was looked at what other processes have written."""
+        return self._shared and (monotonic_s() - self._seen_until) * 1000 > _UNSEEN_MS
+
+    async def look(self) -> None:
+        """Find out which calls have lost their runs to others."""
+        now = monotonic_s()
+        await self.caller.look()
+        self._seen_until = max(self._seen_until, now)
 
     def moment(self) -> Moment:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self.settings)
@@ -367,6 +379,14 @@ class Engine:
             except _Stale:
                 await self.load()
 
+    async def _until_seen(self, verdict: Verdict) -> None:
+        """What ended runs that another process executes is acknowledged when that process knows it (I18).
+
+        It begins no body unless it has seen all that was written until ``_UNSEEN_MS`` ago.
+        """
+        if verdict.result.ended and self._shared and not self.leads:
+            await rest(_UNSEEN_MS + 1, self.clock, self.timers)
+
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
         pause = _STORAGE_PAUSE_MS
@@ -425,12 +445,14 @@ class Engine:
         return following
 
     async def _look_for_others(self, now: int) -> int | None:
-        if self.store.changed():
+        changed = self.store.changed()
+        if changed.others:
             stamp = await self.store.read(RegistryStamp())
             if stamp != self._stamp:
                 await self.load()
             self._dispatcher.wake()
             await self.caller.look()
+        self._seen_until = max(self._seen_until, changed.until)
         return now + _OTHERS_LOOK_MS
 
     def _make_use_of_room(self) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from stepwell.sdk.drive import CLEANUP_S, STOP_S, AsyncDrive
+from stepwell.sdk.drive import CLEANUP_S, NOT_NOW, STOP_S, AsyncDrive
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
 
@@ -92,7 +92,7 @@ class Bridge:
         """Call the function in a thread, to its end or until the call ends."""
         drive = self._drive
         drive.hold()
-        working = asyncio.ensure_future(self._pool.run(copy_context(), handler, ctx))
+        working = asyncio.ensure_future(self._begin_in_thread(handler, ctx))
         try:
             return await asyncio.shield(working)
         except CancelledError:
@@ -102,6 +102,11 @@ class Bridge:
             raise
         finally:
             drive.release()
+
+    async def _begin_in_thread(self, handler: Callable[..., Any], ctx: object) -> Any:
+        while (result := await self._pool.run(copy_context(), self._drive.begin, handler, ctx)) is NOT_NOW:
+            await self._drive.may_begin()
+        return result
 
     def call(self, step: Coroutine[Any, Any, T]) -> T:
         """In a thread: run this in the event loop and wait for what comes of it."""

@@ -60,6 +60,9 @@ class _Turn:
 _turn: Final = _Turn()
 
 
+NOT_NOW: Final = object()
+
+
 class AsyncDrive(Execution):
     """One call of an async function."""
 
@@ -277,8 +280,7 @@ class AsyncDrive(Execution):
             if self._gate is not None:
                 await self._gate.enter()
                 started_at = self.clock.now_ms()  # it had no slot until now
-            if self.progress.lost:
-                raise self._give_up()
+            await self.may_begin()
             RUNNING.set(Running(self, step, attempt, started_at))
             self.progress.executing[step.id] = Executing(step.name, step.repeat, step.kind, attempt, started_at)
             try:
@@ -304,8 +306,25 @@ class AsyncDrive(Execution):
         finally:
             self._idle()
 
+    async def may_begin(self) -> None:
+        """No code begins of a run that was cancelled, or that another process has (I18). Raises ``Suspend``."""
+        progress = self.progress
+        if progress.unsure:
+            await progress.look()
+        if progress.lost:
+            raise self._give_up()
+
+    def begin(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """In a thread: call it, or give ``NOT_NOW`` if ``may_begin`` has to be asked once more.
+
+        It may have waited long until the thread was free.
+        """
+        progress = self.progress
+        return NOT_NOW if progress.lost or progress.unsure else fn(*args, **kwargs)
+
     async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = await self._pool.run(copy_context(), fn, *args, **kwargs)
+        while (result := await self._pool.run(copy_context(), self.begin, fn, *args, **kwargs)) is NOT_NOW:
+            await self.may_begin()
         # A plain function may give a coroutine, as lambdas like to.
         return await result if inspect.iscoroutine(result) else result
 

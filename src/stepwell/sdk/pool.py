@@ -34,11 +34,14 @@ class Pool:
                 Thread(target=self._work, name=f"stepwell-{self._started}", daemon=True).start()
 
     async def run(self, context: Context, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call it in a thread. When the one who waits is cancelled, the call goes on and its result is dropped."""
+        """Call it in a thread. When the one who waits is cancelled, a call that has begun goes on and its result is
+        dropped; one that has not does not begin."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
         def job() -> None:
+            if future.cancelled():
+                return
             try:
                 result = context.run(fn, *args, **kwargs)
             except BaseException as error:

@@ -33,6 +33,13 @@ class Swept(msgspec.Struct, frozen=True):
     more: bool
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """Whether others have written since it was asked last, and until when that is known: ``monotonic_s``."""
+
+    others: bool
+    until: float
+
+
 class Store(Protocol):
     """A database that holds one Stepwell installation."""
 
@@ -59,8 +66,11 @@ class Store(Protocol):
         """Count up and return the number of this installation's leadership, durable. Lease tokens begin with it."""
         ...
 
-    def changed(self) -> bool:
-        """Whether another process has written since the last call. A hint: cheap enough to ask many times a second."""
+    def changed(self) -> Changed:
+        """Whether another process has written since the last call, as far as is known without waiting.
+
+        Cheap enough to ask many times a second.
+        """
         ...
 
     async def close(self) -> None:

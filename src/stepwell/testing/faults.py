@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stepwell.clock import monotonic_s
 from stepwell.errors import StorageUnavailable
 from stepwell.protocol.messages import Answer, Call, Progress, Transport
+from stepwell.storage.interface import Changed
 from stepwell.testing.node import Door, Work
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ class FaultyDoor(Door):
         found: int = await self._commit(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
         return found
 
-    def changed(self) -> bool:
-        return True  # who asks was told to, because another process has written
+    def changed(self) -> Changed:
+        return Changed(True, monotonic_s())  # who asks was told to, because another process has written
 
     async def read(self, question: Any) -> Any:
         world = self._world

@@ -14,7 +14,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.loop import Timers
-from stepwell.storage.interface import Store, Swept, Verdict
+from stepwell.storage.interface import Changed, Store, Swept, Verdict
 
 A = TypeVar("A")
 
@@ -52,7 +52,7 @@ class Door:
     async def new_epoch(self) -> int:
         return await self._through(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
 
-    def changed(self) -> bool:
+    def changed(self) -> Changed:
         return self._store.changed()
 
     async def close(self) -> None:

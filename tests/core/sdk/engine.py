@@ -85,7 +85,9 @@ class Run:
         self.attempt = 0
         self.due: int | None = START_MS
         self.answer: Answer | None = None
-        self.lost = False  # a property of Progress, set by tests
+        self.lost = False  # properties of Progress, set by tests
+        self.unsure = False
+        self.lost_unnoticed = False  # what a look finds out
         self.executing: dict[str, Executing] = {}
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
 
@@ -97,6 +99,9 @@ class Run:
         if self.lost:
             raise Superseded
         return self._accept(op)
+
+    async def look(self) -> None:
+        self.unsure, self.lost = False, self.lost_unnoticed
 
     async def watch(self, step_id: str) -> Settled:
         future = self._watchers.setdefault(step_id, asyncio.get_running_loop().create_future())

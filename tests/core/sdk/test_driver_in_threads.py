@@ -11,6 +11,7 @@ import pytest
 
 from stepwell import Context, Stepwell, Sync
 from stepwell.protocol.messages import Completed, Failed, Ops, Superseded
+from stepwell.sdk.pool import Pool
 from tests.core.sdk.engine import Run
 
 Plain = Context[dict[str, Any], Sync]
@@ -156,3 +157,89 @@ async def test_results_are_read_by_their_annotation_at_first_and_in_every_replay
 
     assert seen == [{1, 2}, {1, 2}]
     assert (first, second) == (Completed(b"1"), Completed(b"2"))
+
+
+class _Full(Pool):
+    """The one thread is busy until ``free()``; ``asked`` is set when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = asyncio.Event()
+        self._gate = threading.Event()
+        super().submit(lambda: self._gate.wait(20))
+
+    def submit(self, job: Callable[[], None]) -> None:
+        super().submit(job)
+        self.asked.set()
+
+    def free(self) -> None:
+        self._gate.set()
+
+
+@pytest.mark.parametrize("unnoticed", [False, True])
+@pytest.mark.parametrize("what", ["a step", "a plain function"])
+async def test_what_waited_for_a_thread_does_not_begin_once_the_run_is_lost(app, what: str, unnoticed: bool) -> None:
+    """I18: a cancel that was acknowledged meanwhile holds."""
+    begun: list[str] = []
+
+    @app.create_function(id="async", trigger="test/started")
+    async def of_async(ctx: Context[Any]) -> None:
+        await ctx.step.run("charge", lambda: begun.append("step"))
+
+    @function(app)
+    def bill(ctx: Plain) -> None:
+        begun.append("function")
+
+    run = Run(app, "shop-async" if what == "a step" else "shop-bill")
+    pool = run.transport.pool = _Full()
+    call = asyncio.create_task(run.call())
+    await pool.asked.wait()
+
+    run.lost, run.lost_unnoticed, run.unsure = not unnoticed, True, unnoticed
+    pool.free()
+
+    with pytest.raises(Superseded):
+        await call
+    assert begun == []
+
+
+@pytest.mark.parametrize("what", ["a step", "a plain function"])
+async def test_what_waited_for_a_thread_begins_if_a_look_finds_nothing_wrong(app, what: str) -> None:
+    @app.create_function(id="async", trigger="test/started")
+    async def of_async(ctx: Context[Any]) -> str:
+        return await ctx.step.run("charge", lambda: "charged")
+
+    @function(app)
+    def bill(ctx: Plain) -> str:
+        return "charged"
+
+    run = Run(app, "shop-async" if what == "a step" else "shop-bill")
+    pool = run.transport.pool = _Full()
+    call = asyncio.create_task(run.call())
+    await pool.asked.wait()
+
+    run.unsure = True
+    pool.free()
+
+    assert await call == Completed(b'"charged"')
+    assert not run.unsure
+
+
+async def test_a_body_that_waited_for_a_thread_beyond_its_timeout_does_not_begin_later(app) -> None:
+    begun: list[str] = []
+
+    @app.create_function(id="async", trigger="test/started", retries=0)
+    async def of_async(ctx: Context[Any]) -> str:
+        await ctx.step.options("charge", timeout="1ms").run(lambda: begun.append("charge"))
+        return "charged"
+
+    run = Run(app, "shop-async")
+    pool = run.transport.pool = _Full()
+
+    await run.call()
+    pool.free()
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    pool.submit(lambda: loop.call_soon_threadsafe(done.set) and None)
+    await done.wait()
+    assert begun == []

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import apsw
 
+from stepwell.clock import monotonic_s
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
-from stepwell.storage.interface import Swept, Verdict
+from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.looking import look, refuse_directory
 from stepwell.storage.sqlite.schema import refuse_unreadable
@@ -52,8 +53,8 @@ class ReadingStore:
     async def new_epoch(self) -> int:
         raise self._only_read()
 
-    def changed(self) -> bool:
-        return False
+    def changed(self) -> Changed:
+        return Changed(False, monotonic_s())
 
     async def close(self) -> None:
         """Nothing stays open between two answers."""

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from stepwell.clock import monotonic_s
 from stepwell.errors import NotRunning
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
-from stepwell.storage.interface import Swept, Verdict
+from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.committer import Ask, Committer, Upkeep, Work
 from stepwell.storage.sqlite.driver import Execute
@@ -87,8 +88,8 @@ class SqliteStore:
     async def new_epoch(self) -> int:
         return cast("int", await self._submit(Upkeep(_new_epoch)))
 
-    def changed(self) -> bool:
-        return self._inline is None and self._writer.changed()
+    def changed(self) -> Changed:
+        return self._writer.changed() if self._inline is None else Changed(False, monotonic_s())
 
     async def close(self) -> None:
         if self._closed:

@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from stepwell.clock import monotonic_s
 from stepwell.errors import NotRunning
 from stepwell.model.questions import Question
+from stepwell.storage.interface import Changed
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Reader
 from stepwell.storage.sqlite.committer import Committer, Outcome, Work
@@ -20,6 +22,7 @@ from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.files import Files
 
 _BATCH_MAX: Final = 256
+_LOOK_S: Final = 0.01  # how often the writer itself looks whether others have written
 _IDLE_S: Final = 0.05  # a pause after which copying the log disturbs nobody
 _READERS: Final = 2  # so that one long list does not hold up everything else that is asked
 
@@ -44,7 +47,7 @@ class WriterThread:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._busy = Lock()
         self._data_version: int = committer.data_version()
-        self._look_wanted = False
+        self._looked_at = monotonic_s()
         self._changed = False
         self._thread = Thread(target=self._run, name="stepwell-writer", daemon=True)
         self._thread.start()
@@ -52,16 +55,16 @@ class WriterThread:
     def submit(self, work: Work, future: asyncio.Future[Any]) -> None:
         self._queue.put(_Job(work, future))
 
-    def changed(self) -> bool:
-        """Whether others have written since the last call. Next to a transaction under way, the next call tells."""
-        self._look_wanted = True
+    def changed(self) -> Changed:
+        """Whether others have written since the last call: until now, or until the transaction that is under way."""
         if self._busy.acquire(blocking=False):
             try:
                 self._look()
             finally:
                 self._busy.release()
+        until = self._looked_at  # before the flag, which may come to know more meanwhile, never less
         changed, self._changed = self._changed, False
-        return changed
+        return Changed(changed, until)
 
     def close(self) -> None:
         """Write what is queued, then stop. Blocks."""
@@ -97,7 +100,7 @@ class WriterThread:
     def _write(self, batch: list[_Job]) -> None:
         with self._busy:
             outcomes = self._committer.run([job.work for job in batch])
-            if self._look_wanted:
+            if monotonic_s() - self._looked_at > _LOOK_S:
                 self._look()
         deliver([(job.future, outcome) for job, outcome in zip(batch, outcomes, strict=True)])
         if self._committer.copy_due(idle=False):
@@ -106,10 +109,11 @@ class WriterThread:
         self._files.step_aside()
 
     def _look(self) -> None:
-        self._look_wanted = False
+        now = monotonic_s()
         seen = self._committer.data_version()
         if seen != self._data_version:
             self._data_version, self._changed = seen, True
+        self._looked_at = now
 
 
 class ReaderThreads:
