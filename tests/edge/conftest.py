@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
@@ -57,6 +57,11 @@ async def bill(ctx: Context[dict]) -> str:
 @app.create_function(id="fail", trigger="shop/failing", retries=1)
 async def fail(ctx: Context[dict]) -> None:
     await ctx.step.run("decline", decline)
+
+
+@app.create_function(id="recover", trigger="shop/refused", retries=2)
+async def recover(ctx: Context[dict]) -> dict:
+    return await ctx.step.run("charge", lambda: decline() if ctx.attempt == 0 else charge("o1"))
 
 
 @app.create_function(id="approve", trigger="shop/requested", cancel=Cancel("shop/withdrawn", match="data.id"))
@@ -117,13 +122,15 @@ class Done(NamedTuple):
 class Dev:
     """A ``stepwell dev`` that runs. ``output`` is what it has written so far."""
 
-    def __init__(self, folder: Path, *options: str, app: str = APP, target: str = "app.py") -> None:
+    def __init__(
+        self, folder: Path, *options: str, app: str = APP, target: str = "app.py", launcher: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         if not (folder / "app.py").exists():
             (folder / "app.py").write_text(app)
         port = [] if "--port" in options else ["--port", "0"]
         self.process = subprocess.Popen(
-            [*STEPWELL, "dev", target, *port, *options],
+            [*launcher, *STEPWELL, "dev", target, *port, *options],
             cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -233,10 +240,15 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONUTF8": "1", "NO_COLOR": "1", "TZ": "UTC"}
 
 
-def command(*args: str, cwd: Path, input: str | None = None) -> Done:
+def command(*args: str, cwd: Path, input: str | None = None, launcher: Sequence[str] = ()) -> Done:
     """A command of ``stepwell``, run to its end."""
+    return ran(*launcher, *STEPWELL, *args, cwd=cwd, input=input)
+
+
+def ran(*command: str, cwd: Path, input: str | None = None) -> Done:
+    """Any command, run to its end."""
     done = subprocess.run(
-        [*STEPWELL, *args],
+        command,
         cwd=cwd,
         env=environment(),
         input=input or "",

@@ -95,9 +95,25 @@ def test_following_a_run_that_fails_fails(dev: Dev) -> None:
     done = dev.cli("run", run_id, "--watch")
 
     assert done.code == 1
-    assert re.search(r"✗ try 1  \d\d:\d\d:\d\d  \d+ ms  ValueError: card declined", done.out)
+    assert re.search(r"✗ attempt 1 of 2  \d\d:\d\d:\d\d  \d+ ms  ValueError: card declined", done.out)
     assert "the same" in done.out
     assert 'raise ValueError("card declined")' in done.out
+
+
+def test_every_attempt_at_a_step_is_told_to_programs(dev: Dev) -> None:
+    run_id = dev.start("shop/refused")
+    dev.ended(run_id)
+
+    (step,) = dev.cli("run", run_id, "--json").json["steps"]
+
+    failed, last = step["attempts"]
+    assert (step["status"], step["attempt"], step["maxAttempts"]) == ("COMPLETED", 1, 3)
+    assert (failed["attempt"], failed["status"], failed["outputBytes"]) == (0, "ERRORED", 0)
+    assert failed["error"]["message"] == "card declined"
+    assert failed["queuedAt"] == failed["startedAt"] == step["startedAt"]
+    assert (last["attempt"], last["status"], last["error"], last["retryAt"]) == (1, "COMPLETED", None, None)
+    assert last["queuedAt"] == failed["retryAt"] <= last["startedAt"] <= last["endedAt"] == step["endedAt"]
+    assert last["outputBytes"] == step["outputBytes"] == len('{"charged":"o1"}')
 
 
 def test_a_run_that_waits_says_for_what(dev: Dev) -> None:
@@ -159,7 +175,7 @@ def test_why_explains_runs_and_events(dev: Dev) -> None:
 
     of_run, of_event = dev.cli("why", failed), dev.cli("why", event_id)
 
-    assert "Step 'decline' failed after 2 tries: ValueError: card declined." in of_run.out
+    assert "Step 'decline' failed after 2 attempts: ValueError: card declined." in of_run.out
     assert "event.data.amount > 100 is not true for it" in of_event.out
     assert dev.cli("why", failed, "--json").json["cause"]["step"] == "decline"
 

@@ -39,7 +39,7 @@ def test_the_log_tells_what_happens_to_events_runs_and_steps(start_dev: Start) -
 
     log = dev.said("completed")
 
-    assert "shop, 6 functions (app.py, reloaded when it changes)" in log
+    assert "shop, 7 functions (app.py, reloaded when it changes)" in log
     for told in ("→ shop/ordered", "started  01", "✓ shop-bill", "charge  ", "sleeps until", "slept", "■ shop-bill"):
         assert told in log
 
@@ -62,7 +62,7 @@ def test_changed_code_is_taken_up(start_dev: Start) -> None:
     assert outcome(dev, "shop/ordered") == "billed"
 
     edit(dev, 'return "billed"', 'return "billed anew"')
-    dev.said("app.py changed, reloaded: 6 functions")
+    dev.said("app.py changed, reloaded: 7 functions")
 
     assert outcome(dev, "shop/ordered") == "billed anew"
 
@@ -131,7 +131,7 @@ def test_an_app_that_never_loaded_is_waited_for(start_dev: Start) -> None:
 
     (dev.folder / "app.py").write_text(APP)
 
-    dev.said("reloaded: 6 functions")
+    dev.said("reloaded: 7 functions")
     assert outcome(dev, "shop/ordered") == "billed"
 
 
@@ -308,7 +308,7 @@ def test_an_app_is_named_by_file_or_module(start_dev: Start, tmp_path: Path, tar
 
     dev = start_dev("--no-reload", target=target)
 
-    assert len(dev.get("/v2/functions")) == 6
+    assert len(dev.get("/v2/functions")) == 7
 
 
 def test_it_leaves_nothing_behind_but_its_database(start_dev: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +23,8 @@ async def looked(engine: Engine, run_id: str) -> tuple[TraceView, str]:
     assert run is not None
     now = engine.clock.now_ms()
     why = await why_run(engine.store, engine.registry, run, Situation(now=now, bodies=engine.executing))
-    return await trace_view(engine.store, run, bodies=engine.executing), "\n".join(sentences(why, now))
+    trace = await trace_view(engine.store, run, engine.registry.get, bodies=engine.executing)
+    return trace, "\n".join(sentences(why, now))
 
 
 def drawn(trace: TraceView, now: int) -> str:
@@ -57,6 +59,11 @@ async def test_bodies_that_execute_are_shown_although_they_have_no_result_yet() 
             ("charge", "run", "RUNNING", 0),
             ("mail", "run", "RUNNING", 0),
         ]
+        assert [[(a.attempt, a.status) for a in s.attempts] for s in trace.steps] == [
+            [(0, "COMPLETED")],
+            [(0, "RUNNING")],
+            [(0, "RUNNING")],
+        ]
         assert "It executes step 'charge' since" in why
         assert "It executes step 'mail' since" in why
         assert "charge  executes, for" in drawn(trace, embedded.engine.clock.now_ms())
@@ -89,8 +96,15 @@ async def test_a_retry_that_executes_is_no_longer_shown_as_due() -> None:
         trace, why = await looked(embedded.engine, run.id)
         (step,) = trace.steps
         assert (step.status, step.attempt, step.due) == ("RUNNING", 1, None)
-        assert "It executes retry 1 of step 'charge' since" in why
-        assert "executes retry 1" in drawn(trace, embedded.engine.clock.now_ms())
+        assert [(each.attempt, each.status, each.ended_at is None) for each in step.attempts] == [
+            (0, "ERRORED", False),
+            (1, "RUNNING", True),
+        ]
+        assert step.attempts[1].queued_at == step.attempts[0].retry_at
+        assert "It executes attempt 2 of step 'charge' since" in why
+        tree = drawn(trace, embedded.engine.clock.now_ms())
+        assert "▶ charge  executes attempt 2 of 2" in tree
+        assert re.search(r"└── ▶ attempt 2 of 2  [\d:]{8}  for \d+ ms so far", tree)
 
         go.set()
         await embedded.wait(run.id)

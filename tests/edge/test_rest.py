@@ -190,11 +190,12 @@ def test_v2_shows_a_run_as_a_tree(dev: Dev) -> None:
     assert trace["run"]["error"]["message"] == "card declined"
     (step,) = trace["steps"]
     assert (step["name"], step["status"]) == ("decline", "FAILED")
-    assert [(each["attempt"], each["error"]["message"]) for each in step["attempts"]] == [
-        (0, "card declined"),
-        (1, "card declined"),
+    assert [(each["attempt"], each["status"], each["error"]["message"]) for each in step["attempts"]] == [
+        (0, "ERRORED", "card declined"),
+        (1, "FAILED", "card declined"),
     ]
     assert step["attempts"][0]["retryAt"] and not step["attempts"][1]["retryAt"]
+    assert step["maxAttempts"] == trace["maxAttempts"] == 2
 
 
 def test_v2_shows_the_run_that_a_step_invoked_below_it(dev: Dev) -> None:

@@ -57,7 +57,7 @@ def explained(t: Harness, function: Any) -> RunWhy:
 
 
 def drawn(t: Harness, function: Any) -> str:
-    trace = at_once(trace_view(Asking(t), stored(t, function)))
+    trace = at_once(trace_view(Asking(t), stored(t, function), t.engine.registry.get))
     console = Console(width=200, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(trace_tree(trace, to_ms(t.now)))
@@ -137,7 +137,7 @@ def test_a_step_is_tried_again_at_a_moment_because_of_its_error(start_dev: Calla
 
     assert (gate["step"], gate["retry"], gate["retries"]) == ("decline", 1, 1)
     assert gate["error"]["message"] == "card declined"
-    assert "Retry 1 of 1 of step 'decline' comes at" in text(dev, run_id)
+    assert "Attempt 2 of 2 of step 'decline' comes at" in text(dev, run_id)
     assert "because of ValueError: card declined" in text(dev, run_id)
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_failed_names_the_step_its_tries_and_the_line_that_raised(dev
     assert cause["error"]["name"] == "ValueError"
     assert cause["frame"]["file"].endswith("app.py")
     assert cause["frame"]["code"] == 'raise ValueError("card declined")'
-    assert "Step 'decline' failed after 2 tries: ValueError: card declined." in text(dev, run_id)
+    assert "Step 'decline' failed after 2 attempts: ValueError: card declined." in text(dev, run_id)
 
 
 @contextmanager
@@ -227,7 +227,9 @@ def test_errors_of_ours_have_why_and_fix_on_lines_of_their_own() -> None:
 
         what, why, fix = explained(t, bill).text[1:4]
 
-        assert what.startswith("Step 'read' failed after 1 try: OutputTooLarge: the step's output has 4194306 bytes")
+        assert what.startswith(
+            "Step 'read' failed after 1 attempt: OutputTooLarge: the step's output has 4194306 bytes"
+        )
         assert why == "  why: every later call of the function reads it again"
         assert fix == "  fix: store it elsewhere and return where it is"
         assert [line.lstrip(" │└─") for line in drawn(t, bill).splitlines() if "why:" in line or "fix:" in line] == [

@@ -1,4 +1,4 @@
-"""A run as a tree: its steps, the attempts that failed, the runs it invoked."""
+"""A run as a tree: its steps, the attempts at those that failed, the runs it invoked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stepwell.server.views import (
     gathered,
 )
 from stepwell.server.why.ended import first_user_frame
-from stepwell.server.wording import at, clock_time, parse_moment, printable, relative, span
+from stepwell.server.wording import at, clock_time, nth_attempt, parse_moment, printable, relative, size, span
 
 _MARKS: Final = {
     RUNNING: ("▶", "green"),
@@ -38,6 +38,7 @@ _OUTPUT_SHOWN: Final = 400
 _CHILD_OUTPUT_SHOWN: Final = 60  # on the line of the child
 _ERROR_SHOWN: Final = 600
 _AT_ONCE_MS: Final = 100
+_LARGE_BYTES: Final = 1024
 
 
 class _Details(msgspec.Struct, rename={"condition": "if"}):
@@ -64,14 +65,14 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
     begun = parse_moment(run.started_at or run.queued_at)
     for step in trace.steps:
         branch = tree.add(_step(step, begun, now))
-        _add_attempts(branch, step.attempts, now)
+        _add_attempts(branch, step.attempts, step.max_attempts, now)
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
             _fill(child, step.child, now, _CHILD_OUTPUT_SHOWN)
     # When a step's error ended the function's own code, the step has told it; a single try is the run's own end.
-    own = [each for each in trace.attempts if each.error.code != "step_errored"]
+    own = [each for each in trace.attempts if each.error is not None and each.error.code != "step_errored"]
     if len(own) > 1 or run.error is None:
-        _add_attempts(tree, own, now, own=True)
+        _add_attempts(tree, own, trace.max_attempts, now, own=True)
     for wait in trace.waits:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
@@ -119,6 +120,8 @@ def _step(step: StepView, begun: int, now: int) -> Text:
     if step.ended_at is not None:
         text.append(f"  {span(parse_moment(step.ended_at) - started)}", style="not bold default")
     text.append(printable(_story(step, now)), style="not bold default")
+    if step.status == "COMPLETED" and step.output_bytes >= _LARGE_BYTES:
+        text.append(f"  {size(step.output_bytes)}", style="not bold default")
     text.append(f"  +{span(started - begun)}", style="dim not bold")
     if step.status == "FAILED" and step.error is not None and not step.attempts and step.child is None:
         text.append("  ").append_text(_error(step.error))
@@ -142,12 +145,13 @@ def _story(step: StepView, now: int) -> str:
         return f"  got {details.event} {details.matched or ''}".rstrip()
     if step.kind == "invoke":
         return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
+    attempt = nth_attempt(step.attempt, step.max_attempts)
     if step.status == RUNNING:
         so_far = span(now - parse_moment(step.started_at))
-        return f"  executes retry {step.attempt}" if step.attempt else f"  executes, for {so_far} so far"
+        return f"  executes {attempt}" if step.attempt else f"  executes, for {so_far} so far"
     if step.status == "ERRORED":
-        return f"  retry {step.attempt}{until.replace('until', 'at', 1)}"
-    return f"  after {step.attempt} failed" if step.attempt and step.status == "COMPLETED" else ""
+        return f"  {attempt}{until.replace('until', 'at', 1)}"
+    return f"  {attempt}" if step.attempt and step.status == "COMPLETED" else ""
 
 
 def _unfinished(step: StepView, details: _Details) -> str:
@@ -158,30 +162,39 @@ def _unfinished(step: StepView, details: _Details) -> str:
         return f"while it waited for {details.event}"
     if step.kind == "invoke":
         return f"while {details.function_id} {'' if step.child else details.run_id or ''}".rstrip() + " was to answer"
-    return f"before retry {step.attempt}"
+    return f"before {nth_attempt(step.attempt, step.max_attempts)}"
 
 
 def _details(step: StepView) -> _Details:
     return _Details() if step.details == NULL else _decode_details(step.details)
 
 
-def _add_attempts(branch: Tree, attempts: list[AttemptView], now: int, *, own: bool = False) -> None:
-    """One line for each; an error that is the same again is not written again."""
+def _add_attempts(branch: Tree, attempts: list[AttemptView], most: int | None, now: int, *, own: bool = False) -> None:
+    """One line for each, if any of them failed; an error that is the same again is not written again."""
+    if all(attempt.error is None for attempt in attempts):
+        return  # the line of the step has told it
     before: ErrorView | None = None
     for attempt in attempts:
-        again = before is not None and (before.name, before.message) == (attempt.error.name, attempt.error.message)
-        branch.add(_attempt(attempt, now, own=own, again=again))
-        before = attempt.error
+        line = _attempt(attempt, most, now, own=own)
+        if attempt.error is not None:
+            again = before is not None and (before.name, before.message) == (attempt.error.name, attempt.error.message)
+            line.append("  ").append_text(Text("the same", style="dim") if again else _error(attempt.error))
+            before = attempt.error
+        branch.add(line)
 
 
-def _attempt(attempt: AttemptView, now: int, *, own: bool, again: bool) -> Text:
-    started = parse_moment(attempt.started_at)
-    text = Text("✗ ", style="red")
-    text.append("function's own code, " if own else "", style="default")
-    text.append(f"try {attempt.attempt + 1}", style="default")
-    text.append(f"  {clock_time(started, now, None)}", style="dim")
-    text.append(f"  {span(parse_moment(attempt.ended_at) - started)}  ", style="default")
-    return text.append("the same", style="dim") if again else text.append_text(_error(attempt.error))
+def _attempt(attempt: AttemptView, most: int | None, now: int, *, own: bool) -> Text:
+    mark, style = _MARKS[attempt.status] if attempt.error is None else ("✗", "red")
+    started, queued = parse_moment(attempt.started_at), parse_moment(attempt.queued_at)
+    which = ("function's own code, " if own else "") + nth_attempt(attempt.attempt, most)
+    text = Text.assemble((f"{mark} ", style), which, (f"  {clock_time(started, now, None)}", "dim"))
+    if attempt.ended_at is None:
+        text.append(f"  for {span(now - started)} so far")
+    else:
+        text.append(f"  {span(parse_moment(attempt.ended_at) - started)}")
+    if started - queued >= _AT_ONCE_MS:
+        text.append(f"  queued for {span(started - queued)}")
+    return text
 
 
 def _error(error: ErrorView) -> Text:

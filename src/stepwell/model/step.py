@@ -20,6 +20,8 @@ class StepStatus(StrEnum):
 
 
 OPEN: frozenset[str] = frozenset({StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING})
+RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "invoke"})
+"""The kinds of steps that have no body: nothing is tried, others bring them to their end."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     in the order in which they became known. ``output`` is JSON text: the result, the error object of a failed step,
     the matched event of a wait. ``due`` is when an open step moves by itself: the end of a sleep, the timeout of a
     wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched
-    event.
+    event; once a body has failed, how many attempts it had.
     """
 
     run_id: str
@@ -51,6 +53,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open(self) -> bool:
         return self.ended_at is None
+
+    @property
+    def has_body(self) -> bool:
+        return self.kind not in RESTS
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,11 @@ from stepwell.ops.base import Effect, Turn
 
 
 class StepRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The body gave a result, which is from now on what the step is (semantics §5.1)."""
+    """The body gave a result, which is from now on what the step is (semantics §5.1).
+
+    After errors the step keeps how many attempts it had. A result at the first attempt says nothing about it: a row per
+    step is to stay as small as it is (ADR 0007).
+    """
 
     id: str
     name: str
@@ -28,7 +32,6 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     ended_at: int
     max_attempts: int | None = None
-    details: bytes | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None
@@ -46,6 +49,7 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
                 started_at=self.started_at,
                 ended_at=self.ended_at,
             ).decide(turn)
+        failed = turn.steps.get(self.id) if self.attempt else None
         return Effect(
             Step(
                 run_id=turn.run.id,
@@ -60,14 +64,16 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
                 started_at=self.started_at,
                 ended_at=self.ended_at,
                 output=self.output,
-                details=self.details,
+                details=failed.details if failed is not None else None,
             )
         )
 
 
 class StepError(msgspec.Struct, frozen=True, kw_only=True):
-    """The body failed. With attempts left the step is tried again later, else the error is its result (semantics
-    §6)."""
+    """The body failed. With attempts left the step is tried again later, else the error is its result (semantics §6).
+
+    The step's details say how many attempts it had when it failed, which a new version of the function may change.
+    """
 
     id: str
     name: str
@@ -87,9 +93,10 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, turn: Turn) -> Effect:
         error = self.error.json()
+        most = self.max_attempts if self.max_attempts is not None else turn.function.retries + 1
         following = next_attempt(
             self.attempt,
-            self.max_attempts if self.max_attempts is not None else turn.function.retries + 1,
+            most,
             now=turn.now,
             policy=Backoff(self.backoff) if self.backoff else turn.function.backoff,
             chance=turn.chance,
@@ -113,6 +120,7 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
             ended_at=self.ended_at if exhausted else None,
             due=due,
             output=error,
+            details=b'{"max_attempts":%d}' % most,
         )
         attempt = Attempt(
             run_id=turn.run.id,

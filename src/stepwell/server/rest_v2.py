@@ -106,9 +106,9 @@ class V2:
     async def trace(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])
         outputs = request.query_params.get("outputs") == "full"
-        return v2(
-            self._clock, await trace_view(self._engine.store, run, bodies=self._engine.executing, outputs=outputs)
-        )
+        engine = self._engine
+        trace = await trace_view(engine.store, run, engine.registry.get, bodies=engine.executing, outputs=outputs)
+        return v2(self._clock, trace)
 
     async def why_run(self, request: Request) -> Response:
         run = await find_run(self._engine, request.path_params["run_id"])

@@ -6,6 +6,7 @@ Names become lowerCamelCase on the wire; moments are RFC 3339 text with millisec
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from stepwell.model.event import Event, rfc3339
+from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.item import ItemKind
 from stepwell.model.questions import (
@@ -62,13 +64,21 @@ class ErrorView(View, frozen=True, omit_defaults=True):
 
 
 class AttemptView(View, frozen=True):
-    """A failed try, counted from 0. ``retry_at`` is when the next one was to be made, if there was one."""
+    """One try at a step, or at the function's own code, counted from 0.
+
+    ``status`` is ``ERRORED`` if another one was to follow, at ``retry_at``; ``FAILED`` if it was the last;
+    ``COMPLETED``; or ``RUNNING``. ``queued_at`` is when it was due: the first one of a step when it began, a later one
+    at the ``retry_at`` of the one before. ``output_bytes`` is the length of its result.
+    """
 
     attempt: int
+    status: str
+    queued_at: str
     started_at: str
-    ended_at: str
-    error: ErrorView
-    retry_at: str | None = None
+    ended_at: str | None
+    output_bytes: int
+    error: ErrorView | None
+    retry_at: str | None
 
 
 class WaitView(View, frozen=True):
@@ -114,12 +124,13 @@ class RunView(ListedRun, frozen=True):
 
 
 class StepView(View, frozen=True):
-    """One remembered unit of a run, with the attempts that failed before its result.
+    """One remembered unit of a run, with every attempt at its body; a step that only rests has none.
 
     ``output`` is left out if it is long and the trace did not ask for all; ``outputBytes`` says how long. ``due`` is
     when an open step moves by itself. ``child`` is the trace of the run that an invoke step started. A step that was
     still open when its run ended is ``CANCELLED``, at that moment: nothing moves it any more. One whose body executes
-    in the process that is asked is ``RUNNING``; ``attempt`` is then the present one.
+    in the process that is asked is ``RUNNING``; ``attempt`` is then the present one. ``max_attempts`` is how many were
+    in force when an attempt failed; it is not known of a step that never failed.
     """
 
     id: str
@@ -135,12 +146,14 @@ class StepView(View, frozen=True):
     output: msgspec.Raw
     error: ErrorView | None
     details: msgspec.Raw
+    max_attempts: int | None
     attempts: list[AttemptView]
     child: TraceView | None
 
 
 class TraceView(View, frozen=True):
-    """A run as a tree. ``attempts`` are the failed tries at the function's own code.
+    """A run as a tree. ``attempts`` are the failed ones at the function's own code, of at most ``max_attempts`` between
+    two results, as the function is registered now; ``None`` if it is not.
 
     ``due`` is the moment at which the run goes on by itself if nothing happens before; ``executing`` whether a call of
     it is in flight.
@@ -148,6 +161,7 @@ class TraceView(View, frozen=True):
 
     run: RunView
     steps: list[StepView]
+    max_attempts: int | None
     attempts: list[AttemptView]
     waits: list[WaitView]
     notes: list[NoteView]
@@ -278,22 +292,36 @@ def nobody(run_id: str) -> Mapping[str, Executing]:
     return {}
 
 
+FunctionOf = Callable[[str], Function | None]
+"""The function that is registered under an id."""
+
+
 async def trace_view(
-    reader: Reader, run: Run, *, bodies: Bodies = nobody, outputs: bool = False, depth: int = 2
+    reader: Reader,
+    run: Run,
+    function_of: FunctionOf,
+    *,
+    bodies: Bodies = nobody,
+    outputs: bool = False,
+    depth: int = 2,
 ) -> TraceView:
     """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
+    function = function_of(run.function_id)
     event = await reader.read(GetEvent(run.event_id, run.shard))
     steps = await reader.read(GetSteps(run.id, run.shard))
-    by_step: defaultdict[str, list[AttemptView]] = defaultdict(list)
-    for attempt in await reader.read(Attempts(run.id)):
-        by_step[attempt.step_id].append(attempt_view(attempt))
+    failed = await reader.read(Attempts(run.id))
+    by_step: defaultdict[str, list[Attempt]] = defaultdict(list)
+    for attempt in failed:
+        by_step[attempt.step_id].append(attempt)
     item = next((i for i in await reader.read(RunItems(run.id)) if i.kind == ItemKind.RUN), None)
     traces: dict[str, TraceView] = {}
     if depth > 0:
         for child_id in [found for step in steps if (found := child_run(step)) is not None][:CHILDREN_SHOWN]:
             child = await reader.read(GetRun(child_id, run.shard))
             if child is not None:
-                traces[child_id] = await trace_view(reader, child, bodies=bodies, outputs=outputs, depth=depth - 1)
+                traces[child_id] = await trace_view(
+                    reader, child, function_of, bodies=bodies, outputs=outputs, depth=depth - 1
+                )
     shown = [
         step_view(step, by_step[step.id], traces.get(child_run(step) or ""), run.ended_at, outputs=outputs)
         for step in steps
@@ -301,7 +329,8 @@ async def trace_view(
     return TraceView(
         run=run_view(run, event),
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
-        attempts=by_step[""],
+        max_attempts=function.retries + 1 if function is not None else None,
+        attempts=own_attempts(run, steps, failed),
         waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id, run.shard))],
         notes=[note_view(note) for note in await reader.read(Notes(run.id))],
         due=moment(item.at) if item is not None and not item.lease else None,
@@ -310,8 +339,9 @@ async def trace_view(
 
 
 def step_view(
-    step: Step, attempts: Sequence[AttemptView], child: TraceView | None, run_ended_at: int | None, *, outputs: bool
+    step: Step, tried: Sequence[Attempt], child: TraceView | None, run_ended_at: int | None, *, outputs: bool
 ) -> StepView:
+    attempts = step_attempts(step, tried)
     failed = step.status in (StepStatus.FAILED, StepStatus.ERRORED)
     # The store leaves the open steps of an ended run as they were: there may be thousands, and nobody asks for them.
     cut_off = step.open and run_ended_at is not None
@@ -331,7 +361,8 @@ def step_view(
         output=raw(step.output if not failed and (outputs or size <= OUTPUT_BYTES_SHOWN) else None),
         error=error_view(step.output) if failed and step.output is not None else None,
         details=raw(step.details),
-        attempts=list(attempts),
+        max_attempts=max_attempts(step),
+        attempts=attempts,
         child=child,
     )
 
@@ -356,22 +387,92 @@ def with_running(steps: Sequence[StepView], bodies: Mapping[str, Executing]) -> 
                 output=NULL,
                 error=None,
                 details=NULL,
-                attempts=[],
+                max_attempts=None,
+                attempts=[_running_attempt(body, None)],
                 child=None,
             )
         elif known.status == StepStatus.ERRORED:
-            found[step_id] = msgspec.structs.replace(known, status=RUNNING, attempt=body.attempt, due=None)
+            attempts = [
+                *known.attempts,
+                _running_attempt(body, known.attempts[-1].retry_at if known.attempts else None),
+            ]
+            found[step_id] = msgspec.structs.replace(
+                known, status=RUNNING, attempt=body.attempt, due=None, attempts=attempts
+            )
     return list(found.values())
 
 
-def attempt_view(attempt: Attempt) -> AttemptView:
+def step_attempts(step: Step, failed: Sequence[Attempt]) -> list[AttemptView]:
+    """All attempts at a step that have ended. The one that gave the result is the step's own row (ADR 0013)."""
+    shown: list[AttemptView] = []
+    asked_for: int | None = None
+    for attempt in failed:
+        shown.append(_failed_attempt(attempt, _queued_at(asked_for, attempt.started_at)))
+        asked_for = attempt.retry_at
+    if step.status == StepStatus.COMPLETED and step.has_body:
+        last = AttemptView(
+            attempt=step.attempt,
+            status=StepStatus.COMPLETED,
+            queued_at=rfc3339(_queued_at(asked_for, step.started_at)),
+            started_at=rfc3339(step.started_at),
+            ended_at=moment(step.ended_at),
+            output_bytes=len(step.output or b""),
+            error=None,
+            retry_at=None,
+        )
+        shown.append(last)
+    return shown
+
+
+def own_attempts(run: Run, steps: Sequence[Step], attempts: Sequence[Attempt]) -> list[AttemptView]:
+    """The attempts at the function's own code that failed. ``attempts`` are all of the run.
+
+    Each stretch of code between two results counts from 0, so what made a call due is told by its time: the start that
+    was planned for the run, the end of a rest, the moment of a retry.
+    """
+    own = [attempt for attempt in attempts if attempt.step_id == ""]
+    if not own:
+        return []
+    dues = [run.scheduled_at, *(step.ended_at for step in steps if step.ended_at is not None)]
+    dues += [attempt.retry_at for attempt in attempts if attempt.retry_at is not None]
+    dues.sort()
+    shown: list[AttemptView] = []
+    for attempt in own:
+        before = bisect_right(dues, attempt.started_at)
+        shown.append(_failed_attempt(attempt, dues[before - 1] if before else attempt.started_at))
+    return shown
+
+
+def _failed_attempt(attempt: Attempt, queued_at: int) -> AttemptView:
     return AttemptView(
         attempt=attempt.attempt,
+        status=StepStatus.FAILED if attempt.retry_at is None else StepStatus.ERRORED,
+        queued_at=rfc3339(queued_at),
         started_at=rfc3339(attempt.started_at),
         ended_at=rfc3339(attempt.ended_at),
+        output_bytes=0,
         error=error_view(attempt.error),
         retry_at=moment(attempt.retry_at),
     )
+
+
+def _running_attempt(body: Executing, asked_for: str | None) -> AttemptView:
+    started_at = rfc3339(body.started_at)
+    return AttemptView(
+        attempt=body.attempt,
+        status=RUNNING,
+        queued_at=started_at if asked_for is None else min(asked_for, started_at),
+        started_at=started_at,
+        ended_at=None,
+        output_bytes=0,
+        error=None,
+        retry_at=None,
+    )
+
+
+def _queued_at(asked_for: int | None, started_at: int) -> int:
+    """A retry was due at the moment that was asked for. The clock of another machine may have it begin before."""
+    return started_at if asked_for is None else min(asked_for, started_at)
 
 
 def wait_view(wait: Wait) -> WaitView:
@@ -442,6 +543,7 @@ class _Config(msgspec.Struct):
 
 class _Details(msgspec.Struct):
     run_id: str | None = None
+    max_attempts: int | None = None
 
 
 _decode_config: Final = msgspec.json.Decoder(_Config).decode
@@ -452,6 +554,11 @@ _decode_error: Final = msgspec.json.Decoder(ErrorView).decode
 def child_run(step: Step) -> str | None:
     """The run that an invoke step started."""
     return _decode_details(step.details).run_id if step.kind == "invoke" and step.details else None
+
+
+def max_attempts(step: Step) -> int | None:
+    """How many attempts a step had that failed at least once; not known of others."""
+    return _decode_details(step.details).max_attempts if step.details else None
 
 
 def error_view(text: bytes) -> ErrorView:

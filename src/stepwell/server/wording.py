@@ -12,6 +12,7 @@ _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
+_KIB: Final = 1024
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -57,6 +58,19 @@ def parse_moment(text: str) -> int:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """``1 run``, ``2 runs``, ``1,234 runs``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(number: int) -> str:
+    """A number of bytes in about three digits: ``812 bytes``, ``12.3 KiB``, ``2.0 MiB``."""
+    if number < _KIB:
+        return count(number, "byte")
+    return f"{number / _KIB:.1f} KiB" if number < _KIB * _KIB else f"{number / _KIB / _KIB:.1f} MiB"
+
+
+def nth_attempt(attempt: int, most: int | None) -> str:
+    """``attempt 2 of 5`` for the attempt 1, as people count. Without ``of 5`` if that is unknown, or was changed to be
+    too few."""
+    return f"attempt {attempt + 1}" + (f" of {most}" if most is not None and most > attempt else "")
 
 
 def printable(text: str) -> str:

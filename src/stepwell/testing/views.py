@@ -24,7 +24,6 @@ A = TypeVar("A")
 Ask = Callable[[Question[Any]], Any]
 
 _TEXT_MAX: Final = 120
-_TRIED: Final = ("run", "sendEvent")  # kinds of steps that have a body
 _WORDS: Final = {
     StepStatus.ERRORED: "to be tried again",
     StepStatus.SLEEPING: "sleeping",
@@ -56,7 +55,7 @@ class StepView:
     @property
     def attempts(self) -> int:
         """How often the body was tried, as far as was recorded; 0 for steps without a body."""
-        return len(self._failures) + (self.record.status == StepStatus.COMPLETED and self.record.kind in _TRIED)
+        return len(self._failures) + (self.record.status == StepStatus.COMPLETED and self.record.has_body)
 
     @property
     def output(self) -> Any:

@@ -31,9 +31,17 @@ from tests.core.engine.plans import NOW, Answers, decide, draft, event, function
 _DAY_MS = 86_400_000
 
 
-def _ran(step_id: str = "s", output: bytes = b"1", **more: Any) -> StepRun:
+def _ran(step_id: str = "s", output: bytes = b"1", attempt: int = 0, **more: Any) -> StepRun:
     return StepRun(
-        id=step_id, name=step_id, repeat=0, kind="run", output=output, attempt=0, started_at=NOW, ended_at=NOW, **more
+        id=step_id,
+        name=step_id,
+        repeat=0,
+        kind="run",
+        output=output,
+        attempt=attempt,
+        started_at=NOW,
+        ended_at=NOW,
+        **more,
     )
 
 
@@ -186,6 +194,27 @@ def test_a_step_without_attempts_left_has_failed_for_good() -> None:
         step = only(_save(op), SaveStep).step
 
         assert (step.status, step.ended_at) == (StepStatus.FAILED, NOW)
+
+
+@pytest.mark.parametrize(
+    ("op", "most"), [(_erred(), 5), (_erred(attempt=4), 5), (_erred(max_attempts=2), 2), (_erred(final=True), 5)]
+)
+def test_a_step_that_fails_keeps_how_many_attempts_it_has(op: Op, most: int) -> None:
+    step = only(_save(op), SaveStep).step
+
+    assert step.details == b'{"max_attempts":%d}' % most
+
+
+def test_a_result_after_errors_keeps_how_many_attempts_there_were() -> None:
+    failed = only(_save(_erred(max_attempts=2)), SaveStep).step
+
+    step = only(_save(_ran(attempt=1), leased(steps=[failed])), SaveStep).step
+
+    assert (step.status, step.attempt, step.details) == (StepStatus.COMPLETED, 1, b'{"max_attempts":2}')
+
+
+def test_a_result_at_the_first_attempt_says_nothing_of_attempts() -> None:
+    assert only(_save(_ran(max_attempts=2)), SaveStep).step.details is None
 
 
 def test_a_requested_retry_is_kept_between_one_second_and_one_day() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from stepwell.model.questions import Attempts, GetRun, GetSteps
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
-from stepwell.server.views import ErrorView, Reader, attempt_view, child_run, error_view
+from stepwell.server.views import ErrorView, Reader, child_run, error_view, own_attempts, step_attempts
 from stepwell.server.why.live import Explain
 from stepwell.server.why.shapes import Cancelled, Cause, Completed, Failed, Frame
 
@@ -46,7 +46,7 @@ async def _failed(reader: Reader, run: Run, steps: list[Step], explain: Explain)
     return Failed(
         step=guilty.name if guilty else None,
         error=error,
-        attempts=[attempt_view(attempt) for attempt in tried],
+        attempts=step_attempts(guilty, tried) if guilty else own_attempts(run, steps, attempts),
         tries=tries,
         frame=first_user_frame(error.stack or (error_view(tried[-1].error).stack if tried and tries else None)),
         caught=[step.name for step in failing if step is not guilty],

@@ -16,7 +16,7 @@ from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step, StepStatus
-from stepwell.server.views import Reader, child_run, error_view
+from stepwell.server.views import Reader, child_run, error_view, max_attempts
 from stepwell.server.why.shapes import (
     Due,
     Executing,
@@ -76,7 +76,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         others = [step for step in steps if step.open and not _being_tried(step, situation.now)]
         return [
             *(busy or [_executing(run, item, steps, attempts, situation.now)]),
-            *[await _open_step(reader, registry, run, step, explain) for step in others],
+            *[await _open_step(reader, run, step, explain) for step in others],
         ]
     if item.at is not None and item.at <= situation.now:
         return [_due(item.at, situation)]
@@ -84,7 +84,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         return [Postponed(at=rfc3339(item.at), losses=item.losses, losses_max=LEASE_LOSSES_MAX)]
     if run.started_at is None and item.at is not None:
         return [Scheduled(at=rfc3339(item.at))]
-    found = [await _open_step(reader, registry, run, step, explain) for step in steps if step.open]
+    found = [await _open_step(reader, run, step, explain) for step in steps if step.open]
     if item.at is not None and item.attempt > 0 and not any(step.due == item.at for step in steps if step.open):
         found.insert(0, _function_retry(registry, run, item, attempts))
     return found or [Lost()]
@@ -156,16 +156,15 @@ def _function_retry(registry: Registry, run: Run, item: Item, attempts: list[Att
     )
 
 
-async def _open_step(reader: Reader, registry: Registry, run: Run, step: Step, explain: Explain) -> Gate:
+async def _open_step(reader: Reader, run: Run, step: Step, explain: Explain) -> Gate:
     due = rfc3339(step.due) if step.due is not None else ""
     if step.status == StepStatus.SLEEPING:
         return Sleeping(step=step.name, until=due)
     if step.status == StepStatus.ERRORED:
-        function = registry.get(run.function_id)
         return Retrying(
             step=step.name,
             retry=step.attempt,
-            retries=max(function.retries if function else 0, step.attempt),
+            retries=(max_attempts(step) or step.attempt + 1) - 1,
             at=due,
             error=error_view(step.output) if step.output is not None else None,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, tzinfo
 
-from stepwell.server.views import ErrorView, gathered
+from stepwell.server.views import AttemptView, ErrorView, gathered
 from stepwell.server.why.shapes import (
     Cancelled,
     Cause,
@@ -29,7 +29,7 @@ from stepwell.server.why.shapes import (
     Waiting,
     Why,
 )
-from stepwell.server.wording import at, count, parse_moment, relative, span
+from stepwell.server.wording import at, count, nth_attempt, parse_moment, relative, span
 
 _DEPTH = "  "
 
@@ -67,8 +67,9 @@ class _Words:
             ]
         if isinstance(gate, Retrying):
             what = f"step {gate.step!r}" if gate.step else "the function's own code"
-            retry = f"Retry {gate.retry} of {gate.retries} of {what} comes at {self._at(gate.at)}"
-            return _told(f"{retry}, because of ", gate.error) if gate.error else [f"{retry}."]
+            which = nth_attempt(gate.retry, gate.retries + 1).capitalize()
+            comes = f"{which} of {what} comes at {self._at(gate.at)}"
+            return _told(f"{comes}, because of ", gate.error) if gate.error else [f"{comes}."]
         if isinstance(gate, Invoking):
             return self._invoking(gate)
         if isinstance(gate, Limited):
@@ -108,9 +109,9 @@ class _Words:
         if gate.step and not gate.retry:
             return f"It executes step {gate.step!r} since {since}."
         if gate.step:
-            return f"It executes retry {gate.retry} of step {gate.step!r} since {since}."
+            return f"It executes {nth_attempt(gate.retry, None)} of step {gate.step!r} since {since}."
         if gate.retry:
-            return f"It executes retry {gate.retry} of the function's own code since {since}."
+            return f"It executes {nth_attempt(gate.retry, None)} of the function's own code since {since}."
         after = f", after step {gate.after!r}" if gate.after else ""
         return f"It is executing. Nothing new was recorded since {since}{after}."
 
@@ -138,23 +139,25 @@ class _Words:
         if cause.child is not None:
             lines = _told(f"{what} passed on the error of the run it invoked: ", cause.error)
             return lines + [_DEPTH + line for line in self.run(cause.child)]
-        tries = count(cause.tries, "try", "tries")
-        lines = _told(f"{what} failed after {tries}: ", cause.error)
+        lines = _told(f"{what} failed after {count(cause.tries, 'attempt')}: ", cause.error)
         if cause.frame is not None:
             where = f" in {cause.frame.function}" if cause.frame.function else ""
             code = f": {cause.frame.code}" if cause.frame.code else ""
             lines.append(f"Raised at {cause.frame.file}:{cause.frame.line}{where}{code}")
         if len(cause.attempts) > 1:
             for attempt in cause.attempts:
-                started = parse_moment(attempt.started_at)
-                took = span(parse_moment(attempt.ended_at) - started)
-                tried = f"{_DEPTH}Try {attempt.attempt + 1} at {self._at(attempt.started_at)} took {took}: "
-                same = (attempt.error.name, attempt.error.message) == (cause.error.name, cause.error.message)
-                told = _told(tried, attempt.error)
-                lines += told[:1] if same else [told[0], *(_DEPTH + line for line in told[1:])]
+                lines += self._attempt(attempt, cause.error)
         if cause.caught:
             lines.append(f"Before that it went on after errors of {', '.join(map(repr, cause.caught))}.")
         return lines
+
+    def _attempt(self, attempt: AttemptView, last: ErrorView) -> list[str]:
+        assert attempt.ended_at is not None and attempt.error is not None, "only what failed is evidence"
+        took = span(parse_moment(attempt.ended_at) - parse_moment(attempt.started_at))
+        tried = f"{_DEPTH}Attempt {attempt.attempt + 1} at {self._at(attempt.started_at)} took {took}: "
+        told = _told(tried, attempt.error)
+        same = (attempt.error.name, attempt.error.message) == (last.name, last.message)
+        return told[:1] if same else [told[0], *(_DEPTH + line for line in told[1:])]
 
     def event(self, why: EventWhy) -> list[str]:
         started = count(len(why.runs), "run")
