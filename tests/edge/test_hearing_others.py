@@ -71,6 +71,46 @@ async def test_a_process_that_only_sends_knows_what_others_have_registered_since
         assert [run.function_id for run in await follower.runs(event_id)] == ["shared-new"]
 
 
+async def test_every_one_of_many_events_at_once_knows_them(tmp_path: Path) -> None:
+    old = [Stepwell("shared") for _ in range(2)]
+    new = Stepwell("shared")
+    for app in (*old, new):
+
+        @app.create_function(id="order", trigger="shared/ordered")
+        async def order(ctx: Context[Any]) -> None: ...
+
+    @new.create_function(id="new", trigger="shared/new")
+    async def added(ctx: Context[Any]) -> None: ...
+
+    async def send(turns: int) -> list[str]:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await old[1].send(Event("shared/new", {}))
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old[0].embedded(path), old[1].embedded(path) as follower, new.embedded(path):
+        # Staggered: some are on their way while the first has the functions read anew.
+        sent = await asyncio.gather(*(send(number) for number in range(200)))
+
+        started = [len(await follower.runs(event_id)) for [event_id] in sent]
+        assert started == [1] * 200
+
+
+async def test_the_leader_knows_what_another_process_has_just_registered(tmp_path: Path) -> None:
+    old, new = Stepwell("shared"), Stepwell("shared")
+
+    @new.create_function(id="new", trigger="shared/new")
+    async def added(ctx: Context[Any]) -> None: ...
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old.embedded(path) as leader:
+        await leader.engine._watcher.stop()  # so that it does not notice by itself
+        async with new.embedded(path):
+            [event_id] = await old.send(Event("shared/new", {}))
+
+            assert [run.function_id for run in await leader.runs(event_id)] == ["shared-new"]
+
+
 async def test_when_a_cancel_by_another_process_is_acknowledged_no_other_step_begins(tmp_path: Path) -> None:
     """I18, K52."""
     begun: list[int] = []
@@ -118,6 +158,29 @@ async def test_a_process_that_only_sends_is_not_healthy_while_what_is_due_does_n
         follower.engine.clock = _At(later + 6_000)  # the leader stands still, as far as it can see
 
         assert (await follower.health(count=False)).why == "work has been due for 6.0 s and does not move"
+
+
+async def test_a_process_that_only_sends_is_healthy_while_the_leader_has_no_room(tmp_path: Path) -> None:
+    app, other = Stepwell("shared"), Stepwell("other")
+    begun, hold = asyncio.Event(), asyncio.Event()
+
+    @app.create_function(id="busy", trigger="shared/go")
+    async def busy(ctx: Context[Any]) -> None:
+        begun.set()
+        await hold.wait()
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), app.embedded(path, concurrency=1) as leader, other.embedded(path) as follower:
+        await app.send([Event("shared/go", {}), Event("shared/go", {})])
+        await begun.wait()
+        now = leader.engine.clock.now_ms()
+
+        follower.engine.clock = _At(now + 6_000)
+        assert (await follower.health(count=False)).healthy
+
+        follower.engine.clock = _At(now + 40_000)  # no lease is extended: the leader stands still
+        assert not (await follower.health(count=False)).healthy
+        hold.set()
 
 
 class _At:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import apsw
@@ -86,3 +87,12 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         asyncio.run(open_for_reading(str(tmp_path / "s.db")))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_no_database(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    done = command("runs", "--db", "pipe", cwd=tmp_path)
+
+    assert done.code == 1
+    assert "pipe is no file" in done.err

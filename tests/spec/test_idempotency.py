@@ -146,6 +146,16 @@ def test_events_for_which_the_key_fails_share_one(app) -> None:
         assert outcomes(t, again)["shop-checkout"].kind == "idempotent"
 
 
+def test_a_key_that_ends_in_a_slash_is_a_key(app) -> None:
+    checkout(app)
+
+    with harness(app) as t:
+        t.send("checkout", {"cart": "https://shop.test/carts/"})
+        (again,) = t.send("checkout", {"cart": "https://shop.test/carts/"})
+
+        assert outcomes(t, again)["shop-checkout"].reason.startswith("a run with this idempotency key")
+
+
 def test_what_gives_no_key_is_told_so_and_not_that_its_key_was_used(app) -> None:
     checkout(app)
 

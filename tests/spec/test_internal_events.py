@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -322,3 +323,60 @@ def test_the_end_of_a_run_carries_the_meta_of_its_event(app) -> None:
 
         (ended,) = events(t, FINISHED)
         assert ended.meta == b'{"sessions":{"user":"u-1"}}'
+
+
+def test_ticks_of_several_schedules_at_one_moment_are_several_events(app) -> None:
+    """They have the same id, their moment (protocol §9.5), and are not taken for one sent twice."""
+    for name, cron in (("first", "0 * * * *"), ("second", "0 */1 * * *")):
+
+        @app.create_function(id=name, trigger=TriggerCron(cron))
+        async def report(ctx): ...
+
+    @app.create_function(id="watch", trigger="inngest/scheduled.timer")
+    async def watch(ctx): ...
+
+    with harness(app) as t:
+        t.advance("61m")
+
+        assert len(t.runs(watch)) == 2
+
+
+def test_a_function_that_watches_invokes_does_not_watch_its_own(app) -> None:
+    """S41: it would start itself for ever."""
+
+    @app.create_function(id="child", trigger=[TriggerEvent("never")])
+    async def child(ctx): ...
+
+    @app.create_function(id="audit", trigger="inngest/function.invoked")
+    async def audit(ctx):
+        await ctx.step.invoke("child", child)
+
+    @app.create_function(id="order", trigger="ordered")
+    async def order(ctx):
+        await ctx.step.invoke("child", child)
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_completed(t.run(audit))
+        assert len(t.runs(child)) == 2
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_run_that_is_cancelled_by_its_own_invoke_starts_nothing(app, beside: bool) -> None:
+    @app.create_function(id="child", trigger=[TriggerEvent("never")])
+    async def child(ctx): ...
+
+    @app.create_function(id="order", trigger="ordered", cancel=Cancel("inngest/function.invoked"))
+    async def order(ctx):
+        others = [ctx.step.run("other", asyncio.sleep, 5)] if beside else []
+        await asyncio.gather(ctx.step.invoke("child", child), *others)
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.advance("1m")
+
+        run = t.run(order)
+        t.assert_cancelled(run)
+        assert t.runs(child) == []
+        assert "child" not in run.steps

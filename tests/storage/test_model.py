@@ -16,6 +16,7 @@ from stepwell.model import changes as c
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, Lease
 from stepwell.model.questions import (
+    AnyLease,
     BacklogPosition,
     Count,
     CountSlots,
@@ -147,6 +148,9 @@ async def _look(store: Store, model: Model, now: int) -> None:
     assert await read(DueItems(now, 3)) == due[:3]
     assert await read(DueItems(now, 3, timers_only=True)) == [item for item in due if item.kind != "run"][:3]
     assert await read(NextDue(now)) == min(later, default=None)
+    assert await read(AnyLease(now)) == any(
+        item.lease != 0 and now < item.at <= now + 60_000 for item in model.items.values() if item.at is not None
+    )
     assert await read(RunItems("r1")) == [model.items[id] for id in ("r1", "r1/t") if id in model.items]
     for item in model.items.values():
         blocked = sorted((other.queued_at, other.id) for other in model.blocked(item.backlog or "no"))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -135,11 +136,13 @@ class File:
         from stepwell.cli.offline import Offline
 
         try:
-            Path(path).stat()
+            regular = S_ISREG(Path(path).stat().st_mode)
         except OSError as error:
             raise StorageError(
                 f"there is no database {path} here", str(error.strerror).lower(), "check the path given as --db"
             ) from None
+        if not regular:
+            raise StorageError(f"{path} is no file", "a database is one file on a disk", "check the path given as --db")
         self._runner = asyncio.Runner()
         self._offline = self._runner.run(Offline.open(path))
 

@@ -58,7 +58,8 @@ def admit(
                 return _skip(draft, function, event, verdict)
             if verdict.remember is not None:
                 remember.append(verdict.remember)
-    if event.key is not None and cron is None and parent is None:
+    # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
+    if event.key is not None and event.source != "cron" and parent is None:
         key = f"event/{owner(function.id)}/{event.key}"
         seen = yield from _remembered(draft, key)
         if seen is not None:

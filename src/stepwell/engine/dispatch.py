@@ -96,17 +96,21 @@ def _take(
         draft.add(FreeSlots(item.id, item.shard))
         draft.take(run.slots, -held)
     losses, mark = _losses(item, steps)
-    pause = pause_ms(losses, run.id) if item.lease and losses < LEASE_LOSSES_MAX else 0
+    if event is None:
+        event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
+    if item.lease and losses >= LEASE_LOSSES_MAX:
+        _give_back(draft, run, held - 1)
+        finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
+        return
+    pause = pause_ms(losses, run.id) if item.lease else 0
     function = draft.registry.get(run.function_id)
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
     else:
         blocked = None if pause else (yield from _blocked(draft, run, function))
     spare = held if blocked is not None or pause else held - 1
-    if spare > 0:
-        draft.add(*(Release(slot, draft.now, spare, item.shard) for slot in run.slots))
-        draft.due(draft.now)
-    if item.lease and (blocked is not None or losses < LEASE_LOSSES_MAX):
+    _give_back(draft, run, spare)
+    if item.lease:
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
@@ -114,11 +118,6 @@ def _take(
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return
     assert function is not None, "what nobody serves is blocked"
-    if event is None:
-        event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
-    if item.lease and losses >= LEASE_LOSSES_MAX:
-        finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
-        return
     if pause:
         draft.add(Postpone(item.id, draft.now + pause, losses, mark, item.shard))
         draft.due(draft.now + pause)
@@ -145,6 +144,13 @@ def _take(
     for step in settle_due(draft, steps):
         leased.learn(step)
     draft.leased.append(leased)
+
+
+def _give_back(draft: Draft, run: Run, slots: int) -> None:
+    """As many of those who wait for room may go as the run needs no more."""
+    if slots > 0:
+        draft.add(*(Release(slot, draft.now, slots, run.shard) for slot in run.slots))
+        draft.due(draft.now)
 
 
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:

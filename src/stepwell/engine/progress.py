@@ -198,16 +198,27 @@ def _apply(
         return None
     if effect.invoke is not None:
         step = yield from _invoke(draft, leased, step, effect.invoke.function, effect.invoke.data)
+        if step is None:
+            return None
     draft.add(SaveStep(step), *effect.changes)
     return step
 
 
-def _invoke(draft: Draft, leased: Leased, step: Step, function: Function, data: bytes) -> Generator[Any, Any, Step]:
+def _invoke(
+    draft: Draft, leased: Leased, step: Step, function: Function, data: bytes
+) -> Generator[Any, Any, Step | None]:
+    """Start the other function. ``None`` if the run has heard its own invoke, which cancels it."""
+    run = leased.run
     event = Event(
         id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
     )
-    yield from publish(draft, event, besides=function.id)
-    started = yield from admit(draft, function, event, event.fields(), parent=(leased.run, step.id))
+    # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
+    watches = leased.event.name == INVOKED and run.parent is None
+    if not watches:
+        yield from publish(draft, event, besides=function.id)
+        if run.id in draft.ended:
+            return None
+    started = yield from admit(draft, function, event, event.fields(), parent=(run, step.id))
     if isinstance(started, Outcome):
         failure = invoke_skipped(function.id, started.reason)
         return msgspec.structs.replace(

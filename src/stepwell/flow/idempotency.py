@@ -43,5 +43,5 @@ class Idempotency(msgspec.Struct, frozen=True):
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
         if cell is not None and cell.expires_at > now:
-            return Skip(OutcomeKind.IDEMPOTENT, _NO_KEY if key.endswith("/") else _SAME_KEY, cell.value)
+            return Skip(OutcomeKind.IDEMPOTENT, _SAME_KEY if key.split("/", 2)[2] else _NO_KEY, cell.value)
         return Accept(Cell(key=key, value=run_id, expires_at=now + _WINDOW_MS))

@@ -101,6 +101,13 @@ class NextDue(Question[int | None], frozen=True):
     shard: int = 0
 
 
+class AnyLease(Question[bool], frozen=True):
+    """Does any item hold a lease that lasts beyond this moment?"""
+
+    now: int
+    shard: int = 0
+
+
 class WaitPaths(Question[list[str]], frozen=True):
     """The distinct ``path`` of the open waits for this event name; ``""`` stands for waits without one."""
 

@@ -28,7 +28,7 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals, ask
+from stepwell.model.questions import AnyLease, Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals, ask
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
@@ -74,10 +74,11 @@ class _Stale(Exception):
     """Another process has registered functions that this one has not read yet."""
 
 
-def _unless_stale(plan: Plan, stamp: int) -> Plan:
+def _unless_stale(plan: Callable[[Draft], Plan], stamp: int, draft: Draft) -> Plan:
+    """``stamp`` was that of the registry, or an older one, when the draft took it."""
     if (yield from ask(RegistryStamp())) != stamp:
         raise _Stale
-    return (yield from plan)
+    return (yield from plan(draft))
 
 
 class Engine:
@@ -111,6 +112,7 @@ class Engine:
         self.calls_max = calls_max
         self.settings = settings
         self.observers: list[Observer] = []
+        self.refused: tuple[int, str] | None = None  # when and why something could not be written last
         self.caller = Caller(self, transport)
         self._ids = ids
         self._plan_ids = plan_ids
@@ -119,7 +121,6 @@ class Engine:
         self._tokens = itertools.count(1)
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
-        self._refusal: tuple[int, str] | None = None  # when and why something could not be written last
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
@@ -138,9 +139,11 @@ class Engine:
 
     async def load(self) -> None:
         """Read the registered functions."""
-        self._stamp = await self.store.read(RegistryStamp())
+        stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
         functions = await self.store.read(ListFunctions())
-        self.registry = Registry(function for stored in functions if (function := _readable(stored)) is not None)
+        if stamp >= self._stamp:  # several may read at once
+            self.registry = Registry(function for stored in functions if (function := _readable(stored)) is not None)
+            self._stamp = stamp
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does."""
@@ -199,6 +202,8 @@ class Engine:
         functions = [parse_function(config, app_id) for config in configs]
         verdict = await self.commit(lambda draft: register(draft, app_id, functions))
         await self.load()
+        if verdict.result.value and self._shared and not self.leads:
+            await rest(_UNSEEN_MS + 1, self.clock, self.timers)  # by now whoever leads knows them as well
         return bool(verdict.result.value)
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
@@ -283,15 +288,21 @@ class Engine:
             oldest = await self.store.read(NextDue())
         except StorageError as error:
             return Health(False, error.what, None)
-        if self._refusal is not None and now - self._refusal[0] < _REFUSED_MS:
-            return Health(False, f"nothing can be written: {self._refusal[1]}", totals)
+        if self.refused is not None and now - self.refused[0] < _REFUSED_MS:
+            return Health(False, f"nothing can be written: {self.refused[1]}", totals)
         if oldest is not None:
             late = now - oldest
-            if late > _UNHEALTHY_MS and len(self.caller.live) < self.calls_max:
+            if late > _UNHEALTHY_MS and not await self._is_full(now):
                 return Health(False, f"work has been due for {late / 1000:.1f} s and does not move", totals)
         if self._dispatcher.failures:
             return Health(False, f"the dispatcher failed {self._dispatcher.failures} times in a row", totals)
         return Health(True, "OK", totals)
+
+    async def _is_full(self, now: int) -> bool:
+        """Whether what is due may have to wait for calls in flight. Whoever follows cannot see those, only leases."""
+        if self.leads:
+            return len(self.caller.live) >= self.calls_max
+        return await self.store.read(AnyLease(now))
 
     # For the parts of the runtime -------------------------------------------------------------------------------------
 
@@ -346,14 +357,14 @@ class Engine:
             error = future.exception()
             if error is not None:
                 if isinstance(error, StorageUnavailable):
-                    self._refusal = self.clock.now_ms(), error.what
+                    self.refused = self.clock.now_ms(), error.what
                 if self.leads:
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
                 return
             if written:
-                self._refusal = None
+                self.refused = None
             found = future.result()
             try:
                 if found.held:
@@ -371,11 +382,11 @@ class Engine:
 
     async def _commit_knowing_all(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """``commit`` with the functions as they are at that moment, also where another process registers them."""
-        if self.leads:
+        if not self._shared:
             return await self.commit(plan)
         while True:
             try:
-                return await self.commit(lambda draft: _unless_stale(plan(draft), self._stamp))
+                return await self.commit(partial(_unless_stale, plan, self._stamp))
             except _Stale:
                 await self.load()
 

@@ -214,6 +214,16 @@ def test_a_loss_counts_also_where_nobody_serves_the_function_any_more() -> None:
     assert "SaveNote" in kinds(decision)
 
 
+def test_a_run_is_given_up_where_nobody_serves_its_function_too() -> None:
+    """Else it would never be, where every process that serves it dies of it before others take over."""
+    item = _item(lease=9, losses=LEASE_LOSSES_MAX - 1)
+
+    decision = _claim(draft(function()), {DueItems: [item], GetRun: run()}, serves=False)
+
+    assert only(decision, FinishRun).status == RunStatus.FAILED
+    assert "Block" not in kinds(decision)
+
+
 def test_a_run_that_was_left_alone_keeps_its_count_until_it_gets_on() -> None:
     decision = _claim(draft(function()), {DueItems: [_item(losses=5, mark=2)], GetRun: run()})
 

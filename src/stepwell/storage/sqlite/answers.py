@@ -55,6 +55,10 @@ def _value(found: Rows) -> Any:
     return found[0][0]
 
 
+def _flag(found: Rows) -> bool:
+    return bool(found[0][0])
+
+
 def _column(found: Rows) -> list[Any]:
     return [row[0] for row in found]
 
@@ -72,6 +76,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
     q.Standings: (sql.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
+    q.AnyLease: (sql.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),

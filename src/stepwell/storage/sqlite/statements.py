@@ -201,6 +201,11 @@ DUE_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 ORDER BY at, id LIMIT
 DUE_TIMERS: Final = _ITEMS + "WHERE shard = ?1 AND at <= ?2 AND kind <> 'run' ORDER BY at, id LIMIT ?3"
 NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
 
+# No lease is longer, and beyond it there is all that sleeps.
+ANY_LEASE: Final = (
+    "SELECT EXISTS (SELECT 1 FROM items WHERE shard = ?1 AND at > ?2 AND at <= ?2 + 60000 AND lease <> 0)"
+)
+
 # A loose scan, one look into the index for each distinct path, however many waits share it. As one recursive statement
 # it costs twenty times a look, and nearly every event has no wait at all.
 _PATH: Final = "SELECT path FROM waits WHERE shard = ?1 AND event_name = ?2 "
