@@ -33,6 +33,8 @@ class Scenario(NamedTuple):
     app: Stepwell
     actions: list[Action]
     bodies: Bodies
+    writes: str | None
+    """A change that must be among those at which it dies."""
 
 
 SCENARIOS: dict[str, Callable[[], Scenario]] = {}
@@ -49,7 +51,14 @@ def until(length: timedelta) -> Action:
     return act
 
 
-def scenario(*actions: Action) -> Callable[[Callable[[Stepwell, Any], None]], Callable[[Stepwell, Any], None]]:
+def kill(t: Harness) -> None:
+    """One more death, on top of the one that the mode deals out."""
+    t.crash()
+
+
+def scenario(
+    *actions: Action, writes: str | None = None
+) -> Callable[[Callable[[Stepwell, Any], None]], Callable[[Stepwell, Any], None]]:
     def take(define: Callable[[Stepwell, Any], None]) -> Callable[[Stepwell, Any], None]:
         def make() -> Scenario:
             bodies: Bodies = []
@@ -60,7 +69,7 @@ def scenario(*actions: Action) -> Callable[[Callable[[Stepwell, Any], None]], Ca
                 return result
 
             define(app, did)
-            return Scenario(app, [*actions, until(timedelta(days=30))], bodies)
+            return Scenario(app, [*actions, until(timedelta(days=30))], bodies, writes)
 
         SCENARIOS[define.__name__.replace("_", " ")] = make
         return define
@@ -365,3 +374,21 @@ def a_plain_function(app: Stepwell, did: Any) -> None:
         ctx.step.run("one", did, ctx, "one")
         ctx.step.sleep("rest", "1h")
         return str(ctx.step.run("two", did, ctx, "two", "x"))
+
+
+def begin(t: Harness) -> None:
+    t.send([Event("go", {}, id="go/1"), Event("go", {}, id="go/2")])
+
+
+@scenario(begin, kill, kill, kill, writes="Postpone")
+def runs_that_are_left_alone_after_their_process_died_three_times(app: Stepwell, did: Any) -> None:
+    """ADR 0010."""
+
+    @app.create_function(id="f", trigger="go")
+    async def f(ctx: Any) -> int:
+        async def body() -> int:
+            await did(ctx, "long-4")
+            await asyncio.sleep(60)
+            return 7
+
+        return await ctx.step.run("long-4", body)

@@ -1,15 +1,16 @@
-"""Branches side by side: ``ctx.group.parallel``, ``gather``, ``TaskGroup`` (semantics §5.6; F43)."""
+"""Branches side by side: ``ctx.group.parallel``, ``gather``, ``TaskGroup`` (semantics §5.6; F43, F44)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from random import Random
 
 import pytest
 
-from stepwell import Concurrency, Event, StepError, Stepwell
+from stepwell import Concurrency, ConfigurationError, Context, Event, StepError, Stepwell, Sync
 from stepwell.testing import harness
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when a harness begins
@@ -325,3 +326,212 @@ def test_asyncio_timeout_around_a_body_ends_it(app) -> None:
 
         t.assert_completed(t.run(bill), "too late")
         assert t.run(bill).ended_at == START + timedelta(minutes=1)
+
+
+# Modes ----------------------------------------------------------------------------------------------------------------
+
+
+class ParallelMode(Enum):
+    """As in the official SDK."""
+
+    WAIT = "wait"
+    RACE = "race"
+
+
+class TextMode(str, Enum):  # noqa: UP042 - as older code has it
+    RACE = "race"
+
+
+MODES = [None, "wait", "race", ParallelMode.WAIT, ParallelMode.RACE, TextMode.RACE]
+COLOURS = ["async", "plain"]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=repr)
+@pytest.mark.parametrize("colour", COLOURS)
+def test_in_every_mode_each_branch_goes_at_its_own_pace_and_results_come_in_order(app, colour: str, mode) -> None:
+    story: list[str] = []
+
+    if colour == "async":
+
+        @app.create_function(id="bill", trigger="ordered")
+        async def bill(ctx):
+            async def branch(name: str, pause: str):
+                await ctx.step.sleep(f"{name} rest", pause)
+                return await ctx.step.run(name, lambda: story.append(name) or name)
+
+            return list(await ctx.group.parallel((branch("slow", "2h"), branch("fast", "1h")), parallel_mode=mode))
+    else:
+
+        @app.create_function(id="bill", trigger="ordered")
+        def plain(ctx: Context[dict, Sync]):
+            def branch(name: str, pause: str):
+                ctx.step.sleep(f"{name} rest", pause)
+                return ctx.step.run(name, lambda: story.append(name) or name)
+
+            return list(
+                ctx.group.parallel((lambda: branch("slow", "2h"), lambda: branch("fast", "1h")), parallel_mode=mode)
+            )
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.advance("1h")
+        assert story == ["fast"]
+        t.crash()
+        t.advance("1h")
+
+        t.assert_completed(t.run(), ["slow", "fast"])
+        assert story == ["fast", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "raised", "after"),
+    [
+        (None, "ValueError: in 3h", timedelta(hours=9)),
+        ("wait", "ValueError: in 3h", timedelta(hours=9)),
+        ("race", "ValueError: in 2h", timedelta(hours=2)),
+    ],
+)
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_mode_decides_which_failure_is_raised_and_when(app, colour: str, mode, raised: str, after) -> None:
+    """At the first call and at each that repeats it."""
+    seen: list[str] = []
+
+    def fail(pause: str) -> None:
+        raise ValueError(f"in {pause}")
+
+    if colour == "async":
+
+        @app.create_function(id="bill", trigger="ordered", retries=0)
+        async def bill(ctx):
+            async def branch(pause: str):
+                await ctx.step.sleep(f"rest {pause}", pause)
+                await ctx.step.run(f"fail {pause}", fail, pause)
+
+            rest = ctx.step.sleep("long rest", "9h")
+            try:
+                await ctx.group.parallel([rest, branch("3h"), branch("2h")], parallel_mode=mode)
+            except StepError as error:
+                seen.append(str(error))
+            await ctx.step.run("moment", lambda: None)
+            await ctx.step.sleep("later", "1d")
+    else:
+
+        @app.create_function(id="bill", trigger="ordered", retries=0)
+        def plain(ctx: Context[dict, Sync]):
+            def branch(pause: str):
+                ctx.step.sleep(f"rest {pause}", pause)
+                ctx.step.run(f"fail {pause}", fail, pause)
+
+            def rest():
+                ctx.step.sleep("long rest", "9h")
+
+            try:
+                ctx.group.parallel([rest, lambda: branch("3h"), lambda: branch("2h")], parallel_mode=mode)
+            except StepError as error:
+                seen.append(str(error))
+            ctx.step.run("moment", lambda: None)
+            ctx.step.sleep("later", "1d")
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.advance("9h")
+        t.crash()
+        t.advance("1d")
+
+        t.assert_completed(t.run())
+        assert t.run().steps["moment"].record.ended_at == (START + after).timestamp() * 1000
+        assert len(seen) > 1
+        assert set(seen) == {raised}
+
+
+# Wrong usage ----------------------------------------------------------------------------------------------------------
+
+_NO_BRANCHES = {
+    "None": None,
+    "a number": 7,
+    "numbers": [1, 2],
+    "results": ["R1", "R2"],
+}
+
+
+@pytest.mark.parametrize("kind", ["parallel", "race"])
+@pytest.mark.parametrize("wrong", _NO_BRANCHES)
+@pytest.mark.parametrize("colour", COLOURS)
+def test_what_is_no_branch_is_refused_with_a_reason(app, colour: str, wrong: str, kind: str) -> None:
+    said = _refused(app, colour, lambda group: getattr(group, kind)(_NO_BRANCHES[wrong]))
+
+    what = _NO_BRANCHES[wrong]
+    assert said.what in (
+        f"the branches of a group are {what}",
+        "branch 1 of a group is 1",
+        "branch 1 of a group is 'R1'",
+    )
+    assert said.why
+    assert "[ctx.step.run(" in said.fix if colour == "async" else "[lambda: ctx.step.run(" in said.fix
+
+
+@pytest.mark.parametrize("mode", ["WAIT", "first", 1, True, "", [], Enum("Other", {"RACE": "RACE"}).RACE], ids=repr)
+@pytest.mark.parametrize("colour", COLOURS)
+def test_an_unknown_mode_is_refused_with_a_reason(app, colour: str, mode: object) -> None:
+    said = _refused(app, colour, lambda group: group.parallel([], parallel_mode=mode))
+
+    assert said.what == f"the parallel_mode is {mode!r}"
+    assert "the failure of a branch" in said.why
+    assert '"wait" or "race"' in said.fix
+
+
+@pytest.mark.parametrize("mistake", ["a branch", "the mode", "all of it"])
+def test_the_steps_beside_a_mistake_are_not_left_waiting(app, mistake: str) -> None:
+    """Python would warn of coroutines that nobody has awaited, which the settings of these tests make an error."""
+
+    @app.create_function(id="bill", trigger="ordered")
+    async def bill(ctx):
+        step = ctx.step.run("work", lambda: 1)
+        if mistake == "a branch":
+            await ctx.group.parallel([step, 1])
+        elif mistake == "the mode":
+            await ctx.group.parallel([step], parallel_mode="soon")
+        else:
+            await ctx.group.parallel(step)
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_failed(t.run(bill), "ConfigurationError")
+        assert list(t.run(bill).steps) == []
+
+
+def test_a_callable_that_gives_nothing_to_await_is_refused_with_a_reason(app) -> None:
+    said = _refused(app, "async", lambda group: group.parallel([lambda: 7]))
+
+    assert said.what == "a branch of a group has given 7"
+    assert "async def" in said.fix
+
+
+def _refused(app: Stepwell, colour: str, use) -> ConfigurationError:
+    caught: list[ConfigurationError] = []
+
+    if colour == "async":
+
+        @app.create_function(id="bill", trigger="ordered")
+        async def bill(ctx):
+            try:
+                await use(ctx.group)
+            except ConfigurationError as error:
+                caught.append(error)
+                raise
+    else:
+
+        @app.create_function(id="bill", trigger="ordered")
+        def plain(ctx: Context[dict, Sync]):
+            try:
+                use(ctx.group)
+            except ConfigurationError as error:
+                caught.append(error)
+                raise
+
+    with harness(app) as t:
+        t.send("ordered", {})
+        t.assert_failed(t.run(), "ConfigurationError")
+    (error,) = caught  # and it is not tried again
+    return error

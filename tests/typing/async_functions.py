@@ -200,6 +200,10 @@ async def branches(ctx: Context[Ordered]) -> None:
     assert_type(four, tuple[int, list[str], None, Report])
     many = await ctx.group.parallel(step.run(f"pack-{name}", pack, name) for name in ("x", "y"))
     assert_type(many, tuple[list[str], ...])
+    hasty = await ctx.group.parallel((step.run("v", len, "v"), step.run("w", pack, "w")), parallel_mode="race")
+    assert_type(hasty, tuple[int, list[str]])
+    several = await ctx.group.parallel([step.run("y", len, "y"), step.run("z", len, "z")], parallel_mode="wait")
+    assert_type(several, tuple[int, ...])
 
     async def branch() -> int:
         await step.sleep("in-branch", 1)

@@ -74,6 +74,8 @@ def steps(ctx: Context[Ordered, Sync]) -> Receipt:
     assert_type(three, tuple[int, str, float])
     many = ctx.group.parallel(partial(pack, name) for name in ("x", "y"))
     assert_type(many, tuple[list[str], ...])
+    hasty = ctx.group.parallel((lambda: step.run("v", len, "v"), lambda: 3.0), parallel_mode="race")
+    assert_type(hasty, tuple[int, float])
     assert_type(ctx.group.race([lambda: step.run("r", len, "r"), lambda: step.run("s", len, "s")]), int)
     return step.run("charge", charge, "a", amount=1)
 

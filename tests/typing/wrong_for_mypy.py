@@ -46,6 +46,8 @@ async def steps(ctx: Context[Ordered]) -> None:
     await step.invoke("wrong-data", report, data=Paid("1"))  # type: ignore[misc]
     await step.invoke("not-a-function", charge)  # type: ignore[arg-type]
     text: str = await step.invoke("wrong-result", report)  # type: ignore[arg-type]
+    await ctx.group.parallel([step.run("p", pack, "p")], parallel_mode="soon")  # type: ignore[call-overload]
+    await ctx.group.parallel([1, 2])  # type: ignore[arg-type]
     await step.waitForEvent("name", Paid)  # type: ignore[attr-defined]
     print(ctx.runId)  # type: ignore[attr-defined]
     assert_type(await step.run("types", pack, "a"), Receipt)  # type: ignore[assert-type]

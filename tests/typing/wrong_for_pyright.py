@@ -50,6 +50,8 @@ async def steps(ctx: Context[Ordered]) -> None:
     await step.invoke("wrong-data", report, data=Paid("1"))  # pyright: ignore[reportArgumentType]
     await step.invoke("not-a-function", charge)  # pyright: ignore[reportArgumentType]
     text: str = await step.invoke("wrong-result", report)  # pyright: ignore[reportAssignmentType]
+    await ctx.group.parallel([step.run("p", pack, "p")], parallel_mode="soon")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await ctx.group.parallel([1, 2])  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step.waitForEvent("name", Paid)  # pyright: ignore[reportAttributeAccessIssue]
     print(ctx.runId)  # pyright: ignore[reportAttributeAccessIssue]
     assert_type(await step.run("types", pack, "a"), Receipt)  # pyright: ignore[reportAssertTypeFailure]

@@ -42,5 +42,6 @@ def withdraw() -> None:
 def prepare_folder(folder: Path) -> None:
     """Our own folder tells git to look away. Others are made by whoever needs them."""
     if folder.name == _FOLDER.name and not folder.exists() and folder.parent.exists():
-        folder.mkdir(mode=0o700)
-        (folder / ".gitignore").write_text("*\n")
+        with suppress(OSError):  # whoever needs it says what is wrong
+            folder.mkdir(mode=0o700)
+            (folder / ".gitignore").write_text("*\n")

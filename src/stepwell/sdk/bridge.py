@@ -123,6 +123,14 @@ class Bridge:
         """Call each in a thread of its own; the results or errors of all, in their order."""
         return await asyncio.gather(*(self._branch(fn) for fn in fns), return_exceptions=True)
 
+    async def all_or_first_error(self, fns: Sequence[Callable[[], T]]) -> list[T]:
+        """Call each in a thread of its own; the results of all in their order, or the error that comes first."""
+        self._drive.order.races += 1
+        try:
+            return await asyncio.gather(*(self._branch(fn) for fn in fns))
+        finally:
+            self._drive.order.races -= 1
+
     async def first(self, fns: Sequence[Callable[[], T]]) -> T:
         """Call each in a thread of its own; the result or error of the one that ends first."""
         self._drive.order.races += 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 from stepwell.errors import ConfigurationError
 from stepwell.sdk.bridge import Bridge
 from stepwell.sdk.events import ReceivedEvent
+from stepwell.sdk.group import ParallelMode, fails_at_once, members
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration
 from stepwell.sdk.replay import Suspend
@@ -26,6 +27,8 @@ T4 = TypeVar("T4")
 E = TypeVar("E")
 
 Branch = Callable[[], T]
+
+_FIX = 'give a list of callables, as in [lambda: ctx.step.run("a", a), lambda: ctx.step.run("b", b)]'
 
 
 class SyncStep:
@@ -170,19 +173,37 @@ class SyncGroup:
         self._bridge = bridge
 
     @overload
-    def parallel(self, branches: tuple[Branch[T1], Branch[T2]], /) -> tuple[T1, T2]: ...
+    def parallel(
+        self, branches: tuple[Branch[T1], Branch[T2]], /, parallel_mode: ParallelMode | None = None
+    ) -> tuple[T1, T2]: ...
     @overload
-    def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3]], /) -> tuple[T1, T2, T3]: ...
+    def parallel(
+        self, branches: tuple[Branch[T1], Branch[T2], Branch[T3]], /, parallel_mode: ParallelMode | None = None
+    ) -> tuple[T1, T2, T3]: ...
     @overload
-    def parallel(self, branches: tuple[Branch[T1], Branch[T2], Branch[T3], Branch[T4]], /) -> tuple[T1, T2, T3, T4]: ...
+    def parallel(
+        self,
+        branches: tuple[Branch[T1], Branch[T2], Branch[T3], Branch[T4]],
+        /,
+        parallel_mode: ParallelMode | None = None,
+    ) -> tuple[T1, T2, T3, T4]: ...
     @overload
-    def parallel(self, branches: Iterable[Branch[T]], /) -> tuple[T, ...]: ...
-    def parallel(self, branches: Iterable[Branch[Any]], /) -> tuple[Any, ...]:
+    def parallel(
+        self, branches: Iterable[Branch[T]], /, parallel_mode: ParallelMode | None = None
+    ) -> tuple[T, ...]: ...
+    def parallel(
+        self, branches: Iterable[Branch[Any]], /, parallel_mode: ParallelMode | None = None
+    ) -> tuple[Any, ...]:
         """The results of all branches, in their order.
 
-        When branches fail, the first of them (in that order) is raised after all others have come to their end.
+        When branches fail in mode ``"wait"``, the default, the first of them (in their order) is raised after all
+        others have come to their end; in mode ``"race"`` the first to fail is raised at once. The modes differ in
+        nothing else. Raises ``ConfigurationError``.
         """
-        found = self._bridge.call(self._bridge.branches(list(branches)))
+        fns = members(branches, callable, _FIX)
+        if fails_at_once(parallel_mode, fns):
+            return tuple(self._bridge.call(self._bridge.all_or_first_error(fns)))
+        found = self._bridge.call(self._bridge.branches(fns))
         errors = [result for result in found if isinstance(result, BaseException)]
         for error in errors:
             raise next((one for one in errors if isinstance(one, Suspend)), error)
@@ -190,7 +211,7 @@ class SyncGroup:
 
     def race(self, branches: Iterable[Branch[T]], /) -> T:
         """The result of the branch that ends first, or its error. The others go on and are ignored."""
-        fns = list(branches)
+        fns: list[Branch[T]] = members(branches, callable, _FIX)
         if not fns:
             raise ConfigurationError(
                 what="a race without branches", why="nobody could win it", fix="give it at least one"

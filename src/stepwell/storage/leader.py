@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from weakref import WeakSet
 
+from stepwell.errors import StorageError
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -37,10 +39,17 @@ class LeaderLock:
         _locks.add(self)
 
     def acquire(self) -> bool:
-        """Take the lead if nobody has it. True as well if it is ours already."""
+        """Take the lead if nobody has it. True as well if it is ours already. Raises ``StorageError``."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StorageError(
+                what=f"the lock {self._path} cannot be opened: {error.strerror}",
+                why="only the process that holds it runs what is in the database beside it",
+                fix="make this file and its directory writable for this user",
+            ) from error
         try:
             _lock(descriptor)
         except OSError:

@@ -66,7 +66,7 @@ class Door:
         if self._dies is None:
             return commit(work)
         made: list[Decision] = []
-        future = commit(_noting(work, made) if callable(work) else work)
+        future = commit(work if work is None or isinstance(work, Decision) else _noting(work, made))
         if self._dies(False, made[-1] if made else work):
             self.open = False
             return _nothing()

@@ -34,10 +34,14 @@ class CrashFailure(msgspec.Struct, frozen=True):
 
 
 class CrashReport(msgspec.Struct, frozen=True):
-    """How a scenario fared: ``points`` commits, at each of which the process died once before and once after."""
+    """How a scenario fared: ``points`` commits, at each of which the process died once before and once after.
+
+    ``places`` says what each of them writes when nothing dies.
+    """
 
     points: int
     failures: tuple[CrashFailure, ...] = ()
+    places: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = "".join(f"\n  {failure}" for failure in self.failures)
@@ -69,9 +73,11 @@ def sweep(
 ) -> CrashReport:
     """As ``crash_sweep``, but failures are reported, not raised. If ``judged`` the invariants are checked as well."""
     failures: list[CrashFailure] = []
-    error = _Play(0, False).run(app, scenario, judged, limits, options)
+    whole = _Play(0, False)
+    error = whole.run(app, scenario, judged, limits, options)
     if error is not None:
         return CrashReport(0, (CrashFailure(0, False, "no crash at all", error),))
+    places = tuple(whole.places)
     point = 0
     while True:
         point += 1
@@ -79,9 +85,9 @@ def sweep(
             play = _Play(point, before)
             error = play.run(app, scenario, judged, limits, options)
             if not play.struck:
-                return CrashReport(point - 1, tuple(failures))
+                return CrashReport(point - 1, tuple(failures), places)
             if error is not None:
-                failures.append(CrashFailure(point, before, play.what, error))
+                failures.append(CrashFailure(point, before, places[point - 1], error))
 
 
 class _Play:
@@ -89,7 +95,7 @@ class _Play:
 
     def __init__(self, point: int, before: bool) -> None:
         self.struck = False
-        self.what = ""
+        self.places: list[str] = []
         self._point = point
         self._before = before
         self._count = 0
@@ -119,15 +125,16 @@ class _Play:
     def dies(self, before: bool, work: object) -> bool:
         if self._guard is not None and not before:
             self._violations += map(str, self._guard.check())
+        if not before:
+            self.places.append(_what(work))
         self._count += before
         if self.struck or self._count != self._point or before != self._before:
             return False
         self.struck = True
-        self.what = _what(work)
         return True
 
 
 def _what(work: object) -> str:
     if isinstance(work, Decision):
-        return ", ".join(type(change).__name__ for change in work.changes)
-    return "a plan"
+        return ", ".join(type(change).__name__ for change in work.changes) or "nothing"
+    return "an epoch"

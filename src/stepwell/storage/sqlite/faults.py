@@ -8,10 +8,18 @@ import apsw
 
 from stepwell.errors import StorageError, StorageUnavailable
 
-# The connection may no longer know what is on the disk, so it is opened anew before anything else is written.
-DISTRUST: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ProtocolError)
+# The connection may no longer know what is on the disk, so it is opened anew before anything else is written. And one
+# that was opened while its files were read-only never writes again.
+DISTRUST: Final = (
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.CantOpenError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+)
 # Others in the same transaction would fail in the same way: trying each alone only takes longer.
-HOPELESS: Final = (*DISTRUST, apsw.ReadOnlyError, apsw.BusyError)
+HOPELESS: Final = (*DISTRUST, apsw.BusyError)
 
 
 def explained(error: BaseException, path: str) -> BaseException:
@@ -36,7 +44,8 @@ def _explain(error: apsw.Error, path: str) -> StorageError | None:
         return StorageUnavailable(
             what=f"nothing can be written to {path}: it is read-only",
             why=str(error),
-            fix="make the file and its directory writable for this user; Stepwell goes on by itself",
+            fix="make the file and its directory writable for this user; a server that is up then goes on by itself, "
+            "one that did not start must be started",
         )
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StorageUnavailable(

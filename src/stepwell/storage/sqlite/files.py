@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import apsw
 
-from stepwell.errors import StorageError
+from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.gate import Gate
@@ -171,8 +171,8 @@ def _no_log(path: str) -> StorageError:
     )
 
 
-def _unwritable(path: str) -> StorageError:
-    return StorageError(
+def _unwritable(path: str) -> StorageUnavailable:
+    return StorageUnavailable(
         what=f"the database {path} is read-only",
         why="Stepwell writes down everything it does",
         fix="make the file and its directory writable for this user",
