@@ -6,14 +6,13 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
-from stepwell.model.duration import to_ms
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
@@ -25,6 +24,7 @@ from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.doing import doing
 from stepwell.sdk.failures import step_error
+from stepwell.sdk.options import length_ms
 from stepwell.server.wiring import Member, open_sqlite
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Embedded:
     are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON text of one event,
     up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000.
 
-    Several processes may open the same file: one leads and runs the functions, the others send and read, and one of
-    them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
+    Several processes may open the same file, with the same app: one leads and runs the functions, the others send and
+    read, and one of them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Embedded:
                 fix="give a whole number of 1 or more, or leave it out",
             )
         self.app = app
-        self.path = os.fspath(path)
+        self.path = _checked_path(path)
         self._durability: Literal["full", "normal"] = durability
         self._concurrency = concurrency
-        self._retention_ms = None if retention is None else to_ms(retention)
+        self._retention_ms = None if retention is None else _checked_retention(length_ms("retention", retention))
         self._settings = Settings(
-            retry_ms=None if retry_interval is None else to_ms(retry_interval),
+            retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
             event_bytes_max=max_event_bytes,
             steps_max=max_steps,
         )
-        self._grace_ms = to_ms(grace)
+        self._grace_ms = length_ms("grace", grace)
         self._member: Member | None = None
         self._stalls = StallWatch(doing)
 
@@ -101,6 +101,10 @@ class Embedded:
 
         Raises ``StorageError`` for a file that cannot be used, and ``ConfigurationError`` if the app has an engine.
         """
+        if self._member is not None:
+            raise ConfigurationError(
+                "this engine is started already", "it would lead its file twice", "start it once, by 'async with'"
+            )
         tune()
         self.app.bind(self)
         try:
@@ -130,8 +134,8 @@ class Embedded:
                 await self._member.stop(self._grace_ms)  # until then its calls may still send events
             finally:
                 self._stalls.stop()
-            self._member = None
-            self.app.bind(None)
+                self._member = None
+                self.app.bind(None)
 
     @property
     def engine(self) -> Engine:
@@ -188,6 +192,27 @@ class Embedded:
     async def health(self, *, count: bool = True) -> Health:
         """Whether due work moves. To ``count`` what is live costs a look at all of it."""
         return await self.engine.health(count=count)
+
+
+def _checked_path(path: object) -> str:
+    text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise ConfigurationError(
+            what=f"the path of the database is {path!r:.80}",
+            why="runs and events are kept in one file, and this names none",
+            fix='give the path of a file, as in app.embedded("shop.db"), or ":memory:" to keep nothing',
+        )
+    return text
+
+
+def _checked_retention(ms: int) -> int:
+    if ms == 0:
+        raise ConfigurationError(
+            what="the retention is 0",
+            why="0 keeps nothing: a run would be gone before anybody can look at it",
+            fix='give a length such as "30d", or None to keep everything',
+        )
+    return ms
 
 
 def _output(run: Run) -> Any:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from stepwell.cli.client import data
-from stepwell.cli.show import runs_table
+from stepwell.cli.show import functions_table, runs_table
 from stepwell.clock import SystemClock
-from stepwell.server.views import ListedRun
+from stepwell.model.event import rfc3339
+from stepwell.server.views import FunctionView, ListedRun
 from tests.edge.conftest import Dev, command, eventually
 
 pytestmark = pytest.mark.slow
@@ -51,6 +53,17 @@ def test_send_tells_that_nothing_listens_and_what_was_probably_meant(dev: Dev) -
     assert done.code == 0
     assert "0 functions started" in done.out
     assert "Did you mean 'shop/ordered'?" in done.out
+
+
+def test_send_does_not_claim_that_an_event_did_nothing_where_it_may_have_resumed_a_run(dev: Dev) -> None:
+    run_id = dev.start("shop/requested", id=24)
+    dev.why(run_id, "waiting")
+
+    done = dev.cli("send", "shop/approved", "--data", '{"id": 24}')
+
+    assert "0 functions started" in done.out
+    assert "It may still have resumed runs that waited for it, or cancelled runs" in done.out
+    assert dev.ended(run_id)["status"] == "COMPLETED"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +221,30 @@ def test_functions_and_what_starts_them(dev: Dev) -> None:
 
     assert re.search(r"shop-large +shop/sold  if event.data.amount > 100", table.out)
     assert "shop-bill" in {function["id"] for function in listed}
+
+
+@pytest.mark.parametrize("columns", [40, 90, 130])
+def test_functions_that_have_left_their_app_are_marked(columns: int) -> None:
+    now = 1_767_225_600_000
+    live = FunctionView(
+        id="shop-bill",
+        app_id="shop",
+        name="bill",
+        version=1,
+        triggers=[],
+        updated_at=rfc3339(now),
+        archived_at=None,
+        next_tick=None,
+        configuration=msgspec.Raw(b"{}"),
+    )
+    gone = msgspec.structs.replace(live, id="shop-old", archived_at=rfc3339(now - 3 * 86_400_000))
+    screen = StringIO()
+
+    Console(file=screen, width=columns, markup=False).print(functions_table([live, gone], now, columns))
+
+    first, second = screen.getvalue().split("shop-bill")[1].split("shop-old")
+    assert "archived" not in first
+    assert "archived 3d 0h ago" in second
 
 
 def test_events_are_listed(dev: Dev) -> None:

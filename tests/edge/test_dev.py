@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import socket
@@ -270,6 +271,9 @@ def test_a_full_disk_refuses_events_and_recovers_by_itself(start_dev: Start) -> 
         (["dev", "app.py", "--host", "0.0.0.0"], "--token"),
         (["dev", "app.py", "--retry-interval", "soon"], "not a length of time"),
         (["dev", "app.py", "--retention", "long"], "not a length of time"),
+        (["dev", "app.py", "--retention", "0"], "0 keeps nothing"),
+        (["dev", "app.py", "--retention", "-1d"], "not a length of time"),
+        (["dev", "app.py", "--grace", "-1"], "not a length of time"),
     ],
 )
 def test_wrong_usage_is_explained(tmp_path: Path, args: list[str], word: str) -> None:
@@ -309,6 +313,28 @@ def test_an_app_is_named_by_file_or_module(start_dev: Start, tmp_path: Path, tar
     dev = start_dev("--no-reload", target=target)
 
     assert len(dev.get("/v2/functions")) == 7
+
+
+def test_code_that_ends_the_process_is_named_before_it_ends(start_dev: Start) -> None:
+    app = """
+from stepwell import Stepwell
+
+app = Stepwell("shop")
+
+
+@app.create_function(id="bill", trigger="shop/ordered")
+async def bill(ctx):
+    async def charge():
+        raise KeyboardInterrupt
+
+    await ctx.step.run("charge", charge)
+"""
+    dev = start_dev("--no-reload", app=app)
+
+    dev.cli("send", "shop/ordered")  # which may not live to hear the answer
+
+    assert dev.exit_code() == 1
+    assert re.search(r"KeyboardInterrupt\(\).* function='shop-bill' run='[0-9A-Z]{26}'", dev.output)
 
 
 def test_it_leaves_nothing_behind_but_its_database(start_dev: Start) -> None:

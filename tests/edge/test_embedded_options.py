@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,8 +28,26 @@ app = Stepwell("shop")
         ({"max_steps": 10_001}, "from 1 to 10,000"),
         ({"max_steps": "10"}, "max_steps is '10'"),
         ({"grace": None}, "None is not a length of time"),
+        ({"grace": -1}, "grace is -1"),
+        ({"grace": timedelta(seconds=-1)}, "cannot be negative"),
+        ({"retry_interval": -1}, "retry_interval is -1"),
+        ({"retention": -1}, "retention is -1"),
+        ({"retention": 0}, "0 keeps nothing"),
+        ({"retention": "0s"}, "0 keeps nothing"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         app.embedded(":memory:", **options)
+
+
+def test_nothing_is_a_length_for_what_may_take_no_time() -> None:
+    app.embedded(":memory:", grace=0, retry_interval=0, retention=None)
+
+
+@pytest.mark.parametrize("path", [None, "", "  ", 7, b"shop.db", "shop\0.db"], ids=repr)
+def test_a_path_that_names_no_file_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the path of the database is") as raised:
+        app.embedded(path)
+
+    assert ":memory:" in raised.value.fix

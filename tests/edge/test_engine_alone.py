@@ -106,6 +106,58 @@ async def test_a_second_engine_does_not_take_the_events_of_the_first_away(tmp_pa
         assert await app.send(Event("alone/go", {}))
 
 
+async def test_an_app_can_be_started_again_after_a_stop_that_did_not_finish(tmp_path: Path) -> None:
+    app = Stepwell("alone")
+    begun = asyncio.Event()
+
+    @app.create_function(id="busy", trigger="alone/go")
+    async def busy(ctx: Context[Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    first = app.embedded(tmp_path / "first.db", grace="1h")
+    await first.start()
+    await app.send(Event("alone/go", {}))
+    await begun.wait()
+    stopping = asyncio.create_task(first.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+
+    async with app.embedded(tmp_path / "second.db"):
+        assert await app.send(Event("alone/gone", {}))
+
+
+async def test_an_engine_is_started_once(tmp_path: Path) -> None:
+    engine = Stepwell("alone").embedded(tmp_path / "s.db")
+    async with engine:
+        with pytest.raises(ConfigurationError, match="started already"):
+            await engine.start()
+        assert engine.leads
+
+
+async def test_a_disk_that_takes_results_again_is_not_failing(tmp_path: Path) -> None:
+    """Although no event has come since it refused one."""
+    app = Stepwell("alone")
+    healthy: list[bool] = []
+
+    @app.create_function(id="busy", trigger="alone/go")
+    async def busy(ctx: Context[Any]) -> None:
+        engine = embedded.engine
+        engine.refused = engine.clock.now_ms(), "no space is left"
+        healthy.append((await embedded.health()).healthy)
+        await ctx.step.run("first", lambda: 1)
+        healthy.append((await embedded.health()).healthy)
+
+    async with app.embedded(tmp_path / "s.db") as embedded:
+        [event_id] = await app.send(Event("alone/go", {}))
+        [run] = await embedded.runs(event_id)
+        await embedded.wait(run.id)
+
+    assert healthy == [False, True]
+
+
 async def test_unless_told_otherwise_commits_survive_a_power_failure_and_ended_runs_are_forgotten_in_the_end(
     tmp_path: Path,
 ) -> None:

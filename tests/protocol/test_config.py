@@ -288,6 +288,21 @@ def test_ids_that_would_confuse_people_or_databases_are_refused(id: object) -> N
         parse_function({"id": id}, "shop")
 
 
+def test_a_function_whose_id_is_wrong_is_known_by_the_beginning_of_it() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_function({"id": "shop-import-" + "x" * 300}, "shop")
+
+    assert caught.value.what.startswith("function 'shop-import-xxx")
+    assert caught.value.what.endswith("…, id: it has 312 characters")
+
+
+def test_places_are_named_as_they_are_called_where_the_function_was_written() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_function({"id": "shop-bill", "cancel": [{"event": "a/*"}]}, "shop", called=str.upper)
+
+    assert "CANCEL[0].EVENT: " in caught.value.what
+
+
 @pytest.mark.parametrize("app_id", ["", "a\x00", "x" * 256])
 def test_so_are_those_of_apps(app_id: str) -> None:
     with pytest.raises(ConfigurationError, match="the app's id: "):

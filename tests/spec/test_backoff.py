@@ -116,6 +116,23 @@ def test_a_step_may_have_a_back_off_of_its_own(app) -> None:
         assert _pauses(moments) == [1, 5, 5]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Backoff.fixed("25h"),
+        lambda: Backoff.fixed("1s", jitter="25h"),
+        lambda: Backoff.exponential(longest="2d", factor=100),
+        lambda: Backoff.table(*["1s"] * 21),
+    ],
+)
+def test_a_pause_of_more_than_a_day_or_after_the_last_retry_is_refused_where_it_is_written(make: Any) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        make()
+
+    assert "back-off" in raised.value.what
+    assert "delays_ms" not in str(raised.value)
+
+
 def test_the_jitter_of_a_back_off_is_kept_within_its_bounds(app) -> None:
     moments: list[datetime] = []
     _failing(app, moments, lambda: t.now, in_step=True, backoff=Backoff.fixed("10s", jitter="5s"), retries=20)

@@ -406,18 +406,13 @@ def test_a_hundred_runs_are_cancelled_by_one_event_and_only_those_it_names(app) 
         "lowercase(async.data.name) == 'a'",
         "async.data.n ==",
         "steps.charge == 1",
-        "",
     ],
 )
 def test_conditions_beyond_the_restricted_language_are_refused(app, condition: str) -> None:
-    if not condition:
-        bill(app, Cancel("order/cancelled", if_=condition))
-        assert len(app.functions) == 1, "no condition at all"
-        return
     with pytest.raises(ConfigurationError) as refused:
         bill(app, Cancel("order/cancelled", if_=condition))
 
-    assert isinstance(refused.value, InvalidExpression) or "cancel[0].if" in refused.value.what
+    assert isinstance(refused.value, InvalidExpression) or "if_ of cancel" in refused.value.what
     assert all((refused.value.what, refused.value.why, refused.value.fix))
     assert app.functions == {}
 

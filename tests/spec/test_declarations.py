@@ -10,8 +10,21 @@ from typing import Any
 import pytest
 
 import stepwell
-from stepwell import Cancel, Concurrency, ConfigurationError, Event, Stepwell, StepwellError, Timeouts, TriggerCron
+from stepwell import (
+    Cancel,
+    Concurrency,
+    ConfigurationError,
+    Event,
+    Stepwell,
+    StepwellError,
+    Timeouts,
+    TriggerCron,
+    TriggerEvent,
+)
 from stepwell.testing import harness
+
+
+async def mourn(ctx: Any) -> None: ...
 
 
 def declare(app: Stepwell, **options: Any) -> None:
@@ -37,7 +50,7 @@ def test_an_id_must_be_a_readable_text(app, id: Any) -> None:
     refused(app, id=id)
 
 
-@pytest.mark.parametrize("app_id", ["", "  ", None, 7], ids=repr)
+@pytest.mark.parametrize("app_id", ["", "  ", None, 7, " shop", "x" * 256, "with\x00nul"], ids=lambda id: repr(id)[:20])
 def test_so_must_that_of_an_app(app_id: Any) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Stepwell(app_id)
@@ -142,8 +155,91 @@ def test_all_that_is_wrong_is_said_at_once(app) -> None:
     )
 
     assert "5 problems" in error.what
-    for place in ("triggers[0].cron", "triggers[1].cron", "triggers[2].event", "cancel[0].event", "idempotency"):
-        assert place in error.why
+    for place in ("trigger[0]:", "trigger[1]:", "trigger[2]:", "cancel:", "idempotency:"):
+        assert place in error.why and place in error.fix
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"trigger": "app/us*"}, "trigger: 'app/us*'"),
+        ({"trigger": TriggerEvent("a", if_="b =")}, "if_ of trigger: "),
+        ({"trigger": ["a", TriggerEvent("b", if_="c =")]}, "if_ of trigger[1]: "),
+        ({"trigger": ["a"] * 11}, "trigger: it has 11 entries"),
+        ({"trigger": TriggerCron("0 9 * * *", jitter="1h")}, "jitter of trigger: "),
+        ({"trigger": TriggerCron("60 * * * *")}, "trigger: "),
+        ({"cancel": Cancel("order/*")}, "cancel: 'order/*'"),
+        ({"cancel": Cancel("stop", if_="a =")}, "if_ of cancel: "),
+        ({"cancel": [Cancel("a"), Cancel("b", if_="a =")]}, "if_ of cancel[1]: "),
+        ({"concurrency": [1, 2, 3]}, "concurrency: it has 3 entries"),
+        ({"timeouts": Timeouts(start=0)}, "timeouts.start: "),
+        ({"idempotency": 7}, "idempotency: "),
+        ({"name": 7}, "name: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_named_as_it_is_written_in_python(app, options: dict[str, Any], place: str) -> None:
+    error = refused(app, **options)
+
+    assert error.what.startswith(f"function 'shop-work', {place}")
+    for wire in ("triggers", "expression of", "steps.", "[0]", ".if", "delays_ms", "{…}", "[…]"):
+        assert wire not in str(error)
+
+
+@pytest.mark.parametrize("options", [{}, {"on_failure": mourn}], ids=["alone", "with on_failure"])
+def test_an_id_that_is_too_long_is_one_problem_that_names_its_beginning(app, options: dict[str, Any]) -> None:
+    error = refused(app, id="import-" + "x" * 260, **options)
+
+    assert error.what.startswith("the id of a function is too long: 'import-xxx")
+    assert error.what.endswith("… has 267 characters")
+    assert len(error.what) < 120
+    assert error.fix == f"make it {17 + len('-failure') * bool(options)} shorter"
+
+
+def test_so_is_one_with_characters_that_nobody_sees(app) -> None:
+    assert refused(app, id="with\x00nul").what == r"the id of a function is 'with\x00nul'"
+
+
+def test_a_decorator_without_its_parentheses_is_told_to_have_them(app) -> None:
+    async def sync_order(ctx: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError) as raised:
+        app.create_function(sync_order)
+
+    assert raised.value.what == "@app.create_function stands before sync_order without its parentheses"
+    assert 'id="sync-order"' in raised.value.fix
+    assert app.functions == {}
+
+
+@pytest.mark.parametrize("given", ["bill", 7], ids=repr)
+def test_an_id_without_its_keyword_is_told_to_have_it(app, given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="given by name"):
+        app.create_function(given, trigger="go")
+
+
+@pytest.mark.parametrize("trigger", [[], (), "", [""], {}, 0], ids=repr)
+def test_a_trigger_that_starts_nothing_is_refused(app, trigger: Any) -> None:
+    refused(app, trigger=trigger)
+
+
+def test_an_empty_list_of_triggers_is_told_how_to_say_that_there_is_none(app) -> None:
+    assert "leave trigger out" in refused(app, trigger=[]).fix
+
+
+@pytest.mark.parametrize("make", [TriggerEvent, Cancel])
+@pytest.mark.parametrize("if_", ["", "  ", 7, True], ids=repr)
+def test_a_condition_is_an_expression_or_left_out(make: Any, if_: Any) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        make("order/placed", if_=if_)
+
+    assert raised.value.what == f"if_ is {if_!r}"
+    assert "leave it out" in raised.value.fix
+
+
+@pytest.mark.parametrize("match", ["", 7], ids=repr)
+def test_a_match_is_a_path(match: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is not a path into an event"):
+        Cancel("order/placed", match=match)
 
 
 def test_an_on_failure_of_another_colour_is_refused_and_nothing_is_registered(app) -> None:

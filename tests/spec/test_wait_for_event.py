@@ -440,6 +440,7 @@ def test_a_run_may_wait_again_and_again(app) -> None:
     ("given", "said"),
     [
         ({"event": "approved", "timeout": "1h", "if_": "async.data.x =="}, "InvalidExpression"),
+        ({"event": "approved", "timeout": "1h", "if_": ""}, "ConfigurationError"),
         ({"event": "approved", "timeout": "1h", "if_": "nothing.data.x == 1"}, "InvalidExpression"),
         ({"event": "approved", "timeout": "1h", "if_": "async.data.x == 1", "match": "data.x"}, "both match and if_"),
         ({"event": "approved", "timeout": "1h", "match": "data x"}, "is not a path into an event"),

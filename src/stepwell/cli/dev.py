@@ -61,7 +61,12 @@ class Retention(Length):
     """A length of time, or ``forever``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return -1 if value == "forever" else super().convert(value, param, ctx)
+        if value == "forever":
+            return -1
+        ms = super().convert(value, param, ctx)
+        if ms == 0:
+            self.fail("0 keeps nothing: give a length such as 30d, or 'forever'", param, ctx)
+        return ms
 
 
 @click.command()

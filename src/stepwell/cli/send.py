@@ -79,7 +79,7 @@ def _report(answer: bytes, *, as_json: bool) -> None:
         click.echo(f"  did not start {function.function_id}{condition}")
     if not (why.runs or why.outcomes or why.unstarted):
         click.echo(click.style("  0 functions started: none has a trigger for this name.", fg="yellow"))
-        click.echo("  If runs waited for it, they have gone on.")
+        click.echo("  It may still have resumed runs that waited for it, or cancelled runs: that is not counted here.")
         if why.nearest:
             click.echo(f"  Did you mean {' or '.join(map(repr, why.nearest))}?")
 

@@ -88,7 +88,11 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
         table.add_column("next tick", no_wrap=True)
         table.add_column("version", justify="right", no_wrap=True)
     for function in functions:
-        row: list[str | Text] = [function.id, triggers_text(function)]
+        name = Text(function.id)
+        if function.archived_at is not None:
+            gap = "  " if width >= _MIDDLE else "\n"
+            name.append(f"{gap}archived {when(function.archived_at, now)}", style="dim")
+        row: list[str | Text] = [name, triggers_text(function)]
         if width >= _MIDDLE:
             tick = function.next_tick
             row += [when(tick, now, wide=width >= _WIDE) if tick else "", str(function.version)]

@@ -20,7 +20,7 @@ def check_key(keyword: str, key: object) -> None:
         raise ConfigurationError(
             what=f"the key of {keyword} is {key!r}",
             why="a key is an expression that is evaluated for each event",
-            fix='write it as text, such as key="event.data.user_id", or key="\'everyone\'" for a constant',
+            fix='write it as text, such as "event.data.user_id", or "\'everyone\'" for a constant',
         )
     _compiled(key)
 

@@ -51,14 +51,22 @@ _JITTER_MIN_MS, _JITTER_MAX_MS = to_ms(JITTER_MIN), to_ms(JITTER_MAX)
 _BACKOFF_MAX_MS: Final = to_ms(RETRY_DELAY_MAX)
 
 
-def parse_function(config: Mapping[str, object] | bytes, app_id: str, *, version: int = 1) -> Function:
+def parse_function(
+    config: Mapping[str, object] | bytes,
+    app_id: str,
+    *,
+    version: int = 1,
+    called: Callable[[str], str] = str,
+) -> Function:
     """The function that this configuration declares. ``null`` stands for an absent member, wherever it is.
+
+    ``called`` gives each place of the configuration the name that it has where the function was written.
 
     Raises ``ConfigurationError`` that names the function and lists everything that is wrong with it. Options of the
     protocol that this engine does not have are refused, never ignored; for members nobody knows see ``warnings``.
     """
     text, fields = _read(config)
-    problems = _Problems()
+    problems = _Problems(called)
     id = problems.attempt("id", _id, fields.get("id")) or ""
     name = problems.attempt("name", _text, fields.get("name"), ID_CHARS_MAX)
     timeouts = problems.attempt("timeouts", _object, fields.get("timeouts")) or {}
@@ -81,7 +89,7 @@ def parse_function(config: Mapping[str, object] | bytes, app_id: str, *, version
         version=version,
         config=text,
     )
-    problems.report(id)
+    problems.report(fields.get("id"))
     return function
 
 
@@ -105,28 +113,30 @@ def warnings(config: Mapping[str, object] | bytes) -> list[str]:
 class _Problems:
     """Collects what is wrong, so that one look at the message is enough to set all of it right."""
 
-    def __init__(self) -> None:
+    def __init__(self, called: Callable[[str], str]) -> None:
         self._found: list[tuple[str, ConfigurationError]] = []
+        self._called = called
 
     def add(self, place: str, what: str, why: str, fix: str) -> None:
-        self._found.append((place, ConfigurationError(what, why, fix)))
+        self._found.append((self._called(place), ConfigurationError(what, why, fix)))
 
     def attempt(self, place: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What ``read`` returns, or ``None`` and a problem at this place."""
         try:
             return read(*args, **kwargs)
         except ConfigurationError as error:
-            self._found.append((place, error))
+            self._found.append((self._called(place), error))
             return None
 
-    def report(self, id: str) -> None:
+    def report(self, id: object) -> None:
         if not self._found:
             return
+        function = f"function {_short(id or '')}"
         if len(self._found) == 1:
             place, error = self._found[0]
-            raise type(error)(f"function {id!r}, {place}: {error.what}", error.why, error.fix)
+            raise type(error)(f"{function}, {place}: {error.what}", error.why, error.fix)
         raise ConfigurationError(
-            what=f"function {id!r} has {len(self._found)} problems",
+            what=f"{function} has {len(self._found)} problems",
             why="".join(f"\n    {place}: {error.what}: {error.why}" for place, error in self._found),
             fix="".join(f"\n    {place}: {error.fix}" for place, error in self._found if error.fix),
         )

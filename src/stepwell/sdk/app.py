@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
@@ -17,8 +18,8 @@ from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import RunFailed, payloads
-from stepwell.sdk.function import Function, failure_handler
-from stepwell.sdk.names import no_such_app_name, wrong_keywords
+from stepwell.sdk.function import FAILURE, Function, failure_handler, option
+from stepwell.sdk.names import check_id, no_such_app_name, wrong_keywords
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.pool import THREADS_MAX
 from stepwell.sdk.transport import InProcess
@@ -96,6 +97,7 @@ class Stepwell:
                 why="the ids of its functions begin with it",
                 fix='name it, as in Stepwell("shop")',
             )
+        check_id("the id of an app", app_id)
         self.app_id = app_id
         self.logger = logger or logging.getLogger(f"stepwell.{app_id}")
         self._functions: dict[str, Function[Any, Any]] = {}
@@ -124,7 +126,7 @@ class Stepwell:
         ) = None,
         **options: Unpack[FunctionOptions],
     ) -> DefineAny: ...
-    def create_function(self, *, id: str = "", trigger: object = None, **options: Any) -> Any:
+    def create_function(self, *given: object, id: str = "", trigger: object = None, **options: Any) -> Any:
         """Declare durable code: ``@app.create_function(id="bill", trigger=Ordered)`` before ``async def`` or ``def``.
 
         ``id`` is what its runs are filed under and should never change. ``trigger`` is an event class, an event name, a
@@ -143,6 +145,8 @@ class Stepwell:
 
         Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.
         """
+        if given:
+            raise _not_by_name(given[0])
         unknown = options.keys() - FunctionOptions.__annotations__.keys()
         if unknown:
             raise wrong_keywords(f"create_function(id={id!r})", unknown, _OPTIONS)
@@ -152,14 +156,9 @@ class Stepwell:
                 why="its runs are found by it, also by the next version of the program",
                 fix='name it, as in @app.create_function(id="bill")',
             )
-        if id != id.strip():
-            raise ConfigurationError(
-                what=f"the id {id!r} has space around it",
-                why="ids that look the same must be the same",
-                fix=f"write id={id.strip()!r}",
-            )
-        started_by = triggers(trigger)
         on_failure = options.pop("on_failure", None)
+        check_id("the id of a function", id, before=f"{self.app_id}-", after=FAILURE if on_failure else "")
+        started_by = triggers(trigger)
 
         def define(handler: Callable[..., Any]) -> Function[Any, Any]:
             function = Function[Any, Any](self.app_id, id, handler, triggers=started_by, **options)
@@ -261,7 +260,7 @@ class Stepwell:
                     why="runs are filed under the id of their function",
                     fix="give one of them another id",
                 )
-            parse_function(dict(function.config), self.app_id)
+            parse_function(dict(function.config), self.app_id, called=partial(option, function.config))
         self._functions.update((function.id, function) for function in functions)
 
     def _unbound(self) -> NotRunning:
@@ -275,6 +274,23 @@ class Stepwell:
 
         def __getattr__(self, name: str) -> Any:
             raise no_such_app_name(name, dir(type(self)))
+
+
+def _not_by_name(given: object) -> ConfigurationError:
+    if callable(given):
+        name = getattr(given, "__name__", "work")
+        return ConfigurationError(
+            what=f"@app.create_function stands before {name} without its parentheses",
+            why="what it declares has an id, under which its runs are filed, and mostly a trigger",
+            fix=f'write @app.create_function(id="{name.replace("_", "-")}", trigger=…)',
+        )
+    return ConfigurationError(
+        what=f"create_function got {given!r:.80} without saying what it is",
+        why="all that it takes is given by name",
+        fix=f'write @app.create_function(id="{given}", trigger=…)'
+        if isinstance(given, str)
+        else "write id=… before it",
+    )
 
 
 def _colour(handler: Callable[..., Any]) -> str:

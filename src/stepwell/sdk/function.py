@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Generic, cast, get_args, get_origin
 
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency
@@ -27,6 +28,19 @@ else:
 
     E_contra = TypeVar("E_contra", contravariant=True)
     R_co = TypeVar("R_co", covariant=True)
+
+
+FAILURE: Final = "-failure"
+"""What the id of a handler of failures ends in."""
+
+# What an option is called on the wire where it is called something else in Python.
+_OPTIONS: Final = {
+    "triggers": "trigger",
+    "steps.step.retries.attempts": "retries",
+    "expression": "if_",
+    "if": "if_",
+}
+_PLACE: Final = re.compile(r"(?P<option>\w+)\[(?P<index>\d+)\](?:\.(?P<member>\w+))?")
 
 
 class Function(Generic[E_contra, R_co]):
@@ -115,7 +129,18 @@ def failure_handler(app_id: str, id: str, name: str | None, handler: Callable[..
     """The companion that runs once when a run of ``id`` has failed for good (semantics §6.4)."""
     quoted = f"{app_id}-{id}".replace("\\", "\\\\").replace("'", "\\'")
     trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{quoted}'")
-    return Function(app_id, f"{id}-failure", handler, name=f"{name or id} (failure)", triggers=[trigger], retries=0)
+    return Function(app_id, f"{id}{FAILURE}", handler, name=f"{name or id} (failure)", triggers=[trigger], retries=0)
+
+
+def option(config: Mapping[str, Any], place: str) -> str:
+    """What people who write Python call a place in a configuration: ``cancel[0].if`` is ``if_ of cancel``."""
+    found = _PLACE.fullmatch(place)
+    if found is None:
+        return _OPTIONS.get(place, place)
+    name, member = found["option"], found["member"]
+    index = f"[{found['index']}]" if len(config[name]) > 1 else ""
+    of = f"{_OPTIONS.get(name, name)}{index}"
+    return of if member in (None, "event", "cron") else f"{_OPTIONS.get(member, member)} of {of}"
 
 
 def event_type(handler: Callable[..., Any]) -> object:

@@ -1,12 +1,14 @@
-"""Names that people try because another product, or an assistant, uses them; and the ones they mean here."""
+"""Names that people give, and names that they try because another product uses them, with the ones they mean here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
+from unicodedata import category
 
 from stepwell.errors import ConfigurationError, UnknownName
+from stepwell.limits import ID_CHARS_MAX
 
 _MODULE: Final = {
     "Inngest": "Stepwell",
@@ -118,6 +120,35 @@ LATER: Final = {
     "checkpointing": "checkpointing",
     "middleware": "middleware",
 }
+
+
+_ID_CHARS_SHOWN: Final = 40
+
+
+def check_id(what: str, id: str, *, before: str = "", after: str = "") -> None:
+    """Ids are to be readable and to be told apart. ``before`` and ``after`` are added to it where runs are filed.
+
+    Raises ``ConfigurationError``.
+    """
+    if id != id.strip():
+        raise ConfigurationError(
+            what=f"{what} is {id!r:.80}, which has space around it",
+            why="ids that look the same must be the same",
+            fix=f"write {id.strip()!r:.80}",
+        )
+    if any(category(char) in ("Cc", "Cs") for char in id):
+        raise ConfigurationError(
+            what=f"{what} is {id!r:.80}",
+            why="control characters and broken Unicode look like other text or break databases",
+            fix="use letters, digits and punctuation",
+        )
+    whole = f"{before}{id}{after}"
+    if len(whole) > ID_CHARS_MAX:
+        raise ConfigurationError(
+            what=f"{what} is too long: {id[:_ID_CHARS_SHOWN]!r}… has {len(id)} characters",
+            why=f"the limit is {ID_CHARS_MAX}" + (f", and {before}…{after} counts too" if before else ""),
+            fix=f"make it {len(whole) - ID_CHARS_MAX} shorter",
+        )
 
 
 def no_such_export(name: str, known: Iterable[str]) -> UnknownName:

@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell import clock
 from stepwell.errors import ConfigurationError, InvalidDuration
-from stepwell.limits import RETRIES_MAX
+from stepwell.limits import RETRIES_MAX, RETRY_DELAY_MAX
 from stepwell.model.duration import format_duration, to_ms
 from stepwell.model.event import rfc3339
 from stepwell.sdk.events import event_name
@@ -20,6 +20,7 @@ from stepwell.sdk.names import wrong_keywords
 
 Duration = timedelta | str | int
 
+_PAUSE_MS_MAX: Final = to_ms(RETRY_DELAY_MAX)
 _PATH: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[(?:\d+|\"[^\"\\]+\"|'[^'\\]+')\])*")
 
 
@@ -33,6 +34,21 @@ class Backoff(msgspec.Struct, frozen=True):
 
     delays_ms: tuple[int, ...]
     jitter_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.delays_ms) > RETRIES_MAX:
+            raise ConfigurationError(
+                what=f"the table of a back-off has {len(self.delays_ms)} entries",
+                why=f"there are at most {RETRIES_MAX} retries",
+                fix="leave the others out: the last one is repeated",
+            )
+        for ms in (*self.delays_ms, self.jitter_ms):
+            if ms > _PAUSE_MS_MAX:
+                raise ConfigurationError(
+                    what=f"a back-off pauses for {format_duration(ms)}",
+                    why=f"a retry comes within {format_duration(_PAUSE_MS_MAX)}",
+                    fix="make it shorter, or let a scheduled function look after what takes days",
+                )
 
     @classmethod
     def fixed(cls, delay: Duration, *, jitter: Duration = 0) -> Backoff:
@@ -50,12 +66,12 @@ class Backoff(msgspec.Struct, frozen=True):
                 why="pauses that shrink would hammer a service that is failing",
                 fix="give a factor of 1 or more",
             )
-        delay, most = float(_positive("first", first)), _positive("longest", longest)
+        delay, most = float(length_ms("first", first)), length_ms("longest", longest)
         delays: list[int] = []
         while len(delays) < RETRIES_MAX and (not delays or delays[-1] < most):
             delays.append(min(round(delay), most))
             delay *= factor
-        return cls(tuple(delays), _positive("jitter", jitter))
+        return cls(tuple(delays), length_ms("jitter", jitter))
 
     @classmethod
     def table(cls, *delays: Duration, jitter: Duration = 0) -> Backoff:
@@ -66,7 +82,7 @@ class Backoff(msgspec.Struct, frozen=True):
                 why="it lists the pause before each retry",
                 fix='give at least one, as in Backoff.table("1s", "10s", "1m")',
             )
-        return cls(tuple(_positive("delay", delay) for delay in delays), _positive("jitter", jitter))
+        return cls(tuple(length_ms("delay", delay) for delay in delays), length_ms("jitter", jitter))
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +93,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     def config(self) -> dict[str, str]:
         limits = {"start": self.start, "finish": self.finish}
-        return {name: format_duration(_positive(name, limit)) for name, limit in limits.items() if limit is not None}
+        return {name: format_duration(length_ms(name, limit)) for name, limit in limits.items() if limit is not None}
 
 
 class Cancel:
@@ -110,12 +126,14 @@ class Cancel:
         if isinstance(self.timeout, datetime):
             found["timeout"] = rfc3339(clock.to_ms(self.timeout))
         elif self.timeout is not None:
-            found["timeout"] = format_duration(_positive("timeout", self.timeout))
+            found["timeout"] = format_duration(length_ms("timeout", self.timeout))
         return found
 
 
 def condition(if_: str | None, match: str | None) -> str | None:
     """The expression that ``if_`` or ``match`` stands for: a path is to be equal in both events (semantics §5.3)."""
+    if if_ is not None:
+        check_condition(if_)
     if match is None:
         return if_
     if if_ is not None:
@@ -124,16 +142,27 @@ def condition(if_: str | None, match: str | None) -> str | None:
             why="match is a short form of an expression, so there would be two",
             fix=f"write both in if_: event.{match} == async.{match} && …",
         )
-    if not _PATH.fullmatch(match):
+    if not isinstance(match, str) or not _PATH.fullmatch(match):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(
-            what=f"{match!r} is not a path into an event",
+            what=f"{match!r:.80} is not a path into an event",
             why="match names a field that must be equal in both events",
             fix='write a path such as match="data.order_id", or an expression with if_=',
         )
     return f"event.{match} == async.{match}"
 
 
-def _positive(name: str, value: Duration) -> int:
+def check_condition(if_: str) -> None:
+    """Raises ``ConfigurationError`` for what is no text, and for an empty one, of which nobody knows what it means."""
+    if not isinstance(if_, str) or not if_.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            what=f"if_ is {if_!r:.80}",
+            why="it is an expression that has to be true of an event",
+            fix='write one such as if_="event.data.total > 10", or leave it out',
+        )
+
+
+def length_ms(name: str, value: Duration) -> int:
+    """The milliseconds of an option that cannot be negative. Raises ``ConfigurationError`` and ``InvalidDuration``."""
     try:
         ms = to_ms(value)
     except InvalidDuration as error:
@@ -154,7 +183,7 @@ def step_options(
     if retries is not None:
         check_retries(retries)
     return StepOptions(
-        retries=retries, timeout_s=None if timeout is None else _positive("timeout", timeout) / 1000, backoff=backoff
+        retries=retries, timeout_s=None if timeout is None else length_ms("timeout", timeout) / 1000, backoff=backoff
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from stepwell.errors import ConfigurationError
-from stepwell.model.duration import format_duration, to_ms
+from stepwell.model.duration import format_duration
 from stepwell.sdk.codec import Decode, decode_any
 from stepwell.sdk.events import event_decoder, event_name
-from stepwell.sdk.options import Duration
+from stepwell.sdk.options import Duration, check_condition, length_ms
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -32,6 +32,8 @@ class TriggerEvent(Generic[E_co]):
     def __init__(self, event: str | type[E_co], *, if_: str | None = None) -> None:
         self.event = event_name(event)
         self.type = None if isinstance(event, str) else event
+        if if_ is not None:
+            check_condition(if_)
         self.if_ = if_
 
     def config(self) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class TriggerCron:
     def config(self) -> dict[str, Any]:
         found: dict[str, Any] = {"cron": self.cron}
         if self.jitter is not None:
-            found["jitter"] = format_duration(to_ms(self.jitter))
+            found["jitter"] = format_duration(length_ms("jitter", self.jitter))
         if self.missed != "latest":
             found["missed"] = self.missed
         return found
@@ -83,7 +85,14 @@ def triggers(given: object) -> list[Trigger]:
     if given is None:
         return []
     if isinstance(given, Sequence) and not isinstance(given, str):
-        return [_trigger(one) for one in cast("Sequence[object]", given)]
+        several = cast("Sequence[object]", given)
+        if not several:
+            raise ConfigurationError(
+                what="the list of triggers is empty",
+                why="nothing would start the function",
+                fix="name what starts it; for a function that is only invoked leave trigger out",
+            )
+        return [_trigger(one) for one in several]
     return [_trigger(given)]
 
 
