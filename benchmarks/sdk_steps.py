@@ -27,6 +27,7 @@ class Remembers:
 
     lost = False
     unsure = False
+    stopping = False
 
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}

@@ -15,17 +15,17 @@ from stepwell.testing import RunView, harness
 Code = Callable[[Any], Awaitable[Any]]
 
 
-def _app(code: Code, *, strict: bool = False) -> Stepwell:
+def _app(code: Code, *, strict: bool = False, retries: int = 0) -> Stepwell:
     app = Stepwell("shop")
-    app.create_function(id="bill", trigger="ordered", retries=0, strict=strict)(code)
+    app.create_function(id="bill", trigger="ordered", retries=retries, strict=strict)(code)
     return app
 
 
-def _changed(old: Code, new: Code, *, strict: bool = False) -> RunView:
+def _changed(old: Code, new: Code, *, strict: bool = False, retries: int = 0) -> RunView:
     """What becomes of a run that began with the old code, rested, and went on with the new."""
-    with harness(_app(old)) as t:
+    with harness(_app(old, retries=retries)) as t:
         t.send("ordered", {})
-        t.crash(app=_app(new, strict=strict))
+        t.crash(app=_app(new, strict=strict, retries=retries))
         t.advance("1d")
         run = t.run("bill")
         return _Kept(run)  # type: ignore[return-value]
@@ -227,6 +227,158 @@ def test_of_parallel_branches_nothing_is_said(app) -> None:
 
     assert run.status == "COMPLETED"
     assert "note" not in run.trace
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def _task_group(ctx: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ctx.step.run("b", _nothing))
+        await ctx.step.run("a", _nothing)
+        await ctx.step.sleep("rest", "1h")
+        await ctx.step.run("c", _nothing)
+
+
+async def _awaited_task(ctx: Any) -> None:
+    task = asyncio.create_task(ctx.step.run("b", _nothing))
+    await ctx.step.run("a", _nothing)
+    await ctx.step.sleep("rest", "1h")
+    await ctx.step.run("c", _nothing)
+    await task
+
+
+async def _task_that_nobody_awaits(ctx: Any) -> None:
+    task = asyncio.create_task(ctx.step.run("b", _nothing))
+    await ctx.step.run("a", _nothing)
+    await ctx.step.sleep("rest", "1h")
+    assert not task.cancelled()
+
+
+async def _task_with_code_before_its_step(ctx: Any) -> None:
+    async def branch() -> None:
+        await _turns()
+        await ctx.step.run("b", _nothing)
+
+    task = asyncio.create_task(branch())
+    for name in ("a1", "a2", "a3"):
+        await ctx.step.run(name, _turns)
+    await ctx.step.sleep("rest", "1h")
+    await ctx.step.run("c", _nothing)
+    await task
+
+
+async def _task_that_is_called_off(ctx: Any) -> None:
+    task = asyncio.create_task(ctx.step.run("b", _nothing))
+    await ctx.step.run("a", _nothing)
+    await ctx.step.sleep("rest", "1h")
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["tolerant", "strict"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        _task_group,
+        _awaited_task,
+        _task_that_nobody_awaits,
+        _task_with_code_before_its_step,
+        _task_that_is_called_off,
+    ],
+)
+def test_code_that_is_ahead_of_its_own_tasks_at_a_replay_is_not_taken_for_changed(code: Code, strict: bool) -> None:
+    run = _changed(code, code, strict=strict)
+
+    assert run.status == "COMPLETED", run.trace
+    assert "note" not in run.trace
+
+
+def test_tasks_that_a_step_began_do_not_hide_a_change(app) -> None:
+    """No step can begin in them, so they are no branches."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def connect() -> None:
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+
+    async def old(ctx):
+        await ctx.step.run("a", _nothing)
+        await ctx.step.sleep("rest", "1h")
+
+    async def new(ctx):
+        await ctx.step.sleep("rest", "1h")
+        await ctx.step.run("connect", connect)
+
+    run = _changed(old, new)
+
+    assert (run.status, len(tasks)) == ("COMPLETED", 1)
+    assert "note: a new step comes before some that are remembered" in run.trace
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["tolerant", "strict"])
+def test_a_step_that_waits_for_its_next_attempt_does_not_hide_one_that_was_removed(strict: bool) -> None:
+    attempts: list[int] = []
+
+    def code(*names: str) -> Code:
+        async def bill(ctx):
+            def flaky() -> None:
+                attempts.append(ctx.attempt)
+                if len(attempts) == 1:
+                    raise ValueError("not yet")
+
+            for name in names:
+                await ctx.step.run(name, _nothing)
+            await ctx.step.run("flaky", flaky)
+
+        return bill
+
+    run = _changed(code("a", "b"), code("a"), strict=strict, retries=1)
+
+    assert run.status == ("FAILED" if strict else "COMPLETED")
+    assert "1 remembered step(s) were not asked for" in run.trace
+
+
+def test_a_step_that_waits_for_its_next_attempt_and_is_gone_is_missed_as_well(app) -> None:
+    def flaky() -> None:
+        raise ValueError("not yet")
+
+    async def old(ctx):
+        await ctx.step.run("a", _nothing)
+        await ctx.step.run("flaky", flaky)
+
+    async def new(ctx):
+        await ctx.step.run("a", _nothing)
+
+    run = _changed(old, new, retries=1)
+
+    assert run.status == "COMPLETED"
+    assert "1 remembered step(s) were not asked for" in run.trace
+
+
+def test_a_rest_that_takes_the_place_of_a_step_that_is_due_is_not_asked_for_again_and_again(app) -> None:
+    """The code may be on its way to the step, so a call waits for it a minute; it cannot know that the step is gone."""
+    calls: list[str] = []
+
+    def flaky() -> None:
+        raise ValueError("not yet")
+
+    async def old(ctx):
+        await ctx.step.run("flaky", flaky)
+
+    async def new(ctx):
+        calls.append("call")
+        assert len(calls) <= 61
+        await ctx.step.sleep("rest", "1h")
+
+    run = _changed(old, new, retries=1)
+
+    assert run.status == "COMPLETED"
 
 
 def test_the_length_of_a_rest_that_has_begun_stays_what_it_was(app) -> None:

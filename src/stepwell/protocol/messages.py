@@ -177,6 +177,11 @@ class Progress(Protocol):
         """Whether others may have cancelled the run or taken it over so long ago that ``look`` comes before a body."""
         ...
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the engine stops: a call that is cancelled otherwise was so by its own code, and is repeated."""
+        ...
+
     async def look(self) -> None:
         """Find out whether the run was cancelled or taken over: ``lost`` says so then."""
         ...

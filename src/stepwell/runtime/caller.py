@@ -80,6 +80,7 @@ class LiveCall:
         if isinstance(work, Decision):
             try:
                 verdict = await engine.store.commit(work)
+                engine.refused = None
                 if verdict.held and engine.observers:
                     engine.tell(work.changes)
             except StorageUnavailable:
@@ -101,6 +102,10 @@ class LiveCall:
     @property
     def unsure(self) -> bool:
         return self._engine.unsure
+
+    @property
+    def stopping(self) -> bool:
+        return self._engine.stopping
 
     async def look(self) -> None:
         """Find out whether another process has cancelled the run or taken it over."""
@@ -265,6 +270,15 @@ class Caller:
                     raise
                 call.task.uncancel()
                 answer = Failed(WireError("CancelledError", "the function's own code cancelled the task it runs in"))
+            except (KeyboardInterrupt, SystemExit) as error:
+                # It ends the process, whose last words would otherwise not say which of its functions it was.
+                log.error(
+                    "the process ends because a function's code asked for it",
+                    error=repr(error),
+                    function=call.leased.function.id,
+                    run=run_id,
+                )
+                raise
             except Exception as error:  # the transport's, not the function's: those come as answers
                 log.exception("call failed", run=run_id, function=call.leased.function.id)
                 answer = Failed(WireError(type(error).__name__, str(error)))

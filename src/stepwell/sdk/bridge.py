@@ -98,7 +98,7 @@ class Bridge:
         except CancelledError:
             # The call ends: each blocked step raises, which unwinds the function. The next call must find it gone.
             drive.cancel_branches()
-            await asyncio.wait({working}, timeout=CLEANUP_S if drive.ended else STOP_S)
+            await asyncio.wait({working}, timeout=STOP_S if drive.progress.stopping and not drive.ended else CLEANUP_S)
             raise
         finally:
             drive.release()

@@ -17,6 +17,7 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from stepwell.clock import Clock
+from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_RUN,
@@ -34,7 +35,7 @@ from stepwell.protocol.messages import (
 from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
 from stepwell.sdk.failures import StepTimeout, code_changed
-from stepwell.sdk.gate import Gate
+from stepwell.sdk.family import Family
 from stepwell.sdk.order import Order
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
@@ -75,6 +76,8 @@ class AsyncDrive(Execution):
         self._main: Task[Any] = main
         self._branches: set[Task[Any]] = set()
         self._branched = False
+        self._family = Family(self._loop)
+        self._doubted = False
         self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
         self._busy = 0  # bodies and saves in flight
         self._rests: dict[str, Future[Settled]] = {}
@@ -94,14 +97,16 @@ class AsyncDrive(Execution):
     async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
         """Drive the function to its end or to its next rest. Raises ``Superseded``."""
         answer: Answer
+        self._family.begin()
         try:
             result = await function
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled() and not self._ended:
-                await self._clean_up(STOP_S)
-                raise  # not ours: the engine stops
+                # Not ours: the engine stops, or the code has cancelled the task it runs in, and has another attempt.
+                await self._clean_up(STOP_S if self.progress.stopping else CLEANUP_S)
+                raise
             # The error is not kept: it would hold its frames, with all that the function knew, until the next
             # collection of garbage, and each rest raises one.
             answer = Ops(self._last) if self._ended else self.failed(error)
@@ -116,14 +121,13 @@ class AsyncDrive(Execution):
 
     @property
     def changed(self) -> str | None:
-        """What shows that the code was changed while the run was under way.
+        """What shows, at the end of the function, that its code was changed while the run was under way.
 
         Of parallel branches nothing does: they take turns in no fixed order, and some may be cut off rightly.
         """
-        if self._branched:
-            return None
         unreached = self.replay.unreached
-        return self.replay.drift or (f"{unreached} remembered step(s) were not asked for" if unreached else None)
+        said = self.replay.drift or (f"{unreached} remembered step(s) were not asked for" if unreached else None)
+        return None if said is None or self._branched or self._has_more_tasks() else said
 
     async def body(
         self,
@@ -238,7 +242,7 @@ class AsyncDrive(Execution):
         if task is not self._main and task is not None and task not in self._branches:
             self._branches.add(task)
             # The steps of a plain function have tasks of their own, one after the other as long as it does one thing.
-            if not self._threaded or len(self._branches) > 1:
+            if not self._threaded or len(self._branches) > 1 or self.order.threads:
                 self._branched = True
             task.add_done_callback(self._branch_over)
         if self._ended:
@@ -247,9 +251,25 @@ class AsyncDrive(Execution):
 
     def _recall(self, step_id: str, name: str) -> Memo | None:
         memo = self.replay.recall(step_id, alone=not self._branched)
+        if self.replay.astray and not self._branched:
+            self._doubt(name)
+        return memo
+
+    def _doubt(self, name: str) -> None:
+        """Has the code changed, or has it branches that have not come to a step yet?
+
+        What is remembered is known without a pause, so that the code is soon ahead of a task that it has just begun.
+        """
+        if not self._doubted:
+            self._doubted = True
+            self._branched = self._has_more_tasks()
         if self.strict and self.replay.drift is not None and not self._branched:
             raise code_changed(f"{self.replay.drift}: {name!r}")
-        return memo
+
+    def _has_more_tasks(self) -> bool:
+        """Are there tasks that may be branches, other than those that code has that does one thing at a time?"""
+        # A plain function has one for its thread, and one for the step that this waits for.
+        return self._family.count() > (1 if asyncio.current_task() is self._main else 3)
 
     def _branch_over(self, task: Task[Any]) -> None:
         self._branches.discard(task)
@@ -391,7 +411,9 @@ class AsyncDrive(Execution):
             if not self._is_alone():
                 return False
             await _turn
-        return self._is_alone()
+        # A branch that is several tasks deep takes longer to its step. To end now would leave a step that is due as it
+        # is, and the next call, which is due at once, would do the same.
+        return self._is_alone() and not self.replay.is_owed(self.clock.now_ms())
 
     def _is_alone(self) -> bool:
         return not self._branches or (self._threaded and not self.order.threads and len(self._branches) == 1)

@@ -25,7 +25,8 @@ class Replay:
     """The memory of one call: results that are known, steps that are pending, names that were used.
 
     ``now`` is the moment in milliseconds when the latest result that the code has seen became known, ``gained`` is
-    whether one did so during this call.
+    whether one did so during this call. ``astray`` is whether code that does one thing at a time has asked for another
+    step than the next one that is remembered: it has changed then, or there are branches after all.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Replay:
         "_open",
         "_places",
         "_stack",
+        "astray",
         "drift",
         "fresh",
         "gained",
@@ -54,6 +56,7 @@ class Replay:
         self.fresh = False
         self.gained = False
         self.drift: str | None = None
+        self.astray = False
         self._latest = -1
         self._stack = stack
         self._places: dict[str, int] | None = None
@@ -64,12 +67,12 @@ class Replay:
     @property
     def replaying(self) -> bool:
         """Is the code still on ground that an earlier call has covered?"""
-        return not self.fresh and self.seen < len(self.memos) + len(self.pending)
+        return not self.fresh and self.unreached > 0
 
     @property
     def unreached(self) -> int:
-        """How many remembered results the code has not asked for."""
-        return len(self.memos) - self.seen if self.seen < len(self.memos) else 0
+        """How many steps that are remembered, with a result or without, the code has not asked for."""
+        return len(self.memos) + len(self.pending) - self.seen
 
     def is_owed(self, now: int) -> bool:
         """Is a pending step due that the code has not asked for?"""
@@ -122,13 +125,16 @@ class Replay:
             else:
                 self.fresh = True
                 if alone and self.unreached:
+                    self.astray = True
                     self.drift = self.drift or "a new step comes before some that are remembered"
             return None
         self.seen += 1
         if alone:
             place = self.place(step_id)
-            if place < self._latest:
-                self.drift = self.drift or "steps come in another order than before"
+            if place != self._latest + 1:
+                self.astray = True
+                if place < self._latest:
+                    self.drift = self.drift or "steps come in another order than before"
             self._latest = place
         if memo.at > self.now:
             self.now = memo.at

@@ -60,11 +60,12 @@ class InProcess:
             bridge = Bridge(drive, self.pool)
             ctx = Context(drive, events, SyncStep(Step(drive, app), bridge), SyncGroup(bridge), app.logger)
             answer = await drive.run(bridge.run(function.handler, ctx))
-        if not isinstance(answer, Completed) or drive.changed is None:
+        changed = drive.changed if isinstance(answer, Completed) else None
+        if not isinstance(answer, Completed) or changed is None:
             return answer
         if function.strict:
-            return Failed(wire_error(code_changed(drive.changed)), started_at=self._clock.now_ms())
-        note = f"{drive.changed}: was the code changed while the run was under way?"
+            return Failed(wire_error(code_changed(changed)), started_at=self._clock.now_ms())
+        note = f"{changed}: was the code changed while the run was under way?"
         # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
         app.logger.warning(note, extra={"run_id": call.run_id, "function_id": call.function_id})
         return Completed(answer.data, note)

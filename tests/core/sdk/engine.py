@@ -87,6 +87,7 @@ class Run:
         self.answer: Answer | None = None
         self.lost = False  # properties of Progress, set by tests
         self.unsure = False
+        self.stopping = False
         self.lost_unnoticed = False  # what a look finds out
         self.executing: dict[str, Executing] = {}
         self._watchers: dict[str, asyncio.Future[Settled]] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from stepwell import Backoff, Context, Event, RetryAfterError, Stepwell
 from stepwell.protocol.messages import Completed, Failed, Memo, Ops, Superseded
-from tests.core.sdk.engine import RUN_ID, START_MS, Outbox, Run, started
+from tests.core.sdk.engine import RETRY_MS, RUN_ID, START_MS, Outbox, Run, started
 
 
 @pytest.fixture
@@ -275,6 +275,63 @@ async def test_a_call_that_is_cancelled_from_outside_is_cancelled_and_answers_no
         await call
     assert undone == ["body"]
     assert "StepError work" not in run.said()
+
+
+async def test_an_engine_that_stops_does_not_wait_long_for_code_that_takes_its_time_to_end(
+    app, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.sdk.drive.STOP_S", 0)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ended.wait()
+
+    @function(app)
+    async def bill(ctx: Context) -> None:
+        asyncio.create_task(ctx.step.run("work", work))  # noqa: RUF006
+        await asyncio.Event().wait()
+
+    run = Run(app, "shop-bill")
+    run.stopping = True
+    call = asyncio.create_task(run.call())
+    await begun.wait()
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(1):
+            await asyncio.shield(call)
+    assert call.done()
+    ended.set()
+
+
+async def test_a_step_that_is_due_in_a_task_of_a_task_is_come_to_before_the_call_ends(app) -> None:
+    attempts: list[int] = []
+
+    async def flaky() -> None:
+        attempts.append(len(attempts))
+        if len(attempts) == 1:
+            raise ValueError("not yet")
+
+    @function(app)
+    async def bill(ctx: Context) -> None:
+        async def deep(levels: int) -> None:
+            await (asyncio.create_task(deep(levels - 1)) if levels else ctx.step.run("flaky", flaky))
+
+        task = asyncio.create_task(deep(3))
+        await ctx.step.run("a", started, 10)
+        await ctx.step.sleep("rest", "1h")
+        await task
+
+    run = Run(app, "shop-bill")
+    await run.until_rest()
+    run.advance(RETRY_MS)
+    await run.call()
+
+    assert attempts == [0, 1]
 
 
 async def test_code_that_swallows_its_suspension_cannot_begin_another_step(app) -> None:
