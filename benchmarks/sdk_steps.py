@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
@@ -23,7 +23,7 @@ ROUNDS = 30
 
 
 class Remembers:
-    """A ``protocol.messages.Progress`` that has each result at once."""
+    """A ``protocol.messages.Reports`` that has each result at once."""
 
     lost = False
     unsure = False
@@ -32,6 +32,13 @@ class Remembers:
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}
         self.executing: dict[str, Executing] = {}
+
+    @property
+    def call(self) -> Call:
+        raise NotImplementedError("a function in this process is called once")
+
+    async def report(self, ops: Sequence[Op], version: int | None) -> None:
+        raise NotImplementedError("it reports each step by itself")
 
     async def save(self, op: Op) -> Settled:
         assert op.data is not None

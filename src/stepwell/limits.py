@@ -22,6 +22,7 @@ TRIGGERS_MAX = 10
 CANCELS_MAX = 5
 CONCURRENCY_ENTRIES_MAX = 2
 ID_CHARS_MAX = 255
+URL_CHARS_MAX = 2_048
 JITTER_MIN, JITTER_MAX = timedelta(seconds=1), timedelta(minutes=5)
 
 # Retries (semantics §6).
@@ -41,6 +42,7 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
+CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most

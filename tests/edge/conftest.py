@@ -123,14 +123,14 @@ class Dev:
     """A ``stepwell dev`` that runs. ``output`` is what it has written so far."""
 
     def __init__(
-        self, folder: Path, *options: str, app: str = APP, target: str = "app.py", launcher: Sequence[str] = ()
+        self, folder: Path, *options: str, app: str = APP, target: str | None = "app.py", launcher: Sequence[str] = ()
     ) -> None:
         self.folder = folder
-        if not (folder / "app.py").exists():
+        if target is not None and not (folder / "app.py").exists():
             (folder / "app.py").write_text(app)
         port = [] if "--port" in options else ["--port", "0"]
         self.process = subprocess.Popen(
-            [*launcher, *STEPWELL, "dev", target, *port, *options],
+            [*launcher, *STEPWELL, "dev", *([target] if target else []), *port, *options],
             cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,

@@ -265,7 +265,6 @@ def test_a_full_disk_refuses_events_and_recovers_by_itself(start_dev: Start) -> 
 @pytest.mark.parametrize(
     ("args", "word"),
     [
-        (["dev"], "Name the file or module"),
         (["dev", "missing.py"], "there is no file missing.py"),
         (["dev", "missing_module"], "there is no module 'missing_module'"),
         (["dev", "app.py", "--host", "0.0.0.0"], "--token"),

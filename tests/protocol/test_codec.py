@@ -70,7 +70,9 @@ def answer(means: dict[str, Any]) -> Answer:
     if means["is"] == "Completed":
         return Completed(json.dumps(means["data"]).encode())
     if means["is"] == "Ops":
-        return Ops(tuple(map(op, means["ops"])))
+        then = means.get("then")
+        end = None if then is None else Completed(json.dumps(then["data"]).encode())
+        return Ops(tuple(map(op, means["ops"])), means.get("version"), end)
     return Failed(WireError(**means["error"]), means.get("no_retry", False), means.get("retry_at"))
 
 

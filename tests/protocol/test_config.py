@@ -84,6 +84,7 @@ def test_a_configuration_of_the_python_sdk_is_read() -> None:
         cancels=(CancelOn("shop/cancelled", "event.data.id == async.data.id", 3_600_000),),
         start_timeout_ms=10_000,
         finish_timeout_ms=3_600_000,
+        url="http://localhost:8000/api/inngest?fnId=shop-bill&stepId=step",
         controls=(Concurrency(5, key="event.data.user"),),
         version=3,
         config=msgspec.json.encode(config),

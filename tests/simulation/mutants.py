@@ -175,7 +175,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "there is no fence": _both(
         _text("HOLDS", None, "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3", "SELECT ?1, ?2, ?3"),
-        _text("SAVE_STEP_HELD", None, "AND lease = ?16", "AND ?16 = ?16"),
+        _text("SAVE_STEP_HELD", None, "AND lease = ?17", "AND ?17 = ?17"),
         _text("DROP_HELD", None, "AND lease = ?3", "AND ?3 = ?3"),
         _text("PARK", c.Park, "AND lease = ?3", "AND ?3 = ?3"),
     ),

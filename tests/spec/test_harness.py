@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from stepwell.errors import NonRetriableError, RetryAfterError, StepError
+from stepwell.errors import ConfigurationError, NonRetriableError, RetryAfterError, StepError
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context
 from stepwell.sdk.events import Event, event
@@ -38,6 +38,25 @@ async def take(seconds: float) -> None:
     done = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, done.set)
     await done.wait()
+
+
+@pytest.mark.parametrize("given", ["app.py", None, [], [None], Stepwell, b"x"], ids=repr)
+def test_what_is_no_app_is_refused_before_anything_starts(given):
+    with pytest.raises(ConfigurationError) as raised:
+        harness(given)
+
+    assert all((raised.value.what, raised.value.why, raised.value.fix))
+
+
+def test_the_name_of_a_file_is_told_to_be_imported():
+    with pytest.raises(ConfigurationError, match=r"import the app from app\.py"):
+        harness("app.py")
+
+
+@pytest.mark.parametrize("options", [{"start": "soon"}, {"start": None}, {"retry_interval": -1}], ids=repr)
+def test_an_option_that_cannot_be_is_refused(app, options):
+    with pytest.raises(ConfigurationError):
+        harness(app, **options)
 
 
 # Sending and looking ------------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ class Model:
                 self.runs.setdefault(run.id, run)
             case c.StartRun(run_id, at) if run_id in self.runs and self.runs[run_id].status == "QUEUED":
                 self.runs[run_id] = replace(self.runs[run_id], status="RUNNING", started_at=at)
+            case c.SetExecutionVersion(run_id, version) if run_id in self.runs:
+                if self.runs[run_id].execution_version == -1:
+                    self.runs[run_id] = replace(self.runs[run_id], execution_version=version)
             case c.FinishRun(run_id, status, at, output) if run_id in self.runs and not self.runs[run_id].ended:
                 self.runs[run_id] = replace(self.runs[run_id], status=status, ended_at=at, output=output)
             case c.SaveStep(step) if self._open(step.run_id, step.id, absent=True):

@@ -57,6 +57,7 @@ owed = st.builds(_item, items, moments, moments, st.sampled_from(("run", "cron")
 changes: SearchStrategy[c.Change] = st.one_of(
     st.builds(c.CreateRun, st.builds(run, runs, at=moments)),
     st.builds(c.StartRun, runs, moments),
+    st.builds(c.SetExecutionVersion, runs, st.sampled_from((1, 2))),
     st.builds(c.FinishRun, runs, st.sampled_from(("COMPLETED", "FAILED")), moments, st.none() | st.just(b"1")),
     st.builds(
         c.SaveStep,

@@ -42,7 +42,8 @@ TEXTS = {
 SCANS = {
     "COUNT": "what is live, for health and metrics",
     "LIST_FUNCTIONS": "a table for reference",
-    "REGISTRY_STAMP": "a table for reference",
+    "LIST_APPS": "a table for reference",
+    "REGISTRY_STAMP": "the last entry of an index",
     "SAVE_FUNCTION": "a table for reference, when an app registers",
     "ARCHIVE_FUNCTION": "a table for reference, when an app registers",
 }
@@ -75,7 +76,7 @@ def test_every_statement_finds_its_rows_by_an_index_that_orders_them(committer: 
 def test_every_key_and_unique_index_begins_with_the_shard(committer: Committer):
     execute = committer.connection.execute
     tables = [str(row[0]) for row in execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
-    reference = {"meta", "functions"}
+    reference = {"meta", "functions", "apps"}
 
     for table in set(tables) - reference:
         for index, in_all in execute("SELECT name, 1 FROM pragma_index_list(?)", (table,)).fetchall():

@@ -15,7 +15,7 @@ import msgspec
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
-from stepwell.cli.hosting import Engineering, Host
+from stepwell.cli.hosting import Engineering, Host, Serving
 from stepwell.cli.live import Handler, LiveLog, wants_colour
 from stepwell.cli.options import not_empty
 from stepwell.cli.target import DoesNotLoad, Target
@@ -30,6 +30,7 @@ from stepwell.limits import (
 )
 from stepwell.model.duration import format_duration, to_ms
 from stepwell.model.settings import Settings
+from stepwell.protocol.config import checked_url
 from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
@@ -77,6 +78,12 @@ class Retention(Length):
     "--db", default=DB, show_default=True, callback=not_empty, help="The SQLite file; :memory: keeps nothing."
 )
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Restart when the code changes.")
+@click.option("-u", "--sdk-url", "urls", multiple=True, metavar="URL", help="An app that serves its functions there.")
+@click.option(
+    "--discovery/--no-discovery", default=None, help="Look for apps on the usual ports; default without TARGET."
+)
+@click.option("--poll/--no-poll", default=True, show_default=True, help="Ask apps again and again what they have.")
+@click.option("--poll-interval", type=Length(), default="5s", show_default=True, help="How often.")
 @click.option("--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off.")
 @click.option(
     "--durability",
@@ -113,6 +120,10 @@ def command(
     host: str,
     db: str,
     reload: bool,
+    urls: tuple[str, ...],
+    discovery: bool | None,
+    poll: bool,
+    poll_interval: int,
     retry_interval: int | None,
     durability: Literal["full", "normal"],
     retention: int,
@@ -126,22 +137,24 @@ def command(
 ) -> None:
     """Run an app here: engine, worker and HTTP in one process.
 
-    TARGET is a file or a module with your app: app.py, app.py:app, shop.app or shop.app:app.
+    TARGET is a file or a module with your app: app.py, app.py:app, shop.app or shop.app:app. Without one, this is a
+    server for apps that serve their functions over HTTP with any of the SDKs: it finds those on the usual ports of this
+    machine, and asks those named with -u.
     """
-    if target is None:
-        raise click.UsageError(
-            "Name the file or module with your app, as in 'stepwell dev app.py'. "
-            "A server without an app comes with the next release."
-        )
     if host not in LOOPBACK and (token is None or len(token) < _TOKEN_CHARS_MIN):
         raise click.UsageError(
             f"Others could reach {host} and act in your name. "
             f"Give a --token of {_TOKEN_CHARS_MIN} or more characters, or listen on 127.0.0.1."
         )
     before = _Before.taken()
-    named = Target(target)
+    named = None if target is None else Target(target)
+    addresses: tuple[str, ...] = ()
     try:
-        named.check()
+        addresses = tuple(checked_url(url) for url in urls)
+        if named is not None:
+            named.check()
+    except ConfigurationError as error:
+        raise click.UsageError(f"-u {error.what}: {error.fix}") from None
     except NotFound as error:
         if before is None:
             raise click.UsageError(str(error)) from None
@@ -154,10 +167,17 @@ def command(
         retention_ms=None if retention < 0 else retention,
         rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
         grace_ms=grace,
+        apps=Serving(
+            urls=addresses,
+            poll_ms=poll_interval if poll else None,
+            discovers=discovery if discovery is not None else named is None,
+        ),
     )
     prepare_folder(Path(db).parent)
     guard = Guard(frozenset({*allow_host, host}), any_address=host in _EVERYWHERE, token=token)
-    dev = Dev(named, Host(settings, sockets, guard), live, settings, sockets, reload=reload, moved=moved)
+    dev = Dev(
+        named, Host(settings, sockets, guard), live, settings, sockets, reload=reload and named is not None, moved=moved
+    )
     live.start()
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
@@ -183,7 +203,7 @@ class Dev:
 
     def __init__(
         self,
-        target: Target,
+        target: Target | None,
         host: Host,
         live: LiveLog,
         settings: Engineering,
@@ -216,14 +236,14 @@ class Dev:
         if problem is not None:
             self._complain(problem)
         publish(self._address)
-        if self._reload:
+        if self._reload and self._target is not None:
             from stepwell.cli.watch import Watcher
 
             def on_change(file: Path) -> None:
                 loop.call_soon_threadsafe(stop.request, f"{_RELOAD}{_shown(file)}")
 
             Watcher(self._target.folder(), began, on_change, self._unreadable, everything=app is None).start()
-        elif app is None:
+        elif app is None and self._target is not None:
             stop.request(_BROKEN)
         reason = await stop.wait()
         await self._lead.stop()
@@ -235,6 +255,8 @@ class Dev:
         return reason
 
     def _load(self) -> tuple[Stepwell | None, str | None]:
+        if self._target is None:
+            return None, None
         try:
             return self._target.load(), None
         except DoesNotLoad as error:
@@ -251,7 +273,7 @@ class Dev:
         elif live.for_programs:
             live.notice(f"Stepwell {__version__} at {self._address}, {functions}, {kept}")
         else:
-            live.say(_banner(self._address, self._target.text, app, kept, reload=self._reload))
+            live.say(_banner(self._address, self._target, app, kept, self._settings.apps, reload=self._reload))
         if self._moved:
             live.notice(f"port {PORT} is in use, so this is {self._address}", "yellow")
         if not self._host.leads:
@@ -338,10 +360,16 @@ def _address(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _banner(address: str, target: str, app: Stepwell | None, kept: str, *, reload: bool) -> str:
+def _banner(
+    address: str, target: Target | None, app: Stepwell | None, kept: str, serving: Serving, *, reload: bool
+) -> str:
     lines = [f"{click.style('Stepwell', bold=True)} {__version__}  {click.style(address, fg='cyan')}", ""]
-    watched = f"{target}, reloaded when it changes" if reload else target
-    if app is None:
+    text = "" if target is None else target.text
+    watched = f"{text}, reloaded when it changes" if reload else text
+    if target is None:
+        looked = "looked for on the usual ports of this machine" if serving.discovers else "none, until one registers"
+        lines.append(f"  apps       {', '.join(serving.urls) or looked}")
+    elif app is None:
         lines.append(f"  app        {watched}")
     else:
         lines.append(f"  app        {app.app_id}, {count(len(app.functions), 'function')} ({watched})")

@@ -15,16 +15,29 @@ from stepwell.errors import ConfigurationError
 from stepwell.model.settings import Settings
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
+from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.doing import doing
 from stepwell.server.app import App
+from stepwell.server.apps import Apps
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
-from stepwell.server.wiring import NOBODY, Member, open_sqlite
+from stepwell.server.wiring import NOBODY, Calls, Member, open_sqlite
 
 _USUAL: Final = Settings()
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """How apps that are served at an address come to be known. ``poll_ms`` ``None`` asks only those that failed."""
+
+    urls: tuple[str, ...] = ()
+    poll_ms: int | None = 5_000
+    discovers: bool = False
+
+
+_ALONE: Final = Serving()
 
 
 class Engineering(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +49,7 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     retention_ms: int | None
     rules: Settings = _USUAL
     grace_ms: int
+    apps: Serving = _ALONE
 
 
 class Host:
@@ -52,6 +66,8 @@ class Host:
         self._app: Stepwell | None = None
         self._member: Member | None = None
         self._listener: Listener | None = None
+        self._outbound = HttpOutbound()
+        self._apps: Apps | None = None
         self._stalls = StallWatch(doing)
 
     @property
@@ -71,9 +87,19 @@ class Host:
         if self._member is None:
             await self._open(None, follow)
         engine = self.engine
-        http = App(engine, self._guard)
+        serving = self._settings.apps
+        self._apps = Apps(
+            engine,
+            Calls(self._outbound),
+            urls=serving.urls,
+            poll_ms=serving.poll_ms,
+            discovers=serving.discovers,
+            own_ports=[sock.getsockname()[1] for sock in self._sockets],
+        )
+        http = App(engine, self._guard, self._apps)
         self._listener = Listener(http, self._sockets, engine.clock, engine.timers)
         await self._listener.start()
+        await self._apps.start()
         Thread(target=http.warm, name="stepwell-warm", daemon=True).start()
         return problem
 
@@ -90,10 +116,13 @@ class Host:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
         grace_ms = self._settings.grace_ms
         self._stalls.stop()
+        if self._apps is not None:
+            await self._apps.stop()
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:
             await self._member.stop(grace_ms)
+        await self._outbound.close()
         if self._app is not None:
             self._app.bind(None)
 
@@ -107,6 +136,7 @@ class Host:
             calls_max=settings.concurrency,
             settings=settings.rules,
             retention_ms=settings.retention_ms,
+            calls=Calls(self._outbound),
         )
         follow(member.engine)
         self._member, self._app = member, app

@@ -157,6 +157,8 @@ class Story:
             known.steps[step.id] = (step.name, step.kind, step.started_at)
         name = step.name + (f" #{step.repeat}" if step.repeat else "")
         at = step.ended_at or step.started_at
+        if step.status == StepStatus.QUEUED:
+            return None  # it is about to run, and says so when it has
         if step.status == StepStatus.SLEEPING:
             return self._moved(step, at, name, "◷", "cyan", f"sleeps until {_until(step)}")
         if step.status == StepStatus.WAITING:

@@ -27,6 +27,7 @@ _MARKS: Final = {
     RUNNING: ("▶", "green"),
     "COMPLETED": ("✓", "green"),
     "FAILED": ("✗", "bold red"),
+    "QUEUED": ("·", "cyan"),
     "ERRORED": ("↻", "yellow"),
     "SLEEPING": ("◷", "cyan"),
     "WAITING": ("◷", "cyan"),
@@ -149,6 +150,8 @@ def _story(step: StepView, now: int) -> str:
     if step.status == RUNNING:
         so_far = span(now - parse_moment(step.started_at))
         return f"  executes {attempt}" if step.attempt else f"  executes, for {so_far} so far"
+    if step.status == "QUEUED":
+        return "  is next"
     if step.status == "ERRORED":
         return f"  {attempt}{until.replace('until', 'at', 1)}"
     return f"  {attempt}" if step.attempt and step.status == "COMPLETED" else ""

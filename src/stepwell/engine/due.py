@@ -21,7 +21,7 @@ from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import GetRun, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.schedule import Schedule as Calendar
-from stepwell.model.step import Step, StepStatus
+from stepwell.model.step import TO_RUN, Step, StepStatus
 from stepwell.model.trigger import CronTrigger
 
 _TICK_LATE_MS = 60_000  # a tick this late was missed, which matters to those who asked for missed="skip"
@@ -53,7 +53,7 @@ def settle_due(draft: Draft, steps: Sequence[Step]) -> list[Step]:
     position = max((step.position for step in steps), default=0)
     settled: dict[str, Step] = {}
     for step in sorted(steps, key=lambda step: step.due or 0):
-        if step.due is None or step.due > draft.now or not step.open or step.status == StepStatus.ERRORED:
+        if step.due is None or step.due > draft.now or not step.open or step.status in TO_RUN:
             continue
         position += 1
         settled[step.id] = _settle(draft, step, position)

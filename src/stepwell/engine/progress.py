@@ -17,15 +17,26 @@ from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX
-from stepwell.model.changes import Change, Decision, Park, Plan, Retry, SaveAttempt, SaveNote, SaveStep, TakeSlots
+from stepwell.model.changes import (
+    Change,
+    Decision,
+    Park,
+    Plan,
+    Retry,
+    SaveAttempt,
+    SaveNote,
+    SaveStep,
+    SetExecutionVersion,
+    TakeSlots,
+)
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
-from stepwell.model.step import Attempt, Step, StepStatus
-from stepwell.ops import Op, StepRun, Turn, WaitForEvent
+from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.ops import Op, StepPlanned, StepRun, Turn, WaitForEvent
 
 
 def save(
@@ -52,12 +63,31 @@ def save(
     return plan
 
 
-def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
+def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None) -> Plan:
+    """Remember several ops at once, of a call that goes on. The value is the list of the steps as they now are.
+
+    ``version`` is the dialect in which the app has answered, if it is to be remembered.
+    """
+    _speak(draft, leased, version)
+    steps: list[Step] = []
+    for number, op in enumerate(_waits_first(ops)):
+        step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
+        if step is None or leased.run.id in draft.ended:
+            break
+        steps.append(step)
+    if leased.attempt and any(not step.open for step in steps):
+        draft.add(Retry(leased.lease, 0))
+    yield from announce(draft)
+    return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
+
+
+def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None) -> Plan:
     """The call ended and the run did not: remember what it reported, and rest until something moves.
 
     Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With
     nothing reported and nothing open the function is called again at once.
     """
+    _speak(draft, leased, version)
     ops_max = max(OPS_PER_ANSWER_MAX, draft.moment.settings.steps_max)
     if len(ops) > ops_max:
         _refuse(draft, leased, too_many_steps(ops_max))
@@ -66,7 +96,7 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Plan:
     known, width = yield from _known(leased)
     steps = {step_id: step for step_id, step in known.items() if step.open}
     again = not ops and not steps
-    for number, op in enumerate(sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))):
+    for number, op in enumerate(_waits_first(ops)):
         step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
         if leased.run.id in draft.ended:
             yield from announce(draft)
@@ -170,6 +200,15 @@ def fail(
     return draft.decision(None, holds=leased.lease)
 
 
+def _waits_first(ops: Sequence[Op]) -> list[Op]:
+    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))
+
+
+def _speak(draft: Draft, leased: Leased, version: int | None) -> None:
+    if version is not None and leased.run.execution_version == -1:
+        draft.add(SetExecutionVersion(leased.run.id, version, leased.run.shard))
+
+
 def _apply(
     draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None], position: int
 ) -> Generator[Any, Any, Step | None]:
@@ -178,7 +217,7 @@ def _apply(
     if known is None:
         # An earlier try of this very decision may have been written although nobody was told so.
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
-    if known is not None and (not known.open or known.status != StepStatus.ERRORED):
+    if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned)):
         return known
     steps_max = draft.moment.settings.steps_max
     if known is None and leased.steps_besides(op.id) >= steps_max:
@@ -196,6 +235,9 @@ def _apply(
     if not _fits(leased, step):
         _refuse(draft, leased, state_too_large(RUN_STATE_BYTES_MAX))
         return None
+    parallel = op.parallel or (known.parallel if known is not None else None)
+    if parallel is not None:
+        step = msgspec.structs.replace(step, parallel=parallel)
     if effect.invoke is not None:
         step = yield from _invoke(draft, leased, step, effect.invoke.function, effect.invoke.data)
         if step is None:

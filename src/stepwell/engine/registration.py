@@ -12,13 +12,14 @@ from stepwell.engine.due import arm, cron_item_id
 from stepwell.engine.registry import cron_triggers
 from stepwell.errors import ConfigurationError
 from stepwell.flow import GRANT
-from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveFunction
+from stepwell.model.app import App
+from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveApp, SaveFunction
 from stepwell.model.function import Function
-from stepwell.model.questions import FunctionItems, ListFunctions, ask
+from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ask
 
 
-def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
-    """Replace the functions of an app. The value is true if anything changed.
+def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App | None = None) -> Plan:
+    """Replace the functions of an app. The value is true if anything changed. ``app`` is where it is served, if it is.
 
     A function whose configuration differs gets the next version. One that is missing is archived: it starts no more
     runs, those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync
@@ -36,6 +37,10 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function]) -> Plan:
             )
     stored = {known.id: known for known in known_ones if known.app_id == app_id}
     changed = False
+    if app is not None:
+        before = {each.id: each for each in (yield from ask(ListApps()))}.get(app_id)
+        changed = before is None or before.checksum != app.checksum
+        draft.add(SaveApp(app))
     for function in functions:
         known = stored.pop(function.id, None)
         if known is None or known.config != function.config or known.archived_at is not None:

@@ -8,6 +8,7 @@ from stepwell.lifecycle import table
 from stepwell.model.step import StepStatus
 
 STEP: Final[dict[str, frozenset[str]]] = {
+    StepStatus.QUEUED: frozenset({StepStatus.ERRORED, StepStatus.COMPLETED, StepStatus.FAILED}),
     StepStatus.ERRORED: frozenset({StepStatus.ERRORED, StepStatus.COMPLETED, StepStatus.FAILED}),
     StepStatus.SLEEPING: frozenset({StepStatus.COMPLETED}),
     StepStatus.WAITING: frozenset({StepStatus.COMPLETED, StepStatus.TIMED_OUT}),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
@@ -41,6 +42,14 @@ class StartRun(msgspec.Struct, frozen=True):
 
     run_id: str
     started_at: int
+    shard: int = 0
+
+
+class SetExecutionVersion(msgspec.Struct, frozen=True):
+    """The app has answered for the first time, and in this dialect. Does nothing to a run that has one."""
+
+    run_id: str
+    version: int
     shard: int = 0
 
 
@@ -255,6 +264,18 @@ class LapseLeases(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class SaveApp(msgspec.Struct, frozen=True):
+    """An app was synced."""
+
+    app: App
+
+
+class DropApp(msgspec.Struct, frozen=True):
+    """An app was removed: it is asked no more what it has."""
+
+    app_id: str
+
+
 class SaveFunction(msgspec.Struct, frozen=True):
     """Register a function, or replace its configuration."""
 
@@ -274,6 +295,7 @@ Change = (
     | SaveOutcome
     | CreateRun
     | StartRun
+    | SetExecutionVersion
     | FinishRun
     | SaveStep
     | SettleStep
@@ -299,6 +321,8 @@ Change = (
     | Release
     | ReleaseFunction
     | LapseLeases
+    | SaveApp
+    | DropApp
     | SaveFunction
     | ArchiveFunction
 )

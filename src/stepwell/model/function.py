@@ -26,6 +26,7 @@ class Backoff(msgspec.Struct, frozen=True):
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """Durable code as registered. ``id`` is the composite id ``<app>-<function>`` of the wire.
 
+    ``url`` is where its app serves it over HTTP, if it does.
     ``config`` is the configuration as the app sent it (protocol §4.5), which everything else here was read from.
     """
 
@@ -40,4 +41,5 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     finish_timeout_ms: int | None = None
     controls: tuple[Control, ...] = ()
     version: int = 1
+    url: str | None = None
     config: bytes = b"{}"

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -176,6 +177,10 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
 
 class ListFunctions(Question[list[StoredFunction]], frozen=True):
     archived: bool = False
+
+
+class ListApps(Question[list[App]], frozen=True):
+    """The apps that are served at an address, by id."""
 
 
 class RegistryStamp(Question[int], frozen=True):

@@ -26,6 +26,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     the invoke step that waits for this run. ``slots`` are the concurrency keys it holds while a call is
     in flight; they were worked out once, when the run was created (semantics §3.5). ``guarded`` is true if
     cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
+    ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
 
     id: str
@@ -47,6 +48,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     guarded: bool = False
     cron: str | None = None
     original: str | None = None
+    execution_version: int = -1
 
     @property
     def ended(self) -> bool:

@@ -8,8 +8,9 @@ import msgspec
 
 
 class StepStatus(StrEnum):
-    """Where a step is (semantics §4.2). The first four are open: the run is still owed something."""
+    """Where a step is (semantics §4.2). The first five are open: the run is still owed something."""
 
+    QUEUED = "QUEUED"  # the app has said that it is next, and is to be told to run it
     ERRORED = "ERRORED"  # failed, and will be tried again at ``due``
     SLEEPING = "SLEEPING"
     WAITING = "WAITING"
@@ -19,7 +20,11 @@ class StepStatus(StrEnum):
     TIMED_OUT = "TIMED_OUT"
 
 
-OPEN: frozenset[str] = frozenset({StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING})
+OPEN: frozenset[str] = frozenset(
+    {StepStatus.QUEUED, StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING}
+)
+TO_RUN: frozenset[str] = frozenset({StepStatus.QUEUED, StepStatus.ERRORED})
+"""A body is to be executed, from ``due`` on."""
 RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "invoke"})
 """The kinds of steps that have no body: nothing is tried, others bring them to their end."""
 
@@ -32,7 +37,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     in the order in which they became known. ``output`` is JSON text: the result, the error object of a failed step,
     the matched event of a wait. ``due`` is when an open step moves by itself: the end of a sleep, the timeout of a
     wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched
-    event; once a body has failed, how many attempts it had.
+    event; once a body has failed, how many attempts it had. ``parallel`` is
+    "wait" or "race" for a member of a parallel group that the engine takes care of: whether the function goes on when
+    all members are done, or after each (semantics §5.6).
     """
 
     run_id: str
@@ -49,6 +56,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     due: int | None = None
     output: bytes | None = None
     details: bytes | None = None
+    parallel: str | None = None
 
     @property
     def open(self) -> bool:

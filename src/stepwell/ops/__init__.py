@@ -6,11 +6,13 @@ from typing import Final
 
 from stepwell.ops.base import Effect, Invocation, Op, Turn
 from stepwell.ops.invoke import Invoke
+from stepwell.ops.plan import StepPlanned
 from stepwell.ops.run import StepError, StepRun
 from stepwell.ops.sleep import Sleep
 from stepwell.ops.wait_for_event import WaitForEvent
 
 OPS: Final[dict[str, type[Op]]] = {
+    "StepPlanned": StepPlanned,
     "StepRun": StepRun,
     "StepError": StepError,
     "StepFailed": StepError,
@@ -19,4 +21,16 @@ OPS: Final[dict[str, type[Op]]] = {
     "InvokeFunction": Invoke,
 }
 
-__all__ = ["OPS", "Effect", "Invocation", "Invoke", "Op", "Sleep", "StepError", "StepRun", "Turn", "WaitForEvent"]
+__all__ = [
+    "OPS",
+    "Effect",
+    "Invocation",
+    "Invoke",
+    "Op",
+    "Sleep",
+    "StepError",
+    "StepPlanned",
+    "StepRun",
+    "Turn",
+    "WaitForEvent",
+]

@@ -52,10 +52,16 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Op(Protocol):
-    """One instruction of a function. ``id`` is the hashed step id, ``name`` and ``repeat`` what the user wrote."""
+    """One instruction of a function. ``id`` is the hashed step id, ``name`` and ``repeat`` what the user wrote.
+
+    ``parallel`` is that of the step (``model/step.py``), if the app has found several at once.
+    """
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def parallel(self) -> str | None: ...
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         """What must be read before this can be decided."""

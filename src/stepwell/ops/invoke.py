@@ -27,6 +27,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b"{}"
     timeout_ms: int | None = None
     cancel_child: bool = False
+    parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None

@@ -32,6 +32,7 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     ended_at: int
     max_attempts: int | None = None
+    parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None
@@ -87,6 +88,7 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
     final: bool = False
     retry_at: int | None = None
     backoff: tuple[int, ...] | None = None
+    parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None

@@ -23,6 +23,7 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
     repeat: int
     duration_ms: int | None = None
     until_ms: int | None = None
+    parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None

@@ -40,6 +40,7 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int | None = None
     lookback_ms: int | None = None
     lookback_run: bool = False
+    parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         if self.lookback_run:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Final
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from stepwell.model.event import Event
 from stepwell.protocol import messages as wire
 from stepwell.protocol.canonical import canonical
-from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Ops, Pending, WireError
+from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Op, Ops, Pending, WireError
 from stepwell.protocol.moments import read_retry_after, write_moment
 from stepwell.protocol.op_codec import Unreadable, decode_ops, encode_ops, read_error
 from stepwell.protocol.surrogates import without_lone_surrogates
@@ -33,6 +34,7 @@ __all__ = [
     "encode_memo",
     "encode_memos",
     "encode_ops",
+    "function_uuid",
 ]
 
 CALL_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -41,6 +43,7 @@ _COMPLETE_ID: Final = sha1(
     b"complete", usedforsecurity=False
 ).hexdigest()  # JavaScript's step id for the function itself
 _REQUEST_VERSION: Final = "2"  # the execution version that our SDK speaks (protocol §7.5)
+_VERSIONS: Final = ("1", "2")
 _NOTHING: Final = msgspec.Raw(b"")
 _TEXT_MAX: Final = 1_000  # characters of a foreign body that are kept to explain a failure
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -78,6 +81,9 @@ class _Ctx(msgspec.Struct):
     env: str = ""
     disable_immediate_execution: bool = False
     use_api: bool = False
+    fn_id: str | msgspec.UnsetType = msgspec.UNSET
+    qi_id: str | msgspec.UnsetType = msgspec.UNSET
+    generation_id: int | msgspec.UnsetType = msgspec.UNSET
     stepwell: _Extra | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -87,7 +93,7 @@ class _Call(msgspec.Struct):
     events: list[_Event]
     steps: dict[str, msgspec.Raw]
     use_api: bool
-    version: int = -1  # the SDK's own choice, each time the same
+    version: int = -1
     defers: dict[str, msgspec.Raw] = {}
 
 
@@ -104,6 +110,11 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
 _decode_streamed: Final = msgspec.json.Decoder(_Streamed).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+def function_uuid(function_id: str) -> str:
+    """The id by which SDKs of other languages know a function on the server; always the same for the same function."""
+    return str(uuid5(NAMESPACE_URL, f"stepwell:{function_id}"))
 
 
 # Calls ---------------------------------------------------------------------------------------------------------------
@@ -147,6 +158,9 @@ def decode_call(body: bytes, *, function_id: str) -> Call:
             step_id=ctx.step_id,
             parallel_max=extra.parallel_max,
             started_at=extra.started_at,
+            version=found.version,
+            plans_only=ctx.disable_immediate_execution,
+            generation=0 if ctx.generation_id is msgspec.UNSET else ctx.generation_id,
         )
     except _UNREADABLE as error:
         raise Unreadable(f"the call cannot be read: {error}") from None
@@ -192,12 +206,18 @@ def _write_call(call: Call, *, use_api: bool) -> _Call:
             step_id=call.step_id,
             request_id=call.request_id,
             use_api=use_api,
+            disable_immediate_execution=call.plans_only,
+            # With these three an SDK may report steps while it runs (protocol §8.2).
+            fn_id=function_uuid(call.function_id) if call.generation else msgspec.UNSET,
+            qi_id=call.run_id if call.generation else msgspec.UNSET,
+            generation_id=call.generation or msgspec.UNSET,
             stepwell=msgspec.UNSET if extra == _Extra() else extra,
         ),
         event=_write_event(call.events[0]),
         events=[] if use_api else [_write_event(event) for event in call.events],
         steps={} if use_api else _write_memos(call.steps, stack),
         use_api=use_api,
+        version=call.version,
     )
 
 
@@ -254,8 +274,12 @@ def encode_answer(answer: Answer, *, sdk: str) -> tuple[int, dict[str, str], byt
     return 400 if answer.no_retry else 500, headers, answer.error.json()
 
 
-def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: int) -> Answer:
+def decode_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, now: int, attempt: int = 0, called_at: int = 0
+) -> Answer:
     """What an app answered to a call (protocol §5.5). ``now``, in milliseconds, is where relative times begin.
+
+    ``attempt`` and ``called_at`` are those of the call: they hold for the step it has run unless the app says other.
 
     The text of results is checked here, so that it can be stored and read again. An answer that makes no sense is a
     ``Failed`` that may be repeated, as is one that no SDK can have given.
@@ -275,7 +299,10 @@ def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: 
         return Failed(read_error(body, f"status {status}: {_excerpt(body)}"), no_retry, retry_at)
     try:
         body = _checked(body)
-        return Completed(body) if status == 200 else _read_progress(body, no_retry, retry_at, now)
+        if status == 200:
+            return Completed(body)
+        ops = decode_ops(body, no_retry=no_retry, retry_at=retry_at, now=now, attempt=attempt, called_at=called_at)
+        return _read_progress(ops, fields)
     except Unreadable as error:
         return Failed(WireError("Error", str(error)))
     except _UNREADABLE as error:
@@ -303,15 +330,21 @@ def _checked(body: bytes) -> bytes:
     return body
 
 
-def _read_progress(body: bytes, no_retry: bool, retry_at: int | None, now: int) -> Answer:
-    ops = decode_ops(body, no_retry=no_retry, retry_at=retry_at, now=now)
-    only = ops[0] if len(ops) == 1 else None
-    if only is not None and only.op == wire.RUN_COMPLETE:
-        return Completed(only.data or b"null")
-    if only is not None and only.id == _COMPLETE_ID and only.error is not None:
-        final = only.no_retry or only.op == wire.STEP_FAILED
-        return Failed(only.error, final, None if final else only.retry_at)
-    return Ops(ops)
+def _read_progress(ops: tuple[Op, ...], fields: Mapping[str, str]) -> Answer:
+    steps: list[Op] = []
+    then: Completed | Failed | None = None
+    for op in ops:
+        if op.op == wire.RUN_COMPLETE:
+            then = Completed(op.data or b"null")
+        elif op.id == _COMPLETE_ID and op.error is not None:
+            final = op.no_retry or op.op == wire.STEP_FAILED
+            then = Failed(op.error, final, None if final else op.retry_at)
+        else:
+            steps.append(op)
+    if then is not None and not steps:
+        return then
+    version = fields.get("x-inngest-req-version", "")
+    return Ops(tuple(steps), int(version) if version in _VERSIONS else None, then)
 
 
 def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, ParamSpec, TypeVar, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,6 +23,7 @@ from stepwell.limits import (
     RETRY_DELAY_MAX,
     TRIGGER_CHARS_MAX,
     TRIGGERS_MAX,
+    URL_CHARS_MAX,
 )
 from stepwell.model.duration import parse_duration, to_ms
 from stepwell.model.function import Backoff, Control, Function
@@ -86,6 +88,7 @@ def parse_function(
         start_timeout_ms=problems.attempt("timeouts.start", _timeout, timeouts.get("start")),
         finish_timeout_ms=problems.attempt("timeouts.finish", _timeout, timeouts.get("finish")),
         controls=_controls(problems, fields),
+        url=problems.attempt("steps.step.runtime.url", _url, fields),
         version=version,
         config=text,
     )
@@ -282,6 +285,35 @@ def _retries(fields: dict[str, object]) -> int:
         raise ConfigurationError(f"it holds {', '.join(steps)}", why, 'give it exactly one member, "step"')
     retries = _object(_object(steps.get("step")).get("retries")).get("attempts")
     return RETRIES_DEFAULT if retries is None else _integer(retries)
+
+
+def _url(fields: dict[str, object]) -> str | None:
+    runtime = _object(_object(_object(fields.get("steps")).get("step")).get("runtime"))
+    if runtime.get("url") is None:
+        return None
+    text = _text(runtime["url"], URL_CHARS_MAX) or ""
+    if text.startswith(("ws://", "wss://")):
+        return None  # its app connects to us, and need not be found (protocol §4.5)
+    return checked_url(text)
+
+
+def checked_url(text: str) -> str:
+    """An address at which an app can be called. Raises ``ConfigurationError``."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    else:
+        if good and (parts.username is not None or parts.password is not None):
+            raise ConfigurationError(
+                "it holds a user's name or password", "addresses end up in logs and lists", "leave it out"
+            )
+    if not good:
+        raise ConfigurationError(
+            f"{text[:80]!r} is no address that can be called", "it is no http or https URL", "send the whole URL"
+        )
+    return text
 
 
 def _backoff(value: object) -> Backoff | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from stepwell.model.failure import Failure
-from stepwell.model.step import Step, StepStatus
-from stepwell.ops import Invoke, Sleep, StepError, StepRun, WaitForEvent
+from stepwell.model.step import TO_RUN, Step, StepStatus
+from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
 
@@ -65,7 +65,10 @@ def instruction(op: wire.Op) -> Instruction:
             started_at=op.started_at,
             ended_at=op.ended_at,
             max_attempts=op.max_attempts,
+            parallel=op.parallel,
         )
+    if kind == wire.STEP_PLANNED:
+        return StepPlanned(id=op.id, name=op.name, repeat=op.repeat, kind=op.kind, parallel=op.parallel)
     opts = op.opts or b"{}"
     if kind in (wire.STEP_ERROR, wire.STEP_FAILED):
         return StepError(
@@ -81,10 +84,18 @@ def instruction(op: wire.Op) -> Instruction:
             final=kind == wire.STEP_FAILED or op.no_retry,
             retry_at=op.retry_at,
             backoff=_error_opts(opts).backoff_ms,
+            parallel=op.parallel,
         )
     if kind == wire.SLEEP:
         sleep = _sleep_opts(opts)
-        return Sleep(id=op.id, name=op.name, repeat=op.repeat, duration_ms=sleep.duration_ms, until_ms=sleep.until_ms)
+        return Sleep(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            duration_ms=sleep.duration_ms,
+            until_ms=sleep.until_ms,
+            parallel=op.parallel,
+        )
     if kind == wire.WAIT_FOR_EVENT:
         wait = _wait_opts(opts)
         return WaitForEvent(
@@ -97,6 +108,7 @@ def instruction(op: wire.Op) -> Instruction:
             until_ms=wait.until_ms,
             lookback_ms=wait.lookback_ms,
             lookback_run=wait.lookback == "run",
+            parallel=op.parallel,
         )
     if kind == wire.INVOKE_FUNCTION:
         invoke = _invoke_opts(opts)
@@ -108,6 +120,7 @@ def instruction(op: wire.Op) -> Instruction:
             data=bytes(invoke.data),
             timeout_ms=invoke.timeout_ms,
             cancel_child=invoke.cancel_child,
+            parallel=op.parallel,
         )
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
 
@@ -125,7 +138,15 @@ def memo(step: Step) -> wire.Memo | None:
 
 def pending(step: Step) -> wire.Pending:
     """What is to be said of an open step."""
-    return wire.Pending(step.kind, step.attempt, step.due)
+    return wire.Pending(
+        step.kind,
+        step.attempt,
+        step.due,
+        planned=step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN),
+        parallel=step.parallel,
+        name=step.name,
+        repeat=step.repeat,
+    )
 
 
 def settled(step: Step) -> wire.Settled:

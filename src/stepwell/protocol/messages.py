@@ -15,11 +15,13 @@ from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
 
 __all__ = [
+    "DISCOVERY_REQUEST",
     "INVOKE_FUNCTION",
     "RUN_COMPLETE",
     "SLEEP",
     "STEP_ERROR",
     "STEP_FAILED",
+    "STEP_PLANNED",
     "STEP_RUN",
     "WAIT_FOR_EVENT",
     "Answer",
@@ -31,6 +33,7 @@ __all__ = [
     "Ops",
     "Pending",
     "Progress",
+    "Reports",
     "Settled",
     "Superseded",
     "Transport",
@@ -39,12 +42,14 @@ __all__ = [
 
 # Opcodes (protocol §6.2).
 STEP_RUN: Final = "StepRun"
+STEP_PLANNED: Final = "StepPlanned"
 STEP_ERROR: Final = "StepError"
 STEP_FAILED: Final = "StepFailed"
 SLEEP: Final = "Sleep"
 WAIT_FOR_EVENT: Final = "WaitForEvent"
 INVOKE_FUNCTION: Final = "InvokeFunction"
 RUN_COMPLETE: Final = "RunComplete"
+DISCOVERY_REQUEST: Final = "DiscoveryRequest"
 
 
 class Memo(msgspec.Struct, frozen=True):
@@ -60,15 +65,21 @@ class Memo(msgspec.Struct, frozen=True):
     at: int = 0
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     """A step that was reported before and has no result yet. ``due`` is the moment it moves by itself, in milliseconds.
 
     ``attempt`` is the number of the next try of a step that failed (``kind`` "run"), which may be made from ``due`` on.
+    ``planned`` is true for one that the app has found and is to be told to run; ``parallel`` is that of the step
+    (``model/step.py``), ``name`` and ``repeat`` are what the user wrote: the SDK knows these by itself.
     """
 
     kind: str
     attempt: int
     due: int | None
+    planned: bool = False
+    parallel: str | None = None
+    name: str = ""
+    repeat: int = 0
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +88,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ``attempt`` is that of the function's own code since its last progress. ``stack`` lists the memos in the order in
     which they became known. ``parallel_max`` bounds the step bodies that may run at one moment within this call.
     ``started_at`` is when the run's first call began, in milliseconds.
+
+    ``step_id`` is the step that is to be run, or "step" to find out what comes next; with ``plans_only`` nothing is run
+    unless it is named there. ``version`` is the dialect of the run's answers so far (protocol §7.5). ``generation``
+    distinguishes the calls of a run that may report steps while they run; 0 where that is not possible.
     """
 
     function_id: str
@@ -91,6 +106,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     step_id: str = "step"
     parallel_max: int | None = None
     started_at: int = 0
+    version: int = -1
+    plans_only: bool = False
+    generation: int = 0
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +116,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the
     opcode has it. ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides
-    the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran.
+    the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran. ``parallel`` says of
+    an op that was reported with others how the run goes on when it is done.
     """
 
     op: str
@@ -115,12 +134,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     no_retry: bool = False
     started_at: int = 0
     ended_at: int = 0
-
-
-class Ops(msgspec.Struct, frozen=True):
-    """The call ends here, the run does not (206). ``ops`` are new; what was saved during the call is not repeated."""
-
-    ops: tuple[Op, ...] = ()
+    parallel: str | None = None
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -137,6 +151,18 @@ class Failed(msgspec.Struct, frozen=True):
     no_retry: bool = False
     retry_at: int | None = None
     started_at: int = 0
+
+
+class Ops(msgspec.Struct, frozen=True):
+    """The call ends here, the run does not (206). ``ops`` are new; what was saved during the call is not repeated.
+
+    ``version`` is the dialect of the answer. ``then`` is the end of the run if the app has reported steps together with
+    it, which come first.
+    """
+
+    ops: tuple[Op, ...] = ()
+    version: int | None = None
+    then: Completed | Failed | None = None
 
 
 Answer = Ops | Completed | Failed
@@ -205,6 +231,22 @@ class Progress(Protocol):
         ...
 
 
+class Reports(Progress, Protocol):
+    """What a transport may do besides that calls an app again and again within one lease."""
+
+    @property
+    def call(self) -> Call:
+        """The call as it would be made now: with all that has become known of its run since."""
+        ...
+
+    def report(self, ops: Sequence[Op], version: int | None) -> Awaitable[None]:
+        """Make several ops durable, all or none; ``call`` knows them then. Raises ``Superseded``.
+
+        ``version`` is the dialect in which the app has answered.
+        """
+        ...
+
+
 class Settled(msgspec.Struct, frozen=True):
     """The answer to a saved op: what is now known about the step. At most one of the two is set.
 
@@ -219,7 +261,7 @@ class Settled(msgspec.Struct, frozen=True):
 class Transport(Protocol):
     """A way to call functions."""
 
-    async def call(self, call: Call, progress: Progress) -> Answer:
+    async def call(self, call: Call, progress: Reports) -> Answer:
         """Run the function. Raises ``Superseded`` when there is nothing to say any more."""
         ...
 

@@ -28,6 +28,7 @@ _TYPE_OF_KIND: Final = {
     "group.experiment": "group.experiment",
 }
 _KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
+_BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, "Step"})
 _NOTHING: Final = msgspec.Raw(b"")
 _NULL: Final = msgspec.Raw(b"null")
 _MS_NS: Final = 1_000_000
@@ -95,15 +96,24 @@ def encode_ops(ops: Iterable[Op]) -> bytes:
     return _encode([_write(op) for op in ops])
 
 
-def decode_ops(body: bytes, *, now: int, no_retry: bool = False, retry_at: int | None = None) -> tuple[Op, ...]:
+def decode_ops(
+    body: bytes,
+    *,
+    now: int,
+    no_retry: bool = False,
+    retry_at: int | None = None,
+    attempt: int = 0,
+    called_at: int = 0,
+) -> tuple[Op, ...]:
     """The ops of an array, or of a single object. ``no_retry`` and ``retry_at`` are what the headers say of them all.
 
-    ``now`` is in milliseconds. Raises ``Unreadable``. Opcodes nobody knows pass: the engine refuses them (§6.1).
+    ``attempt`` and ``called_at`` are for ops which do not say theirs. ``now`` is in milliseconds. Opcodes that nobody
+    knows pass: the engine refuses them (§6.1). Raises ``Unreadable``.
     """
     text = body.strip()
     try:
         found = _decode_ops(b"[" + text + b"]" if text.startswith(b"{") else text)
-        return tuple(_read(op, no_retry, retry_at, now) for op in found)
+        return tuple(_read(op, no_retry, retry_at, now, attempt, called_at) for op in found)
     except InvalidDuration as error:
         raise Unreadable(f"an op cannot be read: {error.what}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -141,9 +151,12 @@ def _write(op: Op) -> _Op:
     )
 
 
-def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int) -> Op:
+def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: int, called_at: int) -> Op:
     opts = found.opts or {}
-    extra = _decode_extra(opts.pop("stepwell", b"{}"))
+    own = opts.pop("stepwell", None)
+    extra = _Extra(attempt=attempt) if own is None else _decode_extra(own)
+    mode = _text(opts, "parallelMode")
+    opts.pop("parallelMode", None)
     kind = _KIND_OF_OP.get(found.op)
     if kind is None:
         kind = _KIND_OF_TYPE.get(_text(opts, "type") or "", "run")
@@ -152,7 +165,10 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int) -> Op:
     opts = _READERS.get(found.op, _read_plain)(found, opts, extra, now)
     failing = found.op in (wire.STEP_ERROR, wire.STEP_FAILED)
     error = bytes(found.error)
-    started_at = int(found.timing.a) // _MS_NS if found.timing else 0
+    timing = found.timing
+    if timing is None and called_at and found.op in _BODIES:  # Python says nothing of the time a body took
+        timing = _Timing(called_at * _MS_NS, (now - called_at) * _MS_NS)
+    started_at = int(timing.a) // _MS_NS if timing else 0
     return Op(
         op=found.op,
         id=found.id,
@@ -168,7 +184,8 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int) -> Op:
         retry_at=extra.retry_at if extra.retry_at is not None or not failing else retry_at,
         no_retry=failing and (extra.no_retry or no_retry),
         started_at=started_at,
-        ended_at=started_at + int(found.timing.b) // _MS_NS if found.timing else 0,
+        ended_at=started_at + int(timing.b) // _MS_NS if timing else 0,
+        parallel="race" if mode == "race" else None,
     )
 
 

@@ -68,6 +68,29 @@ class LiveCall:
             if new:
                 del leased.promised[op.id]
 
+    @property
+    def call(self) -> Call:
+        """The call as it would be made now."""
+        return call_of(self.leased)
+
+    async def report(self, ops: Sequence[Op], version: int | None) -> None:
+        """Make several ops durable, all or none. Raises ``Superseded`` if the lease is lost."""
+        leased = self.leased
+        given, error = _instructions(tuple(ops))
+        if error is not None:
+            raise UnknownOp(error.message)
+        leased.unheard += 1
+        verdict = await self._engine.commit_patiently(lambda draft: progress.report(draft, leased, given, version))
+        leased.unheard -= 1
+        steps: list[Step] | None = verdict.result.value if verdict.held else None
+        if steps is None:
+            self._superseded()
+            raise AssertionError
+        for step in steps:
+            leased.gain(step)
+        if version is not None and leased.run.execution_version == -1:
+            leased.run = msgspec.structs.replace(leased.run, execution_version=version)
+
     async def _save(self, op: Op) -> Settled:
         engine = self._engine
         try:
@@ -262,7 +285,7 @@ class Caller:
                     await self._engine.look()
                 if call.lost:
                     return
-                answer = await self.transport.call(self._call(call.leased), call)
+                answer = await self.transport.call(call.call, call)
             except Superseded:
                 return
             except asyncio.CancelledError:
@@ -304,32 +327,39 @@ class Caller:
             verdict = await self._engine.commit_patiently(plan)
         return verdict.held
 
-    def _call(self, leased: Leased) -> Call:
-        memos: dict[str, Memo] = {}
-        unfinished: dict[str, Pending] = {}
-        order: list[tuple[int, int, str]] = []
-        for step in leased.steps.values():
-            known = memo(step)
-            if known is None:
-                unfinished[step.id] = pending(step)
-            else:
-                memos[step.id] = known
-                order.append((step.position, step.ended_at or 0, step.id))
-        order.sort()
-        run = leased.run
-        return Call(
-            function_id=run.function_id,
-            run_id=run.id,
-            request_id=f"{run.id}.{leased.lease.token:x}",
-            attempt=leased.attempt,
-            max_attempts=leased.function.retries + 1,
-            events=leased.events,
-            steps=memos,
-            stack=[step_id for _, _, step_id in order],
-            pending=unfinished,
-            parallel_max=leased.width if run.slots else None,
-            started_at=run.started_at or run.queued_at,
-        )
+
+def call_of(leased: Leased) -> Call:
+    """What the holder of a lease knows, as a call."""
+    memos: dict[str, Memo] = {}
+    unfinished: dict[str, Pending] = {}
+    order: list[tuple[int, int, str]] = []
+    run, grouped = leased.run, False
+    for step in leased.steps.values():
+        known = memo(step)
+        if step.parallel is not None and (step.open or run.execution_version == 1):
+            grouped = True
+        if known is None:
+            unfinished[step.id] = pending(step)
+        else:
+            memos[step.id] = known
+            order.append((step.position, step.ended_at or 0, step.id))
+    order.sort()
+    return Call(
+        function_id=run.function_id,
+        run_id=run.id,
+        request_id=f"{run.id}.{leased.lease.token:x}",
+        attempt=leased.attempt,
+        max_attempts=leased.function.retries + 1,
+        events=leased.events,
+        steps=memos,
+        stack=[step_id for _, _, step_id in order],
+        pending=unfinished,
+        parallel_max=leased.width if run.slots else None,
+        started_at=run.started_at or run.queued_at,
+        version=run.execution_version,
+        plans_only=grouped,
+        generation=leased.lease.token,
+    )
 
 
 def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
@@ -341,7 +371,7 @@ def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
     if failed is None and isinstance(answer, Ops):
         ops, error = _instructions(answer.ops)
         if error is None:
-            return lambda draft: progress.suspend(draft, leased, ops)
+            return lambda draft: progress.suspend(draft, leased, ops, answer.version)
         failed = Failed(error)
     assert failed is not None, "an answer is one of three"
     error, final, requested_at, started_at = failed.error, failed.no_retry, failed.retry_at, failed.started_at

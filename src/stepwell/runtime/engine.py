@@ -24,6 +24,7 @@ from stepwell.engine.registry import Registry
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
+from stepwell.model.app import App
 from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event
 from stepwell.model.function import Function
@@ -197,10 +198,13 @@ class Engine:
 
     # Work -------------------------------------------------------------------------------------------------------------
 
-    async def register(self, app_id: str, configs: Sequence[Mapping[str, Any]]) -> bool:
-        """Replace the functions of an app. Returns whether anything changed. Raises ``ConfigurationError``."""
+    async def register(self, app_id: str, configs: Sequence[Mapping[str, Any]], app: App | None = None) -> bool:
+        """Replace the functions of an app, which may be served at an address.
+
+        Returns whether anything changed. Raises ``ConfigurationError``.
+        """
         functions = [parse_function(config, app_id) for config in configs]
-        verdict = await self.commit(lambda draft: register(draft, app_id, functions))
+        verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
         if verdict.result.value and self._shared and not self.leads:
             await rest(_UNSEEN_MS + 1, self.clock, self.timers)  # by now whoever leads knows them as well

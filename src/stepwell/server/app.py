@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
@@ -10,6 +10,9 @@ from stepwell.runtime.logs import log
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
+
+if TYPE_CHECKING:
+    from stepwell.server.apps import Apps
 
 _KIND: Final = (b"x-inngest-server-kind", b"dev")
 _JSON: Final = (b"content-type", b"application/json")
@@ -26,14 +29,15 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class App:
-    """Events in, everything else out. ``guard`` says who may talk to it.
+    """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register.
 
     The events route is plain ASGI. The rest is a Starlette application, which is imported when it is first needed or
     when ``warm()`` is called: a server that has just started need not wait for it.
     """
 
-    def __init__(self, engine: Engine, guard: Guard) -> None:
+    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None) -> None:
         self._engine = engine
+        self._apps = apps
         self._guard = guard
         self._rest: Any = None
 
@@ -42,7 +46,7 @@ class App:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
-            self._rest = Rest(self._engine)
+            self._rest = Rest(self._engine, self._apps)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -12,22 +12,28 @@ from starlette.routing import Route, Router
 
 from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
+from stepwell.server.apps import Apps
 from stepwell.server.envelopes import plain
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import V2
+from stepwell.server.state import State
+from stepwell.server.sync import Sync
 from stepwell.server.views import app_views, function_view
 
 
 class Rest:
     """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
 
-    def __init__(self, engine: Engine, *, led: bool = True) -> None:
+    def __init__(self, engine: Engine, apps: Apps | None = None, *, led: bool = True) -> None:
         self._engine = engine
+        self._apps = apps
         routes = [
             Route("/health", self.health, methods=["GET"]),
             Route("/dev", self.dev, methods=["GET"]),
+            *(Sync(apps).routes() if apps is not None else ()),
+            *State(engine).routes(),
             *V1(engine).routes(),
             *V2(engine, led=led).routes(),
         ]
@@ -55,6 +61,7 @@ class Rest:
             "startOpts": {},
             "functions": functions,
             "handlers": app_views(registered),
+            "apps": [] if self._apps is None else self._apps.attached(),
             "isSingleNodeService": True,
             "isMissingSigningKey": True,
             "isMissingEventKeys": True,

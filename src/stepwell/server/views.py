@@ -31,7 +31,7 @@ from stepwell.model.questions import (
     StoredFunction,
 )
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind
 from stepwell.protocol.messages import Executing
 
@@ -391,7 +391,7 @@ def with_running(steps: Sequence[StepView], bodies: Mapping[str, Executing]) -> 
                 attempts=[_running_attempt(body, None)],
                 child=None,
             )
-        elif known.status == StepStatus.ERRORED:
+        elif known.status in TO_RUN:
             attempts = [
                 *known.attempts,
                 _running_attempt(body, known.attempts[-1].retry_at if known.attempts else None),

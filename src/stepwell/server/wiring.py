@@ -6,14 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX
 from stepwell.model.settings import Settings
-from stepwell.protocol.messages import Answer, Call, Progress, Superseded, Transport
+from stepwell.protocol.messages import Answer, Call, Progress, Reports, Superseded, Transport
+from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, LoopTimers
+from stepwell.runtime.outbound import Outbound
+from stepwell.runtime.remote import Remote
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
@@ -68,6 +73,14 @@ class Member:
         return None
 
 
+class Calls(msgspec.Struct, frozen=True):
+    """How apps are called over HTTP. ``kind`` is that of the server, "dev" or "cloud"; ``keys`` sign the calls."""
+
+    outbound: Outbound
+    kind: str = "dev"
+    keys: tuple[SigningKey, ...] = ()
+
+
 def open_sqlite(
     path: str,
     transport: Transport,
@@ -77,10 +90,12 @@ def open_sqlite(
     calls_max: int = CALLS_MAX,
     settings: Settings = _USUAL,
     retention_ms: int | None = None,
+    calls: Calls | None = None,
 ) -> Member:
-    """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private and not durable.
+    """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private, not durable.
 
-    ``apps`` maps app ids to the configurations of their functions. Raises ``StorageError``.
+    ``apps`` maps app ids to the configurations of their functions. With ``calls`` those of other apps, which are
+    served over HTTP, are called as well. Raises ``StorageError``.
     """
     clock = SystemClock()
     private = path == ":memory:"
@@ -99,7 +114,17 @@ def open_sqlite(
         retention_ms=retention_ms,
         shared=not private,
     )
+    if calls is not None:
+        there = Remote(
+            calls.outbound, lambda id: _address(engine, id), clock, RandomIds(), kind=calls.kind, keys=calls.keys
+        )
+        engine.caller.transport = Both(transport, there)
     return Member(engine, None if private else LeaderLock(path), apps)
+
+
+def _address(engine: Engine, function_id: str) -> str | None:
+    function = engine.registry.get(function_id)
+    return None if function is None else function.url
 
 
 class _Nobody:
@@ -110,6 +135,20 @@ class _Nobody:
 
     def serves(self, function_id: str) -> bool:
         return False
+
+
+class Both:
+    """Calls functions in this process where they are here, and over HTTP where an app serves them."""
+
+    def __init__(self, here: Transport, there: Transport) -> None:
+        self._here, self._there = here, there
+
+    async def call(self, call: Call, progress: Reports) -> Answer:
+        transport = self._here if self._here.serves(call.function_id) else self._there
+        return await transport.call(call, progress)
+
+    def serves(self, function_id: str) -> bool:
+        return self._here.serves(function_id) or self._there.serves(function_id)
 
 
 NOBODY: Transport = _Nobody()

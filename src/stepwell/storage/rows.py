@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -20,6 +21,7 @@ Row = Sequence[Any]
 
 step_row: Callable[[Step], tuple[Any, ...]] = astuple
 wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
+app_row: Callable[[App], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -50,6 +52,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.guarded,
         run.cron,
         run.original,
+        run.execution_version,
     )
 
 
@@ -107,6 +110,7 @@ def run(row: Row) -> Run:
         guarded=bool(row[16]),
         cron=row[17],
         original=row[18],
+        execution_version=row[19],
     )
 
 
@@ -126,6 +130,7 @@ def step(row: Row) -> Step:
         due=row[11],
         output=row[12],
         details=row[13],
+        parallel=row[14],
     )
 
 
@@ -187,6 +192,10 @@ def outcome(row: Row) -> Outcome:
 
 def note(row: Row) -> Note:
     return Note(run_id=row[0], at=row[1], kind=row[2], text=row[3], shard=row[4])
+
+
+def app(row: Row) -> App:
+    return App(id=row[0], url=row[1], sdk=row[2], framework=row[3], version=row[4], checksum=row[5], synced_at=row[6])
 
 
 def function(row: Row) -> StoredFunction:

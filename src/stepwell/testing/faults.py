@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell.clock import monotonic_s
 from stepwell.errors import StorageUnavailable
-from stepwell.protocol.messages import Answer, Call, Progress, Transport
+from stepwell.protocol.messages import Answer, Call, Reports, Transport
 from stepwell.storage.interface import Changed
 from stepwell.testing.node import Door, Work
 
@@ -156,7 +156,7 @@ class FaultyTransport:
         self._world = world
         self._inner = inner
 
-    async def call(self, call: Call, progress: Progress) -> Answer:
+    async def call(self, call: Call, progress: Reports) -> Answer:
         world = self._world
         world.called(call)
         if world.strikes("call_refused"):
@@ -172,7 +172,7 @@ class FaultyTransport:
             raise ConnectionError("the answer got lost")
         return answer
 
-    async def _twice(self, call: Call, progress: Progress) -> Answer:
+    async def _twice(self, call: Call, progress: Reports) -> Answer:
         """Both copies of the request are carried out; the answer of the first to end counts."""
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(_answer(self._inner, call, progress)) for _ in range(2)]
@@ -185,5 +185,5 @@ class FaultyTransport:
         return self._inner.serves(function_id)
 
 
-async def _answer(transport: Transport, call: Call, progress: Progress) -> Answer:
+async def _answer(transport: Transport, call: Call, progress: Reports) -> Answer:
     return await transport.call(call, progress)

@@ -10,10 +10,11 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import send_payloads
+from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
@@ -22,10 +23,11 @@ from stepwell.model.event import rfc3339 as iso
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
-from stepwell.protocol.messages import Answer, Call, Progress
+from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime.engine import Engine
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.events import Event, payloads
+from stepwell.sdk.options import length_ms
 from stepwell.sdk.pool import THREADS_MAX, Pool
 from stepwell.sdk.transport import InProcess
 from stepwell.storage.sqlite import SqliteStore
@@ -63,14 +65,14 @@ def harness(
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
-    ``max_event_bytes`` and ``max_steps`` are those of ``app.embedded``.
+    ``max_event_bytes`` and ``max_steps`` are those of ``app.embedded``. Raises ``ConfigurationError``.
     """
     settings = Settings(
-        retry_ms=None if retry_interval is None else duration_ms(retry_interval),
+        retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
         event_bytes_max=max_event_bytes,
         steps_max=max_steps,
     )
-    return Harness([app] if not isinstance(app, Sequence) else app, start, seed, patience, settings)
+    return Harness(_apps(app), start, seed, patience, settings)
 
 
 class Harness:
@@ -84,9 +86,10 @@ class Harness:
         patience: float,
         settings: Settings,
     ) -> None:
+        start_ms = to_ms(_moment(start))
         self._apps = apps
         self._loop = VirtualLoop(patience_s=patience)
-        self._clock = VirtualClock(self._loop, to_ms(_moment(start)))
+        self._clock = VirtualClock(self._loop, start_ms)
         self._timers = VirtualTimers(self._loop, self._clock)
         self._ids = RandomIds(seed)
         self._settings = settings
@@ -184,7 +187,7 @@ class Harness:
         if app is not None:
             for one in self._apps:
                 one.bind(None)
-            self._apps = [app] if not isinstance(app, Sequence) else app
+            self._apps = _apps(app)
             self._finish(self._bind())
         self._boot()
 
@@ -433,7 +436,7 @@ class _Transports:
     def __init__(self, transports: Sequence[InProcess]) -> None:
         self._transports = transports
 
-    async def call(self, call: Call, progress: Progress) -> Answer:
+    async def call(self, call: Call, progress: Reports) -> Answer:
         transport = next(t for t in self._transports if t.serves(call.function_id))
         return await transport.call(call, progress)
 
@@ -441,8 +444,37 @@ class _Transports:
         return any(transport.serves(function_id) for transport in self._transports)
 
 
+def _apps(given: object) -> Sequence[Stepwell]:
+    """The apps that are given, one or several. Raises ``ConfigurationError``."""
+    from stepwell.sdk.app import Stepwell
+
+    several = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    apps: list[object] = list(cast("Sequence[object]", given)) if several else [given]
+    wrong = [one for one in apps if not isinstance(one, Stepwell)]
+    if wrong or not apps:
+        file = isinstance(given, str) and given.endswith(".py")
+        raise ConfigurationError(
+            what=f"{wrong[0]!r:.80} is not an app" if wrong else "the list of apps is empty",
+            why="a harness runs the functions of apps that are there, and imports none",
+            fix=f"import the app from {given} and pass it"
+            if file
+            else "pass what Stepwell(…) gave, or a list of those",
+        )
+    return cast("list[Stepwell]", apps)
+
+
 def _moment(value: datetime | str) -> datetime:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime):
+        raise ConfigurationError(
+            what=f"{value!r:.80} is not a moment",
+            why="the virtual clock starts at one, and is moved to one",
+            fix='give a datetime, or text such as "2026-01-01T09:00:00Z"',
+        )
+    return moment
 
 
 def _listed(runs: list[RunView]) -> str:

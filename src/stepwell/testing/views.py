@@ -25,6 +25,7 @@ Ask = Callable[[Question[Any]], Any]
 
 _TEXT_MAX: Final = 120
 _WORDS: Final = {
+    StepStatus.QUEUED: "to be run next",
     StepStatus.ERRORED: "to be tried again",
     StepStatus.SLEEPING: "sleeping",
     StepStatus.WAITING: "waiting",

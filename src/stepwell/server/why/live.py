@@ -15,7 +15,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
 from stepwell.model.run import Run
-from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.views import Reader, child_run, error_view, max_attempts
 from stepwell.server.why.shapes import (
     Due,
@@ -140,7 +140,7 @@ def _executing(run: Run, item: Item, steps: list[Step], attempts: list[Attempt],
 
 
 def _being_tried(step: Step, now: int) -> bool:
-    return step.status == StepStatus.ERRORED and step.due is not None and step.due <= now
+    return step.status in TO_RUN and step.due is not None and step.due <= now
 
 
 def _function_retry(registry: Registry, run: Run, item: Item, attempts: list[Attempt]) -> Retrying:
@@ -160,7 +160,7 @@ async def _open_step(reader: Reader, run: Run, step: Step, explain: Explain) -> 
     due = rfc3339(step.due) if step.due is not None else ""
     if step.status == StepStatus.SLEEPING:
         return Sleeping(step=step.name, until=due)
-    if step.status == StepStatus.ERRORED:
+    if step.status in TO_RUN:
         return Retrying(
             step=step.name,
             retry=step.attempt,

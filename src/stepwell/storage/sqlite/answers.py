@@ -83,6 +83,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.CountHeld: (sql.COUNT_HELD, lambda x: (x.shard, x.key, x.holder), _value),
     q.Children: (sql.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
+    q.ListApps: (sql.LIST_APPS, lambda x: (), _all(rows.app)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x: (x.shard, x.name, x.after, x.before, x.limit), _all(rows.event)),

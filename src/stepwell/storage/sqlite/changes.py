@@ -52,6 +52,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveOutcome: (sql.SAVE_OUTCOME, _row_of_outcome),
     c.CreateRun: (sql.CREATE_RUN, lambda x: rows.run_row(x.run)),
     c.StartRun: (sql.START_RUN, lambda x: (x.shard, x.run_id, x.started_at)),
+    c.SetExecutionVersion: (sql.SET_EXECUTION_VERSION, lambda x: (x.shard, x.run_id, x.version)),
     c.FinishRun: (sql.FINISH_RUN, lambda x: (x.shard, x.run_id, x.status, x.ended_at, x.output, x.reason)),
     c.SaveStep: (sql.SAVE_STEP, lambda x: rows.step_row(x.step)),
     c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
@@ -74,6 +75,8 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
     c.ReleaseFunction: (sql.RELEASE_FUNCTION, lambda x: (x.shard, x.function_id, x.now)),
     c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
+    c.SaveApp: (sql.SAVE_APP, lambda x: rows.app_row(x.app)),
+    c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
 }

@@ -30,12 +30,16 @@ ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
-  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 START_RUN: Final = """
 UPDATE runs SET status = 'RUNNING', started_at = ?3 WHERE shard = ?1 AND id = ?2 AND status = 'QUEUED'"""
+
+# The first answer decides it, for as long as the run lives (protocol §7.5).
+SET_EXECUTION_VERSION: Final = """
+UPDATE runs SET execution_version = ?3 WHERE shard = ?1 AND id = ?2 AND execution_version = -1"""
 
 FINISH_RUN: Final = """
 UPDATE runs SET status = ?3, ended_at = ?4, output = ?5, reason = ?6
@@ -43,19 +47,19 @@ WHERE shard = ?1 AND id = ?2 AND ended_at IS NULL"""
 
 _STEP: Final = """
 INSERT INTO steps (run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
-  details)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 """
+  details, parallel)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 """
 _STEP_AGAIN: Final = """
 ON CONFLICT (shard, run_id, id) DO UPDATE SET name = excluded.name, kind = excluded.kind, status = excluded.status,
   repeat = excluded.repeat, position = excluded.position, attempt = excluded.attempt,
   started_at = excluded.started_at, ended_at = excluded.ended_at, due = excluded.due, output = excluded.output,
-  details = excluded.details
+  details = excluded.details, parallel = excluded.parallel
 WHERE steps.ended_at IS NULL"""
 
 # Here ?6 is the shard: the parameters are the step's fields in their own order, so that the row costs one call.
 SAVE_STEP: Final = _STEP + "WHERE true" + _STEP_AGAIN
 SAVE_STEP_HELD: Final = (
-    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?15 AND lease = ?16)" + _STEP_AGAIN
+    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?16 AND lease = ?17)" + _STEP_AGAIN
 )
 
 _SETTLE: Final = (
@@ -176,11 +180,11 @@ WHERE id = ?1 AND archived_at IS NULL"""
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
-  details
+  details, parallel
 FROM steps """
 _ITEMS: Final = """
 SELECT shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked, losses, mark FROM items """
@@ -231,12 +235,23 @@ LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
 
-REGISTRY_STAMP: Final = "SELECT coalesce(max(stamp), 0) FROM functions"
+# Asked in the transaction of every event, so it has to be one look into an index.
+REGISTRY_STAMP: Final = "SELECT coalesce((SELECT max(stamp) FROM functions), 0)"
+
+SAVE_APP: Final = """
+INSERT INTO apps (id, url, sdk, framework, version, checksum, synced_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET url = excluded.url, sdk = excluded.sdk, framework = excluded.framework,
+  version = excluded.version, checksum = excluded.checksum, synced_at = excluded.synced_at"""
+
+DROP_APP: Final = "DELETE FROM apps WHERE id = ?1"
+
+LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at FROM apps ORDER BY id"
 
 # ?1 output?, ?2 before, ?3 since, ?4 limit, ?5 status, ?6 function
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original
+  CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
+  execution_version
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS

@@ -1,4 +1,4 @@
--- Every table but the two for reference starts its key with the shard (ADR 0003). Moments are milliseconds since 1970.
+-- Every table but the three for reference starts its key with the shard (ADR 0003). Moments are milliseconds since 1970.
 -- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
 -- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
 
@@ -17,6 +17,18 @@ CREATE TABLE functions (
   updated_at  INTEGER NOT NULL,
   archived_at INTEGER,
   stamp       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX functions_stamp ON functions (stamp);
+
+CREATE TABLE apps (
+  id        TEXT PRIMARY KEY,
+  url       TEXT NOT NULL,
+  sdk       TEXT NOT NULL,
+  framework TEXT,
+  version   TEXT,
+  checksum  TEXT NOT NULL,
+  synced_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
@@ -68,6 +80,7 @@ CREATE TABLE runs (
   guarded          INTEGER NOT NULL,
   cron             TEXT,
   original         TEXT,
+  execution_version INTEGER NOT NULL,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
@@ -93,6 +106,7 @@ CREATE TABLE steps (
   due        INTEGER,
   output     BLOB,
   details    BLOB,
+  parallel   TEXT,
   PRIMARY KEY (shard, run_id, id)
 ) STRICT;
 

@@ -1,0 +1,61 @@
+"""Requests to apps: the one place where this process calls others over HTTP (design D14, invariants S15-S17)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from stepwell.limits import CALL_TIME_MAX
+
+if TYPE_CHECKING:
+    from stepwell.runtime.http_client import Client
+
+_CALL_S_MAX: Final = CALL_TIME_MAX.total_seconds()
+
+
+class Reply(NamedTuple):
+    """What came back. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Unreachable(Exception):
+    """No answer, or none that can be used. ``code`` is the word for it of protocol §4.2."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+class Outbound(Protocol):
+    """A way to make requests. Redirects are not followed; bodies are decoded."""
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
+    ) -> Reply:
+        """Raises ``Unreachable``."""
+        ...
+
+
+class HttpOutbound:
+    """Connections that are kept for the next request."""
+
+    def __init__(self) -> None:
+        self._client: Client | None = None
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
+    ) -> Reply:
+        """Raises ``Unreachable``."""
+        if self._client is None:
+            from stepwell.runtime.http_client import Client
+
+            self._client = Client()
+        return await self._client.request(method, url, headers, body, seconds)

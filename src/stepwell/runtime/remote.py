@@ -1,0 +1,375 @@
+"""Calls the functions of apps over HTTP: as many requests as a run needs until it rests, within one lease (ADR 0014).
+
+What a run is owed next follows from its steps alone: those that are planned are asked for by name, several at once;
+else the app is asked what comes next. So a process that takes a run over needs to know nothing else (protocol §7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
+
+from stepwell.clock import Clock
+from stepwell.ids import Ids
+from stepwell.model.step import RESTS
+from stepwell.protocol.codec import decode_answer, encode_call
+from stepwell.protocol.gate import Gate
+from stepwell.protocol.instructions import UnknownOp
+from stepwell.protocol.messages import (
+    DISCOVERY_REQUEST,
+    INVOKE_FUNCTION,
+    SLEEP,
+    STEP_ERROR,
+    STEP_FAILED,
+    STEP_RUN,
+    WAIT_FOR_EVENT,
+    Answer,
+    Call,
+    Completed,
+    Executing,
+    Failed,
+    Op,
+    Ops,
+    Pending,
+    Reports,
+    Settled,
+    Superseded,
+    WireError,
+)
+from stepwell.protocol.signing import HEADER, SigningKey, sign, verified
+from stepwell.runtime.outbound import Outbound, Reply, Unreachable
+
+DISCOVERY: Final = "step"
+_RACE: Final = "race"
+_WAIT: Final = "wait"
+_LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
+_DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
+_TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
+_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, INVOKE_FUNCTION, STEP_ERROR})
+_NOT_SIGNED: Final = (401, 403, 404)  # what a proxy or an app may say that never looked at the signature
+
+
+class Remote:
+    """A ``protocol.messages.Transport`` for the functions that apps serve over HTTP.
+
+    ``where`` gives the URL of a function, if it has one. With ``keys`` calls are signed with the first, and answers
+    have to be signed with one of them.
+    """
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        where: Callable[[str], str | None],
+        clock: Clock,
+        ids: Ids,
+        *,
+        kind: str = "dev",
+        keys: Sequence[SigningKey] = (),
+    ) -> None:
+        self.clock = clock
+        self._ids = ids
+        self._outbound = outbound
+        self._where = where
+        self._kind = kind
+        self._keys = tuple(keys)
+
+    def serves(self, function_id: str) -> bool:
+        """Does an app serve this function over HTTP?"""
+        return self._where(function_id) is not None
+
+    async def call(self, call: Call, progress: Reports) -> Answer:
+        """Drive the run until it rests or ends. Raises ``Superseded``."""
+        return await _Drive(self, call, progress).run()
+
+    async def ask(self, call: Call) -> Answer:
+        """One request."""
+        url = self._where(call.function_id)
+        if url is None:
+            return Failed(WireError("Error", f"no app serves {call.function_id} any more"))
+        now = self.clock.now_ms()
+        call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
+        body = encode_call(call, signed=bool(self._keys))
+        headers = {
+            "Content-Type": "application/json",
+            "X-Inngest-Server-Kind": self._kind,
+            "X-Inngest-Req-Version": str(call.version),
+            "X-Inngest-Step-ID": call.step_id,
+            "X-Run-ID": call.run_id,
+            "X-Request-ID": call.request_id,
+            "X-Inngest-Generation-ID": str(call.generation),
+            "X-Inngest-Job-ID": call.run_id,
+        }
+        if self._keys:
+            headers[HEADER] = sign(self._keys[0], body, now // 1000)
+        try:
+            reply = await self._outbound.request("POST", call_url(url, call.function_id, call.step_id), headers, body)
+        except Unreachable as error:
+            return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
+        if not self._is_genuine(reply):
+            return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
+        answer = decode_answer(
+            reply.status, reply.headers, reply.body, now=self.clock.now_ms(), attempt=call.attempt, called_at=now
+        )
+        return msgspec.structs.replace(answer, started_at=now) if isinstance(answer, Failed) else answer
+
+    def _is_genuine(self, reply: Reply) -> bool:
+        """S3: whoever sits between us and the app must not be able to answer in its name.
+
+        A streamed answer carries its signature inside; one that refuses to be called at all need not have any.
+        """
+        if not self._keys or reply.status in _NOT_SIGNED or reply.status == 201:
+            return True
+        if "x-inngest-sdk" not in reply.headers:
+            return True  # not from an app, and read as that
+        header = reply.headers.get(HEADER.lower(), "")
+        return verified(self._keys, reply.body, header, self.clock.now_ms() // 1000) is not None
+
+
+def call_url(url: str, function_id: str, step_id: str) -> str:
+    """The address of a call: the app's own, with what is asked for in the query (protocol §5.1)."""
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in _OURS]
+    return parts._replace(query=urlencode([*kept, ("fnId", function_id), ("stepId", step_id)]), fragment="").geturl()
+
+
+_OURS: Final = ("fnId", "stepId")
+
+
+class _Drive:
+    """One lease of one run: the requests in flight, and what their answers make necessary."""
+
+    def __init__(self, remote: Remote, call: Call, progress: Reports) -> None:
+        self._remote = remote
+        self._progress = progress
+        self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
+        self._targets: dict[str, asyncio.Task[Answer]] = {}
+        self._discovery: asyncio.Task[Answer] | None = None
+        self._discovered: Call = call  # what the last discovery was told
+        self._watchers: dict[str, asyncio.Task[Settled]] = {}
+        self._open: dict[str, Pending] = {}  # what was pending when it was looked at last
+        # Discoveries that are owed, one at a time: two at once might both run the step that they find. Each member of
+        # a race brings one, which is told what was known when it was done, as the protocol counts them (§7.3).
+        self._owed: list[Call | None] = [None] if self._may_go_on(call) else []
+        self._in_vain = False
+        self._end: Failed | None = None  # the run cannot go on, once what is in flight is written down
+
+    async def run(self) -> Answer:
+        try:
+            while True:
+                self._begin()
+                tasks = {*self._targets.values(), *((self._discovery,) if self._discovery else ())}
+                if not tasks:
+                    return self._end or Ops()
+                await asyncio.wait({*tasks, *self._watchers.values()}, return_when=asyncio.FIRST_COMPLETED)
+                answer = await self._take()
+                if answer is not None:
+                    return answer
+        finally:
+            await self._clean_up()
+
+    # What is asked ----------------------------------------------------------------------------------------------------
+
+    def _may_go_on(self, call: Call) -> bool:
+        """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for,
+        nor before the time of a step which the next discovery would execute."""
+        now = self._remote.clock.now_ms()
+        return not any(
+            step.parallel == _WAIT or (step.kind not in RESTS and not step.planned and (step.due or 0) > now)
+            for step in call.pending.values()
+        )
+
+    def _begin(self) -> None:
+        """Make the requests that the run is owed now."""
+        if self._end is not None:
+            return
+        call, now = self._progress.call, self._remote.clock.now_ms()
+        self._open = dict(call.pending)
+        for step_id, step in call.pending.items():
+            if step.planned and step_id not in self._targets and (step.due or 0) <= now:
+                self._targets[step_id] = asyncio.create_task(self._target(call, step_id, step))
+        if self._owed and self._discovery is None:
+            self._discovered = self._owed.pop(0) or call
+            self._discovery = asyncio.create_task(self._discover(self._discovered))
+        if self._targets or self._discovery is not None:
+            for step_id in call.pending.keys() - self._targets.keys() - self._watchers.keys():
+                self._watchers[step_id] = asyncio.ensure_future(_once(self._progress.watch(step_id)))
+
+    async def _discover(self, call: Call) -> Answer:
+        # A step that failed when it was found is found again, at the attempt it has come to (protocol §7.2).
+        found = [step.attempt for step in call.pending.values() if step.kind not in RESTS and not step.planned]
+        return await self._ask(msgspec.structs.replace(call, attempt=max([call.attempt, *found]), step_id=DISCOVERY))
+
+    async def _target(self, call: Call, step_id: str, step: Pending) -> Answer:
+        executing = self._progress.executing
+        executing[step_id] = Executing(step.name, step.repeat, step.kind, step.attempt, self._remote.clock.now_ms())
+        try:
+            return await self._ask(msgspec.structs.replace(call, attempt=step.attempt, step_id=step_id))
+        finally:
+            del executing[step_id]
+
+    async def _ask(self, call: Call) -> Answer:
+        if self._gate is not None:
+            await self._gate.enter()
+        try:
+            if self._progress.unsure:
+                await self._progress.look()
+            if self._progress.lost:
+                raise Superseded
+            return await self._remote.ask(call)
+        finally:
+            if self._gate is not None:
+                self._gate.leave()
+
+    # What was answered ------------------------------------------------------------------------------------------------
+
+    async def _take(self) -> Answer | None:
+        """Write down what has come. Gives the answer with which the lease ends, if that was among it."""
+        for step_id in [step_id for step_id, watcher in self._watchers.items() if watcher.done()]:
+            if (await self._watchers.pop(step_id)).memo is not None:
+                self._moved(step_id)
+        for step_id in [step_id for step_id, target in self._targets.items() if target.done()]:
+            answer = await self._targets[step_id]
+            ended = await self._of_target(step_id, answer)
+            del self._targets[step_id]
+            if ended is not None:
+                return ended
+        if self._discovery is not None and self._discovery.done():
+            answer, self._discovery = await self._discovery, None
+            return await self._of_discovery(answer)
+        return None
+
+    async def _of_discovery(self, answer: Answer) -> Answer | None:
+        if isinstance(answer, Completed):
+            return answer
+        if isinstance(answer, Failed):
+            return self._fail(answer)
+        ops, version = _in_groups(answer, self._discovered.version), answer.version
+        if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
+            return self._nothing_new()
+        self._in_vain = False
+        if any(op.op == DISCOVERY_REQUEST for op in ops):
+            self._owed.append(None)
+            ops = [op for op in ops if op.op != DISCOVERY_REQUEST]
+        if answer.then is None and not self._owed and not self._targets and all(_rests(op) for op in ops):
+            return Ops(tuple(ops), version)  # they and the rest of the run are one transaction
+        try:
+            await self._report(ops, version)
+        except UnknownOp as error:
+            return self._fail(Failed(WireError("InvalidOp", str(error))))
+        if answer.then is not None:
+            return self._fail(answer.then) if isinstance(answer.then, Failed) else answer.then
+        pending = self._progress.call.pending
+        opened = [pending[op.id] for op in ops if op.id in pending]
+        if len(opened) < len(ops) and all(step.parallel == _RACE for step in opened):
+            self._owed.append(None)
+        return None
+
+    async def _of_target(self, step_id: str, answer: Answer) -> Answer | None:
+        if isinstance(answer, Completed):
+            return answer
+        step = self._open.get(step_id) or self._progress.call.pending.get(step_id)
+        if step is None:
+            return None  # it has its result from elsewhere
+        if isinstance(answer, Ops):
+            try:
+                await self._report(_in_groups(answer, self._discovered.version), answer.version)
+            except UnknownOp as error:
+                answer = Failed(WireError("InvalidOp", str(error)))
+            else:
+                if answer.then is not None:
+                    return self._fail(answer.then) if isinstance(answer.then, Failed) else answer.then
+        if isinstance(answer, Ops):
+            now = self._progress.call.pending.get(step_id)
+            if now is None:
+                self._moved(step_id)
+                return None
+            if now != step:
+                return None  # it failed, and has another attempt
+            answer = Failed(WireError("Error", f"the app did not run the step {step.name!r} that it was asked for"))
+        if answer.no_retry or step.attempt + 1 >= self._discovered.max_attempts:
+            # The app could not even say that it was the step: its code never hears of this (protocol §5.5, 5).
+            return self._fail(msgspec.structs.replace(answer, no_retry=True))
+        now_ms = self._remote.clock.now_ms()
+        failed = Op(
+            op=STEP_ERROR,
+            id=step_id,
+            name=step.name,
+            repeat=step.repeat,
+            kind=step.kind,
+            error=answer.error,
+            attempt=step.attempt,
+            retry_at=answer.retry_at,
+            started_at=answer.started_at or now_ms,
+            ended_at=now_ms,
+        )
+        await self._report([failed], None)
+        return None
+
+    async def _report(self, ops: Sequence[Op], version: int | None) -> None:
+        if len(ops) == 1 and (version is None or self._progress.call.version != -1):
+            await self._progress.save(ops[0])
+        elif ops:
+            await self._progress.report(ops, version)
+
+    def _is_news(self, op: Op) -> bool:
+        if op.id in self._discovered.steps:
+            return False
+        return op.id not in self._discovered.pending or op.op in _TRIED
+
+    def _nothing_new(self) -> Answer | None:
+        """The app has nothing to say. Unless something is pending, that is an error, once it is sure of it."""
+        if self._owed or self._targets or self._progress.call.pending:
+            return None
+        if self._in_vain:
+            return self._fail(Failed(WireError("Error", "the app says neither what comes next nor that it is done")))
+        self._in_vain = True
+        self._owed.append(None)
+        return None
+
+    def _moved(self, step_id: str) -> None:
+        """A step has its result: does the function go on with it, or wait for others?"""
+        step, call = self._open.get(step_id), self._progress.call
+        if step is not None and step.parallel == _RACE:
+            self._owed.append(call)
+        elif step is None or step.parallel is None or self._may_go_on(call):
+            self._owed.append(None)
+
+    def _fail(self, failed: Failed) -> Answer | None:
+        """What is in flight beside it is written down first: the next call would run it once more."""
+        if not self._targets.keys() - {step_id for step_id, task in self._targets.items() if task.done()}:
+            return failed
+        self._end = self._end or failed
+        return None
+
+    async def _clean_up(self) -> None:
+        tasks: list[asyncio.Task[Any]] = [*self._targets.values(), *self._watchers.values()]
+        if self._discovery is not None:
+            tasks.append(self._discovery)
+        for task in tasks:
+            task.cancel()
+        if self._gate is not None:
+            self._gate.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _once(found: Awaitable[Settled]) -> Settled:
+    return await found
+
+
+def _rests(op: Op) -> bool:
+    return op.op in _RESTING and not op.no_retry
+
+
+def _in_groups(answer: Ops, version: int) -> list[Op]:
+    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3)."""
+    if sum(op.op not in _LAZY for op in answer.ops) < 2:
+        return [msgspec.structs.replace(op, parallel=None) for op in answer.ops]
+    every = (answer.version or version) == 1
+    return [
+        msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)
+        for op in answer.ops
+    ]

@@ -1,0 +1,235 @@
+"""Apps that are served at an address: how they come to be known, and are asked again what they have (protocol §4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+
+from stepwell.errors import ConfigurationError
+from stepwell.model.app import App
+from stepwell.model.changes import Decision, DropApp
+from stepwell.model.questions import ListApps
+from stepwell.protocol.config import checked_url, warnings
+from stepwell.protocol.registration import Registration, read_registration, same_address, without_our_query
+from stepwell.protocol.signing import HEADER, sign
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.logs import log
+from stepwell.runtime.loop import Loop
+from stepwell.runtime.outbound import Reply, Unreachable
+from stepwell.server.wiring import Calls
+
+POLL_MS: Final = 5_000
+_SYNC_S_MAX: Final = 10.0
+_PROBE_S_MAX: Final = 2.0
+_DISCOVER_MS: Final = 5_000
+_PORTS: Final = (80, 443, *range(3000, 3011), 4321, 5000, 5173, 8000, 8080, 8081, 8787, 8888, *range(8910, 8916))
+_PATHS: Final = ("/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest")
+_CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "url_not_found", 500: "internal_server_error"}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Attached(msgspec.Struct):
+    """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
+    it; ``synced_at`` is in milliseconds."""
+
+    url: str
+    app_id: str | None = None
+    code: str | None = None
+    error: str | None = None
+    synced_at: int | None = None
+
+
+class _Refusal(msgspec.Struct):
+    message: str | None = None
+    error: str | None = None
+
+
+_refusal: Final = msgspec.json.Decoder(_Refusal).decode
+
+
+class Apps:
+    """The apps of a server. ``urls`` are to be synced from the beginning; every ``poll_ms`` all are asked again, or
+    only those that failed if it is ``None``. With ``discovers`` the usual ports of this machine are looked at."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        calls: Calls,
+        *,
+        urls: Sequence[str] = (),
+        poll_ms: int | None = POLL_MS,
+        discovers: bool = False,
+        own_ports: Sequence[int] = (),
+    ) -> None:
+        self._engine = engine
+        self._calls = calls
+        self._poll_ms = poll_ms
+        self._own_ports = frozenset(own_ports)
+        self._attached: dict[str, Attached] = {}
+        for url in urls:
+            self._attach(checked_url(url))
+        self._poll = Loop("apps", self._ask_all, engine.clock, engine.timers)
+        self._look = Loop("discovery", self._discover, engine.clock, engine.timers) if discovers else None
+
+    async def start(self) -> None:
+        """Begin to ask. The server must be able to answer by now: apps register while they are asked."""
+        for app in await self._engine.store.read(ListApps()):
+            found = self._attach(app.url)
+            found.app_id, found.synced_at = app.id, app.synced_at
+        self._poll.start()
+        if self._look is not None:
+            self._look.start()
+
+    async def stop(self) -> None:
+        await self._poll.stop()
+        if self._look is not None:
+            await self._look.stop()
+
+    def attached(self) -> list[Attached]:
+        """All addresses, in the order in which they became known."""
+        return list(self._attached.values())
+
+    async def register(self, body: bytes, expected_kind: str = "") -> tuple[Registration, bool]:
+        """An app says what it has. Returns whether anything is new. Raises ``ConfigurationError``."""
+        if expected_kind and expected_kind != self._calls.kind:
+            raise ConfigurationError(
+                f"the app expects a server of kind {expected_kind!r}, and this one is {self._calls.kind!r}",
+                "in one of the two calls are signed, in the other they are not",
+                "set INNGEST_DEV=1 in the app for a development server, and unset it for production",
+            )
+        found = read_registration(body)
+        return found, await self._accept(found)
+
+    async def sync(self, url: str) -> Attached:
+        """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address."""
+        attached = self._attach(checked_url(url))
+        await self._ask(attached)
+        return attached
+
+    async def remove(self, url: str) -> bool:
+        """Ask no more, and start no more runs of its functions. False if it is not known."""
+        attached = self._attached.pop(same_address(url), None)
+        if attached is None:
+            return False
+        if attached.app_id is not None:
+            await self._engine.register(attached.app_id, [])
+            await self._engine.store.commit(Decision((DropApp(attached.app_id),)))
+        return True
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    def _attach(self, url: str) -> Attached:
+        return self._attached.setdefault(same_address(url), Attached(without_our_query(url)))
+
+    async def _accept(self, found: Registration) -> bool:
+        app = App(
+            id=found.app_id,
+            url=found.url,
+            sdk=found.sdk,
+            framework=found.framework,
+            version=found.version,
+            checksum=found.checksum,
+            synced_at=self._engine.clock.now_ms(),
+        )
+        modified = await self._engine.register(found.app_id, found.functions, app)
+        attached = self._attach(found.url)
+        attached.app_id, attached.synced_at, attached.code, attached.error = app.id, app.synced_at, None, None
+        if modified:
+            log.info("app synced", app=app.id, url=app.url, sdk=app.sdk, functions=len(found.functions))
+            for config in found.functions:
+                for warning in warnings(config):
+                    log.warning(warning, function=str(config.get("id")))
+        return modified
+
+    async def _ask_all(self, now: int) -> int | None:
+        every = self._poll_ms is not None
+        asked = [each for each in self._attached.values() if every or each.synced_at is None or each.error]
+        await asyncio.gather(*(self._ask(each) for each in asked))
+        return now + (POLL_MS if self._poll_ms is None else self._poll_ms)
+
+    async def _ask(self, attached: Attached) -> None:
+        before = attached.synced_at, attached.error
+        try:
+            reply = await self._put(attached.url)
+        except Unreachable as error:
+            attached.code, attached.error = error.code, str(error)
+        else:
+            await self._understand(attached, reply)
+        if attached.error is not None and attached.error != before[1]:
+            log.warning("app cannot be synced", url=attached.url, code=attached.code, error=attached.error)
+
+    async def _put(self, url: str) -> Reply:
+        body = _encode({"url": url})
+        headers = {"Content-Type": "application/json", "X-Inngest-Server-Kind": self._calls.kind}
+        if self._calls.keys:
+            headers[HEADER] = sign(self._calls.keys[0], body, self._engine.clock.now_ms() // 1000)
+            headers["X-Inngest-Sync-Kind"] = "in_band"
+        return await self._calls.outbound.request("PUT", url, headers, body, seconds=_SYNC_S_MAX)
+
+    async def _understand(self, attached: Attached, reply: Reply) -> None:
+        """What came of it. Whether an app registered we know by ourselves; its answer says why it did not."""
+        if reply.status == 200 and reply.headers.get("x-inngest-sync-kind") == "in_band":
+            try:
+                await self._accept(read_registration(reply.body))
+            except ConfigurationError as error:
+                attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
+            return
+        refused = _Refusal()
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            refused = _refusal(reply.body)
+        text = refused.error or refused.message
+        if reply.status >= 300 or refused.error:
+            attached.code = _CODES.get(reply.status, "sync_failed")
+            attached.error = text or f"the app answered with status {reply.status}"
+        elif "x-inngest-sdk" not in reply.headers and "x-inngest-sdk-handled" not in reply.headers:
+            attached.code, attached.error = "url_not_found", "what answers there is not an app"
+        else:
+            attached.code = attached.error = None
+
+    # Discovery --------------------------------------------------------------------------------------------------------
+
+    async def _discover(self, now: int) -> int | None:
+        ports = [port for port in _PORTS if port not in self._own_ports]
+        found = await asyncio.gather(*(self._is_open(port) for port in ports))
+        for port in [port for port, is_open in zip(ports, found, strict=True) if is_open]:
+            for path in _PATHS:
+                url = f"{'https' if port == 443 else 'http'}://localhost:{port}{path}"
+                if same_address(url) in self._attached:
+                    break
+                if await self._is_app(url):
+                    self._attach(url)
+                    self._poll.wake()
+                    break
+        return now + _DISCOVER_MS
+
+    async def _is_open(self, port: int) -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_S_MAX):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    async def _is_app(self, url: str) -> bool:
+        try:
+            reply = await self._calls.outbound.request("GET", url, _kind(self._calls), seconds=_PROBE_S_MAX)
+        except Unreachable:
+            return False
+        return "x-inngest-sdk" in reply.headers
+
+
+def _kind(calls: Calls) -> Mapping[str, str]:
+    return {"X-Inngest-Server-Kind": calls.kind}
+
+
+def app_uuid(app_id: str) -> str:
+    """The id by which SDKs know an app on the server."""
+    return str(uuid5(NAMESPACE_URL, f"stepwell:app:{app_id}"))

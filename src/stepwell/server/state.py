@@ -1,0 +1,101 @@
+"""The state of a run for its app: what is too large for a call, and steps reported while one is under way (protocol
+§5.4, §8.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from stepwell.ids import is_ulid
+from stepwell.model.questions import GetEvent, GetRun, GetSteps
+from stepwell.model.run import Run
+from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos
+from stepwell.protocol.instructions import memo
+from stepwell.protocol.messages import STEP_PLANNED, STEP_RUN, Memo, Superseded
+from stepwell.runtime.engine import Engine
+from stepwell.server.envelopes import plain
+from stepwell.server.guard import envelope
+from stepwell.server.ingest import read_body
+from stepwell.server.replies import Refused
+
+_REPORTED: Final = frozenset({STEP_RUN, "Step"})
+_IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
+
+
+class _Checkpoint(msgspec.Struct):
+    run_id: str
+    steps: msgspec.Raw = msgspec.Raw(b"[]")
+    generation_id: int | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Checkpoint).decode
+
+
+class State:
+    """The endpoints of an engine that the apps it calls use meanwhile."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v0/runs/{run_id}/actions", self.actions, methods=["GET"]),
+            Route("/v0/runs/{run_id}/batch", self.batch, methods=["GET"]),
+            *(
+                Route(f"{prefix}/{{run_id}}/async", self.checkpoint, methods=["POST"])
+                for prefix in ("/v1/checkpoint", "/v1/http/runs")
+            ),
+        ]
+
+    async def actions(self, request: Request) -> Response:
+        """All memos, in the order in which they became known."""
+        run = await self._run(request.path_params["run_id"])
+        steps = await self._engine.store.read(GetSteps(run.id, run.shard))
+        steps.sort(key=lambda step: step.position)
+        known: dict[str, Memo] = {step.id: found for step in steps if (found := memo(step)) is not None}
+        return Response(encode_memos(known, list(known)), media_type="application/json")
+
+    async def batch(self, request: Request) -> Response:
+        """The events of the run."""
+        run = await self._run(request.path_params["run_id"])
+        event = await self._engine.store.read(GetEvent(run.event_id, run.shard))
+        return Response(encode_events([] if event is None else [event]), media_type="application/json")
+
+    async def checkpoint(self, request: Request) -> Response:
+        """Steps of a call that goes on. 409 if it is not the present call of its run any more."""
+        asked = envelope(request.scope["headers"])
+        body = await read_body(asked.length, request.receive)
+        try:
+            found = _decode(body)
+            ops = decode_ops(bytes(found.steps), now=self._engine.clock.now_ms())
+        except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
+        wrong = [op.op for op in ops if op.op not in _REPORTED | _IGNORED]
+        if wrong or found.run_id != request.path_params["run_id"]:
+            what = f"{wrong[0]} cannot be reported while a call is under way" if wrong else "it is about another run"
+            raise Refused(400, "invalid-checkpoint", what, "such an op ends the call", "answer the call with it")
+        live = self._engine.caller.live.get(found.run_id)
+        token = found.generation_id
+        if live is None or live.lost or (token is not None and token != live.leased.lease.token):
+            raise _stale()
+        try:
+            await live.report([op for op in ops if op.op in _REPORTED], None)
+        except Superseded:
+            raise _stale() from None
+        return plain({"ok": True})
+
+    async def _run(self, run_id: str) -> Run:
+        if not is_ulid(run_id):
+            raise Refused(400, "invalid-run-id", f"{run_id[:80]!r} is not the id of a run")
+        run = await self._engine.store.read(GetRun(run_id))
+        if run is None or run.ended:
+            raise Refused(410, "state-gone", f"the run {run_id} has no state any more", "it has ended or is forgotten")
+        return run
+
+
+def _stale() -> Refused:
+    return Refused(409, "stale-dispatch", "this is not the present call of its run", "another one has taken its place")

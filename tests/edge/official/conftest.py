@@ -1,0 +1,125 @@
+"""Real servers, and real apps of official SDKs beside them, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import pytest
+
+from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
+from tests.meta.sources import ROOT
+
+
+def free_port() -> int:
+    with closing(create_server(("127.0.0.1", 0))) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Served:
+    """An app that runs in a process of its own and writes what it does to a ledger."""
+
+    def __init__(self, folder: Path, command: list[str], server: str, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}/api/inngest"
+        self.ledger_file = folder / "ledger"
+        self.ledger_file.touch()
+        self._command = command
+        self._environment = {
+            **environment(),
+            "INNGEST_DEV": server,
+            "LEDGER": str(self.ledger_file),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+        }
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        log = (self.folder / "app.log").open("ab")
+        process = subprocess.Popen(self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log)
+        log.close()
+        eventually(self._answers)
+        return process
+
+    def restart(self) -> None:
+        """As its supervisor does, when it has died."""
+        self.process.wait(PATIENCE_S)
+        self.process = self._start()
+
+    def _answers(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", "/api/inngest")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.ledger_file.read_text().splitlines()]
+
+    def did(self, what: str) -> int:
+        """How often this was noted."""
+        return sum(line["what"] == what for line in self.ledger())
+
+    def forget(self) -> None:
+        self.ledger_file.write_text("")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+
+class Both:
+    """A server, and an app that is synced with it."""
+
+    def __init__(self, dev: Dev, app: Served) -> None:
+        self.dev, self.app = dev, app
+
+    def run(self, name: str, **data: Any) -> Any:
+        """The run that this event starts, once it has ended."""
+        return self.dev.ended(self.dev.start(name, **data))
+
+    def trace(self, run_id: str) -> Any:
+        return self.dev.get(f"/v2/runs/{run_id}/trace")
+
+
+def started(folder: Path, command: Callable[[int], list[str]], *options: str) -> Iterator[Both]:
+    dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "100ms", *options, target=None)
+    app: Served | None = None
+    try:
+        eventually(lambda: dev.http("GET", "/health").status == 200)
+        port = free_port()
+        app = Served(folder, command(port), dev.url, port)
+        put = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        put.request("PUT", "/api/inngest")
+        assert put.getresponse().status == 200
+        put.close()
+        yield Both(dev, app)
+    finally:
+        if app is not None:
+            app.close()
+        dev.close()
+
+
+@pytest.fixture(scope="module", params=["fastapi", "flask"])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """The official Python SDK in one of its frameworks."""
+    command = [sys.executable, "-m", "tests.edge.official.python_app", request.param]
+    yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
+
+
+@pytest.fixture(autouse=True)
+def _empty_ledger(request: pytest.FixtureRequest) -> None:
+    if "python" in request.fixturenames:
+        request.getfixturevalue("python").app.forget()
