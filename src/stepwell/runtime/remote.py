@@ -256,6 +256,7 @@ class _Drive:
             ops = [op for op in ops if op.op != DISCOVERY_REQUEST]
         if answer.then is None and not self._owed and not self._targets and all(_rests(op) for op in ops):
             return Ops(tuple(ops), version)  # they and the rest of the run are one transaction
+        known = self._progress.call.steps  # SDKs report unfinished steps again, which may be finished by now
         try:
             await self._report(ops, version)
         except UnknownOp as error:
@@ -264,7 +265,8 @@ class _Drive:
             return self._fail(answer.then) if isinstance(answer.then, Failed) else answer.then
         pending = self._progress.call.pending
         opened = [pending[op.id] for op in ops if op.id in pending]
-        if len(opened) < len(ops) and all(step.parallel == _RACE for step in opened):
+        settled = any(op.id not in pending and op.id not in known for op in ops)
+        if settled and all(step.parallel == _RACE for step in opened):
             self._owed.append(None)
         return None
 
