@@ -214,9 +214,10 @@ def test_an_event_goes_out_as_it_was_given() -> None:
 
 async def test_a_function_may_use_what_is_defined_below_it() -> None:
     app = Stepwell("shop")
+    result = list[int]
 
     @app.create_function(id="bill", trigger="test/started")
-    async def bill(ctx: Context[dict[str, Any]]) -> list[int]:
+    async def bill(ctx: Context[dict[str, Any]]) -> result:
         return [await ctx.step.run("below", below)]
 
     async def below() -> int:
