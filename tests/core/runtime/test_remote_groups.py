@@ -507,3 +507,38 @@ def test_what_an_app_answers_twice_is_written_once():
 
         t.app.after = repeats
         t.assert_completed(t.finish("f"), [1, 2])
+
+
+@DIALECTS
+def test_nothing_is_written_while_a_step_that_failed_is_tried_again(dialect):
+    """It is due, and stays so until its body has ended: nobody is to look at it again and again meanwhile."""
+    with Wired(dialect) as t:
+
+        @t.function("f")
+        async def f(s):
+            def body():
+                return boom() if s.attempt == 0 else takes(60, "done")()
+
+            return await s.run("a", body)
+
+        run = t.start("f")
+        t.advance("10s")
+        rounds = t.rounds
+        t.advance("10s")
+
+        assert t.rounds - rounds < 50
+        t.advance("1h")
+        t.assert_completed(run, "done")
+
+
+def test_a_step_that_failed_is_tried_again_while_the_loser_of_a_race_runs():
+    with Wired(retry_interval=5_000) as t:
+
+        @t.function("f")
+        async def f(s):
+            await s.race(lambda: s.run("quick", takes(1, 1)), lambda: s.run("slow", takes(600, 2)), mode="race")
+            return await s.run("next", lambda: boom() if s.attempt == 0 else "next")
+
+        run = t.finish("f", within="1m")
+
+        t.assert_completed(run, "next")

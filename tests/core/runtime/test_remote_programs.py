@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from stepwell import Context, NonRetriableError, ParallelMode, Stepwell, StepError
+from stepwell import Context, NonRetriableError, Stepwell, StepError
 from stepwell.testing import harness
 from tests.core.runtime.scripted import Final, Javascript, Python, StepFailed, Steps, pause
 from tests.core.runtime.wired import Wired
@@ -74,7 +74,7 @@ class Effects:
 
     def __init__(self) -> None:
         self.begun: Counter[str] = Counter()
-        self.results: Counter[str] = Counter()
+        self.child: Any = None
 
     async def body(self, key: str, node: Do, attempt: int, final: type[Exception]) -> str:
         self.begun[key] += 1
@@ -97,7 +97,7 @@ async def in_process(ctx: Context, effects: Effects, program: tuple[Any, ...], p
             elif isinstance(node, Nap):
                 found.append(await ctx.step.sleep(key, f"{node.seconds}s"))
             elif isinstance(node, Call):
-                found.append(await ctx.step.invoke(key, "child", data={"fails": node.fails}))
+                found.append(await ctx.step.invoke(key, effects.child, data={"fails": node.fails}))
             else:
                 branches = [
                     lambda number=number, branch=branch, key=key: in_process(ctx, effects, branch, f"{key}.{number}.")
@@ -145,6 +145,7 @@ def _expected(program: tuple[Any, ...]) -> tuple[Any, Effects]:
     async def f(ctx: Context) -> Any:
         return await in_process(ctx, effects, program)
 
+    effects.child = child
     with harness(app, retry_interval="2s") as t:
         t.send("f", {})
         t.advance("1h")

@@ -15,6 +15,7 @@ from stepwell.testing.node import Door, Node
 from stepwell.testing.views import RunView
 from tests.core.runtime.scripted import App, Handler, Javascript, Request, Steps
 
+_ROUNDS_MAX = 300_000  # in all, so that a loop without end is found soon
 URL = "http://app.test/api/inngest"
 
 
@@ -33,6 +34,7 @@ class Wired(Harness):
     ) -> None:
         settings = Settings(retry_ms=retry_interval, **({} if steps_max is None else {"steps_max": steps_max}))
         super().__init__((), START, seed, 30.0, settings)
+        self._loop._rounds_max = _ROUNDS_MAX  # type: ignore[attr-defined]
         self.app = App(dialect, version)
         self.app.clock = self._clock
         self.keys = keys
@@ -85,6 +87,11 @@ class Wired(Harness):
         payload = event if isinstance(event, dict) else {"name": event, "data": data or {}}
         incoming = parse_events(json.dumps(payload).encode())
         return self._do(lambda: self.engine.send(incoming))
+
+    @property
+    def rounds(self) -> int:
+        """How often the event loop has had something to do."""
+        return self._loop.rounds
 
     def kill(self) -> None:
         """The process ends in the middle of whatever it does, and another one begins."""
