@@ -191,11 +191,14 @@ class _Drive:
             if step.planned and step_id not in self._targets and (step.due or 0) <= now:
                 self._targets[step_id] = asyncio.create_task(self._target(call, step_id, step))
         if self._owed and self._discovery is None:
-            self._discovered = self._owed.pop(0) or call
+            self._discovered = _careful(self._owed.pop(0) or call, call)
             self._discovery = asyncio.create_task(self._discover(self._discovered))
         if self._targets or self._discovery is not None:
             for step_id in call.pending.keys() - self._targets.keys() - self._watchers.keys():
-                self._watchers[step_id] = asyncio.ensure_future(_once(self._progress.watch(step_id)))
+                step = call.pending[step_id]
+                # Of one that may be tried by now there is nothing to hear: the discovery that is under way tries it.
+                if step.kind in RESTS or (step.due or 0) > now:
+                    self._watchers[step_id] = asyncio.ensure_future(_once(self._progress.watch(step_id)))
 
     async def _discover(self, call: Call) -> Answer:
         # A step that failed when it was found is found again, at the attempt it has come to (protocol §7.2).
@@ -228,8 +231,11 @@ class _Drive:
     async def _take(self) -> Answer | None:
         """Write down what has come. Gives the answer with which the lease ends, if that was among it."""
         for step_id in [step_id for step_id, watcher in self._watchers.items() if watcher.done()]:
-            if (await self._watchers.pop(step_id)).memo is not None:
+            found = await self._watchers.pop(step_id)
+            if found.memo is not None:
                 self._moved(step_id)
+            elif found.pending is not None and not found.pending.planned and None not in self._owed:
+                self._owed.append(None)  # a step that was found and failed: the next discovery tries it again
         for step_id in [step_id for step_id, target in self._targets.items() if target.done()]:
             answer = await self._targets[step_id]
             ended = await self._of_target(step_id, answer)
@@ -359,6 +365,13 @@ class _Drive:
 
 async def _once(found: Awaitable[Settled]) -> Settled:
     return await found
+
+
+def _careful(told: Call, call: Call) -> Call:
+    """A discovery that is told less than is known by now may find a step that has run meanwhile, or runs: it is to run
+    nothing by itself."""
+    stale = told.steps.keys() != call.steps.keys()
+    return msgspec.structs.replace(told, plans_only=True) if stale or call.plans_only else told
 
 
 def _rests(op: Op) -> bool:
