@@ -69,6 +69,8 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
     ``version`` is the dialect in which the app has answered, if it is to be remembered.
     """
     _speak(draft, leased, version)
+    if (yield from _overflows(draft, leased, ops)):
+        return draft.decision(None, holds=leased.lease)
     steps: list[Step] = []
     for number, op in enumerate(_waits_first(ops)):
         step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
@@ -88,10 +90,7 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None
     nothing reported and nothing open the function is called again at once.
     """
     _speak(draft, leased, version)
-    ops_max = max(OPS_PER_ANSWER_MAX, draft.moment.settings.steps_max)
-    if len(ops) > ops_max:
-        _refuse(draft, leased, too_many_steps(ops_max))
-        yield from announce(draft)
+    if (yield from _overflows(draft, leased, ops)):
         return draft.decision(None, holds=leased.lease)
     known, width = yield from _known(leased)
     steps = {step_id: step for step_id, step in known.items() if step.open}
@@ -204,6 +203,22 @@ def _waits_first(ops: Sequence[Op]) -> list[Op]:
     return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))
 
 
+def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any, Any, bool]:
+    """Whether the answer has more ops than any may, or opens more steps than a run may have: that ends the run.
+
+    Steps that others save at the same moment are counted when these are saved: here only what comes together.
+    """
+    steps_max = draft.moment.settings.steps_max
+    most = max(OPS_PER_ANSWER_MAX, steps_max)
+    if len(ops) <= most:
+        most = steps_max
+        if len(ops) < 2 or len(leased.steps.keys() | {op.id for op in ops}) <= most:
+            return False
+    _refuse(draft, leased, too_many_steps(most))
+    yield from announce(draft)
+    return True
+
+
 def _speak(draft: Draft, leased: Leased, version: int | None) -> None:
     if version is not None and leased.run.execution_version == -1:
         draft.add(SetExecutionVersion(leased.run.id, version, leased.run.shard))
@@ -255,11 +270,10 @@ def _invoke(
         id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
-    watches = leased.event.name == INVOKED and run.parent is None
-    if not watches:
-        yield from publish(draft, event, besides=function.id)
-        if run.id in draft.ended:
-            return None
+    watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)
+    yield from publish(draft, event, besides=function.id, starts=not watches)
+    if run.id in draft.ended:
+        return None
     started = yield from admit(draft, function, event, event.fields(), parent=(run, step.id))
     if isinstance(started, Outcome):
         failure = invoke_skipped(function.id, started.reason)

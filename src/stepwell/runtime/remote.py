@@ -192,7 +192,7 @@ class _Drive:
             if step.planned and step_id not in self._targets and (step.due or 0) <= now:
                 self._targets[step_id] = asyncio.create_task(self._target(call, step_id, step))
         if self._owed and self._discovery is None:
-            self._discovered = self._owed.pop(0) or call
+            self._discovered = _careful(self._owed.pop(0) or call, call)
             self._discovery = asyncio.create_task(self._discover(self._discovered))
         if self._targets or self._discovery is not None:
             for step_id in call.pending.keys() - self._targets.keys() - self._watchers.keys():
@@ -360,6 +360,13 @@ class _Drive:
 
 async def _once(found: Awaitable[Settled]) -> Settled:
     return await found
+
+
+def _careful(told: Call, call: Call) -> Call:
+    """A discovery that is told less than is known by now may find a step that has run meanwhile, or runs: it is to run
+    nothing by itself."""
+    stale = told.steps.keys() != call.steps.keys()
+    return msgspec.structs.replace(told, plans_only=True) if stale or call.plans_only else told
 
 
 def _rests(op: Op) -> bool:

@@ -1,0 +1,122 @@
+"""An engine that calls scripted apps through ``Remote``, in virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stepwell.model.settings import Settings
+from stepwell.protocol.events import parse_events
+from stepwell.protocol.signing import SigningKey
+from stepwell.runtime.remote import Remote
+from stepwell.testing.harness import START, Harness, _Died
+from stepwell.testing.node import Door, Node
+from stepwell.testing.views import RunView
+from tests.core.runtime.scripted import App, Handler, Javascript, Request, Steps
+
+URL = "http://app.test/api/inngest"
+
+
+class Wired(Harness):
+    """A harness whose functions answer over an ``Outbound``. ``app`` is what stands behind it."""
+
+    def __init__(
+        self,
+        dialect: type[Steps] = Javascript,
+        *,
+        version: int = 2,
+        seed: int = 0,
+        retry_interval: int | None = 1_000,
+        keys: Sequence[SigningKey] = (),
+        steps_max: int | None = None,
+    ) -> None:
+        settings = Settings(retry_ms=retry_interval, **({} if steps_max is None else {"steps_max": steps_max}))
+        super().__init__((), START, seed, 30.0, settings)
+        self.app = App(dialect, version)
+        self.app.clock = self._clock
+        self.keys = keys
+        self.kills = 0
+        self._configs: list[dict[str, Any]] = []
+
+    def function(self, id: str, *, trigger: str | None = None, **config: Any) -> Callable[[Handler], Handler]:
+        """Serve a function, from now on; ``trigger`` is the id if nothing is given."""
+        full = f"app-{id}"
+
+        def decorate(handler: Handler) -> Handler:
+            retries = config.pop("retries", 4)
+            self.app.handlers[full] = handler
+            self._configs.append(
+                {
+                    "id": full,
+                    "name": id,
+                    "triggers": [{"event": trigger or id}],
+                    "steps": {
+                        "step": {
+                            "id": "step",
+                            "name": "step",
+                            "runtime": {"type": "http", "url": f"{URL}?fnId={full}&stepId=step"},
+                            "retries": {"attempts": retries},
+                        }
+                    },
+                    **config,
+                }
+            )
+            if self._node is not None:
+                self._do(lambda: self.engine.register("app", self._configs))
+            return handler
+
+        return decorate
+
+    def start(self, name: str, data: Any = None) -> RunView:
+        """Send an event that starts one run of the function of that name, and give that."""
+        before = {run.id for run in self.runs(name)}
+        self.send(name, data)
+        (run,) = [run for run in self.runs(name) if run.id not in before]
+        return run
+
+    def finish(self, name: str, data: Any = None, *, within: str = "1h") -> RunView:
+        """The run that this event starts, after so much time."""
+        run = self.start(name, data)
+        self.advance(within)
+        return run
+
+    def send(self, event: Any, data: Any = None, **_: Any) -> list[str]:
+        payload = event if isinstance(event, dict) else {"name": event, "data": data or {}}
+        incoming = parse_events(json.dumps(payload).encode())
+        return self._do(lambda: self.engine.send(incoming))
+
+    def kill(self) -> None:
+        """The process ends in the middle of whatever it does, and another one begins."""
+        self.kills += 1
+        self.crash()
+
+    def requests(self, run: RunView | None = None) -> list[Request]:
+        return [each for each in self.app.requests if run is None or each.ctx["run_id"] == run.id]
+
+    async def _bind(self) -> None:
+        pass
+
+    def _boot(self) -> None:
+        remote = Remote(self.app, self._where, self._clock, self._ids, keys=self.keys)
+        self._node = Node(
+            Door(self.store, self._watch if self._dies is not None else None),
+            remote,
+            self._clock,
+            self._timers,
+            self._ids,
+            {"app": self._configs},
+            settings=self._settings,
+            tidies=False,
+        )
+        try:
+            self._finish(self._node.start())
+        except _Died:
+            pass
+
+    def _where(self, function_id: str) -> str | None:
+        found = self.engine.registry.get(function_id)
+        return None if found is None else found.url
+
+    def _function_id(self, function: Any) -> str:
+        return function if function.startswith("app-") else f"app-{function}"
