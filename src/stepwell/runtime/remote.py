@@ -25,6 +25,7 @@ from stepwell.protocol.messages import (
     SLEEP,
     STEP_ERROR,
     STEP_FAILED,
+    STEP_PLANNED,
     STEP_RUN,
     WAIT_FOR_EVENT,
     Answer,
@@ -46,6 +47,7 @@ from stepwell.runtime.outbound import Outbound, Reply, Unreachable
 DISCOVERY: Final = "step"
 _RACE: Final = "race"
 _WAIT: Final = "wait"
+_ALONE: Final = "alone"
 _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
@@ -174,12 +176,14 @@ class _Drive:
     # What is asked ----------------------------------------------------------------------------------------------------
 
     def _may_go_on(self, call: Call) -> bool:
-        """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for,
-        nor before the time of a step which the next discovery would execute."""
+        """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for, or
+        one step alone, nor before the time of a step which the next discovery would execute."""
         now = self._remote.clock.now_ms()
+        modes = {step.parallel for step in call.pending.values()}
+        if _WAIT in modes or (_ALONE in modes and _RACE not in modes):
+            return False
         return not any(
-            step.parallel == _WAIT or (step.kind not in RESTS and not step.planned and (step.due or 0) > now)
-            for step in call.pending.values()
+            step.kind not in RESTS and not step.planned and (step.due or 0) > now for step in call.pending.values()
         )
 
     def _begin(self) -> None:
@@ -323,8 +327,10 @@ class _Drive:
         return op.id not in self._discovered.pending or op.op in _TRIED
 
     def _nothing_new(self) -> Answer | None:
-        """The app has nothing to say. Unless something is pending, that is an error, once it is sure of it."""
-        if self._owed or self._targets or self._progress.call.pending:
+        """The app has nothing to say. Unless something is pending that moves by itself, that is an error, once it is
+        sure of it: a step that failed and that its code does not come to any more would keep us asking for ever."""
+        pending = self._progress.call.pending.values()
+        if self._owed or self._targets or (pending and not any(self._is_found(step) for step in pending)):
             return None
         if self._in_vain:
             return self._fail(Failed(WireError("Error", "the app says neither what comes next nor that it is done")))
@@ -332,12 +338,16 @@ class _Drive:
         self._owed.append(None)
         return None
 
+    def _is_found(self, step: Pending) -> bool:
+        """Would the app, asked what comes next, have run this step?"""
+        return step.kind not in RESTS and not step.planned and (step.due or 0) <= self._remote.clock.now_ms()
+
     def _moved(self, step_id: str) -> None:
         """A step has its result: does the function go on with it, or wait for others?"""
         step, call = self._open.get(step_id), self._progress.call
         if step is not None and step.parallel == _RACE:
             self._owed.append(call)
-        elif step is None or step.parallel is None or self._may_go_on(call):
+        elif step is None or step.parallel != _WAIT or self._may_go_on(call):
             self._owed.append(None)
 
     def _fail(self, failed: Failed) -> Answer | None:
@@ -374,9 +384,14 @@ def _rests(op: Op) -> bool:
 
 
 def _in_groups(answer: Ops, version: int) -> list[Op]:
-    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3)."""
+    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3).
+
+    What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found.
+    """
     if sum(op.op not in _LAZY for op in answer.ops) < 2:
-        return [msgspec.structs.replace(op, parallel=None) for op in answer.ops]
+        return [
+            msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops
+        ]
     every = (answer.version or version) == 1
     return [
         msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)
