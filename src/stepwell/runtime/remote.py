@@ -389,9 +389,7 @@ def _in_groups(answer: Ops, version: int) -> list[Op]:
     What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found.
     """
     if sum(op.op not in _LAZY for op in answer.ops) < 2:
-        return [
-            msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops
-        ]
+        return [msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [
         msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from stepwell.ids import is_ulid
 from stepwell.model.questions import GetEvent, GetRun, GetSteps
 from stepwell.model.run import Run
-from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos
+from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_events, encode_memos
 from stepwell.protocol.instructions import memo
 from stepwell.protocol.messages import STEP_PLANNED, STEP_RUN, Memo, Superseded
 from stepwell.runtime.engine import Engine
@@ -22,13 +22,13 @@ from stepwell.server.guard import envelope
 from stepwell.server.ingest import read_body
 from stepwell.server.replies import Refused
 
-_REPORTED: Final = frozenset({STEP_RUN, "Step"})
 _IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
 
 
 class _Checkpoint(msgspec.Struct):
     run_id: str
     steps: msgspec.Raw = msgspec.Raw(b"[]")
+    qi_id: str | None = None
     generation_id: int | None = None
 
 
@@ -74,16 +74,15 @@ class State:
             ops = decode_ops(bytes(found.steps), now=self._engine.clock.now_ms())
         except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
-        wrong = [op.op for op in ops if op.op not in _REPORTED | _IGNORED]
+        wrong = [op.op for op in ops if op.op != STEP_RUN and op.op not in _IGNORED]
         if wrong or found.run_id != request.path_params["run_id"]:
             what = f"{wrong[0]} cannot be reported while a call is under way" if wrong else "it is about another run"
             raise Refused(400, "invalid-checkpoint", what, "such an op ends the call", "answer the call with it")
         live = self._engine.caller.live.get(found.run_id)
-        token = found.generation_id
-        if live is None or live.lost or (token is not None and token != live.leased.lease.token):
+        if live is None or live.lost or not _is_of(found, live.leased.lease.token):
             raise _stale()
         try:
-            await live.report([op for op in ops if op.op in _REPORTED], None)
+            await live.report([op for op in ops if op.op == STEP_RUN], None)
         except Superseded:
             raise _stale() from None
         return plain({"ok": True})
@@ -95,6 +94,13 @@ class State:
         if run is None or run.ended:
             raise Refused(410, "state-gone", f"the run {run_id} has no state any more", "it has ended or is forgotten")
         return run
+
+
+def _is_of(found: _Checkpoint, generation: int) -> bool:
+    """Does it come from the call of this generation? Only newer SDKs give that back as a number."""
+    if found.generation_id is not None:
+        return found.generation_id == generation
+    return found.qi_id == dispatch_id(found.run_id, generation)
 
 
 def _stale() -> Refused:

@@ -18,10 +18,6 @@ def fails(times, value):
     return body
 
 
-
-
-
-
 def test_after_a_group_of_version_1_a_step_that_fails_is_asked_for_again():
     with Wired(version=1) as t:
 
