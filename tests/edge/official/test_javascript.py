@@ -349,6 +349,9 @@ def test_a_checkpoint_that_is_not_of_the_present_call_is_refused(javascript: Bot
 
     assert post(generation_id=generation - 1) == 409
     assert post(generation_id=generation + 1) == 409
+    assert post(generation_id=None) == 409
+    assert post(generation_id=None, qi_id=f"{run_id}.{generation - 1:x}") == 409
+    assert post(generation_id=None, qi_id=f"{run_id}.{generation:x}", steps=[]) == 200  # as v3 says it
     assert post(steps=[step | {"op": "Sleep", "name": "1s"}]) == 400
     assert post(run_id="01HF7YAT000000000000000001") == 400
     assert [post(), post(), post(steps=[step | {"data": 2}])] == [200, 200, 200]
