@@ -253,7 +253,7 @@ class _Drive:
             return self._fail(answer)
         ops, version = _in_groups(answer, self._discovered.version), answer.version
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
-            return self._nothing_new()
+            return await self._nothing_new()
         self._in_vain = False
         if any(op.op == DISCOVERY_REQUEST for op in ops):
             self._owed.append(None)
@@ -299,8 +299,12 @@ class _Drive:
         if answer.no_retry or step.attempt + 1 >= self._discovered.max_attempts:
             # The app could not even say that it was the step: its code never hears of this (protocol §5.5, 5).
             return self._fail(msgspec.structs.replace(answer, no_retry=True))
-        now_ms = self._remote.clock.now_ms()
-        failed = Op(
+        await self._report([self._failure(step_id, step, answer)], None)
+        return None
+
+    def _failure(self, step_id: str, step: Pending, answer: Failed) -> Op:
+        now = self._remote.clock.now_ms()
+        return Op(
             op=STEP_ERROR,
             id=step_id,
             name=step.name,
@@ -309,11 +313,9 @@ class _Drive:
             error=answer.error,
             attempt=step.attempt,
             retry_at=answer.retry_at,
-            started_at=answer.started_at or now_ms,
-            ended_at=now_ms,
+            started_at=answer.started_at or now,
+            ended_at=now,
         )
-        await self._report([failed], None)
-        return None
 
     async def _report(self, ops: Sequence[Op], version: int | None) -> None:
         if len(ops) == 1 and (version is None or self._progress.call.version != -1):
@@ -326,11 +328,18 @@ class _Drive:
             return False
         return op.id not in self._discovered.pending or op.op in _TRIED
 
-    def _nothing_new(self) -> Answer | None:
+    async def _nothing_new(self) -> Answer | None:
         """The app has nothing to say. Unless something is pending that moves by itself, that is an error, once it is
-        sure of it: a step that failed and that its code does not come to any more would keep us asking for ever."""
-        pending = self._progress.call.pending.values()
-        if self._owed or self._targets or (pending and not any(self._is_found(step) for step in pending)):
+        sure of it. A step that failed and that its code does not come to any more has failed again: it would keep us
+        asking for ever."""
+        if self._owed or self._targets:
+            return None
+        pending = self._progress.call.pending
+        missed = {step_id: step for step_id, step in pending.items() if self._is_found(step)}
+        if len(missed) < len(pending):
+            for step_id, step in missed.items():
+                error = WireError("Error", f"the code does not come to the step {step.name!r} any more")
+                await self._report([self._failure(step_id, step, Failed(error))], None)
             return None
         if self._in_vain:
             return self._fail(Failed(WireError("Error", "the app says neither what comes next nor that it is done")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.runtime.scripted import hashed, pause, reply
+from tests.core.runtime.scripted import Python, hashed, pause, reply
 from tests.core.runtime.wired import Wired
 
 
@@ -89,3 +89,23 @@ def test_a_step_that_failed_and_is_not_in_the_code_any_more_does_not_keep_the_ru
 
         t.assert_failed(run, "neither what comes next nor that it is done")
         assert len(t.app.requests) < 10
+
+
+def test_a_step_that_failed_and_is_not_in_the_code_any_more_does_not_keep_the_run_from_going_on():
+    with Wired(Python) as t:
+        there = [True]
+
+        @t.function("f", retries=5)
+        async def f(s):
+            if there[0]:
+                return await s.run("c", fails(9, "c"))
+            await s.sleep("z", "30m")
+            return "on"
+
+        run = t.start("f")
+        there[0] = False
+        t.advance("1h")
+
+        t.assert_completed(run, "on")
+        assert "any more" in run.steps["c"].error.message
+        assert len(t.app.requests) < 12
