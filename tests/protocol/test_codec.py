@@ -24,12 +24,14 @@ from stepwell.protocol.codec import (
     decode_call,
     decode_memo,
     decode_ops,
+    dispatch_id,
     encode_answer,
     encode_call,
     encode_events,
     encode_memo,
     encode_memos,
     encode_ops,
+    function_uuid,
 )
 from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Op, Ops, Pending, WireError
 
@@ -164,6 +166,23 @@ def test_every_message_we_know_has_a_golden_one() -> None:
     assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
     assert answers == {"Completed", "Ops", "Failed"}
     assert memos == {"data", "error", "input", "bare"}
+
+
+def test_the_old_word_for_a_step_that_was_run_means_the_same() -> None:
+    (found,) = decode_ops(b'{"id": "a", "op": "Step", "displayName": "load-user", "data": 1}', now=NOW)
+
+    assert (found.op, found.name, found.data) == ("StepRun", "load-user", b"1")
+
+
+def test_each_call_of_a_run_has_an_id_of_its_own_to_report_steps_by() -> None:
+    given = call(GOLDEN["call-first"]["means"])
+    first, second = (
+        json.loads(encode_call(msgspec.structs.replace(given, generation=generation)))["ctx"] for generation in (16, 17)
+    )
+
+    assert first["qi_id"] == f"{given.run_id}.10" == dispatch_id(given.run_id, 16)
+    assert second["qi_id"] != first["qi_id"]
+    assert first["fn_id"] == second["fn_id"] == function_uuid(given.function_id)
 
 
 # Round trips ---------------------------------------------------------------------------------------------------------

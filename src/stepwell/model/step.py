@@ -39,7 +39,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     wait, the next attempt. ``details`` is JSON text for people: event name, expression, invoked function, matched
     event; once a body has failed, how many attempts it had. ``parallel`` is
     "wait" or "race" for a member of a parallel group that the engine takes care of: whether the function goes on when
-    all members are done, or after each (semantics §5.6).
+    all members are done, or after each (semantics §5.6). It is "alone" for a single step that is to be asked for by
+    name.
     """
 
     run_id: str

@@ -28,6 +28,7 @@ __all__ = [
     "decode_call",
     "decode_memo",
     "decode_ops",
+    "dispatch_id",
     "encode_answer",
     "encode_call",
     "encode_events",
@@ -117,6 +118,13 @@ _decode_text: Final = msgspec.json.Decoder(str).decode
 def function_uuid(function_id: str) -> str:
     """The id by which SDKs of other languages know a function on the server; always the same for the same function."""
     return str(uuid5(NAMESPACE_URL, f"stepwell:{function_id}"))
+
+
+def dispatch_id(run_id: str, generation: int) -> str:
+    """What an SDK gives back with the steps it reports while it runs, by which we know the call that it was given.
+
+    JavaScript 3 gives nothing else back (protocol §8.2)."""
+    return f"{run_id}.{generation:x}"
 
 
 # Calls ---------------------------------------------------------------------------------------------------------------
@@ -226,7 +234,7 @@ def _write_call(call: Call, *, use_api: bool) -> _Call:
             disable_immediate_execution=call.plans_only,
             # With these three an SDK may report steps while it runs (protocol §8.2).
             fn_id=function_uuid(call.function_id) if call.generation else msgspec.UNSET,
-            qi_id=call.run_id if call.generation else msgspec.UNSET,
+            qi_id=dispatch_id(call.run_id, call.generation) if call.generation else msgspec.UNSET,
             generation_id=call.generation or msgspec.UNSET,
             stepwell=msgspec.UNSET if extra == _Extra() else extra,
         ),

@@ -28,7 +28,8 @@ _TYPE_OF_KIND: Final = {
     "group.experiment": "group.experiment",
 }
 _KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
-_BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, "Step"})
+_STEP: Final = "Step"  # what old SDKs call a step that was run
+_BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, _STEP})
 _NOTHING: Final = msgspec.Raw(b"")
 _NULL: Final = msgspec.Raw(b"null")
 _MS_NS: Final = 1_000_000
@@ -169,15 +170,16 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
     if timing is None and called_at and found.op in _BODIES:  # Python says nothing of the time a body took
         timing = _Timing(called_at * _MS_NS, (now - called_at) * _MS_NS)
     started_at = int(timing.a) // _MS_NS if timing else 0
+    data = bytes(found.data) or b"null" if found.op in (wire.STEP_RUN, wire.RUN_COMPLETE, _STEP) else None
     return Op(
-        op=found.op,
+        op=wire.STEP_RUN if found.op == _STEP else found.op,
         id=found.id,
         name=(found.userland.id if found.userland else None) or found.display_name or found.name or found.id,
         repeat=(found.userland.index if found.userland else None) or 0,
         kind=kind,
         opts=_encode(opts) if opts else None,
         # SDKs write null where there is no result, too (protocol §6.1).
-        data=bytes(found.data) or b"null" if found.op in (wire.STEP_RUN, wire.RUN_COMPLETE, "Step") else None,
+        data=data,
         error=read_error(error, "the error has no message") if failing and error not in (b"", b"null") else None,
         attempt=extra.attempt,
         max_attempts=extra.max_attempts,

@@ -25,6 +25,7 @@ from stepwell.protocol.messages import (
     SLEEP,
     STEP_ERROR,
     STEP_FAILED,
+    STEP_PLANNED,
     STEP_RUN,
     WAIT_FOR_EVENT,
     Answer,
@@ -46,6 +47,7 @@ from stepwell.runtime.outbound import Outbound, Reply, Unreachable
 DISCOVERY: Final = "step"
 _RACE: Final = "race"
 _WAIT: Final = "wait"
+_ALONE: Final = "alone"
 _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
@@ -174,12 +176,13 @@ class _Drive:
     # What is asked ----------------------------------------------------------------------------------------------------
 
     def _may_go_on(self, call: Call) -> bool:
-        """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for,
-        nor before the time of the one step which it would try again."""
+        """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for, or
+        one step alone, nor before the time of the one step which it would try again."""
         now, steps = self._remote.clock.now_ms(), call.pending.values()
-        if len(steps) == 1:
-            return all(step.parallel != _WAIT and (step.kind in RESTS or (step.due or 0) <= now) for step in steps)
-        return not any(step.parallel == _WAIT for step in steps)
+        modes = {step.parallel for step in steps}
+        if _WAIT in modes or (_ALONE in modes and _RACE not in modes):
+            return False
+        return len(steps) != 1 or all(step.kind in RESTS or step.planned or (step.due or 0) <= now for step in steps)
 
     def _begin(self) -> None:
         """Make the requests that the run is owed now."""
@@ -254,7 +257,7 @@ class _Drive:
             return self._fail(answer)
         ops, version = _in_groups(answer, self._discovered.version), answer.version
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
-            return self._nothing_new()
+            return await self._nothing_new()
         self._in_vain = False
         if any(op.op == DISCOVERY_REQUEST for op in ops):
             self._owed.append(None)
@@ -300,8 +303,12 @@ class _Drive:
         if answer.no_retry or step.attempt + 1 >= self._discovered.max_attempts:
             # The app could not even say that it was the step: its code never hears of this (protocol §5.5, 5).
             return self._fail(msgspec.structs.replace(answer, no_retry=True))
-        now_ms = self._remote.clock.now_ms()
-        failed = Op(
+        await self._report([self._failure(step_id, step, answer)], None)
+        return None
+
+    def _failure(self, step_id: str, step: Pending, answer: Failed) -> Op:
+        now = self._remote.clock.now_ms()
+        return Op(
             op=STEP_ERROR,
             id=step_id,
             name=step.name,
@@ -310,11 +317,9 @@ class _Drive:
             error=answer.error,
             attempt=step.attempt,
             retry_at=answer.retry_at,
-            started_at=answer.started_at or now_ms,
-            ended_at=now_ms,
+            started_at=answer.started_at or now,
+            ended_at=now,
         )
-        await self._report([failed], None)
-        return None
 
     async def _report(self, ops: Sequence[Op], version: int | None) -> None:
         if len(ops) == 1 and (version is None or self._progress.call.version != -1):
@@ -327,9 +332,18 @@ class _Drive:
             return False
         return op.id not in self._discovered.pending or op.op in _TRIED
 
-    def _nothing_new(self) -> Answer | None:
-        """The app has nothing to say. Unless something is pending, that is an error, once it is sure of it."""
-        if self._owed or self._targets or self._progress.call.pending:
+    async def _nothing_new(self) -> Answer | None:
+        """The app has nothing to say. Unless something is pending that moves by itself, that is an error, once it is
+        sure of it. A step that failed and that its code does not come to any more has failed again: it would keep us
+        asking for ever."""
+        if self._owed or self._targets:
+            return None
+        pending = self._progress.call.pending
+        missed = {step_id: step for step_id, step in pending.items() if self._is_found(step)}
+        if len(missed) < len(pending):
+            for step_id, step in missed.items():
+                error = WireError("Error", f"the code does not come to the step {step.name!r} any more")
+                await self._report([self._failure(step_id, step, Failed(error))], None)
             return None
         if self._in_vain:
             return self._fail(Failed(WireError("Error", "the app says neither what comes next nor that it is done")))
@@ -337,12 +351,16 @@ class _Drive:
         self._owed.append(None)
         return None
 
+    def _is_found(self, step: Pending) -> bool:
+        """Would the app, asked what comes next, have run this step?"""
+        return step.kind not in RESTS and not step.planned and (step.due or 0) <= self._remote.clock.now_ms()
+
     def _moved(self, step_id: str) -> None:
         """A step has its result: does the function go on with it, or wait for others?"""
         step, call = self._open.get(step_id), self._progress.call
         if step is not None and step.parallel == _RACE:
             self._owed.append(call)
-        elif step is None or step.parallel is None or self._may_go_on(call):
+        elif step is None or step.parallel != _WAIT or self._may_go_on(call):
             self._owed.append(None)
 
     def _fail(self, failed: Failed) -> Answer | None:
@@ -379,9 +397,13 @@ def _rests(op: Op) -> bool:
 
 
 def _in_groups(answer: Ops, version: int) -> list[Op]:
-    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3)."""
+    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3).
+
+    What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An
+    app that runs all its branches in one call plans nothing, and goes on after each.
+    """
     if answer.in_one_call or sum(op.op not in _LAZY for op in answer.ops) < 2:
-        return [msgspec.structs.replace(op, parallel=None) for op in answer.ops]
+        return [msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [
         msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)

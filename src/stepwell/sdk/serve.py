@@ -14,7 +14,15 @@ import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError
-from stepwell.protocol.codec import Unreadable, decode_call, encode_answer, encode_ops, function_uuid, state_elsewhere
+from stepwell.protocol.codec import (
+    Unreadable,
+    decode_call,
+    dispatch_id,
+    encode_answer,
+    encode_ops,
+    function_uuid,
+    state_elsewhere,
+)
 from stepwell.protocol.messages import (
     STEP_FAILED,
     STEP_RUN,
@@ -351,7 +359,7 @@ class Reporting:
         body = {
             "run_id": call.run_id,
             "fn_id": function_uuid(call.function_id),
-            "qi_id": call.run_id,
+            "qi_id": dispatch_id(call.run_id, call.generation),
             "request_id": call.request_id,
             "generation_id": call.generation,
             "steps": msgspec.Raw(encode_ops([op])),

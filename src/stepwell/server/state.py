@@ -13,7 +13,7 @@ from starlette.routing import Route
 from stepwell.ids import is_ulid
 from stepwell.model.questions import GetEvent, GetRun, GetSteps
 from stepwell.model.run import Run
-from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos
+from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_events, encode_memos
 from stepwell.protocol.instructions import memo
 from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo, Superseded
 from stepwell.runtime.engine import Engine
@@ -22,13 +22,14 @@ from stepwell.server.guard import envelope
 from stepwell.server.ingest import read_body
 from stepwell.server.replies import Refused
 
-_REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED, "Step"})  # the second by our own SDK
+_REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED})  # the second by our own SDK
 _IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
 
 
 class _Checkpoint(msgspec.Struct):
     run_id: str
     steps: msgspec.Raw = msgspec.Raw(b"[]")
+    qi_id: str | None = None
     generation_id: int | None = None
 
 
@@ -79,8 +80,7 @@ class State:
             what = f"{wrong[0]} cannot be reported while a call is under way" if wrong else "it is about another run"
             raise Refused(400, "invalid-checkpoint", what, "such an op ends the call", "answer the call with it")
         live = self._engine.caller.live.get(found.run_id)
-        token = found.generation_id
-        if live is None or live.lost or (token is not None and token != live.leased.lease.token):
+        if live is None or live.lost or not _is_of(found, live.leased.lease.token):
             raise _stale()
         try:
             await live.report([op for op in ops if op.op in _REPORTED], None)
@@ -95,6 +95,13 @@ class State:
         if run is None or run.ended:
             raise Refused(410, "state-gone", f"the run {run_id} has no state any more", "it has ended or is forgotten")
         return run
+
+
+def _is_of(found: _Checkpoint, generation: int) -> bool:
+    """Does it come from the call of this generation? Only newer SDKs give that back as a number."""
+    if found.generation_id is not None:
+        return found.generation_id == generation
+    return found.qi_id == dispatch_id(found.run_id, generation)
 
 
 def _stale() -> Refused:

@@ -45,7 +45,11 @@ def test_p14_31_the_first_call_says_that_nothing_is_known():
         first = t.app.requests[0]
         assert (first.method, first.step_id, first.query["fnId"]) == ("POST", "step", "app-f")
         assert (first.body["version"], first.body["steps"], first.body["use_api"]) == (-1, {}, False)
-        assert (first.ctx["attempt"], first.ctx["stack"], first.ctx["use_api"]) == (0, {"stack": [], "current": 0}, False)
+        assert (first.ctx["attempt"], first.ctx["stack"], first.ctx["use_api"]) == (
+            0,
+            {"stack": [], "current": 0},
+            False,
+        )
 
 
 @pytest.mark.parametrize(("retries", "most"), [(0, 1), (4, 5), (20, 21)])
@@ -81,7 +85,9 @@ def test_p14_35_whatever_a_200_says_is_the_output(output):
 def test_p14_36_a_single_object_is_an_answer_of_one_op():
     with Wired() as t:
         t.function("f")(two_steps)
-        t.app.after = lambda request, found: found._replace(body=found.body.strip()[1:-1]) if found.status == 206 else None
+        t.app.after = lambda request, found: (
+            found._replace(body=found.body.strip()[1:-1]) if found.status == 206 else None
+        )
 
         t.assert_completed(t.finish("f"), ["a", "b"])
 
@@ -252,7 +258,12 @@ def test_p14_45_state_that_is_too_large_for_a_call_is_left_out(dialect):
         t.assert_completed(t.finish("f"), "fetched")
 
         last = t.app.requests[-1]
-        assert (last.body["use_api"], last.ctx["use_api"], last.body["events"], last.body["steps"]) == (True, True, [], {})
+        assert (last.body["use_api"], last.ctx["use_api"], last.body["events"], last.body["steps"]) == (
+            True,
+            True,
+            [],
+            {},
+        )
         assert last.ctx["stack"]["stack"] == [hashed("a"), hashed("b")]
 
 

