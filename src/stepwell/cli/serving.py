@@ -28,7 +28,6 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
     options = (
         click.option(
             "--db",
-            "--store",
             default=db,
             show_default=True,
             callback=not_empty,

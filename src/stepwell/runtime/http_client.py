@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from stepwell.limits import ANSWER_BYTES_MAX
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
@@ -18,6 +19,7 @@ CONNECT_S_MAX: Final = 10.0
 _CONNECTIONS_MAX: Final = 0  # calls in flight are bounded by the engine
 _KEEP_ALIVE_S: Final = 60.0
 _CHUNK: Final = 64 * 1024
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
 
 
 class Client:
@@ -44,7 +46,7 @@ class Client:
 
     async def check(self, url: str) -> None:
         """Raises ``Unreachable`` if what is at this address may not be called, or nobody knows where it is."""
-        host = self._checked(url).raw_host or ""
+        host = self._checked(url)
         if not _is_numeric(host):
             try:
                 await self._resolver.resolve(host)
@@ -54,10 +56,10 @@ class Client:
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """Raises ``Unreachable``."""
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_S_MAX)
-        target = self._checked(url)
+        self._checked(url)
         try:
             async with self._session.request(
-                method, target, headers=headers, data=body or None, timeout=timeout, allow_redirects=False
+                method, url, headers=headers, data=body or None, timeout=timeout, allow_redirects=False
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, found, await _bounded(response))
@@ -72,16 +74,17 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable("unreachable", f"{type(error).__name__}: {error}") from None
 
-    def _checked(self, url: str) -> URL:
-        """The URL as aiohttp reads it. The addresses in it are checked here, the names when they are resolved."""
-        try:
-            target = URL(url)
-        except ValueError as error:
-            raise Unreachable("unreachable", f"that is no address that can be called: {error}") from None
-        host = target.raw_host or ""
+    def _checked(self, url: str) -> str:
+        """The host in a URL. An address is checked here, because only names are resolved.
+
+        Only plain hosts will do: in others, aiohttp might read another host than we.
+        """
+        host = urlsplit(url).hostname or ""
+        if not _HOST.fullmatch(host) or not url.isprintable() or "\\" in url:
+            raise Unreachable("unreachable", f"{url[:80]!r} is no address that can be called")
         if _is_numeric(host):
             _check(self._reach, host, [host])
-        return target
+        return host
 
 
 class Checked(AbstractResolver):
