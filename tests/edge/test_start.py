@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.protocol.signing import HEADER, SigningKey, signing_key
+from stepwell.protocol.signing import HEADER, SigningKey, sign, signing_key
 from tests.edge.conftest import PATIENCE_S, Dev, Reply, command, eventually
 from tests.edge.official.conftest import Served, free_port
 from tests.edge.served_here import App, Asked, serving
@@ -355,6 +355,24 @@ def test_09_a_signature_that_is_old_may_be_a_copy(start: Callable[..., Start], a
     run = server.ended(server.start("here/go"))
 
     assert (run["output"], len(app.posts())) == ("done", 3)
+
+
+def test_09_a_streamed_answer_is_signed_inside_or_not_at_all(start: Callable[..., Start], app: App) -> None:
+    server = attached(start, app)
+    app.signs = lambda: False
+    now = int(time.time())
+    wrong, right = sign(OLD_KEY, b'"done"', now), sign(NEW_KEY, b'"done"', now)
+    left = iter([{HEADER: wrong}, {HEADER.lower(): ""}, {HEADER: right}])
+
+    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        headers = {"X-Inngest-SDK": "inngest-js:v4.18.1", **next(left, {})}
+        return 201, {}, b"   " + json.dumps({"status": 200, "headers": headers, "body": '"done"'}).encode()
+
+    app.answer = answer
+
+    assert server.ended(server.start("here/go"))["output"] == "done"
+    assert len(app.posts()) == 3
+    assert server.ended(server.start("here/go"))["output"] == "done"
 
 
 def test_09_who_refuses_without_a_signature_cannot_end_a_run(start: Callable[..., Start], app: App) -> None:

@@ -174,11 +174,10 @@ def _shown(token: str) -> str:
 
 def connect(url: str | None, db: str | None, token: str | None) -> Api:
     """The server or file that the options name."""
-    return (
-        File(db)
-        if db
-        else Server(server_url(url), token or os.environ.get("STEPWELL_TOKEN") or os.environ.get("INNGEST_SIGNING_KEY"))
-    )
+    if db:
+        return File(db)
+    known = (os.environ.get(name) for name in ("STEPWELL_TOKEN", "INNGEST_SIGNING_KEY"))
+    return Server(server_url(url), token or next(filter(None, known), None))
 
 
 def _strange(why: str) -> StorageError:

@@ -7,6 +7,7 @@ from typing import Final
 
 from stepwell.clock import Clock
 from stepwell.limits import CALL_TIME_MAX
+from stepwell.protocol.codec import signature_within
 from stepwell.protocol.signing import HEADER, SigningKey, sign, verified
 from stepwell.runtime.outbound import Outbound, Reply
 
@@ -58,7 +59,7 @@ class Signed:
         """What of a reply may be believed; ``None`` if it could be from somebody between us and the app (S3).
 
         Who refuses to be called need not sign it, and then cannot say that it is for good. A streamed answer has its
-        signature inside, if at all.
+        signature inside, if at all: Python cannot sign one, and is believed (protocol §3.3).
         """
         if not self.keys or self.is_signed(reply):
             return reply
@@ -66,11 +67,16 @@ class Signed:
             return reply._replace(
                 headers={name: value for name, value in reply.headers.items() if name not in _VERDICTS}
             )
-        return reply if reply.status == _STREAMED or not is_from_sdk(reply) else None
+        if reply.status == _STREAMED:
+            signature, signed = signature_within(reply.body)
+            return reply if signature is None or self._knows(signature, signed) else None
+        return None if is_from_sdk(reply) else reply
 
     def is_signed(self, reply: Reply) -> bool:
-        header = reply.headers.get(HEADER.lower(), "")
-        return verified(self.keys, reply.body, header, self._clock.now_ms() // 1000) is not None
+        return self._knows(reply.headers.get(HEADER.lower(), ""), reply.body)
+
+    def _knows(self, signature: str, body: bytes) -> bool:
+        return verified(self.keys, body, signature, self._clock.now_ms() // 1000) is not None
 
     async def _signed(
         self, key: SigningKey, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float
