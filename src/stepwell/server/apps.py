@@ -30,6 +30,9 @@ _PORTS: Final = (80, 443, *range(3000, 3011), 4321, 5000, 5173, 8000, 8080, 8081
 _PATHS: Final = ("/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest")
 _CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "url_not_found", 500: "internal_server_error"}
 _IN_BAND: Final = "in_band"
+_UNSIGNED: Final = (
+    "what the app says of itself is not signed with our key; one in development mode signs nothing: set INNGEST_DEV=0"
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -183,7 +186,7 @@ class Apps:
         """What came of it. Whether an app registered we know by ourselves; its answer says why it did not."""
         if reply.status == 200 and reply.headers.get("x-inngest-sync-kind") == _IN_BAND:
             if not (self._calls.keys and self._calls.is_signed(reply)):  # who may sync has to show a key (S7)
-                attached.code, attached.error = "unauthorized", "what the app says of itself is not signed with our key"
+                attached.code, attached.error = "unauthorized", _UNSIGNED
                 return
             try:
                 found = read_registration(reply.body)
