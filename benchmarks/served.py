@@ -42,7 +42,7 @@ class Served:
 @contextmanager
 def serve(db: str | None = None) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
-        port = _free_port()
+        port = free_port()
         command = [str(Path(sys.executable).with_name("stepwell")), "dev", str(_HERE / "app.py"), "--port", str(port)]
         command += ["--db", db or str(Path(folder) / "served.db"), "--no-reload"]
         command += ["--grace", "100ms"]  # runs that hold the slot of a limit do so until they are cut off
@@ -92,7 +92,7 @@ def events(batch: int, seconds: float, db: str | None = None) -> dict[str, float
 
 def bare_round_trip_ms() -> float:
     """The floor of any HTTP answer here: uvicorn with an app that does nothing, one connection."""
-    port = _free_port()
+    port = free_port()
     code = (
         "import uvicorn\n"
         "async def app(scope, receive, send):\n"
@@ -126,7 +126,7 @@ def _healthy(port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from stepwell import Cancel, Context, Event, StepError, Stepwell
+from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import ListRuns, RegistryStamp, Standings
 
 pytestmark = pytest.mark.slow
 
@@ -189,6 +191,163 @@ class _At:
 
     def now_ms(self) -> int:
         return self._ms
+
+
+_CANCELS_ALL = """
+import asyncio, sys
+from stepwell import Stepwell
+from stepwell.model.questions import ListRuns
+
+async def main(path):
+    app = Stepwell("other")
+    async with app.embedded(path) as follower:
+        runs = await follower.engine.store.read(ListRuns(limit=1000, function_id="shared-many"))
+        assert len(runs) == 40
+        assert all(await asyncio.gather(*(follower.cancel(run.id) for run in runs)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_nor_do_those_of_calls_that_had_only_just_been_granted(tmp_path: Path) -> None:
+    """I18: that one call has been looked at says nothing of those that were not in flight yet."""
+    path = tmp_path / "shared.db"
+    app = Stepwell("shared")
+    begun: list[str] = []
+    go = asyncio.Event()
+
+    async def begin() -> None:
+        begun.append("body")
+
+    @app.create_function(id="many", trigger="shared/many")
+    async def many(ctx: Context[Any]) -> None:
+        await ctx.step.run("body", begin)
+
+    @app.create_function(id="holds", trigger="shared/hold")
+    async def holds(ctx: Context[Any]) -> None:
+        await go.wait()
+        # Meanwhile the forty runs are written, each in the hands of this process, which cannot hear of it.
+        subprocess.run([sys.executable, "-c", _CANCELS_ALL, str(path)], check=True)  # noqa: ASYNC221
+        await ctx.step.run("look", asyncio.sleep, 0)
+
+    async with asyncio.timeout(20), app.embedded(path) as leader:
+        [event_id] = await app.send(Event("shared/hold", {}))
+        [run] = await leader.runs(event_id)
+        sending = asyncio.ensure_future(app.send([Event("shared/many", {})] * 40))
+        await asyncio.sleep(0)
+        go.set()
+        await sending
+        await leader.wait(run.id)
+
+        assert begun == []
+
+
+async def test_one_look_serves_all_who_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Stepwell("shared")
+    asked: list[object] = []
+    begun, go = asyncio.Semaphore(0), asyncio.Event()
+
+    @app.create_function(id="many", trigger="shared/many")
+    async def many(ctx: Context[Any]) -> None:
+        begun.release()
+        await go.wait()
+        await ctx.step.run("body", asyncio.sleep, 0)
+
+    async with asyncio.timeout(20), app.embedded(tmp_path / "shared.db") as leader:
+        ids = await app.send([Event("shared/many", {})] * 200)
+        for _ in ids:
+            await begun.acquire()
+        read = leader.engine.store.read
+        monkeypatch.setattr(leader.engine.store, "read", lambda question: asked.append(question) or read(question))
+        for call in leader.engine.caller.live.values():
+            call.seen = 0.0  # as after a second in which the event loop was held up
+        go.set()
+        for event_id in ids:
+            [run] = await leader.runs(event_id)
+            await leader.wait(run.id)
+
+        looks = [question for question in asked if isinstance(question, Standings)]
+        assert 1 <= len(looks) <= 3
+
+
+async def test_what_cannot_be_read_for_a_moment_costs_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Stepwell("shared")
+    failures = iter([True])
+
+    @app.create_function(id="busy", trigger="shared/go", retries=0)
+    async def busy(ctx: Context[Any]) -> str:
+        call = leader.engine.caller.live[ctx.run_id]
+        call.seen = 0.0
+        return await ctx.step.run("body", lambda: "done")
+
+    async with asyncio.timeout(20), app.embedded(tmp_path / "shared.db") as leader:
+        read = leader.engine.store.read
+
+        async def fails_once(question: Any) -> Any:
+            if isinstance(question, Standings) and next(failures, False):
+                raise StorageUnavailable("the disk fails", "so decided the test")
+            return await read(question)
+
+        monkeypatch.setattr(leader.engine.store, "read", fails_once)
+        [event_id] = await app.send(Event("shared/go", {}))
+        [run] = await leader.runs(event_id)
+
+        assert await leader.wait(run.id) == "done"
+
+
+async def test_what_others_wrote_is_acted_on_although_it_could_not_be_read_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps = [Stepwell("shared") for _ in range(2)]
+    for app in apps:
+
+        @app.create_function(id="order", trigger="shared/ordered")
+        async def order(ctx: Context[Any]) -> str:
+            return "served"
+
+    failed = asyncio.Event()
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), apps[0].embedded(path) as leader, apps[1].embedded(path) as follower:
+        read = leader.engine.store.read
+
+        async def fails_once(question: Any) -> Any:
+            if isinstance(question, RegistryStamp) and not failed.is_set():
+                failed.set()
+                raise StorageUnavailable("the disk fails", "so decided the test")
+            return await read(question)
+
+        monkeypatch.setattr(leader.engine.store, "read", fails_once)
+        [event_id] = await apps[1].send(Event("shared/ordered", {}))
+        [run] = await follower.runs(event_id)
+
+        assert await follower.wait(run.id) == "served"
+        assert failed.is_set()
+
+
+async def test_what_the_leader_itself_says_is_heard_by_what_others_have_just_registered(tmp_path: Path) -> None:
+    """I2: the end of a run, too, is an event."""
+    old, new = Stepwell("shared"), Stepwell("other")
+
+    @old.create_function(id="fails", trigger="shared/go", retries=0)
+    async def fails(ctx: Context[Any]) -> None:
+        raise ValueError("it fails")
+
+    @new.create_function(id="alarm", trigger="inngest/function.failed")
+    async def alarm(ctx: Context[Any]) -> None: ...
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old.embedded(path) as leader:
+        await leader.engine._watcher.stop()  # so that it does not notice by itself
+        async with new.embedded(path):
+            [event_id] = await old.send(Event("shared/go", {}))
+            [run] = await leader.runs(event_id)
+            with pytest.raises(StepError):
+                await leader.wait(run.id)
+
+            found = await leader.engine.store.read(ListRuns(limit=10, function_id="other-alarm"))
+            assert len(found) == 1
 
 
 _OTHER = """

@@ -72,7 +72,7 @@ def answer(means: dict[str, Any]) -> Answer:
     if means["is"] == "Ops":
         then = means.get("then")
         end = None if then is None else Completed(json.dumps(then["data"]).encode())
-        return Ops(tuple(map(op, means["ops"])), means.get("version"), end)
+        return Ops(tuple(map(op, means["ops"])), means.get("version"), end, means.get("in_one_call", False))
     return Failed(WireError(**means["error"]), means.get("no_retry", False), means.get("retry_at"))
 
 

@@ -164,11 +164,15 @@ def test_a_retry_that_came_due_while_nothing_ran_happens_at_the_restart(app) -> 
     [
         lambda: Backoff.table(),
         lambda: Backoff.exponential(factor=0.5),
+        lambda: Backoff.exponential(factor=float("inf")),
+        lambda: Backoff.exponential(factor=float("nan")),
+        lambda: Backoff((-5,)),
+        lambda: Backoff(("1s",)),
         lambda: Backoff.fixed(timedelta(seconds=-1)),
         lambda: Backoff.fixed("soon"),
         lambda: Backoff.fixed("1s", jitter=-1),
     ],
-    ids=["empty", "shrinking", "negative", "text", "jitter"],
+    ids=["empty", "shrinking", "infinite", "no-number", "below", "unread", "negative", "text", "jitter"],
 )
 def test_a_back_off_that_cannot_be_is_refused_where_it_is_written(wrong: Any) -> None:
     with pytest.raises((ConfigurationError, InvalidDuration)) as caught:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stepwell import Event, Stepwell, event
+from stepwell.protocol.events import Incoming
 from stepwell.testing import harness
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when a harness begins
@@ -326,3 +327,23 @@ def test_what_is_no_function_fails_the_run_at_once_and_says_what_to_give(app, ta
         t.assert_failed(run, "ConfigurationError")
         t.assert_failed(run, "is not a function")
         assert len(run.errors) == 1
+
+
+def test_what_a_child_was_given_is_kept_also_if_its_parent_was_invoked_from_outside(app) -> None:
+    """I3: the event of an invoke is written down, whoever listens to it."""
+
+    @app.create_function(id="child")
+    async def child(ctx):
+        await ctx.step.sleep("rest", "1h")
+        return ctx.event.data["order"]
+
+    @app.create_function(id="parent", trigger="inngest/function.invoked")
+    async def parent(ctx):
+        return await ctx.step.invoke("child", child, data={"order": "A-17"})
+
+    with harness(app) as t:
+        t._do(lambda: t.engine.invoke("shop-parent", Incoming(name="invoke")))
+        t.advance("1h")
+
+        t.assert_completed(t.run(parent), "A-17")
+        t.assert_completed(t.run(child), "A-17")

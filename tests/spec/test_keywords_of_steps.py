@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from stepwell import Event
 from stepwell.testing import harness
 
@@ -36,3 +38,26 @@ def test_steps_take_their_arguments_by_name_in_async_and_plain_functions(app) ->
 
         t.assert_completed(t.run(with_await), [1, "come"])
         t.assert_completed(t.run(plain), [2, "come"])
+
+
+@pytest.mark.parametrize("name", ["self", "fn", "context", "args", "kwargs", "id", "name", "options"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_body_may_call_its_arguments_as_it_likes(app, name: str, plain: bool) -> None:
+    def body(**given: int) -> int:
+        return given[name]
+
+    if plain:
+
+        @app.create_function(id="bill", trigger="go")
+        def bill(ctx):
+            return ctx.step.run("body", body, **{name: 7})
+    else:
+
+        @app.create_function(id="bill", trigger="go")
+        async def bill(ctx):
+            return await ctx.step.run("body", body, **{name: 7})
+
+    with harness(app) as t:
+        t.send("go")
+
+        t.assert_completed(t.run(bill), 7)

@@ -182,3 +182,18 @@ async def _attached(path: Path, name: str, count: int) -> asyncio.subprocess.Pro
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def test_what_was_written_while_the_writer_lost_its_connection_is_a_change_too(tmp_path: Path):
+    """The numbers by which a connection knows are its own: those of a new one say nothing of what it missed."""
+    store = SqliteStore.open(tmp_path / "s.db", leader=False)
+    store.changed()
+    other = SqliteStore.open(tmp_path / "s.db", leader=False)
+    await write(other, PutCell(cell()))
+
+    store._writer._committer._undo(apsw.IOError("the disk failed"))
+    await write(store, PutCell(cell("c2")))
+
+    assert store.changed().others
+    await other.close()
+    await store.close()

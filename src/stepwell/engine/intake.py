@@ -39,15 +39,20 @@ def accept(draft: Draft, events: Sequence[Event], *, seeded: bool = False) -> Pl
     return draft.decision([event.id for event in events])
 
 
-def publish(draft: Draft, event: Event, *, besides: str | None = None) -> Generator[Any, Any, None]:
-    """One event and all it causes, but for the start of one function, which whoever publishes it sees to."""
+def publish(
+    draft: Draft, event: Event, *, besides: str | None = None, starts: bool = True
+) -> Generator[Any, Any, None]:
+    """One event and all it causes, but for the start of one function, which whoever publishes it sees to.
+
+    Without ``starts`` no function is started by it; it still resumes and cancels.
+    """
     draft.add(SaveEvent(event))
     fields: dict[str, object] | None = None
     heard: list[Wait] = []
     if event.name in draft.listeners:
         fields = event.fields()
         heard = _heard(draft, event, fields)  # before this event starts runs: it never cancels those (semantics §8.1)
-    matches = draft.registry.matches(event.name)
+    matches = draft.registry.matches(event.name) if starts else []
     if matches:
         fields = fields or event.fields()
         started: set[str] = set()

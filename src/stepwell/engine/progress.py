@@ -255,11 +255,10 @@ def _invoke(
         id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
-    watches = leased.event.name == INVOKED and run.parent is None
-    if not watches:
-        yield from publish(draft, event, besides=function.id)
-        if run.id in draft.ended:
-            return None
+    watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)
+    yield from publish(draft, event, besides=function.id, starts=not watches)
+    if run.id in draft.ended:
+        return None
     started = yield from admit(draft, function, event, event.fields(), parent=(run, step.id))
     if isinstance(started, Outcome):
         failure = invoke_skipped(function.id, started.reason)

@@ -43,6 +43,10 @@ class Registry:
     def get(self, function_id: str) -> Function | None:
         return self.functions.get(function_id)
 
+    def listens(self, function_id: str, event_name: str) -> bool:
+        """Does this event start this function?"""
+        return any(match.function.id == function_id for match in self.matches(event_name))
+
     def matches(self, event_name: str) -> list[Match]:
         """The triggers this name satisfies, in the order in which each function declares them (semantics §2.1)."""
         exact = self._exact.get(event_name)

@@ -36,6 +36,7 @@ __all__ = [
     "encode_ops",
     "function_uuid",
     "signature_within",
+    "state_elsewhere",
 ]
 
 CALL_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -109,6 +110,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
+_decode_events: Final = msgspec.json.Decoder(list[_Event]).decode
 _decode_streamed: Final = msgspec.json.Decoder(_Streamed).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
@@ -133,15 +135,30 @@ def encode_call(call: Call, *, signed: bool = False) -> bytes:
     return canonical(body) if signed else body
 
 
-def decode_call(body: bytes, *, function_id: str) -> Call:
+def state_elsewhere(body: bytes) -> str | None:
+    """The id of the run whose memos and events are to be fetched, because they are too large for this call.
+
+    Raises ``Unreadable``.
+    """
+    try:
+        found = _decode_call(body)
+    except _UNREADABLE as error:
+        raise Unreadable(f"the call cannot be read: {error}") from None
+    return found.ctx.run_id if found.use_api or found.ctx.use_api else None
+
+
+def decode_call(body: bytes, *, function_id: str, state: tuple[bytes, bytes] | None = None) -> Call:
     """The call in this body; ``function_id`` is the ``fnId`` of its URL. Raises ``Unreadable``.
 
-    A call that only says where its state can be fetched is not readable by itself.
+    ``state`` are the memos and the events that were fetched for it; without them a call is not readable that only says
+    where they are (protocol §5.4).
     """
     try:
         found = _decode_call(body)
         ctx = found.ctx
-        if ctx.use_api or found.use_api:
+        if state is not None:
+            found.steps, found.events = _decode_object(state[0]), _decode_events(state[1])
+        elif ctx.use_api or found.use_api:
             raise Unreadable("the state of this call is to be fetched from the server, which is not possible here")
         extra = _Extra() if ctx.stepwell is msgspec.UNSET else ctx.stepwell
         stack = tuple(ctx.stack.stack or () if ctx.stack else found.steps)
@@ -268,11 +285,20 @@ def encode_answer(answer: Answer, *, sdk: str) -> tuple[int, dict[str, str], byt
     if isinstance(answer, Completed):
         return 200, headers, answer.data
     if isinstance(answer, Ops):
-        if len(answer.ops) == 1:  # the headers speak of every op of the answer
-            headers |= _write_verdict(answer.ops[0].no_retry, answer.ops[0].retry_at)
-        return 206, headers, encode_ops(answer.ops)
+        ops = answer.ops if answer.then is None else (*answer.ops, _end(answer.then))
+        if len(ops) == 1:  # the headers speak of every op of the answer
+            headers |= _write_verdict(ops[0].no_retry, ops[0].retry_at)
+        return 206, headers, encode_ops(ops)
     headers |= _write_verdict(answer.no_retry, answer.retry_at)
     return 400 if answer.no_retry else 500, headers, answer.error.json()
+
+
+def _end(then: Completed | Failed) -> Op:
+    """The end of a run as an op, where others come before it (protocol §6.2)."""
+    if isinstance(then, Completed):
+        return Op(op=wire.RUN_COMPLETE, id=_COMPLETE_ID, data=then.data)
+    kind = wire.STEP_FAILED if then.no_retry else wire.STEP_ERROR
+    return Op(op=kind, id=_COMPLETE_ID, error=then.error, no_retry=then.no_retry, retry_at=then.retry_at)
 
 
 def decode_answer(
@@ -354,7 +380,8 @@ def _read_progress(ops: tuple[Op, ...], fields: Mapping[str, str]) -> Answer:
     if then is not None and not steps:
         return then
     version = fields.get("x-inngest-req-version", "")
-    return Ops(tuple(steps), int(version) if version in _VERSIONS else None, then)
+    in_one_call = fields.get("x-inngest-sdk", "").startswith("stepwell")
+    return Ops(tuple(steps), int(version) if version in _VERSIONS else None, then, in_one_call)
 
 
 def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:

@@ -157,12 +157,14 @@ class Ops(msgspec.Struct, frozen=True):
     """The call ends here, the run does not (206). ``ops`` are new; what was saved during the call is not repeated.
 
     ``version`` is the dialect of the answer. ``then`` is the end of the run if the app has reported steps together with
-    it, which come first.
+    it, which come first. ``in_one_call`` is true of an app that runs all its branches within one call: it is never
+    asked for one of them, and goes on after each.
     """
 
     ops: tuple[Op, ...] = ()
     version: int | None = None
     then: Completed | Failed | None = None
+    in_one_call: bool = False
 
 
 Answer = Ops | Completed | Failed

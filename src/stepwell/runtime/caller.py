@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from stepwell.clock import monotonic_s
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
-from stepwell.errors import StorageUnavailable
+from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
 from stepwell.model.questions import GetStep, Standings
 from stepwell.model.step import Step
@@ -33,7 +34,7 @@ from stepwell.protocol.messages import (
     WireError,
 )
 from stepwell.runtime.logs import log
-from stepwell.runtime.loop import Timer
+from stepwell.runtime.loop import Timer, rest
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -41,13 +42,17 @@ if TYPE_CHECKING:
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _MANY = 16
+UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
+_LOOK_PAUSE_MS = 500
+_LOOKS_MAX = 20  # an event loop that is always later than that begins nothing else
 
 
 class LiveCall:
     """A call in flight. Everything it makes durable is fenced by its lease."""
 
-    def __init__(self, engine: Engine, leased: Leased) -> None:
+    def __init__(self, engine: Engine, leased: Leased, asked: float) -> None:
         self.leased = leased
+        self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
         self.lost = False  # cancelled or taken over, as far as is known
         self.touched = False
         self.task: asyncio.Task[None] | None = None
@@ -124,15 +129,24 @@ class LiveCall:
 
     @property
     def unsure(self) -> bool:
-        return self._engine.unsure
+        """Whether too much time has passed since it was known what other processes have done to this run."""
+        return self._engine.shared and (monotonic_s() - self.seen) * 1000 > UNSEEN_MS
 
     @property
     def stopping(self) -> bool:
         return self._engine.stopping
 
     async def look(self) -> None:
-        """Find out whether another process has cancelled the run or taken it over."""
-        await self._engine.look()
+        """Find out whether another process has cancelled the run or taken it over. Waits while that cannot be read."""
+        for _ in range(_LOOKS_MAX):
+            try:
+                await self._engine.caller.look()
+            except StorageError as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+            else:
+                if self.lost or not self.unsure:
+                    return
 
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
@@ -218,10 +232,12 @@ class Caller:
         self.transport = transport
         self.live: dict[str, LiveCall] = {}
         self._engine = engine
+        self._last_look: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
 
-    def start(self, leased: Sequence[Leased]) -> None:
-        """Call these runs. They count as in flight from now on."""
-        calls = [LiveCall(self._engine, one) for one in leased]
+    def start(self, leased: Sequence[Leased], asked: float) -> None:
+        """Call these runs, whose leases were asked for at this moment. They count as in flight from now on."""
+        calls = [LiveCall(self._engine, one, asked) for one in leased]
         idle = not self.live
         for call in calls:
             self.live[call.leased.run.id] = call
@@ -249,13 +265,36 @@ class Caller:
         if call is not None:
             call.lost = True
 
+    def undisturbed(self, since: float, until: float) -> None:
+        """No other process has written in this time. It says nothing of calls that were not known to be well before."""
+        for call in self.live.values():
+            if call.seen >= since:
+                call.seen = until
+
     async def look(self) -> None:
-        """Another process has written: which calls have lost their runs, and which have something to hear?"""
+        """Another process has written: which calls have lost their runs, and which have something to hear?
+
+        When the event loop was held up many ask at once: one look serves all who came before it began.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().create_task(self._look_after(self._last_look))
+            self._next_look.add_done_callback(_heard)
+        await asyncio.shield(self._next_look)
+
+    async def _look_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._last_look, self._next_look = self._next_look, None
+        await self._look()
+
+    async def _look(self) -> None:
         calls = list(self.live.values())  # their leases were written before we ask, so what we see is not older
+        now = monotonic_s()
         if not calls:
             return
         standings = await self._engine.store.read(Standings(tuple(call.leased.lease.item_id for call in calls)))
         for call in calls:
+            call.seen = max(call.seen, now)
             token, poked = standings.get(call.leased.lease.item_id, (0, False))
             if token != call.leased.lease.token:
                 call.lost = True
@@ -281,8 +320,8 @@ class Caller:
         concluded = False
         try:
             try:
-                if self._engine.unsure:
-                    await self._engine.look()
+                if call.unsure:
+                    await call.look()
                 if call.lost:
                     return
                 answer = await self.transport.call(call.call, call)
@@ -326,6 +365,12 @@ class Caller:
         except StorageUnavailable:
             verdict = await self._engine.commit_patiently(plan)
         return verdict.held
+
+
+def _heard(look: asyncio.Task[None]) -> None:
+    """Whoever waited for it knows how it went; if nobody did, nobody needs to."""
+    if not look.cancelled():
+        look.exception()
 
 
 def call_of(leased: Leased) -> Call:

@@ -35,7 +35,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
-from stepwell.runtime.caller import Caller
+from stepwell.runtime.caller import UNSEEN_MS, Caller
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.sweeper import Sweeper
@@ -44,8 +44,7 @@ from stepwell.storage.interface import Store, Verdict
 _MS = type(LEASE)(milliseconds=1)
 _USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
-_OTHERS_LOOK_MS = 50  # how soon a leader notices what another process on the same file has written
-_UNSEEN_MS = 2 * _OTHERS_LOOK_MS  # for so long the leader may begin bodies without a look at what others wrote
+_OTHERS_LOOK_MS = UNSEEN_MS // 2  # how soon a leader notices what another process on the same file has written
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
 _REFUSED_MS = 5_000  # for so long a disk that refused to be written counts as failing, unless it has been since
 
@@ -75,11 +74,11 @@ class _Stale(Exception):
     """Another process has registered functions that this one has not read yet."""
 
 
-def _unless_stale(plan: Callable[[Draft], Plan], stamp: int, draft: Draft) -> Plan:
-    """``stamp`` was that of the registry, or an older one, when the draft took it."""
+def _unless_stale(plan: Plan, stamp: int) -> Plan:
+    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
     if (yield from ask(RegistryStamp())) != stamp:
         raise _Stale
-    return (yield from plan(draft))
+    return (yield from plan)
 
 
 class Engine:
@@ -117,7 +116,7 @@ class Engine:
         self.caller = Caller(self, transport)
         self._ids = ids
         self._plan_ids = plan_ids
-        self._shared = shared
+        self.shared = shared
         self._tidies = tidies
         self._tokens = itertools.count(1)
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
@@ -127,7 +126,8 @@ class Engine:
         self._promised = 0
         self._settled = 0
         self._stamp = 0
-        self._seen_until = 0.0  # all that other processes wrote before this moment is known here
+        self._looked_at = 0.0  # until this moment it is known whether other processes have written
+        self._others = False  # they have, and not everybody has been told
         self._lease_timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
@@ -148,7 +148,7 @@ class Engine:
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does."""
-        self._seen_until = monotonic_s()
+        self._looked_at = monotonic_s()
         epoch = await self.store.new_epoch()
         self._tokens = itertools.count(first_token(epoch))
         await self.load()
@@ -161,7 +161,7 @@ class Engine:
         self._leases.start()
         if self._tidies:
             self._retention.start()
-        if self._shared:
+        if self.shared:
             self._watcher.start()
 
     async def drain(self, grace_ms: int) -> None:
@@ -206,8 +206,6 @@ class Engine:
         functions = [parse_function(config, app_id) for config in configs]
         verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
-        if verdict.result.value and self._shared and not self.leads:
-            await rest(_UNSEEN_MS + 1, self.clock, self.timers)  # by now whoever leads knows them as well
         return bool(verdict.result.value)
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
@@ -237,7 +235,7 @@ class Engine:
                     source=source,
                 )
             )
-        verdict = await self._commit_knowing_all(lambda draft: accept(draft, accepted, seeded=seeded))
+        verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
         await self._until_seen(verdict)
         ids: list[str] = verdict.result.value
         return ids
@@ -261,9 +259,7 @@ class Engine:
             source="invoke",
         )
         seeded = own is not None
-        verdict = await self._commit_knowing_all(
-            lambda draft: operator.invoke(draft, function_id, event, seeded=seeded)
-        )
+        verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
         await self._until_seen(verdict)
         started: Run | Outcome | None = verdict.result.value
         if started is None:
@@ -315,17 +311,6 @@ class Engine:
         call = self.caller.live.get(run_id)
         return dict(call.executing) if call is not None else {}
 
-    @property
-    def unsure(self) -> bool:
-        """Whether too much time has passed since it was looked at what other processes have written."""
-        return self._shared and (monotonic_s() - self._seen_until) * 1000 > _UNSEEN_MS
-
-    async def look(self) -> None:
-        """Find out which calls have lost their runs to others."""
-        now = monotonic_s()
-        await self.caller.look()
-        self._seen_until = max(self._seen_until, now)
-
     def moment(self) -> Moment:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self.settings)
 
@@ -336,6 +321,7 @@ class Engine:
         runs that were born in our hands are ours to call.
         """
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        asked = monotonic_s()
         taken = 0
         written: list[Change] = []
 
@@ -352,13 +338,17 @@ class Engine:
         def attempt() -> Plan:
             nonlocal written
             moment = self.moment()
+            stamp = self._stamp  # before the registry, so that it can only be too old
             draft = Draft(self.registry, moment, take_lease=take_lease, until=moment.now + self.lease_ms)
             written = draft.changes
-            return plan(draft)
+            return _unless_stale(plan(draft), stamp) if self.shared else plan(draft)
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._settled += taken
             error = future.exception()
+            if isinstance(error, _Stale):
+                self.spawn(self._commit_again(plan, verdict))
+                return
             if error is not None:
                 if isinstance(error, StorageUnavailable):
                     self.refused = self.clock.now_ms(), error.what
@@ -372,7 +362,7 @@ class Engine:
             found = future.result()
             try:
                 if found.held:
-                    self._follow(found)
+                    self._follow(found, asked)
                     if self.observers:
                         self.tell(written)
                 if taken:
@@ -384,23 +374,29 @@ class Engine:
         self.store.commit(attempt).add_done_callback(written_down)
         return verdict
 
-    async def _commit_knowing_all(self, plan: Callable[[Draft], Plan]) -> Verdict:
-        """``commit`` with the functions as they are at that moment, also where another process registers them."""
-        if not self._shared:
-            return await self.commit(plan)
-        while True:
-            try:
-                return await self.commit(partial(_unless_stale, plan, self._stamp))
-            except _Stale:
-                await self.load()
+    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict]) -> None:
+        """Another process had registered functions: the same with those that there are now."""
+        try:
+            await self.load()
+            found = await self.commit(plan)
+        except BaseException as error:
+            if verdict.done():
+                return
+            if isinstance(error, asyncio.CancelledError):
+                verdict.cancel()
+                raise
+            verdict.set_exception(error)
+        else:
+            if not verdict.done():
+                verdict.set_result(found)
 
     async def _until_seen(self, verdict: Verdict) -> None:
         """What ended runs that another process executes is acknowledged when that process knows it (I18).
 
-        It begins no body unless it has seen all that was written until ``_UNSEEN_MS`` ago.
+        It begins no body unless it has seen all that was written about its run until ``UNSEEN_MS`` ago.
         """
-        if verdict.result.ended and self._shared and not self.leads:
-            await rest(_UNSEEN_MS + 1, self.clock, self.timers)
+        if verdict.result.ended and self.shared and not self.leads:
+            await rest(UNSEEN_MS + 1, self.clock, self.timers)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
@@ -460,14 +456,18 @@ class Engine:
         return following
 
     async def _look_for_others(self, now: int) -> int | None:
-        changed = self.store.changed()
-        if changed.others:
-            stamp = await self.store.read(RegistryStamp())
-            if stamp != self._stamp:
-                await self.load()
-            self._dispatcher.wake()
-            await self.caller.look()
-        self._seen_until = max(self._seen_until, changed.until)
+        changed, before = self.store.changed(), self._looked_at
+        self._others |= changed.others  # for as long as what follows from it fails
+        self._looked_at = max(before, changed.until)
+        if not self._others:
+            self.caller.undisturbed(before, self._looked_at)
+            return now + _OTHERS_LOOK_MS
+        stamp = await self.store.read(RegistryStamp())
+        if stamp != self._stamp:
+            await self.load()
+        self._dispatcher.wake()
+        await self.caller.look()
+        self._others = False
         return now + _OTHERS_LOOK_MS
 
     def _make_use_of_room(self) -> None:
@@ -485,13 +485,13 @@ class Engine:
                 "send the event again, to another process or a little later",
             )
 
-    def _follow(self, verdict: Verdict) -> None:
+    def _follow(self, verdict: Verdict, asked: float) -> None:
         outcome: Effects = verdict.result
         if outcome.leased:
             if self.stopping:
                 self._late += outcome.leased
             else:
-                self.caller.start(outcome.leased)
+                self.caller.start(outcome.leased, asked)
         for run_id in outcome.ended:
             self.caller.lose(run_id)
         for run_id in outcome.touched:

@@ -157,12 +157,11 @@ class _Drive:
 
     def _may_go_on(self, call: Call) -> bool:
         """Is the app to be asked what comes next? Not while members of a group are pending that all are waited for,
-        nor before the time of a step which the next discovery would execute."""
-        now = self._remote.clock.now_ms()
-        return not any(
-            step.parallel == _WAIT or (step.kind not in RESTS and not step.planned and (step.due or 0) > now)
-            for step in call.pending.values()
-        )
+        nor before the time of the one step which it would try again."""
+        now, steps = self._remote.clock.now_ms(), call.pending.values()
+        if len(steps) == 1:
+            return all(step.parallel != _WAIT and (step.kind in RESTS or (step.due or 0) <= now) for step in steps)
+        return not any(step.parallel == _WAIT for step in steps)
 
     def _begin(self) -> None:
         """Make the requests that the run is owed now."""
@@ -350,7 +349,7 @@ def _rests(op: Op) -> bool:
 
 def _in_groups(answer: Ops, version: int) -> list[Op]:
     """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3)."""
-    if sum(op.op not in _LAZY for op in answer.ops) < 2:
+    if answer.in_one_call or sum(op.op not in _LAZY for op in answer.ops) < 2:
         return [msgspec.structs.replace(op, parallel=None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
 
     from stepwell.embedded import Embedded
+    from stepwell.sdk.serve import Endpoint
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -48,6 +49,17 @@ class FunctionOptions(TypedDict, total=False):
     on_failure: (
         Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
     )
+
+
+class ServeOptions(TypedDict, total=False):
+    """What ``serve`` takes; ``Endpoint`` says what each means."""
+
+    server: str
+    dev: bool
+    signing_key: str
+    signing_key_fallback: str
+    event_key: str
+    url: str
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -103,6 +115,7 @@ class Stepwell:
         self._functions: dict[str, Function[Any, Any]] = {}
         self._sender: Sender | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._served: Endpoint | None = None
 
     @overload
     def create_function(self, *, id: str, trigger: type[E], **options: Unpack[FunctionOptions]) -> Define[E]: ...
@@ -217,6 +230,21 @@ class Stepwell:
 
         return Embedded(self, path, **options)
 
+    def serve(self, **options: Unpack[ServeOptions]) -> Endpoint:
+        """The functions of this app at an address of your web application, for a Stepwell server to call.
+
+        It is an ASGI application, to be mounted; its ``wsgi`` is a WSGI one. ``Endpoint`` says what the options mean.
+        What the app sends goes to that server from now on. Raises ``ConfigurationError``.
+        """
+        from stepwell.sdk.serve import Endpoint
+
+        unknown = options.keys() - ServeOptions.__annotations__.keys()
+        if unknown:
+            raise wrong_keywords("serve()", unknown, ServeOptions.__annotations__)
+        endpoint = Endpoint(self, **options)
+        self._served = endpoint
+        return endpoint
+
     async def send(self, events: object) -> list[str]:
         """Send an event, or a list of up to 5,000: an ``Event``, or an instance of an event class.
 
@@ -230,6 +258,8 @@ class Stepwell:
         """As ``send``, for code that runs in another thread than the event loop. It blocks until all is durable."""
         found = payloads(events)
         loop = self._loop
+        if loop is None and self._served is not None:
+            loop = self._served.background()
         if loop is None:
             raise self._unbound()
         try:
@@ -246,9 +276,12 @@ class Stepwell:
 
     async def deliver(self, events: Sequence[EventPayload], seed: str | None = None) -> list[str]:
         """Hand over events that are written out already."""
-        if self._sender is None:
+        sender = self._sender
+        if sender is None and self._served is not None:
+            sender = self._served.server
+        if sender is None:
             raise self._unbound()
-        return await self._sender.send(events, seed=seed)
+        return await sender.send(events, seed=seed)
 
     def _add(self, *functions: Function[Any, Any]) -> None:
         from stepwell.protocol.config import parse_function  # compiles expressions: not needed to import the SDK

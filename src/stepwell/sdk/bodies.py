@@ -9,6 +9,7 @@ import types
 import typing
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from stepwell.errors import ConfigurationError
@@ -86,7 +87,7 @@ def _returns(fn: Any) -> object:
 
 def _evaluated(annotation: str, fn: Any) -> object:
     module = sys.modules.get(getattr(fn, "__module__", ""))
-    closed: Mapping[str, Any] = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
+    closed: Mapping[str, Any] = _closed_over(fn)
     try:
         return eval(annotation, dict(vars(module)) if module else {}, dict(closed))
     except Exception:
@@ -107,3 +108,14 @@ def _not_callable(given: object) -> ConfigurationError:
         why="a step calls its body, and this cannot be called",
         fix='give a function and its arguments, as in ctx.step.run("charge", charge, order_id)',
     )
+
+
+def _closed_over(fn: object) -> dict[str, Any]:
+    """The names of the functions around it, but for those that have no value yet: they are defined further down."""
+    if not inspect.isfunction(fn):
+        return {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found

@@ -69,7 +69,7 @@ class SeatedPool(Pool):
         seat = _SEAT.get()
         (seat or self._pool).submit(job)
 
-    async def run(self, context: Variables, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(self, context: Variables, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call it in the thread that waits for the present step, if one does."""
         if _SEAT.get() is None:
             return await self._pool.run(context, fn, *args, **kwargs)

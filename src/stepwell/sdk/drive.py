@@ -334,7 +334,7 @@ class AsyncDrive(Execution):
         if progress.lost:
             raise self._give_up()
 
-    def begin(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def begin(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """In a thread: call it, or give ``NOT_NOW`` if ``may_begin`` has to be asked once more.
 
         It may have waited long until the thread was free.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,12 @@ class Backoff(msgspec.Struct, frozen=True):
                 fix="leave the others out: the last one is repeated",
             )
         for ms in (*self.delays_ms, self.jitter_ms):
+            if type(ms) is not int or ms < 0:
+                raise ConfigurationError(
+                    what=f"a back-off pauses for {ms!r}",
+                    why="its fields are whole milliseconds, 0 or more",
+                    fix='make it with Backoff.fixed("5s"), .exponential(…) or .table(…)',
+                )
             if ms > _PAUSE_MS_MAX:
                 raise ConfigurationError(
                     what=f"a back-off pauses for {format_duration(ms)}",
@@ -60,11 +67,11 @@ class Backoff(msgspec.Struct, frozen=True):
         cls, first: Duration = "1s", *, factor: float = 2.0, longest: Duration = "1h", jitter: Duration = 0
     ) -> Backoff:
         """Each pause is ``factor`` times the one before it, up to ``longest``."""
-        if factor < 1:
+        if not 1 <= factor < inf:
             raise ConfigurationError(
                 what=f"the factor of an exponential back-off is {factor}",
                 why="pauses that shrink would hammer a service that is failing",
-                fix="give a factor of 1 or more",
+                fix="give a finite factor of 1 or more",
             )
         delay, most = float(length_ms("first", first)), length_ms("longest", longest)
         delays: list[int] = []

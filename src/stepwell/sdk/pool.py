@@ -33,7 +33,7 @@ class Pool:
                 self._started += 1
                 Thread(target=self._work, name=f"stepwell-{self._started}", daemon=True).start()
 
-    async def run(self, context: Context, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(self, context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call it in a thread. When the one who waits is cancelled, a call that has begun goes on and its result is
         dropped; one that has not does not begin."""
         loop = asyncio.get_running_loop()

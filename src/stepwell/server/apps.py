@@ -201,7 +201,10 @@ class Apps:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError):
             refused = _refusal(reply.body)
         text = refused.error or refused.message
-        if reply.status >= 300 or refused.error:
+        if 300 <= reply.status < 400:
+            attached.code = "url_not_found"
+            attached.error = f"it redirects to {reply.headers.get('location', 'nowhere')}: name that address instead"
+        elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"
         elif not is_from_sdk(reply):

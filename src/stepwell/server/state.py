@@ -15,14 +15,14 @@ from stepwell.model.questions import GetEvent, GetRun, GetSteps
 from stepwell.model.run import Run
 from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos
 from stepwell.protocol.instructions import memo
-from stepwell.protocol.messages import STEP_PLANNED, STEP_RUN, Memo, Superseded
+from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo, Superseded
 from stepwell.runtime.engine import Engine
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import envelope
 from stepwell.server.ingest import read_body
 from stepwell.server.replies import Refused
 
-_REPORTED: Final = frozenset({STEP_RUN, "Step"})
+_REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED, "Step"})  # the second by our own SDK
 _IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
 
 

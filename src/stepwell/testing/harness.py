@@ -419,7 +419,7 @@ class _Sender:
 class _LoopPool(Pool):
     """Threads that the virtual loop knows of, so that time does not move while they work."""
 
-    async def run(self, context: Context, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(self, context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         @wraps(fn)
         def work() -> Any:
             try:

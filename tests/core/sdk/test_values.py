@@ -210,3 +210,17 @@ def test_an_event_goes_out_as_it_was_given() -> None:
         b'{"id":"ada"}',
     )
     assert found.ts == int(moment.timestamp() * 1000)
+
+
+async def test_a_function_may_use_what_is_defined_below_it() -> None:
+    app = Stepwell("shop")
+    result = list[int]
+
+    @app.create_function(id="bill", trigger="test/started")
+    async def bill(ctx: Context[dict[str, Any]]) -> result:
+        return [await ctx.step.run("below", below)]
+
+    async def below() -> int:
+        return 7
+
+    assert await Run(app, "shop-bill").to_end() == [7]

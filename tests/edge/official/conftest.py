@@ -121,7 +121,15 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
 
 
+@pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django"])
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Our own SDK, served by a web framework."""
+    command = [sys.executable, "-m", "tests.edge.official.own_app", request.param]
+    yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
+
+
 @pytest.fixture(autouse=True)
 def _empty_ledger(request: pytest.FixtureRequest) -> None:
-    if "python" in request.fixturenames:
-        request.getfixturevalue("python").app.forget()
+    for name in ("python", "own"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).app.forget()

@@ -52,6 +52,7 @@ class Committer:
         self._files = files
         self._connection: apsw.Connection | None = None
         self._paths: Paths = {}
+        self._connections = 0
         self._connect()
         if leader:
             self._warm()
@@ -96,12 +97,12 @@ class Committer:
         except apsw.Error as error:
             self._undo(error)
 
-    def data_version(self) -> int:
-        """A number that changes when another connection has written."""
+    def data_version(self) -> tuple[int, int]:
+        """What changes when another connection has written: numbers of different connections cannot be compared."""
         if self._connection is not None:
             with suppress(apsw.Error):  # the next commit will say what is wrong
-                return int(self._execute(sql.DATA_VERSION).fetchall()[0][0])
-        return -1
+                return self._connections, int(self._execute(sql.DATA_VERSION).fetchall()[0][0])
+        return self._connections, -1
 
     def close(self) -> None:
         if self._connection is not None:
@@ -117,6 +118,7 @@ class Committer:
         self._log = Log(connection, self._files)
         self._execute = execute
         self._connection = connection
+        self._connections += 1
 
     def _warm(self) -> None:
         try:

@@ -46,7 +46,7 @@ class WriterThread:
         self._files, self._committer = files, committer
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._busy = Lock()
-        self._data_version: int = committer.data_version()
+        self._data_version: tuple[int, int] = committer.data_version()
         self._looked_at = monotonic_s()
         self._changed = False
         self._thread = Thread(target=self._run, name="stepwell-writer", daemon=True)

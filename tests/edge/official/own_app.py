@@ -1,0 +1,181 @@
+"""An app of our own SDK, served over HTTP by the web framework that is named: ``own_app FRAMEWORK PORT``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from stepwell import Cancel, Concurrency, Context, Event, NonRetriableError, RunFailed, StepError, Stepwell, Sync
+
+LEDGER = Path(os.environ.get("LEDGER", "ledger"))
+app = Stepwell("own")
+
+
+def note(what: str, **more: Any) -> str:
+    with LEDGER.open("a") as ledger:
+        ledger.write(json.dumps({"what": what, **more}) + "\n")
+    return what
+
+
+def times(what: str) -> int:
+    return sum(json.loads(line)["what"] == what for line in LEDGER.read_text().splitlines())
+
+
+def flaky() -> str:
+    note("flaky")
+    if times("flaky") < 3:
+        raise ValueError("not yet")
+    return "done"
+
+
+def broken() -> None:
+    note("broken")
+    raise ValueError("it never works")
+
+
+def dies() -> str:
+    note("dies")
+    if times("dies") == 1:
+        os._exit(1)
+    return "alive"
+
+
+@app.create_function(id="steps", trigger="own/steps")
+async def steps(ctx: Context[dict[str, Any]]) -> object:
+    note("call")
+    found = [await ctx.step.run(f"s{n}", note, f"s{n}") for n in range(5)]
+    await ctx.step.sleep("nap", "100ms")
+    return found
+
+
+@app.create_function(id="plain", trigger="own/plain")
+def plain(ctx: Context[dict[str, Any], Sync]) -> object:
+    first = ctx.step.run("first", note, "first")
+    ctx.step.sleep("nap", "100ms")
+    return [first, *ctx.group.parallel([lambda: ctx.step.run("a", note, "a"), lambda: ctx.step.run("b", note, "b")])]
+
+
+@app.create_function(id="branches", trigger="own/branches")
+async def branches(ctx: Context[dict[str, Any]]) -> object:
+    async def chain(name: str, pause: str) -> str:
+        await ctx.step.sleep(f"{name} rests", pause)
+        return await ctx.step.run(name, note, name)
+
+    return await asyncio.gather(chain("slow", "1s"), chain("quick", "100ms"), ctx.step.run("now", note, "now"))
+
+
+@app.create_function(id="retries", trigger="own/retries", retries=3)
+async def retries(ctx: Context[dict[str, Any]]) -> object:
+    await ctx.step.run("before", note, "before")
+    done = await ctx.step.run("flaky", flaky)
+    try:
+        await ctx.step.options("broken", retries=1).run(broken)
+    except StepError as error:
+        return [done, error.name, error.message]
+    return None
+
+
+async def _handle(ctx: Context[RunFailed]) -> None:
+    note("handled", error=ctx.event.data.error.message)
+
+
+@app.create_function(id="fails", trigger="own/fails", on_failure=_handle)
+async def fails(ctx: Context[dict[str, Any]]) -> None:
+    raise NonRetriableError("never again")
+
+
+@app.create_function(id="waits", trigger="own/waits")
+async def waits(ctx: Context[dict[str, Any]]) -> object:
+    found = await ctx.step.wait_for_event("approval", "own/approved", match="data.order", timeout="1m")
+    return None if found is None else found.data
+
+
+@app.create_function(id="child")
+async def child(ctx: Context[dict[str, Any]]) -> object:
+    return {"got": ctx.event.data}
+
+
+@app.create_function(id="invokes", trigger="own/invokes")
+async def invokes(ctx: Context[dict[str, Any]]) -> object:
+    await ctx.step.send_event("tell", Event("own/told", {}))
+    return await ctx.step.invoke("child", child, data={"n": 1})
+
+
+@app.create_function(id="told", trigger="own/told")
+async def told(ctx: Context[dict[str, Any]]) -> None:
+    note("told")
+
+
+@app.create_function(id="cancelled", trigger="own/cancellable", cancel=Cancel("own/cancel", match="data.id"))
+async def cancelled(ctx: Context[dict[str, Any]]) -> None:
+    await ctx.step.sleep("long", "1h")
+
+
+@app.create_function(id="limited", trigger="own/limited", concurrency=Concurrency(2))
+async def limited(ctx: Context[dict[str, Any]]) -> None:
+    async def work() -> None:
+        note("begin")
+        await asyncio.sleep(0.02)
+        note("end")
+
+    await asyncio.gather(*(ctx.step.run(f"w{n}", work) for n in range(3)))
+
+
+@app.create_function(id="large", trigger="own/large")
+async def large(ctx: Context[dict[str, Any]]) -> int:
+    parts = [len(await ctx.step.run(f"part {n}", lambda: "x" * 2_000_000)) for n in range(3)]
+    await ctx.step.sleep("nap", "10ms")
+    return sum(parts)
+
+
+@app.create_function(id="dies", trigger="own/dies", retries=20)
+async def dying(ctx: Context[dict[str, Any]]) -> str:
+    await ctx.step.run("kept", note, "kept")
+    return await ctx.step.run("dies", dies)
+
+
+def main(framework: str, port: int) -> None:
+    """Serve the app at ``/api/inngest``."""
+    endpoint = app.serve()
+    if framework in ("starlette", "fastapi"):
+        import uvicorn
+
+        if framework == "fastapi":
+            from fastapi import FastAPI
+
+            site: Any = FastAPI()
+            site.add_route("/api/inngest", endpoint)
+        else:
+            from starlette.applications import Starlette
+            from starlette.routing import Route
+
+            site = Starlette(routes=[Route("/api/inngest", endpoint)])
+        uvicorn.run(site, host="127.0.0.1", port=port, log_level="warning")
+        return
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+    from werkzeug.serving import make_server
+
+    if framework == "flask":
+        from flask import Flask
+
+        rest: Any = Flask(__name__).wsgi_app
+    else:
+        import django
+        from django.conf import settings
+        from django.core.handlers.wsgi import WSGIHandler
+
+        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"])
+        django.setup()
+        rest = WSGIHandler()
+    site = DispatcherMiddleware(rest, {"/api/inngest": endpoint.wsgi})
+    make_server("127.0.0.1", port, site, threaded=True).serve_forever()
+
+
+urlpatterns: list[Any] = []
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

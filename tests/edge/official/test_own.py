@@ -1,0 +1,87 @@
+"""Our own SDK over the wire: the functions that run embedded run served, too, in each kind of web framework."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.edge.conftest import eventually
+from tests.edge.official.conftest import Both
+
+pytestmark = pytest.mark.slow
+
+
+def test_steps_are_reported_one_by_one_within_one_call(own: Both) -> None:
+    run = own.run("own/steps")
+
+    assert run["output"] == [f"s{n}" for n in range(5)]
+    assert [own.app.did(f"s{n}") for n in range(5)] == [1] * 5
+    assert own.app.did("call") == 2  # before the sleep, and after it
+
+
+def test_a_plain_function_is_served_as_well(own: Both) -> None:
+    assert own.run("own/plain")["output"] == ["first", "a", "b"]
+    assert (own.app.did("first"), own.app.did("a"), own.app.did("b")) == (1, 1, 1)
+
+
+def test_each_branch_goes_on_when_its_own_step_is_done(own: Both) -> None:
+    run = own.run("own/branches")
+
+    assert run["output"] == ["slow", "quick", "now"]
+    assert [line["what"] for line in own.app.ledger()] == ["now", "quick", "slow"]
+
+
+def test_attempts_are_those_of_the_step(own: Both) -> None:
+    run = own.run("own/retries")
+
+    assert run["output"] == ["done", "ValueError", "it never works"]
+    assert (own.app.did("before"), own.app.did("flaky"), own.app.did("broken")) == (1, 3, 2)
+
+
+def test_a_run_that_fails_has_its_handler(own: Both) -> None:
+    run = own.run("own/fails")
+
+    assert (run["status"], run["error"]["message"]) == ("FAILED", "never again")
+    (handled,) = eventually(lambda: [line for line in own.app.ledger() if line["what"] == "handled"])
+    assert handled["error"] == "never again"
+
+
+def test_waits_invokes_and_events(own: Both) -> None:
+    run_id = own.dev.start("own/waits", order=7)
+    own.dev.why(run_id, "waiting")
+    own.dev.send("own/approved", order=7)
+
+    assert own.dev.ended(run_id)["output"] == {"order": 7}
+    assert own.run("own/invokes")["output"] == {"got": {"n": 1}}
+    eventually(lambda: own.app.did("told") == 1)
+
+
+def test_a_cancelled_run_is_called_no_more(own: Both) -> None:
+    run_id = own.dev.start("own/cancellable", id=3)
+    own.dev.why(run_id, "sleeping")
+    own.dev.send("own/cancel", id=3)
+
+    assert own.dev.ended(run_id)["status"] == "CANCELLED"
+
+
+def test_a_limit_holds_for_branches_and_runs(own: Both) -> None:
+    for run_id in [own.dev.start("own/limited") for _ in range(3)]:
+        assert own.dev.ended(run_id)["status"] == "COMPLETED"
+
+    running = most = 0
+    for line in own.app.ledger():
+        running += 1 if line["what"] == "begin" else -1
+        most = max(most, running)
+    assert (most <= 2, running) == (True, 0)
+
+
+def test_state_that_is_too_large_for_a_call_is_fetched(own: Both) -> None:
+    assert own.run("own/large")["output"] == 6_000_000
+
+
+def test_an_app_that_dies_goes_on_with_what_was_reported(own: Both) -> None:
+    """Checklist 88."""
+    run_id = own.dev.start("own/dies")
+    own.app.restart()
+
+    assert own.dev.ended(run_id)["output"] == "alive"
+    assert (own.app.did("kept"), own.app.did("dies")) == (1, 2)
