@@ -45,6 +45,11 @@ def hashed(step_id: str, repeat: int = 0) -> str:
     return sha1((f"{step_id}:{repeat}" if repeat else step_id).encode(), usedforsecurity=False).hexdigest()
 
 
+def secret(bits: int) -> str:
+    """A new secret in hexadecimal digits, from the operating system's randomness."""
+    return os.urandom(bits // 8).hex()
+
+
 class Ids(Protocol):
     """Where ids and chance come from."""
 

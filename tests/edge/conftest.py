@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
@@ -122,17 +122,26 @@ class Done(NamedTuple):
 class Dev:
     """A ``stepwell dev`` that runs. ``output`` is what it has written so far."""
 
+    command = "dev"
+    event_key = "test"
+
     def __init__(
-        self, folder: Path, *options: str, app: str = APP, target: str | None = "app.py", launcher: Sequence[str] = ()
+        self,
+        folder: Path,
+        *options: str,
+        app: str = APP,
+        target: str | None = "app.py",
+        launcher: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         if target is not None and not (folder / "app.py").exists():
             (folder / "app.py").write_text(app)
         port = [] if "--port" in options else ["--port", "0"]
         self.process = subprocess.Popen(
-            [*launcher, *STEPWELL, "dev", *([target] if target else []), *port, *options],
+            [*launcher, *STEPWELL, self.command, *([target] if target else []), *port, *options],
             cwd=folder,
-            env=environment(),
+            env={**environment(), **(variables or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -175,7 +184,7 @@ class Dev:
 
     def send(self, name: str, **data: Any) -> str:
         """The internal id of an event sent over HTTP."""
-        reply = self.http("POST", "/e/test", {"name": name, "data": data})
+        reply = self.http("POST", f"/e/{self.event_key}", {"name": name, "data": data})
         assert reply.status == 200, reply
         event_id: str = reply.json["ids"][0]
         return event_id
@@ -236,7 +245,8 @@ class Dev:
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")}
+    ours = ("STEPWELL_", "INNGEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONUTF8": "1", "NO_COLOR": "1", "TZ": "UTC"}
 
 

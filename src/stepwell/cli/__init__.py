@@ -15,6 +15,8 @@ from stepwell.errors import StepwellError
 # Help is repeated here, so that listing the commands imports none of them.
 COMMANDS: Final = {
     "dev": "Run an app here: engine, worker and HTTP in one process.",
+    "start": "Run the server for production, for apps that serve their functions over HTTP.",
+    "keys": "Make a signing key and an event key.",
     "send": "Send an event.",
     "runs": "List runs, newest first.",
     "run": "Show one run: its steps, attempts, errors and times.",

@@ -87,7 +87,7 @@ class Server:
             raise ConfigurationError(f"{url!r} has a wrong port", "", f"use {URL_DEFAULT}") from None
         self._connection = kind(parts.hostname, port, timeout=_TIMEOUT_S)
         self._url = f"{parts.scheme}://{parts.netloc}"
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Authorization": f"Bearer {_shown(token)}"} if token else {}
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
@@ -163,9 +163,21 @@ class File:
         return text
 
 
+def _shown(token: str) -> str:
+    """Whoever has the signing key shows its hash: the key itself need not travel (protocol §3.4)."""
+    if not token.startswith("signkey-"):
+        return token
+    from stepwell.protocol.signing import signing_key
+
+    return signing_key(token).bearer
+
+
 def connect(url: str | None, db: str | None, token: str | None) -> Api:
     """The server or file that the options name."""
-    return File(db) if db else Server(server_url(url), token or os.environ.get("STEPWELL_TOKEN"))
+    if db:
+        return File(db)
+    known = (os.environ.get(name) for name in ("STEPWELL_TOKEN", "INNGEST_SIGNING_KEY"))
+    return Server(server_url(url), token or next(filter(None, known), None))
 
 
 def _strange(why: str) -> StorageError:

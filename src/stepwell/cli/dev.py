@@ -3,114 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 import msgspec
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
-from stepwell.cli.hosting import Engineering, Host, Serving
-from stepwell.cli.live import Handler, LiveLog, wants_colour
-from stepwell.cli.options import not_empty
+from stepwell.cli.hosting import Engineering, Host, Serving, engineering
+from stepwell.cli.live import LiveLog, wants_colour
+from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
+from stepwell.cli.serving import Length, serving
 from stepwell.cli.target import DoesNotLoad, Target
 from stepwell.clock import SystemClock
-from stepwell.errors import ConfigurationError, InvalidDuration, NotFound
-from stepwell.limits import (
-    CALLS_MAX,
-    EVENT_BYTES_CEILING,
-    EVENT_BYTES_MAX,
-    STEPS_PER_RUN_CEILING,
-    STEPS_PER_RUN_MAX,
-)
-from stepwell.model.duration import format_duration, to_ms
-from stepwell.model.settings import Settings
-from stepwell.protocol.config import checked_url
-from stepwell.runtime.loop import Loop, LoopTimers
+from stepwell.errors import ConfigurationError, NotFound
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
-from stepwell.server.run import PortInUse, Stop, bind, leave, new_event_loop
+from stepwell.server.run import PortInUse, Stop, bind, leave
 from stepwell.server.wording import count
 
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
 _TOKEN_CHARS_MIN: Final = 16
-_LEAD_LOOK_MS: Final = 100
-_EVERYWHERE: Final = ("0.0.0.0", "::")
-
-
-class Length(click.ParamType[int]):
-    """A length of time in milliseconds; a bare number is seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        try:
-            return int(text) * 1000 if text.isascii() and text.isdigit() else to_ms(text)
-        except InvalidDuration as error:
-            self.fail(f"{error.what}: {error.fix}", param, ctx)
-
-
-class Retention(Length):
-    """A length of time, or ``forever``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value == "forever":
-            return -1
-        ms = super().convert(value, param, ctx)
-        if ms == 0:
-            self.fail("0 keeps nothing: give a length such as 30d, or 'forever'", param, ctx)
-        return ms
 
 
 @click.command()
 @click.argument("target", required=False)
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Default {PORT}, or the next free one; 0 takes any.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--db", default=DB, show_default=True, callback=not_empty, help="The SQLite file; :memory: keeps nothing."
-)
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Restart when the code changes.")
-@click.option("-u", "--sdk-url", "urls", multiple=True, metavar="URL", help="An app that serves its functions there.")
+@serving(db=DB, grace="3s")
 @click.option(
     "--discovery/--no-discovery", default=None, help="Look for apps on the usual ports; default without TARGET."
 )
 @click.option("--poll/--no-poll", default=True, show_default=True, help="Ask apps again and again what they have.")
 @click.option("--poll-interval", type=Length(), default="5s", show_default=True, help="How often.")
-@click.option("--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off.")
-@click.option(
-    "--durability",
-    type=click.Choice(["full", "normal"]),
-    default="full",
-    show_default=True,
-    help="What survives a power failure: everything, or all but the last moments.",
-)
-@click.option("--retention", type=Retention(), default="30d", show_default=True, help="How long to keep; or forever.")
-@click.option("--concurrency", type=click.IntRange(1), default=CALLS_MAX, show_default=True, help="Calls in flight.")
-@click.option(
-    "--max-event-bytes",
-    type=click.IntRange(1, EVENT_BYTES_CEILING),
-    default=EVENT_BYTES_MAX,
-    show_default=True,
-    help="How large one event may be.",
-)
-@click.option(
-    "--max-steps",
-    type=click.IntRange(1, STEPS_PER_RUN_CEILING),
-    default=STEPS_PER_RUN_MAX,
-    show_default=True,
-    help="How many steps one run may have.",
-)
-@click.option("--grace", type=Length(), default="3s", show_default=True, help="What calls get to finish at a stop.")
-@click.option("--json-logs", is_flag=True, help="One JSON object for each line of the log.")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A further name the server may be called by.")
 @click.option(
     "--token", envvar="STEPWELL_TOKEN", help="What requests must carry; needed to listen beyond this machine."
 )
@@ -118,22 +50,14 @@ def command(
     target: str | None,
     port: int | None,
     host: str,
-    db: str,
     reload: bool,
-    urls: tuple[str, ...],
     discovery: bool | None,
     poll: bool,
     poll_interval: int,
-    retry_interval: int | None,
-    durability: Literal["full", "normal"],
-    retention: int,
-    concurrency: int,
-    max_event_bytes: int,
-    max_steps: int,
-    grace: int,
+    token: str | None,
     json_logs: bool,
     allow_host: tuple[str, ...],
-    token: str | None,
+    **options: Any,
 ) -> None:
     """Run an app here: engine, worker and HTTP in one process.
 
@@ -148,43 +72,24 @@ def command(
         )
     before = _Before.taken()
     named = None if target is None else Target(target)
-    addresses: tuple[str, ...] = ()
     try:
-        addresses = tuple(checked_url(url) for url in urls)
         if named is not None:
             named.check()
-    except ConfigurationError as error:
-        raise click.UsageError(f"-u {error.what}: {error.fix}") from None
     except NotFound as error:
         if before is None:
             raise click.UsageError(str(error)) from None
-    live = LiveLog(SystemClock(), for_programs=json_logs)
-    sockets, moved = before.sockets() if before else _listen(host, port)
-    settings = Engineering(
-        path=db,
-        durability=durability,
-        concurrency=concurrency,
-        retention_ms=None if retention < 0 else retention,
-        rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
-        grace_ms=grace,
-        apps=Serving(
-            urls=addresses,
-            poll_ms=poll_interval if poll else None,
-            discovers=discovery if discovery is not None else named is None,
-        ),
+    apps = Serving(
+        poll_ms=poll_interval if poll else None, discovers=discovery if discovery is not None else named is None
     )
-    prepare_folder(Path(db).parent)
-    guard = Guard(frozenset({*allow_host, host}), any_address=host in _EVERYWHERE, token=token)
+    settings = engineering(apps, **options)
+    sockets, moved = before.sockets() if before else _listen(host, port)
+    prepare_folder(Path(settings.path).parent)
+    guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, token=token)
+    live = LiveLog(SystemClock(), for_programs=json_logs)
     dev = Dev(
         named, Host(settings, sockets, guard), live, settings, sockets, reload=reload and named is not None, moved=moved
     )
-    live.start()
-    loop = new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        reason = loop.run_until_complete(dev.run(changed=before.changed if before else None))
-    finally:
-        live.close()
+    reason = run_to_end(live, dev.run(changed=before.changed if before else None))
     if reason.startswith(_RELOAD):
         _begin_again(sockets, reason.removeprefix(_RELOAD))
     leave(1 if reason == _BROKEN else 0)
@@ -216,11 +121,10 @@ class Dev:
         self._host = host
         self._live = live
         self._settings = settings
-        self._address = _address(sockets[0])
+        self._address = address_of(sockets[0])
         self._reload = reload
         self._moved = moved
-        clock = SystemClock()
-        self._lead = Loop("notice of leadership", self._tell_lead, clock, LoopTimers(clock))
+        self._running = Running(host, live, settings)
 
     async def run(self, *, changed: str | None) -> str:
         """Runs until it is to stop. Returns why: a signal's name, or a file whose change calls for a new start."""
@@ -228,7 +132,7 @@ class Dev:
         stop.on_signals(lambda: os._exit(1))
         began = SystemClock().now_ms()
         app, problem = self._load()
-        _log_through(live)
+        log_through(live)
         wrong = await self._host.start(app, live.follow)
         if wrong is not None:
             app, problem = None, str(wrong)
@@ -246,7 +150,7 @@ class Dev:
         elif app is None and self._target is not None:
             stop.request(_BROKEN)
         reason = await stop.wait()
-        await self._lead.stop()
+        await self._running.stop()
         if reason != _BROKEN:
             self._take_leave(reason)
         await self._host.stop()
@@ -276,18 +180,7 @@ class Dev:
             live.say(_banner(self._address, self._target, app, kept, self._settings.apps, reload=self._reload))
         if self._moved:
             live.notice(f"port {PORT} is in use, so this is {self._address}", "yellow")
-        if not self._host.leads:
-            live.notice(
-                f"another process runs what is in {path}; this one sends and reads, and takes over when it ends",
-                "yellow",
-            )
-            self._lead.start()
-
-    async def _tell_lead(self, now: int) -> int | None:
-        if not self._host.leads:
-            return now + _LEAD_LOOK_MS
-        self._live.notice("the other process has ended: this one runs the functions now")
-        return None
+        self._running.tell_who_leads()
 
     def _complain(self, problem: str) -> None:
         self._live.notice(problem, "red")
@@ -302,15 +195,10 @@ class Dev:
         self._live.notice("the version from before goes on running", "yellow")
 
     def _take_leave(self, reason: str) -> None:
-        busy = len(self._host.engine.caller.live)
-        waiting = (
-            f", waiting up to {format_duration(self._settings.grace_ms)} for {count(busy, 'call')}" if busy else ""
-        )
-        if reason.startswith(_RELOAD):
-            if busy:
-                self._live.notice(f"{reason.removeprefix(_RELOAD)} changed{waiting}")
-        else:
-            self._live.notice(f"{reason}: stopping{waiting}; what is unfinished goes on at the next start")
+        if not reason.startswith(_RELOAD):
+            self._running.take_leave(reason)
+        elif busy := self._running.busy():
+            self._live.notice(f"{reason.removeprefix(_RELOAD)} changed{busy}")
 
 
 class _Before(msgspec.Struct):
@@ -355,20 +243,15 @@ def _listen(host: str, port: int | None) -> tuple[list[socket.socket], bool]:
     return bind(host, 0), True
 
 
-def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _banner(
-    address: str, target: Target | None, app: Stepwell | None, kept: str, serving: Serving, *, reload: bool
+    address: str, target: Target | None, app: Stepwell | None, kept: str, apps: Serving, *, reload: bool
 ) -> str:
     lines = [f"{click.style('Stepwell', bold=True)} {__version__}  {click.style(address, fg='cyan')}", ""]
     text = "" if target is None else target.text
     watched = f"{text}, reloaded when it changes" if reload else text
     if target is None:
-        looked = "looked for on the usual ports of this machine" if serving.discovers else "none, until one registers"
-        lines.append(f"  apps       {', '.join(serving.urls) or looked}")
+        looked = "looked for on the usual ports of this machine" if apps.discovers else "none, until one registers"
+        lines.append(f"  apps       {', '.join(apps.urls) or looked}")
     elif app is None:
         lines.append(f"  app        {watched}")
     else:
@@ -384,16 +267,6 @@ def _banner(
 def _events_of(function: Function[Any, Any]) -> list[str]:
     triggers: list[dict[str, str]] = function.config.get("triggers") or []
     return [trigger["event"] for trigger in triggers if "event" in trigger and "*" not in trigger["event"]]
-
-
-def _log_through(live: LiveLog) -> None:
-    """Show what we and the app log, unless the app has set up logging of its own."""
-    if logging.getLogger().handlers:
-        return
-    logger = logging.getLogger("stepwell")
-    logger.addHandler(Handler(live))
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 def _shown(file: Path) -> str:

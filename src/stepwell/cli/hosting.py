@@ -1,4 +1,4 @@
-"""Engine, app and listener of ``stepwell dev`` in one process, from start to drained stop."""
+"""Engine, app and listener of a server in one process, from start to drained stop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from stepwell.clock import SystemClock
 from stepwell.embedded import send_payloads
 from stepwell.errors import ConfigurationError
 from stepwell.model.settings import Settings
+from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.outbound import HttpOutbound
+from stepwell.runtime.reach import EVERYWHERE, Reach
+from stepwell.runtime.signed import Signed
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
@@ -24,17 +27,20 @@ from stepwell.server.app import App
 from stepwell.server.apps import Apps
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
-from stepwell.server.wiring import NOBODY, Calls, Member, open_sqlite
+from stepwell.server.wiring import NOBODY, Member, open_sqlite
 
 _USUAL: Final = Settings()
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """How apps that are served at an address come to be known. ``poll_ms`` ``None`` asks only those that failed."""
+    """How apps that are served at an address come to be known, and may be called. ``poll_ms`` ``None`` asks only those
+    that failed. With ``keys`` calls are signed; ``reach`` is where apps may be."""
 
     urls: tuple[str, ...] = ()
     poll_ms: int | None = 5_000
     discovers: bool = False
+    keys: tuple[SigningKey, ...] = ()
+    reach: Reach = EVERYWHERE
 
 
 _ALONE: Final = Serving()
@@ -52,8 +58,33 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     apps: Serving = _ALONE
 
 
+def engineering(
+    apps: Serving,
+    *,
+    db: str,
+    sdk_url: tuple[str, ...],
+    retry_interval: int | None,
+    durability: Literal["full", "normal"],
+    retention: int,
+    concurrency: int,
+    max_event_bytes: int,
+    max_steps: int,
+    grace: int,
+) -> Engineering:
+    """What the options of ``cli/serving.py`` say."""
+    return Engineering(
+        path=db,
+        durability=durability,
+        concurrency=concurrency,
+        retention_ms=None if retention < 0 else retention,
+        rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
+        grace_ms=grace,
+        apps=msgspec.structs.replace(apps, urls=sdk_url),
+    )
+
+
 class Host:
-    """One process of ``stepwell dev``.
+    """One process of ``stepwell dev`` or ``stepwell start``.
 
     Without an app, or with one whose functions are wrong, it accepts events and keeps the runs they start until a
     version comes that serves them.
@@ -66,7 +97,9 @@ class Host:
         self._app: Stepwell | None = None
         self._member: Member | None = None
         self._listener: Listener | None = None
-        self._outbound = HttpOutbound()
+        serving = settings.apps
+        self._outbound = HttpOutbound(serving.reach)
+        self._calls = Signed(self._outbound, SystemClock(), kind=guard.kind, keys=serving.keys)
         self._apps: Apps | None = None
         self._stalls = StallWatch(doing)
 
@@ -90,14 +123,15 @@ class Host:
         serving = self._settings.apps
         self._apps = Apps(
             engine,
-            Calls(self._outbound),
+            self._calls,
             urls=serving.urls,
             poll_ms=serving.poll_ms,
             discovers=serving.discovers,
             own_ports=[sock.getsockname()[1] for sock in self._sockets],
         )
         http = App(engine, self._guard, self._apps)
-        self._listener = Listener(http, self._sockets, engine.clock, engine.timers)
+        headers = [("x-inngest-server-kind", self._guard.kind)]
+        self._listener = Listener(http, self._sockets, engine.clock, engine.timers, headers)
         await self._listener.start()
         await self._apps.start()
         Thread(target=http.warm, name="stepwell-warm", daemon=True).start()
@@ -136,7 +170,7 @@ class Host:
             calls_max=settings.concurrency,
             settings=settings.rules,
             retention_ms=settings.retention_ms,
-            calls=Calls(self._outbound),
+            calls=self._calls,
         )
         follow(member.engine)
         self._member, self._app = member, app

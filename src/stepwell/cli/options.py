@@ -21,7 +21,7 @@ def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 def reaching(command: F) -> F:
     """``--url`` and ``--token``: which server."""
     for option in (
-        click.option("--token", envvar="STEPWELL_TOKEN", help="The server's token, if it has one."),
+        click.option("--token", envvar="STEPWELL_TOKEN", help="The server's token or signing key, if it has one."),
         click.option(
             "--url",
             envvar="STEPWELL_URL",

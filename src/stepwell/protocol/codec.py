@@ -36,6 +36,7 @@ __all__ = [
     "encode_memos",
     "encode_ops",
     "function_uuid",
+    "signature_within",
     "state_elsewhere",
 ]
 
@@ -341,6 +342,15 @@ def decode_answer(
         return Failed(WireError("Error", str(error)))
     except _UNREADABLE as error:
         return Failed(WireError("Error", f"the answer is not JSON: {error}"))
+
+
+def signature_within(body: bytes) -> tuple[str | None, bytes]:
+    """The signature inside a streamed answer, if it has one there, and what was signed (protocol §3.3)."""
+    try:
+        _, fields, inner = _unwrap({}, body)
+    except _UNREADABLE:
+        return None, b""
+    return fields.get("x-inngest-signature"), inner
 
 
 def _unwrap(fields: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from stepwell.limits import ANSWER_BYTES_MAX
-from stepwell.runtime.outbound import Reply, Unreachable
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
+from stepwell.runtime.reach import Reach
 
 CONNECT_S_MAX: Final = 10.0
 _CONNECTIONS_MAX: Final = 0  # calls in flight are bounded by the engine
 _KEEP_ALIVE_S: Final = 60.0
 _CHUNK: Final = 64 * 1024
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
 
 
 class Client:
-    """A pool of connections that are kept for the next request."""
+    """A pool of connections that are kept for the next request. Those to where ``reach`` does not go are not made.
 
-    def __init__(self) -> None:
+    No proxy, no cookies, no redirects: each would lead to another place than the one that was checked.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._resolver = Checked(reach)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEP_ALIVE_S),
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEP_ALIVE_S, resolver=self._resolver
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent",),
+            trust_env=False,
         )
 
     async def close(self) -> None:
         await self._session.close()
+        await self._resolver.close()
+
+    async def check(self, url: str) -> None:
+        """Raises ``Unreachable`` if what is at this address may not be called, or nobody knows where it is."""
+        host = self._checked(url)
+        if not _is_numeric(host):
+            try:
+                await self._resolver.resolve(host)
+            except OSError as error:
+                raise Unreachable("unreachable", f"{host} is not known: {error}") from None
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """Raises ``Unreachable``."""
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_S_MAX)
+        self._checked(url)
         try:
             async with self._session.request(
                 method, url, headers=headers, data=body or None, timeout=timeout, allow_redirects=False
@@ -42,12 +67,59 @@ class Client:
             raise Unreachable("unreachable", f"no answer within {seconds:g} s") from None
         except aiohttp.ClientSSLError as error:
             raise Unreachable("unsupported_protocol", f"no TLS connection: {error}") from None
-        except aiohttp.InvalidURL as error:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise Unreachable("unreachable", f"{error} is no address that can be called") from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError, aiohttp.ClientPayloadError):
             raise Unreachable("unreachable", "the connection broke before the answer was there") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable("unreachable", f"{type(error).__name__}: {error}") from None
+
+    def _checked(self, url: str) -> str:
+        """The host in a URL. An address is checked here, because only names are resolved.
+
+        Only plain hosts will do: in others, aiohttp might read another host than we.
+        """
+        host = urlsplit(url).hostname or ""
+        if not _HOST.fullmatch(host) or not url.isprintable() or "\\" in url:
+            raise Unreachable("unreachable", f"{url[:80]!r} is no address that can be called")
+        if _is_numeric(host):
+            _check(self._reach, host, [host])
+        return host
+
+
+class Checked(AbstractResolver):
+    """Finds the addresses of names, once for each connection, and refuses names that lead to where we may not go.
+
+    One address of a name that is refused is enough: a name that means a public and a private machine is a trick.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Raises ``Unreachable``, and ``OSError`` if there is no such name."""
+        found = await self._system.resolve(host, port, family)
+        _check(self._reach, host, [each["host"] for each in found])
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+def _is_numeric(host: str) -> bool:
+    """Is it an address and no name? In any notation: the system also takes 127.1 and 2130706433 for addresses."""
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _check(reach: Reach, host: str, addresses: list[str]) -> None:
+    for address in addresses:
+        objection = reach.objection(address)
+        if objection is not None:
+            where = "" if host == address else f"{host} leads to "
+            raise Unreachable(ADDRESS_NOT_ALLOWED, f"{where}{objection}, which this server may not call")
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

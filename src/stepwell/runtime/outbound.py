@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from stepwell.limits import CALL_TIME_MAX
+from stepwell.runtime.reach import EVERYWHERE, Reach
 
 if TYPE_CHECKING:
     from stepwell.runtime.http_client import Client
 
 _CALL_S_MAX: Final = CALL_TIME_MAX.total_seconds()
+ADDRESS_NOT_ALLOWED: Final = "address_not_allowed"
 
 
 class Reply(NamedTuple):
@@ -38,11 +40,16 @@ class Outbound(Protocol):
         """Raises ``Unreachable``."""
         ...
 
+    async def check(self, url: str) -> None:
+        """Raises ``Unreachable`` if what is at this address may not be called, whoever asks."""
+        ...
+
 
 class HttpOutbound:
-    """Connections that are kept for the next request."""
+    """Connections that are kept for the next request, to where ``reach`` goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach = EVERYWHERE) -> None:
+        self._reach = reach
         self._client: Client | None = None
 
     async def close(self) -> None:
@@ -54,8 +61,16 @@ class HttpOutbound:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
     ) -> Reply:
         """Raises ``Unreachable``."""
+        return await self._opened().request(method, url, headers, body, seconds)
+
+    async def check(self, url: str) -> None:
+        """Raises ``Unreachable`` if what is at this address may not be called."""
+        if not self._reach.anything:
+            await self._opened().check(url)
+
+    def _opened(self) -> Client:
         if self._client is None:
             from stepwell.runtime.http_client import Client
 
-            self._client = Client()
-        return await self._client.request(method, url, headers, body, seconds)
+            self._client = Client(self._reach)
+        return self._client

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from stepwell.clock import Clock
+from stepwell.errors import InvalidOutput
 from stepwell.ids import Ids
 from stepwell.model.step import RESTS
 from stepwell.protocol.codec import decode_answer, encode_call
@@ -41,8 +42,8 @@ from stepwell.protocol.messages import (
     Superseded,
     WireError,
 )
-from stepwell.protocol.signing import HEADER, SigningKey, sign, verified
-from stepwell.runtime.outbound import Outbound, Reply, Unreachable
+from stepwell.runtime.outbound import Unreachable
+from stepwell.runtime.signed import Signed
 
 DISCOVERY: Final = "step"
 _RACE: Final = "race"
@@ -52,32 +53,19 @@ _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, INVOKE_FUNCTION, STEP_ERROR})
-_NOT_SIGNED: Final = (401, 403, 404)  # what a proxy or an app may say that never looked at the signature
 
 
 class Remote:
     """A ``protocol.messages.Transport`` for the functions that apps serve over HTTP.
 
-    ``where`` gives the URL of a function, if it has one. With ``keys`` calls are signed with the first, and answers
-    have to be signed with one of them.
+    ``where`` gives the URL of a function, if it has one.
     """
 
-    def __init__(
-        self,
-        outbound: Outbound,
-        where: Callable[[str], str | None],
-        clock: Clock,
-        ids: Ids,
-        *,
-        kind: str = "dev",
-        keys: Sequence[SigningKey] = (),
-    ) -> None:
+    def __init__(self, outbound: Signed, where: Callable[[str], str | None], clock: Clock, ids: Ids) -> None:
         self.clock = clock
         self._ids = ids
         self._outbound = outbound
         self._where = where
-        self._kind = kind
-        self._keys = tuple(keys)
 
     def serves(self, function_id: str) -> bool:
         """Does an app serve this function over HTTP?"""
@@ -94,10 +82,12 @@ class Remote:
             return Failed(WireError("Error", f"no app serves {call.function_id} any more"))
         now = self.clock.now_ms()
         call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
-        body = encode_call(call, signed=bool(self._keys))
+        try:
+            body = encode_call(call, signed=bool(self._outbound.keys))
+        except InvalidOutput as error:  # no attempt would change what the event or a step has in it
+            return Failed(WireError("Error", f"the call cannot be signed: {error.what}: {error.why}"), no_retry=True)
         headers = {
             "Content-Type": "application/json",
-            "X-Inngest-Server-Kind": self._kind,
             "X-Inngest-Req-Version": str(call.version),
             "X-Inngest-Step-ID": call.step_id,
             "X-Run-ID": call.run_id,
@@ -105,30 +95,22 @@ class Remote:
             "X-Inngest-Generation-ID": str(call.generation),
             "X-Inngest-Job-ID": call.run_id,
         }
-        if self._keys:
-            headers[HEADER] = sign(self._keys[0], body, now // 1000)
         try:
             reply = await self._outbound.request("POST", call_url(url, call.function_id, call.step_id), headers, body)
         except Unreachable as error:
             return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
-        if not self._is_genuine(reply):
+        believed = self._outbound.believable(reply)
+        if believed is None:
             return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
         answer = decode_answer(
-            reply.status, reply.headers, reply.body, now=self.clock.now_ms(), attempt=call.attempt, called_at=now
+            believed.status,
+            believed.headers,
+            believed.body,
+            now=self.clock.now_ms(),
+            attempt=call.attempt,
+            called_at=now,
         )
         return msgspec.structs.replace(answer, started_at=now) if isinstance(answer, Failed) else answer
-
-    def _is_genuine(self, reply: Reply) -> bool:
-        """S3: whoever sits between us and the app must not be able to answer in its name.
-
-        A streamed answer carries its signature inside; one that refuses to be called at all need not have any.
-        """
-        if not self._keys or reply.status in _NOT_SIGNED or reply.status == 201:
-            return True
-        if "x-inngest-sdk" not in reply.headers:
-            return True  # not from an app, and read as that
-        header = reply.headers.get(HEADER.lower(), "")
-        return verified(self._keys, reply.body, header, self.clock.now_ms() // 1000) is not None
 
 
 def call_url(url: str, function_id: str, step_id: str) -> str:

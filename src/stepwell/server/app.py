@@ -14,11 +14,9 @@ from stepwell.server.replies import Refused, by_status, error_body, refused
 if TYPE_CHECKING:
     from stepwell.server.apps import Apps
 
-_KIND: Final = (b"x-inngest-server-kind", b"dev")
 _JSON: Final = (b"content-type", b"application/json")
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
 _PREFLIGHT: Final[Headers] = [
-    _KIND,
     _ANY_ORIGIN,
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"*"),
@@ -72,30 +70,28 @@ class App:
             # Web pages send events directly, with whatever headers their SDK sets (protocol §2).
             await _answer(send, 204, _PREFLIGHT, b"")
             return
-        self._guard.check_token(asked.authorization, key)
+        self._guard.check_event_key(key, asked.authorization)
         body = await ingest(self._engine, scope, asked, receive)
-        await _answer(send, 200, [_KIND, _JSON, _ANY_ORIGIN], body)
+        await _answer(send, 200, [_JSON, _ANY_ORIGIN], body)
 
     async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/dev" and self._guard.kind == "cloud":
+            # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
+            await _answer(send, 404, [], b"")
+            return
         if scope["path"] != "/health":  # whoever watches over a process need not know its token
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
         self.warm()
-
-        async def stamped(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], _KIND]
-            await send(message)
-
-        await self._rest(scope, receive, stamped)
+        await self._rest(scope, receive, send)
 
 
 async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:
     if not isinstance(error, Refused | StepwellError | TimeoutError):
         log.exception("a request failed", path=path)
     told = by_status(408) if isinstance(error, TimeoutError) else refused(error)
-    headers: Headers = [_KIND, _JSON]
+    headers: Headers = [_JSON]
     if cors:
         headers.append(_ANY_ORIGIN)
     if told.status == 503:

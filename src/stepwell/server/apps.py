@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -16,12 +16,11 @@ from stepwell.model.changes import Decision, DropApp
 from stepwell.model.questions import ListApps
 from stepwell.protocol.config import checked_url, warnings
 from stepwell.protocol.registration import Registration, read_registration, same_address, without_our_query
-from stepwell.protocol.signing import HEADER, sign
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop
-from stepwell.runtime.outbound import Reply, Unreachable
-from stepwell.server.wiring import Calls
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
+from stepwell.runtime.signed import Signed, is_from_sdk
 
 POLL_MS: Final = 5_000
 _SYNC_S_MAX: Final = 10.0
@@ -30,6 +29,10 @@ _DISCOVER_MS: Final = 5_000
 _PORTS: Final = (80, 443, *range(3000, 3011), 4321, 5000, 5173, 8000, 8080, 8081, 8787, 8888, *range(8910, 8916))
 _PATHS: Final = ("/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest")
 _CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "url_not_found", 500: "internal_server_error"}
+_IN_BAND: Final = "in_band"
+_UNSIGNED: Final = (
+    "what the app says of itself is not signed with our key; one in development mode signs nothing: set INNGEST_DEV=0"
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -59,7 +62,7 @@ class Apps:
     def __init__(
         self,
         engine: Engine,
-        calls: Calls,
+        calls: Signed,
         *,
         urls: Sequence[str] = (),
         poll_ms: int | None = POLL_MS,
@@ -127,6 +130,16 @@ class Apps:
         return self._attached.setdefault(same_address(url), Attached(without_our_query(url)))
 
     async def _accept(self, found: Registration) -> bool:
+        try:
+            await self._calls.check(found.url)
+        except Unreachable as error:
+            if error.code == ADDRESS_NOT_ALLOWED:
+                raise ConfigurationError(
+                    f"the app cannot be called at {found.url}",
+                    str(error),
+                    "start the server with --allow-private or --allow-network NETWORK, or serve the app elsewhere",
+                ) from None
+            # A name that nobody knows yet may be known by the time of the first call.
         app = App(
             id=found.app_id,
             url=found.url,
@@ -164,20 +177,25 @@ class Apps:
             log.warning("app cannot be synced", url=attached.url, code=attached.code, error=attached.error)
 
     async def _put(self, url: str) -> Reply:
-        body = _encode({"url": url})
-        headers = {"Content-Type": "application/json", "X-Inngest-Server-Kind": self._calls.kind}
+        headers = {"Content-Type": "application/json"}
         if self._calls.keys:
-            headers[HEADER] = sign(self._calls.keys[0], body, self._engine.clock.now_ms() // 1000)
-            headers["X-Inngest-Sync-Kind"] = "in_band"
-        return await self._calls.outbound.request("PUT", url, headers, body, seconds=_SYNC_S_MAX)
+            headers["X-Inngest-Sync-Kind"] = _IN_BAND
+        return await self._calls.request("PUT", url, headers, _encode({"url": url}), seconds=_SYNC_S_MAX)
 
     async def _understand(self, attached: Attached, reply: Reply) -> None:
         """What came of it. Whether an app registered we know by ourselves; its answer says why it did not."""
-        if reply.status == 200 and reply.headers.get("x-inngest-sync-kind") == "in_band":
+        if reply.status == 200 and reply.headers.get("x-inngest-sync-kind") == _IN_BAND:
+            if not (self._calls.keys and self._calls.is_signed(reply)):  # who may sync has to show a key (S7)
+                attached.code, attached.error = "unauthorized", _UNSIGNED
+                return
             try:
-                await self._accept(read_registration(reply.body))
+                found = read_registration(reply.body)
+                await self._accept(found)
             except ConfigurationError as error:
                 attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
+            else:
+                attached.app_id = found.app_id
+                self._done(attached)
             return
         refused = _Refusal()
         with suppress(msgspec.MsgspecError, UnicodeDecodeError):
@@ -189,10 +207,15 @@ class Apps:
         elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"
-        elif "x-inngest-sdk" not in reply.headers and "x-inngest-sdk-handled" not in reply.headers:
+        elif not is_from_sdk(reply):
             attached.code, attached.error = "url_not_found", "what answers there is not an app"
         else:
-            attached.code = attached.error = None
+            self._done(attached)
+
+    def _done(self, attached: Attached) -> None:
+        """It is synced, perhaps as the app of another address: apps say themselves where they are to be called."""
+        attached.code = attached.error = None
+        attached.synced_at = attached.synced_at or self._engine.clock.now_ms()
 
     # Discovery --------------------------------------------------------------------------------------------------------
 
@@ -223,14 +246,10 @@ class Apps:
 
     async def _is_app(self, url: str) -> bool:
         try:
-            reply = await self._calls.outbound.request("GET", url, _kind(self._calls), seconds=_PROBE_S_MAX)
+            reply = await self._calls.request("GET", url, {}, seconds=_PROBE_S_MAX)
         except Unreachable:
             return False
         return "x-inngest-sdk" in reply.headers
-
-
-def _kind(calls: Calls) -> Mapping[str, str]:
-    return {"X-Inngest-Server-Kind": calls.kind}
 
 
 def app_uuid(app_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may talk to the listener: known host names only, and a token where others can reach it (invariants S8-S11).
+"""Who may talk to the listener: known host names only, and with a key or token (invariants S1-S11).
 
 A page in a browser can send requests to this machine. That is meant for events, which any page may send. Everything
 else is for programs, and for pages that this server itself has served.
@@ -6,29 +6,75 @@ else is for programs, and for pages that this server itself has served.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from stepwell.errors import ConfigurationError
+from stepwell.protocol.signing import SigningKey, knows
 from stepwell.server.replies import Refused
 
 Headers = list[tuple[bytes, bytes]]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _KNOWN_MAX: Final = 64
+_EVENT_KEY: Final = re.compile(r"[A-Za-z0-9._~-]{16,255}")  # it is a segment of a path
+
+
+class Keys:
+    """What requests to a production server must show: one of the signing keys, or of the event keys for events.
+
+    Event keys are kept as their hashes, which also makes the time that a comparison takes say nothing. Raises
+    ``ConfigurationError`` if one of them cannot be a key.
+    """
+
+    def __init__(self, signing: Sequence[SigningKey], events: Sequence[str]) -> None:
+        for key in events:
+            if not _EVENT_KEY.fullmatch(key):
+                raise ConfigurationError(
+                    what="an event key is not one",
+                    why="it has 16 to 255 letters, digits, and . _ ~ -, because it is part of an address",
+                    fix="make one: stepwell keys",
+                )
+        self.signing = tuple(signing)
+        self._events = tuple(map(_hash, events))
+
+    def know_event_key(self, key: str) -> bool:
+        """Raises ``Refused`` if there are none at all: unset never means open."""
+        if not self._events:
+            raise Refused(503, "no-event-keys", "this server has no event keys, so nobody can send events")
+        given, found = _hash(key), False
+        for each in self._events:  # all of them, so that the time it takes does not tell which
+            found |= compare_digest(each, given)
+        return found
 
 
 class Guard:
     """Checks requests. ``hosts`` are further names under which the server is known; with ``any_address`` any address
     without a name will do, because whoever listens on all interfaces cannot list them. Names are what a web page of
-    somebody else could make point at us."""
+    somebody else could make point at us.
 
-    def __init__(self, hosts: frozenset[str] = frozenset(), *, any_address: bool = False, token: str | None = None):
+    With ``keys`` the server is one for production, and its ``kind`` is "cloud"; ``token`` is for others.
+    """
+
+    def __init__(
+        self,
+        hosts: frozenset[str] = frozenset(),
+        *,
+        any_address: bool = False,
+        token: str | None = None,
+        keys: Keys | None = None,
+    ):
+        self.kind: Literal["dev", "cloud"] = "dev" if keys is None else "cloud"
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._any_address = any_address
         self._token = token
+        self._keys = keys
         self._known: set[bytes] = set()
 
     def check_host(self, host: bytes) -> None:
@@ -58,18 +104,29 @@ class Guard:
                 "call it from a program, or from a page that this server serves",
             )
 
-    def check_token(self, authorization: bytes | None, key: str | None = None) -> None:
-        """Raises ``Refused`` unless the request carries the token, if there is one: the events route as its key."""
-        if self._token is None:
+    def check_token(self, authorization: bytes | None) -> None:
+        """Raises ``Refused`` unless the request shows a signing key or the token, if the server has such."""
+        token = _bearer(authorization)
+        if self._keys is not None and not knows(self._keys.signing, token.decode("latin-1")):
+            raise Refused(
+                401,
+                "unauthorized",
+                "the signing key is missing or wrong",
+                "",
+                "set INNGEST_SIGNING_KEY in the app to the key of this server",
+            )
+        if self._token is not None and not compare_digest(token, self._token.encode()):
+            fix = "send it as 'Authorization: Bearer …'"
+            raise Refused(401, "unauthorized", "the token is missing or wrong", "", fix)
+
+    def check_event_key(self, key: str, authorization: bytes | None) -> None:
+        """Raises ``Refused`` unless the key of the events route is one, or the token in either place."""
+        if self._keys is not None and not self._keys.know_event_key(key):
+            raise Refused(401, "unauthorized", "Event key not found")
+        if self._token is None or compare_digest(_bearer(authorization), self._token.encode()):
             return
-        kind, _, given = (authorization or b"").partition(b" ")
-        if kind.lower() == b"bearer" and compare_digest(given.strip(), self._token.encode()):
-            return
-        if key is not None and compare_digest(key.encode(errors="replace"), self._token.encode()):
-            return
-        if key is not None:
+        if not compare_digest(key.encode(errors="replace"), self._token.encode()):
             raise Refused(401, "unauthorized", "Event key not found", "the key is not the server's token")
-        raise Refused(401, "unauthorized", "the token is missing or wrong", "", "send it as 'Authorization: Bearer …'")
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -96,6 +153,15 @@ def envelope(headers: Headers) -> Envelope:
         elif name == b"x-inngest-event-id-seed":
             seed = value.decode("latin-1")
     return Envelope(host, origin, authorization, seed, length)
+
+
+def _bearer(authorization: bytes | None) -> bytes:
+    kind, _, given = (authorization or b"").partition(b" ")
+    return given.strip() if kind.lower() == b"bearer" else b""
+
+
+def _hash(key: str) -> bytes:
+    return sha256(key.encode(errors="replace")).digest()
 
 
 def _host_name(host: str) -> str:

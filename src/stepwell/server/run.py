@@ -80,9 +80,16 @@ def _listen(family: int, address: Any) -> socket.socket:
 
 
 class Listener:
-    """Answers requests that come in on sockets."""
+    """Answers requests that come in on sockets. ``headers`` are those of all answers, also to what is no request."""
 
-    def __init__(self, app: Callable[..., Any], sockets: Sequence[socket.socket], clock: Clock, timers: Timers) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        sockets: Sequence[socket.socket],
+        clock: Clock,
+        timers: Timers,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         # Copies, so that closing them leaves the originals listening for whoever takes over.
         self._sockets = [sock.dup() for sock in sockets]
         self._config = uvicorn.Config(
@@ -94,6 +101,7 @@ class Listener:
             access_log=False,
             log_config=None,
             server_header=False,
+            headers=list(headers),
             proxy_headers=False,
             timeout_keep_alive=IDLE_S,
             backlog=BACKLOG,

@@ -6,19 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import msgspec
-
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX
 from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Progress, Reports, Superseded, Transport
-from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, LoopTimers
-from stepwell.runtime.outbound import Outbound
 from stepwell.runtime.remote import Remote
+from stepwell.runtime.signed import Signed
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
@@ -73,14 +70,6 @@ class Member:
         return None
 
 
-class Calls(msgspec.Struct, frozen=True):
-    """How apps are called over HTTP. ``kind`` is that of the server, "dev" or "cloud"; ``keys`` sign the calls."""
-
-    outbound: Outbound
-    kind: str = "dev"
-    keys: tuple[SigningKey, ...] = ()
-
-
 def open_sqlite(
     path: str,
     transport: Transport,
@@ -90,7 +79,7 @@ def open_sqlite(
     calls_max: int = CALLS_MAX,
     settings: Settings = _USUAL,
     retention_ms: int | None = None,
-    calls: Calls | None = None,
+    calls: Signed | None = None,
 ) -> Member:
     """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private, not durable.
 
@@ -115,9 +104,7 @@ def open_sqlite(
         shared=not private,
     )
     if calls is not None:
-        there = Remote(
-            calls.outbound, lambda id: _address(engine, id), clock, RandomIds(), kind=calls.kind, keys=calls.keys
-        )
+        there = Remote(calls, lambda id: _address(engine, id), clock, RandomIds())
         engine.caller.transport = Both(transport, there)
     return Member(engine, None if private else LeaderLock(path), apps)
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -32,7 +32,9 @@ def free_port() -> int:
 class Served:
     """An app that runs in a process of its own and writes what it does to a ledger."""
 
-    def __init__(self, folder: Path, command: list[str], server: str, port: int) -> None:
+    def __init__(
+        self, folder: Path, command: list[str], server: str, port: int, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.port = port
         self.url = f"http://127.0.0.1:{port}/api/inngest"
@@ -41,7 +43,7 @@ class Served:
         self._command = command
         self._environment = {
             **environment(),
-            "INNGEST_DEV": server,
+            **({"INNGEST_DEV": server} if variables is None else variables),
             "LEDGER": str(self.ledger_file),
             "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
         }
@@ -63,7 +65,7 @@ class Served:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", "/api/inngest")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 401)
         except OSError:
             return False
         finally:

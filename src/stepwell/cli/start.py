@@ -1,0 +1,203 @@
+"""``stepwell start``: the server for production, to which apps are attached over HTTP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from stepwell import __version__
+from stepwell.cli.address import PORT, prepare_folder
+from stepwell.cli.hosting import Engineering, Host, Serving, engineering
+from stepwell.cli.live import LiveLog, wants_colour
+from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
+from stepwell.cli.serving import Length, Within, serving
+from stepwell.cli.settings import take_file
+from stepwell.clock import SystemClock
+from stepwell.errors import ConfigurationError
+from stepwell.protocol.signing import SigningKey, signing_key
+from stepwell.runtime.reach import Network, Reach
+from stepwell.server.guard import Guard, Keys
+from stepwell.server.run import Stop, bind, leave
+from stepwell.server.wording import count
+
+DB: Final = "stepwell.db"
+_SECRETS: Final = {
+    "signing_key": ("--signing-key", "STEPWELL_SIGNING_KEY"),
+    "signing_key_fallback": ("--signing-key-fallback", "STEPWELL_SIGNING_KEY_FALLBACK"),
+    "event_key": ("--event-key", "STEPWELL_EVENT_KEY"),
+}
+
+
+@click.command(context_settings={"auto_envvar_prefix": "STEPWELL"})
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    is_eager=True,
+    callback=take_file,
+    help="A TOML file with these options by their names. Flags and the environment go before it.",
+)
+@click.option(
+    "--signing-key",
+    multiple=True,
+    metavar="KEY",
+    envvar=["STEPWELL_SIGNING_KEY", "INNGEST_SIGNING_KEY"],
+    help="The key that apps share with this server; of several the first signs, the others are accepted.",
+)
+@click.option(
+    "--signing-key-fallback",
+    multiple=True,
+    metavar="KEY",
+    envvar=["STEPWELL_SIGNING_KEY_FALLBACK", "INNGEST_SIGNING_KEY_FALLBACK"],
+    help="A key that is accepted as well while keys are changed.",
+)
+@click.option(
+    "--event-key",
+    multiple=True,
+    metavar="KEY",
+    envvar=["STEPWELL_EVENT_KEY", "INNGEST_EVENT_KEY"],
+    help="A key with which events may be sent; may be repeated.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes any.")
+@serving(db=DB, grace="10s")
+@click.option("--poll-interval", type=Length(), help="Ask apps this often what they have; by default they say it.")
+@click.option("--no-poll", is_flag=True, help="Do not, whatever the settings say.")
+@click.option("--allow-private", is_flag=True, help="Apps may be in private networks and on this machine.")
+@click.option(
+    "--allow-network",
+    type=Within(),
+    multiple=True,
+    metavar="CIDR",
+    help="Apps may be in this network.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    config: str | None,
+    signing_key: tuple[str, ...],
+    signing_key_fallback: tuple[str, ...],
+    event_key: tuple[str, ...],
+    host: str,
+    port: int,
+    poll_interval: int | None,
+    no_poll: bool,
+    allow_private: bool,
+    allow_network: tuple[Network, ...],
+    json_logs: bool,
+    allow_host: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Run the server for production: engine and HTTP, for apps that serve their functions over HTTP.
+
+    It needs a signing key and an event key: make them with 'stepwell keys'. All options can be set in the environment,
+    as STEPWELL_ and their name in capitals (STEPWELL_RETRY_INTERVAL; several values with spaces between them), and
+    the keys under the names that SDKs read.
+    """
+    given = {"signing_key": signing_key, "signing_key_fallback": signing_key_fallback, "event_key": event_key}
+    shown = [name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    signing = _signing_keys(signing_key, signing_key_fallback)
+    if not event_key:
+        raise ConfigurationError(
+            what="there is no event key",
+            why="without one anybody could send events, or nobody",
+            fix="make one with 'stepwell keys' and give it as INNGEST_EVENT_KEY or --event-key",
+        )
+    keys = Keys(signing, event_key)
+    apps = Serving(
+        poll_ms=None if no_poll else poll_interval,
+        keys=signing,
+        reach=Reach(private=allow_private, networks=allow_network),
+    )
+    settings = engineering(apps, **options)
+    if shown and os.name == "posix":
+        _hide({name: given[name] for name in shown})
+    guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, keys=keys)
+    sockets = bind(host, port)
+    prepare_folder(Path(settings.path).parent)
+    live = LiveLog(SystemClock(), for_programs=json_logs)
+    start = Start(Host(settings, sockets, guard), live, settings, address_of(sockets[0]))
+    run_to_end(live, start.run())
+    leave(0)
+
+
+class Start:
+    """The process, from its first request until a signal."""
+
+    def __init__(self, host: Host, live: LiveLog, settings: Engineering, address: str) -> None:
+        self._host = host
+        self._live = live
+        self._settings = settings
+        self._address = address
+        self._running = Running(host, live, settings)
+
+    async def run(self) -> str:
+        """Runs until it is to stop. Returns why."""
+        stop = Stop()
+        stop.on_signals(lambda: os._exit(1))
+        log_through(self._live)
+        await self._host.start(None, self._live.follow)
+        self._greet()
+        self._running.tell_who_leads()
+        reason = await stop.wait()
+        await self._running.stop()
+        self._running.take_leave(reason)
+        await self._host.stop()
+        return reason
+
+    def _greet(self) -> None:
+        settings, apps = self._settings, self._settings.apps
+        kept = "nothing is kept" if settings.path == ":memory:" else f"kept in {settings.path}"
+        if self._live.for_programs:
+            self._live.notice(f"Stepwell {__version__} at {self._address}, {kept}")
+            return
+        lines = [
+            f"{click.style('Stepwell', bold=True)} {__version__}  {click.style(self._address, fg='cyan')}",
+            "",
+            f"  apps       {', '.join(apps.urls) or 'those that register'}",
+            f"  keys       {count(len(apps.keys), 'signing key')}",
+            f"  database   {kept}",
+            "",
+        ]
+        text = "\n".join(lines)
+        self._live.say(text if wants_colour() else click.unstyle(text))
+
+
+def _signing_keys(first: Sequence[str], others: Sequence[str]) -> tuple[SigningKey, ...]:
+    if not first:
+        raise ConfigurationError(
+            what="there is no signing key",
+            why="calls to apps are signed with it, and apps show with it who they are",
+            fix="make one with 'stepwell keys' and give it as INNGEST_SIGNING_KEY or --signing-key",
+        )
+    return tuple(dict.fromkeys(map(signing_key, (*first, *others))))
+
+
+def _hide(given: dict[str, tuple[str, ...]]) -> None:
+    """Begin again with the keys in the environment: arguments can be read by all who may list processes (S34)."""
+    arguments = sys.orig_argv[1:]
+    for name, values in given.items():
+        option, variable = _SECRETS[name]
+        arguments = _without(arguments, option)
+        os.environ[variable] = " ".join(values)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def _without(arguments: Sequence[str], option: str) -> list[str]:
+    """The arguments without an option and its values."""
+    kept: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if argument == option:
+            next(left, None)
+        elif not argument.startswith(f"{option}="):
+            kept.append(argument)
+    return kept
