@@ -27,6 +27,7 @@ from stepwell.protocol.messages import (
     STEP_FAILED,
     STEP_RUN,
     WAIT_FOR_EVENT,
+    WAIT_FOR_SIGNAL,
     Answer,
     Call,
     Completed,
@@ -49,7 +50,7 @@ _WAIT: Final = "wait"
 _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
-_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, INVOKE_FUNCTION, STEP_ERROR})
+_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
 _NOT_SIGNED: Final = (401, 403, 404)  # what a proxy or an app may say that never looked at the signature
 
 

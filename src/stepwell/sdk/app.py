@@ -16,6 +16,7 @@ from stepwell.flow import Concurrency
 from stepwell.protocol.messages import Transport
 from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
+from stepwell.sdk.codec import encode
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import RunFailed, payloads
 from stepwell.sdk.function import FAILURE, Function, failure_handler, option
@@ -225,6 +226,16 @@ class Stepwell:
         the field that is wrong, ``EventTooLarge``, ``NotRunning`` or ``StorageUnavailable``.
         """
         return await self.deliver(payloads(events))
+
+    async def send_signal(self, signal: str, data: object = None) -> str | None:
+        """Give ``data`` to the run that waits for this signal: its id, or ``None`` if nobody waits.
+
+        When this returns an id, the run goes on with it. A signal is not kept for those who come later. Raises
+        ``InvalidSignal``, ``InvalidOutput``, ``NotRunning`` or ``StorageUnavailable``.
+        """
+        if self._sender is None:
+            raise self._unbound()
+        return await self._sender.signal(signal, encode(data, "data"))
 
     def send_sync(self, events: object) -> list[str]:
         """As ``send``, for code that runs in another thread than the event loop. It blocks until all is durable."""

@@ -45,7 +45,11 @@ def test_p14_31_the_first_call_says_that_nothing_is_known():
         first = t.app.requests[0]
         assert (first.method, first.step_id, first.query["fnId"]) == ("POST", "step", "app-f")
         assert (first.body["version"], first.body["steps"], first.body["use_api"]) == (-1, {}, False)
-        assert (first.ctx["attempt"], first.ctx["stack"], first.ctx["use_api"]) == (0, {"stack": [], "current": 0}, False)
+        assert (first.ctx["attempt"], first.ctx["stack"], first.ctx["use_api"]) == (
+            0,
+            {"stack": [], "current": 0},
+            False,
+        )
 
 
 @pytest.mark.parametrize(("retries", "most"), [(0, 1), (4, 5), (20, 21)])
@@ -81,7 +85,9 @@ def test_p14_35_whatever_a_200_says_is_the_output(output):
 def test_p14_36_a_single_object_is_an_answer_of_one_op():
     with Wired() as t:
         t.function("f")(two_steps)
-        t.app.after = lambda request, found: found._replace(body=found.body.strip()[1:-1]) if found.status == 206 else None
+        t.app.after = lambda request, found: (
+            found._replace(body=found.body.strip()[1:-1]) if found.status == 206 else None
+        )
 
         t.assert_completed(t.finish("f"), ["a", "b"])
 
@@ -252,7 +258,12 @@ def test_p14_45_state_that_is_too_large_for_a_call_is_left_out(dialect):
         t.assert_completed(t.finish("f"), "fetched")
 
         last = t.app.requests[-1]
-        assert (last.body["use_api"], last.ctx["use_api"], last.body["events"], last.body["steps"]) == (True, True, [], {})
+        assert (last.body["use_api"], last.ctx["use_api"], last.body["events"], last.body["steps"]) == (
+            True,
+            True,
+            [],
+            {},
+        )
         assert last.ctx["stack"]["stack"] == [hashed("a"), hashed("b")]
 
 
@@ -420,7 +431,7 @@ def test_p14_57_60_a_wait_ends_once():
 
         @t.function("f")
         async def f(s):
-            return [await s.wait("w", "g", timeout="10s"), await s.wait("x", "g", timeout="10s")]
+            return [await s.wait("w", "g", within="10s"), await s.wait("x", "g", within="10s")]
 
         run = t.start("f")
         t.advance("10s")
@@ -716,3 +727,53 @@ def test_p14_83_a_step_that_the_code_does_not_have_fails_its_attempts_and_then_t
         t.assert_failed(run)
         assert t.app.asked.count("b") == 3
         assert run.steps["a"].output == "a"
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@DIALECTS
+def test_p14_62_a_signal_resumes_the_step_that_waits_for_it(dialect):
+    with Wired(dialect) as t:
+
+        @t.function("f")
+        async def f(s):
+            return [await s.signal("w", "yes"), await s.signal("x", "no", within="10s")]
+
+        run = t.start("f")
+        assert t.signal("yes", {"n": 1}) == run.id
+        assert t.signal("yes") is None
+        t.advance("1m")
+
+        t.assert_completed(run, [{"signal": "yes", "data": {"n": 1}}, None])
+        memos = t.app.requests[-1].body["steps"]
+        assert memos == {hashed("w"): {"data": {"signal": "yes", "data": {"n": 1}}}, hashed("x"): None}
+
+
+def test_p14_63_the_second_who_waits_for_a_signal_fails_or_takes_it_over():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s):
+            return await s.signal("w", "yes", within="10m", **s.event["data"])
+
+        first, second, third = t.start("f"), t.start("f"), t.start("f", {"conflict": "replace"})
+
+        t.assert_failed(second, "Signal conflict; signal wait already exists for another run")
+        assert t.signal("yes") == third.id
+        t.advance("10m")
+        t.assert_completed(first, None)
+
+
+@pytest.mark.parametrize(
+    "opts", [{"signal": ""}, {"signal": "x", "conflict": "ask"}, {"signal": "x", "timeout": "1x"}, {}]
+)
+def test_a_wait_for_a_signal_that_cannot_be_read_is_an_error_of_the_attempt(opts):
+    with Wired() as t:
+
+        @t.function("f", retries=1)
+        async def f(s):
+            await s.op("WaitForSignal", "w", opts=opts)
+
+        t.assert_failed(t.finish("f"))
+        assert len(t.app.requests) == 2

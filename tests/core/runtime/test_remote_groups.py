@@ -160,6 +160,7 @@ def test_results_are_saved_before_the_function_fails_for_good(dialect):
         def fails(request):
             if request.target is None and hashed("quick") in request.body["steps"] and request.ctx["attempt"] == 0:
                 return reply(500, {"name": "Own", "message": "own code"})
+            return None
 
         t.app.before = fails
         run = t.finish("f")
@@ -181,6 +182,7 @@ def test_results_are_saved_before_a_run_fails_finally(dialect):
         def fails(request):
             if request.target is None and hashed("quick") in request.body["steps"]:
                 return reply(500, {"name": "Own", "message": "own code"}, X_Inngest_No_Retry="true")
+            return None
 
         t.app.before = fails
         run = t.finish("f")
@@ -334,7 +336,9 @@ def test_a_member_that_is_answered_with_anything_else_is_tried_again(status):
     with Wired() as t:
         t.function("f")(five)
         t.app.before = lambda request: (
-            reply(status, b"<html>", sdk=None) if request.target == hashed("s1") and request.ctx["attempt"] < 2 else None
+            reply(status, b"<html>", sdk=None)
+            if request.target == hashed("s1") and request.ctx["attempt"] < 2
+            else None
         )
 
         run = t.finish("f")
@@ -468,7 +472,10 @@ def test_two_discoveries_that_find_the_same_step_do_not_run_it_twice(version):
         @t.function("f")
         async def f(s):
             await s.race(
-                lambda: s.run("a", takes(1, 1)), lambda: s.run("b", takes(1, 2)), lambda: s.run("c", takes(1, 3)), mode="race"
+                lambda: s.run("a", takes(1, 1)),
+                lambda: s.run("b", takes(1, 2)),
+                lambda: s.run("c", takes(1, 3)),
+                mode="race",
             )
             return await s.run("next", takes(5, "next"))
 
@@ -504,6 +511,7 @@ def test_what_an_app_answers_twice_is_written_once():
                 ops = json.loads(found.body)
                 other = {"id": hashed("a"), "op": "StepRun", "name": "a", "data": "another"}
                 return found._replace(body=json.dumps([*ops, other]).encode())
+            return None
 
         t.app.after = repeats
         t.assert_completed(t.finish("f"), [1, 2])

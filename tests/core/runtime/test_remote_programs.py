@@ -6,7 +6,6 @@ what it gives, and which bodies have had their effect, must be the same.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from stepwell import Context, NonRetriableError, Stepwell, StepError
+from stepwell import Context, NonRetriableError, StepError, Stepwell
 from stepwell.testing import harness
 from tests.core.runtime.scripted import Final, Javascript, Python, StepFailed, Steps, pause
 from tests.core.runtime.wired import Wired
@@ -60,7 +59,9 @@ PROGRAMS = st.lists(
     st.recursive(
         _leaves(),
         lambda nodes: st.builds(
-            Group, st.lists(st.lists(nodes, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3).map(tuple), st.booleans()
+            Group,
+            st.lists(st.lists(nodes, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3).map(tuple),
+            st.booleans(),
         ),
         max_leaves=7,
     ),
@@ -92,7 +93,9 @@ async def in_process(ctx: Context, effects: Effects, program: tuple[Any, ...], p
         try:
             if isinstance(node, Do):
                 found.append(
-                    await ctx.step.run(key, lambda key=key, node=node: effects.body(key, node, ctx.attempt, NonRetriableError))
+                    await ctx.step.run(
+                        key, lambda key=key, node=node: effects.body(key, node, ctx.attempt, NonRetriableError)
+                    )
                 )
             elif isinstance(node, Nap):
                 found.append(await ctx.step.sleep(key, f"{node.seconds}s"))
@@ -171,7 +174,7 @@ def _budget(program: tuple[Any, ...], path: str = "") -> dict[str, int]:
 @given(program=PROGRAMS, kills=st.lists(st.integers(0, 40_000), max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, program, kills):
-    expected, here = _expected(program)
+    expected, _ = _expected(program)
     budget = _budget(program)
     effects = Effects()
     with Wired(dialect, version=version, retry_interval=2_000) as t:
@@ -194,7 +197,7 @@ def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, pr
 
         note(run.trace())
         t.assert_completed(run, expected)
-        assert {name for name in effects.begun} == set(budget)
+        assert set(effects.begun) == set(budget)
         for name, count in effects.begun.items():
             assert count <= budget[name] + t.kills, name
             if not t.kills:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stepwell.model.settings import Settings
 from stepwell.protocol.events import parse_events
+from stepwell.protocol.signals import Signal
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.remote import Remote
 from stepwell.testing.harness import START, Harness, _Died
@@ -88,6 +90,9 @@ class Wired(Harness):
         incoming = parse_events(json.dumps(payload).encode())
         return self._do(lambda: self.engine.send(incoming))
 
+    def signal(self, name: str, data: Any = None) -> str | None:
+        return self._do(lambda: self.engine.signal(Signal(name, json.dumps(data).encode())))
+
     @property
     def rounds(self) -> int:
         """How often the event loop has had something to do."""
@@ -116,10 +121,8 @@ class Wired(Harness):
             settings=self._settings,
             tidies=False,
         )
-        try:
+        with suppress(_Died):
             self._finish(self._node.start())
-        except _Died:
-            pass
 
     def _where(self, function_id: str) -> str | None:
         found = self.engine.registry.get(function_id)
