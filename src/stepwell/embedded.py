@@ -17,6 +17,7 @@ from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
 from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.protocol.signals import checked_signal
 from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.loop import rest
@@ -156,6 +157,10 @@ class Embedded:
         """Accept events; their ids once they are durable. ``app.send()`` ends here."""
         return await send_payloads(self.engine, payloads, seed)
 
+    async def signal(self, name: str, data: bytes) -> str | None:
+        """Give a signal to the run that waits for it. ``app.send_signal()`` ends here."""
+        return await signal_to(self.engine, name, data)
+
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run. False if it had ended already. Raises ``NotFound``."""
         await self.run(run_id)
@@ -221,6 +226,11 @@ def _output(run: Run) -> Any:
     if run.status == RunStatus.CANCELLED:
         raise StepError(run.reason or "by an operator", name="Cancelled")
     return msgspec.json.decode(run.output) if run.output is not None else None
+
+
+async def signal_to(engine: Engine, name: str, data: bytes) -> str | None:
+    """Hand a signal of an app to the engine in its process; it passes the same checks as one from outside."""
+    return await engine.signal(checked_signal(name, data, bytes_max=engine.settings.event_bytes_max))
 
 
 async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: str | None) -> list[str]:

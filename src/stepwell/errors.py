@@ -11,6 +11,7 @@
     │  │  └─ UnknownName            a name we do not have, with the one that was meant
     │  ├─ InvalidEvent              an event that cannot be accepted
     │  │  └─ EventTooLarge
+    │  ├─ InvalidSignal             a signal that cannot be accepted
     │  ├─ NotFound                  no such run, event or function
     │  ├─ InvalidOutput             a value that cannot be remembered as JSON
     │  ├─ LimitExceeded             a documented limit was reached
@@ -94,6 +95,12 @@ class EventTooLarge(InvalidEvent):
     """An event is larger than the limit (semantics §1.3)."""
 
     slug = "event-too-large"
+
+
+class InvalidSignal(StepwellError):
+    """A signal cannot be accepted (semantics §5.4)."""
+
+    slug = "invalid-signal"
 
 
 class NotFound(StepwellError):

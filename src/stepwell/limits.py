@@ -10,6 +10,7 @@ EVENT_BYTES_CEILING = 3 * 1024 * 1024  # what EVENT_BYTES_MAX can be set to
 EVENTS_PER_REQUEST_MAX = 5_000
 EVENT_NAME_BYTES_MAX = 512
 EVENT_ID_BYTES_MAX = 512
+SIGNAL_BYTES_MAX = 512  # the name of a signal
 EVENT_TS_MS_MIN = 315_532_800_000  # 1980-01-01: an earlier moment is a unit mistake
 EVENT_TS_MS_MAX = 4_102_444_800_000  # 2100-01-01: so is a later one
 JSON_DEPTH_MAX = 128  # deeper documents are attacks on recursive readers

@@ -303,3 +303,16 @@ def test_methods_that_are_not_listed_are_refused_in_the_same_words(dev: Dev, met
     assert reply.status == 405
     assert b"method not allowed" in reply.text
     assert "access-control-allow-origin" not in reply.headers
+
+
+def test_p14_62_a_signal_that_nobody_waits_for_is_not_found(dev: Dev) -> None:
+    reply = dev.http("POST", "/v1/signals", {"signal": "nobody", "data": 1})
+
+    assert (reply.status, reply.json["status"], reply.json["data"]) == (404, 404, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"signal": ""}', b'{"signal": 1}', b"[]", b'{"signal": "a", "data": x}']
+)
+def test_a_signal_that_cannot_be_read_is_refused(dev: Dev, body: bytes) -> None:
+    assert dev.http("POST", "/v1/signals", body).status == 400

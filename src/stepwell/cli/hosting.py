@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from stepwell.clock import SystemClock
-from stepwell.embedded import send_payloads
+from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.model.settings import Settings
 from stepwell.protocol.signing import SigningKey
@@ -145,6 +145,10 @@ class Host:
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         """Where the app's own events go."""
         return await send_payloads(self.engine, payloads, seed)
+
+    async def signal(self, name: str, data: bytes) -> str | None:
+        """Where the app's own signals go."""
+        return await signal_to(self.engine, name, data)
 
     async def stop(self) -> None:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""

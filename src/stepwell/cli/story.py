@@ -162,7 +162,9 @@ class Story:
         if step.status == StepStatus.SLEEPING:
             return self._moved(step, at, name, "◷", "cyan", f"sleeps until {_until(step)}")
         if step.status == StepStatus.WAITING:
-            return self._moved(step, at, name, "◷", "cyan", f"waits for {_detail(step, 'event')} until {_until(step)}")
+            signal = step.kind == "waitForSignal"
+            awaited = f"signal {_detail(step, 'signal')}" if signal else _detail(step, "event")
+            return self._moved(step, at, name, "◷", "cyan", f"waits for {awaited} until {_until(step)}")
         if step.status == StepStatus.INVOKING:
             return self._moved(step, at, name, "↳", "cyan", f"invokes {_detail(step, 'function_id')}")
         took = (step.ended_at or now) - step.started_at

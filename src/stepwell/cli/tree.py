@@ -44,6 +44,7 @@ _LARGE_BYTES: Final = 1024
 
 class _Details(msgspec.Struct, rename={"condition": "if"}):
     event: str = ""
+    signal: str = ""
     condition: str | None = None
     function_id: str = ""
     matched: str | None = None
@@ -144,6 +145,10 @@ def _story(step: StepView, now: int) -> str:
         if step.status == "TIMED_OUT":
             return f"  no {details.event} came"
         return f"  got {details.event} {details.matched or ''}".rstrip()
+    if step.kind == "waitForSignal":
+        if step.status == "WAITING":
+            return f"  waits for signal {details.signal}{until}"
+        return f"  no signal {details.signal} came" if step.status == "TIMED_OUT" else f"  got signal {details.signal}"
     if step.kind == "invoke":
         return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
     attempt = nth_attempt(step.attempt, step.max_attempts)
@@ -163,6 +168,8 @@ def _unfinished(step: StepView, details: _Details) -> str:
         return "while it slept"
     if step.kind == "waitForEvent":
         return f"while it waited for {details.event}"
+    if step.kind == "waitForSignal":
+        return f"while it waited for signal {details.signal}"
     if step.kind == "invoke":
         return f"while {details.function_id} {'' if step.child else details.run_id or ''}".rstrip() + " was to answer"
     return f"before {nth_attempt(step.attempt, step.max_attempts)}"

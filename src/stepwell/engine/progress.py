@@ -19,7 +19,9 @@ from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX
 from stepwell.model.changes import (
     Change,
+    CloseWait,
     Decision,
+    OpenWait,
     Park,
     Plan,
     Retry,
@@ -33,10 +35,11 @@ from stepwell.model.event import INVOKED, Event
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
-from stepwell.model.questions import CountHeld, CountSlots, GetStep, GetSteps, ask
+from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
-from stepwell.ops import Op, StepPlanned, StepRun, Turn, WaitForEvent
+from stepwell.model.wait import Wait
+from stepwell.ops import Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
 
 
 def save(
@@ -200,7 +203,7 @@ def fail(
 
 
 def _waits_first(ops: Sequence[Op]) -> list[Op]:
-    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent))
+    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent | WaitForSignal))
 
 
 def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any, Any, bool]:
@@ -242,6 +245,8 @@ def _apply(
     question = op.ask(turn)
     if question is not None:
         turn.answer = yield question
+        if isinstance(question, FindWaits):
+            turn.answer = _with_those_opened(draft, question, turn.answer)
     effect = op.decide(turn)
     step = effect.step
     if effect.failure is not None or step is None:
@@ -259,6 +264,17 @@ def _apply(
             return None
     draft.add(SaveStep(step), *effect.changes)
     return step
+
+
+def _with_those_opened(draft: Draft, question: FindWaits, waits: Sequence[Wait]) -> list[Wait]:
+    """The waits that were found, and as this very answer has left them so far."""
+    found = {(wait.run_id, wait.id): wait for wait in waits}
+    for change in draft.changes:
+        if isinstance(change, OpenWait) and change.wait.event_name == question.event_name:
+            found[change.wait.run_id, change.wait.id] = change.wait
+        elif isinstance(change, CloseWait):
+            found.pop((change.run_id, change.wait_id), None)
+    return list(found.values())
 
 
 def _invoke(

@@ -82,6 +82,20 @@ def timeout_too_long(days: int) -> Failure:
     )
 
 
+def signal_conflict(signal: str) -> Failure:
+    return _failure(
+        "SignalConflict",
+        f"Signal conflict; signal wait already exists for another run: {signal!r}",
+        "a signal resumes one run, so only one can wait for it at a time",
+        "use a name of its own for each, or on_conflict='replace' to take it over",
+    )
+
+
+def signal_unusable(signal: str, limit: int) -> Failure:
+    what = f"a signal has {len(signal.encode())} bytes in its name" if signal else "a signal has no name"
+    return _failure("InvalidSignal", what, "waiters are found by it", f"give it a name of 1 to {limit} bytes")
+
+
 def invoke_timed_out() -> Failure:
     return Failure("InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete")
 

@@ -25,7 +25,7 @@ OPEN: frozenset[str] = frozenset(
 )
 TO_RUN: frozenset[str] = frozenset({StepStatus.QUEUED, StepStatus.ERRORED})
 """A body is to be executed, from ``due`` on."""
-RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "invoke"})
+RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "waitForSignal", "invoke"})
 """The kinds of steps that have no body: nothing is tried, others bring them to their end."""
 
 

@@ -1,14 +1,28 @@
-"""A wait: an open interest in an event. A run's own wait, or a listener that would cancel the run."""
+"""A wait: an open interest in an event or a signal. A run's own wait, or a listener that would cancel the run."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+_SIGNALS: Final = "inngest/signal:"  # nobody can send an event that is named so (semantics §1.6)
+
+
+def signal_name(signal: str) -> str:
+    """Under which ``event_name`` the waits for this signal are found."""
+    return f"{_SIGNALS}{signal}"
+
+
+def signal_of(wait: Wait) -> str:
+    """The signal that a wait of kind ``SIGNAL`` is for."""
+    return wait.event_name.removeprefix(_SIGNALS)
 
 
 class WaitKind(StrEnum):
     EVENT = "event"
+    SIGNAL = "signal"
     CANCEL = "cancel"
 
 

@@ -10,6 +10,7 @@ from stepwell.ops.plan import StepPlanned
 from stepwell.ops.run import StepError, StepRun
 from stepwell.ops.sleep import Sleep
 from stepwell.ops.wait_for_event import WaitForEvent
+from stepwell.ops.wait_for_signal import WaitForSignal
 
 OPS: Final[dict[str, type[Op]]] = {
     "StepPlanned": StepPlanned,
@@ -18,6 +19,7 @@ OPS: Final[dict[str, type[Op]]] = {
     "StepFailed": StepError,
     "Sleep": Sleep,
     "WaitForEvent": WaitForEvent,
+    "WaitForSignal": WaitForSignal,
     "InvokeFunction": Invoke,
 }
 
@@ -33,4 +35,5 @@ __all__ = [
     "StepRun",
     "Turn",
     "WaitForEvent",
+    "WaitForSignal",
 ]

@@ -6,7 +6,7 @@ import msgspec
 
 from stepwell.model.failure import Failure
 from stepwell.model.step import TO_RUN, Step, StepStatus
-from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent
+from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent, WaitForSignal
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
 
@@ -29,6 +29,13 @@ class _WaitOpts(msgspec.Struct, rename={"condition": "if"}):
     lookback: str | None = None
 
 
+class _SignalOpts(msgspec.Struct):
+    signal: str
+    timeout_ms: int | None = None
+    until_ms: int | None = None
+    conflict: str | None = None
+
+
 class _InvokeOpts(msgspec.Struct):
     function_id: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
@@ -42,6 +49,7 @@ class _ErrorOpts(msgspec.Struct):
 
 _sleep_opts = msgspec.json.Decoder(_SleepOpts).decode
 _wait_opts = msgspec.json.Decoder(_WaitOpts).decode
+_signal_opts = msgspec.json.Decoder(_SignalOpts).decode
 _invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
 
@@ -110,6 +118,18 @@ def instruction(op: wire.Op) -> Instruction:
             lookback_run=wait.lookback == "run",
             parallel=op.parallel,
         )
+    if kind == wire.WAIT_FOR_SIGNAL:
+        awaited = _signal_opts(opts)
+        return WaitForSignal(
+            id=op.id,
+            name=op.name,
+            repeat=op.repeat,
+            signal=awaited.signal,
+            timeout_ms=awaited.timeout_ms,
+            until_ms=awaited.until_ms,
+            replace=awaited.conflict == "replace",
+            parallel=op.parallel,
+        )
     if kind == wire.INVOKE_FUNCTION:
         invoke = _invoke_opts(opts)
         return Invoke(
@@ -132,7 +152,9 @@ def memo(step: Step) -> wire.Memo | None:
     output = step.output if step.output is not None else b"null"
     if step.status == StepStatus.FAILED:
         return wire.Memo("error", output, step.ended_at)
-    kind = "bare" if step.kind in ("sleep", "waitForEvent") else "data"
+    # What a signal brought is data, and that none came is not (protocol §5.3).
+    bare = step.kind in ("sleep", "waitForEvent") or step.status == StepStatus.TIMED_OUT
+    kind = "bare" if bare else "data"
     return wire.Memo(kind, output, step.ended_at)
 
 

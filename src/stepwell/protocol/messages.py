@@ -24,6 +24,7 @@ __all__ = [
     "STEP_PLANNED",
     "STEP_RUN",
     "WAIT_FOR_EVENT",
+    "WAIT_FOR_SIGNAL",
     "Answer",
     "Call",
     "Completed",
@@ -47,6 +48,7 @@ STEP_ERROR: Final = "StepError"
 STEP_FAILED: Final = "StepFailed"
 SLEEP: Final = "Sleep"
 WAIT_FOR_EVENT: Final = "WaitForEvent"
+WAIT_FOR_SIGNAL: Final = "WaitForSignal"
 INVOKE_FUNCTION: Final = "InvokeFunction"
 RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"

@@ -18,7 +18,12 @@ from stepwell.protocol import messages as wire
 from stepwell.protocol.messages import Op, WireError
 from stepwell.protocol.moments import read_moment, write_moment
 
-_KIND_OF_OP: Final = {wire.SLEEP: "sleep", wire.WAIT_FOR_EVENT: "waitForEvent", wire.INVOKE_FUNCTION: "invoke"}
+_KIND_OF_OP: Final = {
+    wire.SLEEP: "sleep",
+    wire.WAIT_FOR_EVENT: "waitForEvent",
+    wire.WAIT_FOR_SIGNAL: "waitForSignal",
+    wire.INVOKE_FUNCTION: "invoke",
+}
 _TYPE_OF_KIND: Final = {
     "sendEvent": "step.sendEvent",
     "sendSignal": "step.sendSignal",
@@ -253,6 +258,30 @@ def _read_wait(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     return read
 
 
+def _write_signal(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    written: Opts = {"signal": opts.get("signal", _NULL)}
+    timeout = _write_time(opts, "timeout_ms")
+    if timeout is not None:
+        written["timeout"] = _raw(timeout)
+    if "conflict" in opts:
+        written["conflict"] = opts["conflict"]
+    return op.name, written, _Extra()
+
+
+def _read_signal(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    signal, timeout, conflict = _text(opts, "signal"), _text(opts, "timeout"), _text(opts, "conflict")
+    if not signal:
+        raise Unreadable("a wait names no signal")
+    if conflict not in (None, "fail", "replace"):
+        raise Unreadable(f"a wait for signal {signal!r:.80} has conflict {conflict!r:.80}, not 'fail' or 'replace'")
+    read: Opts = {"signal": _raw(signal)}
+    if timeout is not None:
+        read |= _read_time(timeout, "timeout_ms")
+    if conflict is not None:
+        read["conflict"] = _raw(conflict)
+    return read
+
+
 def _write_invoke(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
     written: Opts = {
         "function_id": opts.get("function_id", _NULL),
@@ -286,6 +315,7 @@ _WRITERS: Final[dict[str, Callable[[Op, Opts], tuple[str, Opts, _Extra]]]] = {
     wire.STEP_FAILED: _write_failure,
     wire.SLEEP: _write_sleep,
     wire.WAIT_FOR_EVENT: _write_wait,
+    wire.WAIT_FOR_SIGNAL: _write_signal,
     wire.INVOKE_FUNCTION: _write_invoke,
 }
 _READERS: Final[dict[str, Callable[[_Op, Opts, _Extra, int], Opts]]] = {
@@ -293,6 +323,7 @@ _READERS: Final[dict[str, Callable[[_Op, Opts, _Extra, int], Opts]]] = {
     wire.STEP_FAILED: _read_failure,
     wire.SLEEP: _read_sleep,
     wire.WAIT_FOR_EVENT: _read_wait,
+    wire.WAIT_FOR_SIGNAL: _read_signal,
     wire.INVOKE_FUNCTION: _read_invoke,
 }
 

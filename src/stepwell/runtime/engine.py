@@ -21,6 +21,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
+from stepwell.engine.signals import deliver
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
@@ -35,6 +36,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
+from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import UNSEEN_MS, Caller
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
@@ -269,6 +271,12 @@ class Engine:
                 "'stepwell functions' lists those there are",
             )
         return event.id, started
+
+    async def signal(self, signal: Signal) -> str | None:
+        """Resume the run that waits for this signal; its id once that is durable, ``None`` if nobody waits."""
+        verdict = await self.commit(lambda draft: deliver(draft, signal.name, signal.data))
+        run_id: str | None = verdict.result.value
+        return run_id
 
     async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
         """Cancel a run. False if it had ended already, or does not exist."""

@@ -29,6 +29,7 @@ from stepwell.protocol.messages import (
     STEP_PLANNED,
     STEP_RUN,
     WAIT_FOR_EVENT,
+    WAIT_FOR_SIGNAL,
     Answer,
     Call,
     Completed,
@@ -52,7 +53,7 @@ _ALONE: Final = "alone"
 _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
-_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, INVOKE_FUNCTION, STEP_ERROR})
+_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
 
 
 class Remote:

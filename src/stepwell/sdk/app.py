@@ -16,6 +16,7 @@ from stepwell.flow import Concurrency
 from stepwell.protocol.messages import Transport
 from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
+from stepwell.sdk.codec import encode
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import RunFailed, payloads
 from stepwell.sdk.function import FAILURE, Function, failure_handler, option
@@ -254,6 +255,14 @@ class Stepwell:
         """
         return await self.deliver(payloads(events))
 
+    async def send_signal(self, signal: str, data: object = None) -> str | None:
+        """Give ``data`` to the run that waits for this signal: its id, or ``None`` if nobody waits.
+
+        When this returns an id, the run goes on with it. A signal is not kept for those who come later. Raises
+        ``InvalidSignal``, ``InvalidOutput``, ``NotRunning`` or ``StorageUnavailable``.
+        """
+        return await self._reached().signal(signal, encode(data, "data"))
+
     def send_sync(self, events: object) -> list[str]:
         """As ``send``, for code that runs in another thread than the event loop. It blocks until all is durable."""
         found = payloads(events)
@@ -276,12 +285,15 @@ class Stepwell:
 
     async def deliver(self, events: Sequence[EventPayload], seed: str | None = None) -> list[str]:
         """Hand over events that are written out already."""
-        sender = self._sender
-        if sender is None and self._served is not None:
-            sender = self._served.server
-        if sender is None:
+        return await self._reached().send(events, seed=seed)
+
+    def _reached(self) -> Sender:
+        """Whom the app sends to: an engine in this process, or the server that calls it."""
+        if self._sender is not None:
+            return self._sender
+        if self._served is None:
             raise self._unbound()
-        return await sender.send(events, seed=seed)
+        return self._served.server
 
     def _add(self, *functions: Function[Any, Any]) -> None:
         from stepwell.protocol.config import parse_function  # compiles expressions: not needed to import the SDK

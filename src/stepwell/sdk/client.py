@@ -32,3 +32,10 @@ class Sender(Protocol):
         nothing twice. Raises ``InvalidEvent``, ``EventTooLarge``, ``NotRunning`` or ``StorageUnavailable``.
         """
         ...
+
+    async def signal(self, name: str, data: bytes) -> str | None:
+        """Give ``data``, JSON text, to the run that waits for this signal: its id, or ``None`` if nobody waits.
+
+        Raises ``InvalidSignal``, ``NotRunning`` or ``StorageUnavailable``.
+        """
+        ...

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 RUN: Final = "run"
 SEND_EVENT: Final = "sendEvent"
 SLEEP: Final = "sleep"
+SEND_SIGNAL: Final = "sendSignal"
 WAIT: Final = "waitForEvent"
+WAIT_FOR_SIGNAL: Final = "waitForSignal"
 INVOKE: Final = "invoke"
 
-BODIES: Final = (RUN, SEND_EVENT)  # the kinds of steps whose body runs here, and which have attempts
+BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL)  # the kinds of steps whose body runs here, and which have attempts
 
 
 class StepOptions(msgspec.Struct, frozen=True, kw_only=True):

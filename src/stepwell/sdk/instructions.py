@@ -66,6 +66,27 @@ def wait_opts(
     return _encode(opts)
 
 
+def signal_opts(signal: str, timeout: Duration | datetime, on_conflict: str) -> bytes:
+    if not isinstance(signal, str) or not signal.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            what=f"a wait for the signal {signal!r:.80}",
+            why="whoever sends it names it",
+            fix='give it a name, as in ctx.step.wait_for_signal("approval", "order-7/approved", timeout="3d")',
+        )
+    if on_conflict not in ("fail", "replace"):
+        raise ConfigurationError(
+            what=f"on_conflict is {on_conflict!r:.80}",
+            why="it says what becomes of a run that waits for the same signal already",
+            fix="give 'fail', so that this run fails, or 'replace', so that it takes the name over",
+        )
+    opts: dict[str, Any] = {"signal": signal, "conflict": on_conflict}
+    if isinstance(timeout, datetime):
+        opts["until_ms"] = clock.to_ms(timeout)
+    else:
+        opts["timeout_ms"] = _length("timeout", timeout)
+    return _encode(opts)
+
+
 def target(function: object) -> str:
     """The full id of a function that is to be invoked."""
     function_id = getattr(function, "id", None)

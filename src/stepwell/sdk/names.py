@@ -45,6 +45,8 @@ _APP: Final = {
     "register": "create_function",
     "send_event": "send",
     "sendEvent": "send",
+    "sendSignal": "send_signal",
+    "signal": "send_signal",
     "publish": "send",
     "emit": "send",
     "trigger": "send",
@@ -53,6 +55,9 @@ _APP: Final = {
 }
 _STEP: Final = {
     "waitForEvent": "wait_for_event",
+    "waitForSignal": "wait_for_signal",
+    "sendSignal": "send_signal",
+    "signal": "send_signal",
     "wait": "wait_for_event",
     "wait_for": "wait_for_event",
     "sleepUntil": "sleep_until",
@@ -169,7 +174,9 @@ def no_such_step(name: str) -> UnknownName:
         "send_event",
         "sleep",
         "sleep_until",
+        "send_signal",
         "wait_for_event",
+        "wait_for_signal",
     )
     return _unknown(f"ctx.step.{name}", name, _STEP, known)
 

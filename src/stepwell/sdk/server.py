@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from stepwell.errors import EventTooLarge, InvalidEvent, NotRunning
+from stepwell.errors import EventTooLarge, InvalidEvent, InvalidSignal, NotRunning
 from stepwell.protocol.signing import SigningKey
 from stepwell.sdk.client import EventPayload
 
@@ -25,6 +25,10 @@ _NO_KEY: Final = "NO_EVENT_KEY_SET"
 class Reply(NamedTuple):
     status: int
     body: bytes
+
+
+class _Resumed(msgspec.Struct):
+    run_id: str
 
 
 class Unreachable(Exception):
@@ -45,13 +49,8 @@ class Server:
         """As ``Sender`` has it."""
         body = msgspec.json.encode([_wire(payload) for payload in payloads])
         headers = {"X-Inngest-Event-Id-Seed": seed} if seed else {}
-        try:
-            reply = await self.request("POST", f"/e/{self._event_key}", body, headers, patient=True)
-        except Unreachable as error:
-            raise NotRunning(
-                f"no server answers at {self.origin}", str(error), "start it, or say where it is: server=…"
-            ) from None
-        found: dict[str, Any] = _json(reply.body)
+        reply = await self._told(f"/e/{self._event_key}", body, headers)
+        found = _json(reply.body)
         if reply.status == 200:
             return list(found.get("ids", []))
         text = str(found.get("error", f"status {reply.status}"))
@@ -59,6 +58,28 @@ class Server:
             kind = EventTooLarge if "over the max size" in text else InvalidEvent
             raise kind(text, "the server refused it", str(found.get("fix", "correct it")))
         raise NotRunning(f"the server at {self.origin} took no event", text, "look at its log")
+
+    async def signal(self, name: str, data: bytes) -> str | None:
+        """As ``Sender`` has it."""
+        body = msgspec.json.encode({"signal": name, "data": msgspec.Raw(data)})
+        reply = await self._told("/v1/signals", body, {})
+        found = _json(reply.body)
+        if reply.status == 200:
+            return msgspec.convert(found.get("data"), _Resumed).run_id
+        if reply.status == 404:
+            return None
+        text = str(found.get("error", f"status {reply.status}"))
+        if reply.status == 400:
+            raise InvalidSignal(text, "the server refused it", str(found.get("fix", "correct it")))
+        raise NotRunning(f"the server at {self.origin} took no signal", text, "look at its log")
+
+    async def _told(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        try:
+            return await self.request("POST", path, body, headers, patient=True)
+        except Unreachable as error:
+            raise NotRunning(
+                f"no server answers at {self.origin}", str(error), "start it, or say where it is: server=…"
+            ) from None
 
     async def request(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from stepwell.errors import NotRunning
-from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT
+from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL
 from stepwell.sdk import execution as kinds
 from stepwell.sdk.bodies import Body
 from stepwell.sdk.codec import Decode, decode_any
@@ -17,6 +17,7 @@ from stepwell.sdk.group import Awaited
 from stepwell.sdk.instructions import (
     invoke_opts,
     seed,
+    signal_opts,
     sleep_opts,
     sleep_until_opts,
     target,
@@ -135,6 +136,29 @@ class Step:
         """
         return self._wait(id, event, wait_opts(event, match, if_, timeout, lookback))
 
+    def wait_for_signal(
+        self,
+        id: str,
+        /,
+        signal: str,
+        *,
+        timeout: Duration | datetime,
+        on_conflict: Literal["fail", "replace"] = "fail",
+    ) -> Awaited[dict[str, Any] | None]:
+        """``{"signal": …, "data": …}`` once somebody sends this signal, or ``None`` after ``timeout``.
+
+        One step waits for a name at a time. If another one does already, this run fails; with ``"replace"`` it takes
+        the name over instead, and the other waits for its timeout.
+        """
+        return self._signal(id, signal_opts(signal, timeout, on_conflict))
+
+    def send_signal(self, id: str, /, signal: str, data: object = None) -> Awaited[str | None]:
+        """Give ``data`` to the run that waits for this signal, and remember its id, or that nobody waited (``None``).
+
+        If the process dies in the very moment, it is sent again, and finds nobody or the next who waits.
+        """
+        return self._drive.body(id, self._app.send_signal, (signal, data), {}, None, kinds.SEND_SIGNAL, _SEND)
+
     def invoke(
         self,
         id: str,
@@ -203,6 +227,11 @@ class Step:
     async def _wait(self, id: str, event: type | str, opts: bytes) -> ReceivedEvent[Any] | None:
         memo = await self._drive.rest(id, kinds.WAIT, WAIT_FOR_EVENT, opts)
         return remembered(self._drive.value(memo, bytes, id), event_decoder(event))
+
+    async def _signal(self, id: str, opts: bytes) -> dict[str, Any] | None:
+        memo = await self._drive.rest(id, kinds.WAIT_FOR_SIGNAL, WAIT_FOR_SIGNAL, opts)
+        found: dict[str, Any] | None = self._drive.value(memo, decode_any, id)
+        return found
 
     async def _invoke(self, id: str, decode: Decode, opts: bytes) -> Any:
         memo = await self._drive.rest(id, kinds.INVOKE, INVOKE_FUNCTION, opts)

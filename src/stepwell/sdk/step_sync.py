@@ -103,6 +103,22 @@ class SyncStep:
         found: ReceivedEvent[Any] | None = self._bridge.call(self._step.wait_for_event(id, event, **how))
         return found
 
+    def wait_for_signal(
+        self,
+        id: str,
+        /,
+        signal: str,
+        *,
+        timeout: Duration | datetime,
+        on_conflict: Literal["fail", "replace"] = "fail",
+    ) -> dict[str, Any] | None:
+        """``{"signal": …, "data": …}`` once somebody sends this signal, or ``None`` after ``timeout``."""
+        return self._bridge.call(self._step.wait_for_signal(id, signal, timeout=timeout, on_conflict=on_conflict))
+
+    def send_signal(self, id: str, /, signal: str, data: object = None) -> str | None:
+        """Give ``data`` to the run that waits for this signal: its id, or ``None`` if nobody waited."""
+        return self._bridge.call(self._step.send_signal(id, signal, data))
+
     def invoke(
         self,
         id: str,

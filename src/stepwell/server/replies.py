@@ -13,6 +13,7 @@ import msgspec
 from stepwell.errors import (
     ConfigurationError,
     InvalidEvent,
+    InvalidSignal,
     LimitExceeded,
     NotFound,
     NotRunning,
@@ -25,6 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _STATUS: Final[tuple[tuple[type[StepwellError], int], ...]] = (
     (NotFound, 404),
     (InvalidEvent, 400),
+    (InvalidSignal, 400),
     (ConfigurationError, 400),
     (LimitExceeded, 429),
     (NotRunning, 503),

@@ -14,6 +14,7 @@ from stepwell.model.event import Event, rfc3339
 from stepwell.model.questions import RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.protocol.events import Incoming, parse_events
+from stepwell.protocol.signals import read_signal
 from stepwell.runtime.engine import Engine
 from stepwell.server.desk import find_event, find_run, list_events
 from stepwell.server.envelopes import plain, v1
@@ -47,6 +48,7 @@ class V1:
             Route("/v1/events/{event_id}/runs", self.runs_of_event, methods=["GET"]),
             Route("/v1/runs/{run_id}", self.run, methods=["GET"]),
             Route("/v1/runs/{run_id}", self.cancel, methods=["DELETE"]),
+            Route("/v1/signals", self.signal, methods=["POST"]),
             Route("/invoke/{slug}", self.invoke, methods=["POST"]),
         ]
 
@@ -70,6 +72,19 @@ class V1:
         run = await find_run(self._engine, request.path_params["run_id"])
         await self._engine.cancel(run.id)
         return Response(status_code=200)
+
+    async def signal(self, request: Request) -> Response:
+        asked, engine = envelope(request.scope["headers"]), self._engine
+        body = await read_body(asked.length, request.receive)
+        signal = read_signal(body, bytes_max=engine.settings.event_bytes_max)
+        run_id = await engine.signal(signal)
+        if run_id is None:
+            raise NotFound(
+                f"no run waits for signal {signal.name!r}",
+                "a signal is not kept: it reaches the run that waits when it is sent, or none",
+                "send it when one waits",
+            )
+        return v1(self._clock, {"run_id": run_id})
 
     async def invoke(self, request: Request) -> Response:
         asked = envelope(request.scope["headers"])

@@ -32,7 +32,7 @@ from stepwell.model.questions import (
 )
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
-from stepwell.model.wait import Wait, WaitKind
+from stepwell.model.wait import Wait, WaitKind, signal_of
 from stepwell.protocol.messages import Executing
 
 A = TypeVar("A")
@@ -82,7 +82,8 @@ class AttemptView(View, frozen=True):
 
 
 class WaitView(View, frozen=True):
-    """An open interest in an event: the run's own (``event``), or one that would cancel it (``cancel``)."""
+    """An open interest in an event: the run's own (``event``), or one that would cancel it (``cancel``). For a signal
+    (``signal``) its name stands in place of that of an event."""
 
     id: str
     kind: str
@@ -478,8 +479,8 @@ def _queued_at(asked_for: int | None, started_at: int) -> int:
 def wait_view(wait: Wait) -> WaitView:
     return WaitView(
         id=wait.id,
-        kind="cancel" if wait.kind == WaitKind.CANCEL else "event",
-        event=wait.event_name,
+        kind=wait.kind,
+        event=signal_of(wait) if wait.kind == WaitKind.SIGNAL else wait.event_name,
         condition=wait.condition,
         expires_at=rfc3339(wait.expires_at),
     )

@@ -132,7 +132,10 @@ def _attempts(world: World) -> Iterator[Violation]:
 
 def _moments(world: World) -> Iterator[Violation]:
     """I15: nothing happens before its time."""
-    text = "SELECT run_id, name, status FROM steps WHERE kind IN ('sleep', 'waitForEvent', 'invoke') AND ended_at < due"
+    text = (
+        "SELECT run_id, name, status FROM steps "
+        "WHERE kind IN ('sleep', 'waitForEvent', 'waitForSignal', 'invoke') AND ended_at < due"
+    )
     for run_id, name, status in world.tables.ask(text + " AND (kind = 'sleep' OR status = 'TIMED_OUT')"):
         yield Violation("I15", f"step {name} of run {run_id} ended too early, {status}")
     for (run_id,) in world.tables.ask("SELECT id FROM runs WHERE started_at < scheduled_at"):

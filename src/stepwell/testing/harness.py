@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
-from stepwell.embedded import send_payloads
+from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
@@ -136,6 +136,10 @@ class Harness:
         # Where processes die, a client sends again what was not acknowledged, and it must not count twice.
         seed = self._next_seed() if self._dies is not None else None
         return self._do(lambda: self._apps[0].deliver(found, seed))
+
+    def send_signal(self, signal: str, data: Any = None) -> str | None:
+        """Send a signal: the id of the run that it resumed, or ``None`` if nobody waits for it."""
+        return self._do(lambda: self._apps[0].send_signal(signal, data))
 
     def stub(self, step_id: str, value: Any = None, *, function: Any = None) -> None:
         """Stand in for the step of this id, in all functions or in one: no body is run, nothing is waited for.
@@ -414,6 +418,9 @@ class _Sender:
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         return await send_payloads(self._harness.engine, payloads, seed)
+
+    async def signal(self, name: str, data: bytes) -> str | None:
+        return await signal_to(self._harness.engine, name, data)
 
 
 class _LoopPool(Pool):

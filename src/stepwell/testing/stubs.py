@@ -16,7 +16,7 @@ from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.codec import encode
 from stepwell.sdk.drive import AsyncDrive
 from stepwell.sdk.events import Event, payload
-from stepwell.sdk.execution import INVOKE, RUN, WAIT, StepOptions
+from stepwell.sdk.execution import INVOKE, RUN, WAIT, WAIT_FOR_SIGNAL, StepOptions
 from stepwell.sdk.failures import StepTimeout
 from stepwell.sdk.pool import Pool
 
@@ -136,11 +136,16 @@ class _StubbedDrive(AsyncDrive):
 
         # Waits and invokes are not tried again: whatever they give is their result.
         data = await super().body(name, stand_in, (), {}, StepOptions(retries=0), kind, Body(True, bytes))
-        return Memo("data" if kind == INVOKE else "bare", data, self.clock.now_ms())
+        came = kind == WAIT_FOR_SIGNAL and data != b"null"
+        return Memo("data" if came or kind == INVOKE else "bare", data, self.clock.now_ms())
 
     def _result(self, kind: str, value: object, opts: bytes) -> bytes:
         if kind == WAIT:
             return b"null" if value is None or value is TIMEOUT else self._event(value, opts)
+        if kind == WAIT_FOR_SIGNAL:
+            if value is None or value is TIMEOUT:
+                return b"null"
+            return encode({"signal": msgspec.json.decode(opts)["signal"], "data": msgspec.Raw(encode(value))})
         if value is TIMEOUT and kind == INVOKE:
             raise InngestInvokeTimeoutError("Timed out waiting for invoked function to complete")
         return encode(value) if kind == INVOKE else b"null"

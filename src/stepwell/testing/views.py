@@ -166,7 +166,8 @@ class RunView:
             if step.record.open:
                 due = step.record.due
                 what = _WORDS.get(StepStatus(step.status), step.status)
-                event = f" for {step.details['event']}" if step.status == StepStatus.WAITING else ""
+                awaited = step.details.get("event") or f"signal {step.details.get('signal')}"
+                event = f" for {awaited}" if step.status == StepStatus.WAITING else ""
                 return f"step {step.name}: {what}{event}" + (f" until {iso(due)}" if due is not None else "")
         return _owed(run, self._items())
 

@@ -25,6 +25,7 @@ from stepwell.ids import RandomIds
 from stepwell.model.event import rfc3339 as iso
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
+from stepwell.protocol.signals import Signal
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.loop import LoopTimers
 from stepwell.sdk.app import Stepwell
@@ -359,6 +360,11 @@ class World:
         assert process is not None, "events are sent by steps"
         events = [validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts)) for p in payloads]
         return await process.node.engine.send(events, seed=seed, source="sdk")
+
+    async def signal(self, name: str, data: bytes) -> str | None:
+        process = NODE.get()
+        assert process is not None, "signals are sent by steps"
+        return await process.node.engine.signal(Signal(name, data))
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if "handle" in context and not isinstance(context.get("exception"), StorageError):

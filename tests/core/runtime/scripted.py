@@ -120,13 +120,11 @@ class Steps:
     async def sleep(self, name: str, length: str) -> None:
         await self._step(self._op("Sleep", name, wire_name=length), None)
 
-    async def wait(self, name: str, event: str, timeout: str = "1h", **opts: Any) -> Any:
-        return await self._step(
-            self._op("WaitForEvent", name, wire_name=event, opts={"timeout": timeout, **opts}), None
-        )
+    async def wait(self, name: str, event: str, within: str = "1h", **opts: Any) -> Any:
+        return await self._step(self._op("WaitForEvent", name, wire_name=event, opts={"timeout": within, **opts}), None)
 
-    async def signal(self, name: str, signal: str, timeout: str = "1h", **opts: Any) -> Any:
-        opts = {"signal": signal, "timeout": timeout, **opts}
+    async def signal(self, name: str, signal: str, within: str = "1h", **opts: Any) -> Any:
+        opts = {"signal": signal, "timeout": within, **opts}
         return await self._step(self._op("WaitForSignal", name, opts=opts), None)
 
     async def invoke(self, name: str, function_id: str, data: Any = None, **opts: Any) -> Any:

@@ -431,7 +431,7 @@ def test_p14_57_60_a_wait_ends_once():
 
         @t.function("f")
         async def f(s):
-            return [await s.wait("w", "g", timeout="10s"), await s.wait("x", "g", timeout="10s")]
+            return [await s.wait("w", "g", within="10s"), await s.wait("x", "g", within="10s")]
 
         run = t.start("f")
         t.advance("10s")
@@ -727,3 +727,53 @@ def test_p14_83_a_step_that_the_code_does_not_have_fails_its_attempts_and_then_t
         t.assert_failed(run)
         assert t.app.asked.count("b") == 3
         assert run.steps["a"].output == "a"
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@DIALECTS
+def test_p14_62_a_signal_resumes_the_step_that_waits_for_it(dialect):
+    with Wired(dialect) as t:
+
+        @t.function("f")
+        async def f(s):
+            return [await s.signal("w", "yes"), await s.signal("x", "no", within="10s")]
+
+        run = t.start("f")
+        assert t.signal("yes", {"n": 1}) == run.id
+        assert t.signal("yes") is None
+        t.advance("1m")
+
+        t.assert_completed(run, [{"signal": "yes", "data": {"n": 1}}, None])
+        memos = t.app.requests[-1].body["steps"]
+        assert memos == {hashed("w"): {"data": {"signal": "yes", "data": {"n": 1}}}, hashed("x"): None}
+
+
+def test_p14_63_the_second_who_waits_for_a_signal_fails_or_takes_it_over():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s):
+            return await s.signal("w", "yes", within="10m", **s.event["data"])
+
+        first, second, third = t.start("f"), t.start("f"), t.start("f", {"conflict": "replace"})
+
+        t.assert_failed(second, "Signal conflict; signal wait already exists for another run")
+        assert t.signal("yes") == third.id
+        t.advance("10m")
+        t.assert_completed(first, None)
+
+
+@pytest.mark.parametrize(
+    "opts", [{"signal": ""}, {"signal": "x", "conflict": "ask"}, {"signal": "x", "timeout": "1x"}, {}]
+)
+def test_a_wait_for_a_signal_that_cannot_be_read_is_an_error_of_the_attempt(opts):
+    with Wired() as t:
+
+        @t.function("f", retries=1)
+        async def f(s):
+            await s.op("WaitForSignal", "w", opts=opts)
+
+        t.assert_failed(t.finish("f"))
+        assert len(t.app.requests) == 2

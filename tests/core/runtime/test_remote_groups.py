@@ -160,6 +160,7 @@ def test_results_are_saved_before_the_function_fails_for_good(dialect):
         def fails(request):
             if request.target is None and hashed("quick") in request.body["steps"] and request.ctx["attempt"] == 0:
                 return reply(500, {"name": "Own", "message": "own code"})
+            return None
 
         t.app.before = fails
         run = t.finish("f")
@@ -181,6 +182,7 @@ def test_results_are_saved_before_a_run_fails_finally(dialect):
         def fails(request):
             if request.target is None and hashed("quick") in request.body["steps"]:
                 return reply(500, {"name": "Own", "message": "own code"}, X_Inngest_No_Retry="true")
+            return None
 
         t.app.before = fails
         run = t.finish("f")
@@ -509,6 +511,7 @@ def test_what_an_app_answers_twice_is_written_once():
                 ops = json.loads(found.body)
                 other = {"id": hashed("a"), "op": "StepRun", "name": "a", "data": "another"}
                 return found._replace(body=json.dumps([*ops, other]).encode())
+            return None
 
         t.app.after = repeats
         t.assert_completed(t.finish("f"), [1, 2])

@@ -174,7 +174,7 @@ def _budget(program: tuple[Any, ...], path: str = "") -> dict[str, int]:
 @given(program=PROGRAMS, kills=st.lists(st.integers(0, 40_000), max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, program, kills):
-    expected, here = _expected(program)
+    expected, _ = _expected(program)
     budget = _budget(program)
     effects = Effects()
     with Wired(dialect, version=version, retry_interval=2_000) as t:
@@ -197,7 +197,7 @@ def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, pr
 
         note(run.trace())
         t.assert_completed(run, expected)
-        assert {name for name in effects.begun} == set(budget)
+        assert set(effects.begun) == set(budget)
         for name, count in effects.begun.items():
             assert count <= budget[name] + t.kills, name
             if not t.kills:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stepwell.model.settings import Settings
 from stepwell.protocol.events import parse_events
+from stepwell.protocol.signals import Signal
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.remote import Remote
+from stepwell.runtime.signed import Signed
 from stepwell.testing.harness import START, Harness, _Died
 from stepwell.testing.node import Door, Node
 from stepwell.testing.views import RunView
@@ -88,6 +91,9 @@ class Wired(Harness):
         incoming = parse_events(json.dumps(payload).encode())
         return self._do(lambda: self.engine.send(incoming))
 
+    def signal(self, name: str, data: Any = None) -> str | None:
+        return self._do(lambda: self.engine.signal(Signal(name, json.dumps(data).encode())))
+
     @property
     def rounds(self) -> int:
         """How often the event loop has had something to do."""
@@ -105,7 +111,7 @@ class Wired(Harness):
         pass
 
     def _boot(self) -> None:
-        remote = Remote(self.app, self._where, self._clock, self._ids, keys=self.keys)
+        remote = Remote(Signed(self.app, self._clock, keys=self.keys), self._where, self._clock, self._ids)
         self._node = Node(
             Door(self.store, self._watch if self._dies is not None else None),
             remote,
@@ -116,10 +122,8 @@ class Wired(Harness):
             settings=self._settings,
             tidies=False,
         )
-        try:
+        with suppress(_Died):
             self._finish(self._node.start())
-        except _Died:
-            pass
 
     def _where(self, function_id: str) -> str | None:
         found = self.engine.registry.get(function_id)

@@ -94,6 +94,17 @@ async def waits(ctx: Context[dict[str, Any]]) -> object:
     return None if found is None else found.data
 
 
+@app.create_function(id="signals", trigger="own/signals")
+async def signals(ctx: Context[dict[str, Any]]) -> object:
+    found = await ctx.step.wait_for_signal("go", "own-go", timeout="1m")
+    return None if found is None else found["data"]
+
+
+@app.create_function(id="signaller", trigger="own/signaller")
+async def signaller(ctx: Context[dict[str, Any]]) -> object:
+    return [await app.send_signal("own-go", {"n": 1}), await app.send_signal("nobody waits", 1)]
+
+
 @app.create_function(id="child")
 async def child(ctx: Context[dict[str, Any]]) -> object:
     return {"got": ctx.event.data}

@@ -85,3 +85,11 @@ def test_an_app_that_dies_goes_on_with_what_was_reported(own: Both) -> None:
 
     assert own.dev.ended(run_id)["output"] == "alive"
     assert (own.app.did("kept"), own.app.did("dies")) == (1, 2)
+
+
+def test_a_signal_reaches_the_run_that_waits_for_it(own: Both) -> None:
+    run_id = own.dev.start("own/signals")
+    eventually(lambda: own.dev.get(f"/v2/runs/{run_id}/trace")["steps"])
+
+    assert own.run("own/signaller")["output"] == [run_id, None]
+    assert own.dev.ended(run_id)["output"] == {"n": 1}

@@ -34,6 +34,7 @@ from stepwell.server.why.shapes import (
     Sleeping,
     Unserved,
     Waiting,
+    WaitingForSignal,
 )
 
 Explain = Callable[[Run], Awaitable[RunWhy | None]]
@@ -43,6 +44,7 @@ _HOLDERS_SHOWN: Final = 5
 
 class _Details(msgspec.Struct, rename={"condition": "if"}):
     event: str = ""
+    signal: str = ""
     condition: str | None = None
     function_id: str = ""
 
@@ -169,6 +171,8 @@ async def _open_step(reader: Reader, run: Run, step: Step, explain: Explain) -> 
             error=error_view(step.output) if step.output is not None else None,
         )
     details = _decode_details(step.details) if step.details else _Details()
+    if step.status == StepStatus.WAITING and details.signal:
+        return WaitingForSignal(step=step.name, signal=details.signal, until=due)
     if step.status == StepStatus.WAITING:
         return Waiting(step=step.name, event=details.event, condition=details.condition, until=due)
     child_id = child_run(step)

@@ -27,6 +27,12 @@ class Waiting(View, frozen=True, tag_field="kind", tag="waiting"):
     until: str
 
 
+class WaitingForSignal(View, frozen=True, tag_field="kind", tag="waiting-for-signal"):
+    step: str
+    signal: str
+    until: str
+
+
 class Retrying(View, frozen=True, tag_field="kind", tag="retrying"):
     """Retry ``retry`` of ``retries`` of a step, or of the function's own code, comes at ``at``."""
 
@@ -124,6 +130,7 @@ class Lost(View, frozen=True, tag_field="kind", tag="lost"):
 Gate = (
     Sleeping
     | Waiting
+    | WaitingForSignal
     | Retrying
     | Invoking
     | Limited

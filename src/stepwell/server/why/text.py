@@ -27,6 +27,7 @@ from stepwell.server.why.shapes import (
     Unserved,
     Unstarted,
     Waiting,
+    WaitingForSignal,
     Why,
 )
 from stepwell.server.wording import at, count, nth_attempt, parse_moment, relative, span
@@ -65,6 +66,8 @@ class _Words:
             return [
                 f"It waits in step {gate.step!r} for an event {gate.event!r}{condition}, until {self._at(gate.until)}."
             ]
+        if isinstance(gate, WaitingForSignal):
+            return [f"It waits in step {gate.step!r} for the signal {gate.signal!r}, until {self._at(gate.until)}."]
         if isinstance(gate, Retrying):
             what = f"step {gate.step!r}" if gate.step else "the function's own code"
             which = nth_attempt(gate.retry, gate.retries + 1).capitalize()

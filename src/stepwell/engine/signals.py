@@ -1,0 +1,31 @@
+"""A signal was sent: the one step that waits for it goes on, in the transaction that says so (semantics §5.4)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stepwell.engine.draft import Draft
+from stepwell.model.changes import CloseWait, Plan, SettleStep, Wake
+from stepwell.model.questions import FindWaits, ask
+from stepwell.model.step import StepStatus
+from stepwell.model.wait import signal_name
+
+_encode = msgspec.json.Encoder().encode
+
+
+def deliver(draft: Draft, signal: str, data: bytes) -> Plan:
+    """Give ``data``, JSON text, to whoever waits. The value is the id of the run, ``None`` if nobody does."""
+    waits = yield from ask(FindWaits(signal_name(signal), (("", ""),), draft.now))
+    if not waits:
+        return draft.decision(None)
+    (wait,) = waits
+    memo = _encode({"signal": signal, "data": msgspec.Raw(data)})
+    details = _encode({"signal": signal, "expires_at": wait.expires_at, "received_at": draft.now})
+    draft.add(
+        SettleStep(wait.run_id, wait.id, StepStatus.COMPLETED, draft.now, memo, details, wait.shard),
+        CloseWait(wait.run_id, wait.id, wait.shard),
+        Wake(wait.run_id, draft.now, wait.shard),
+    )
+    draft.touched.append(wait.run_id)
+    draft.due(draft.now)
+    return draft.decision(wait.run_id)
