@@ -25,6 +25,7 @@ from stepwell.protocol.messages import (
     SLEEP,
     STEP_ERROR,
     STEP_FAILED,
+    STEP_PLANNED,
     STEP_RUN,
     WAIT_FOR_EVENT,
     WAIT_FOR_SIGNAL,
@@ -327,7 +328,9 @@ class _Drive:
     def _is_news(self, op: Op) -> bool:
         if op.id in self._discovered.steps:
             return False
-        return op.id not in self._discovered.pending or op.op in _TRIED
+        known = self._discovered.pending.get(op.id)
+        # One that was found and failed is to be asked for by name from now on, if the app only plans.
+        return known is None or op.op in _TRIED or (op.op == STEP_PLANNED and not known.planned)
 
     def _nothing_new(self) -> Answer | None:
         """The app has nothing to say. Unless something is pending, that is an error, once it is sure of it."""
@@ -383,7 +386,8 @@ def _rests(op: Op) -> bool:
 def _in_groups(answer: Ops, version: int) -> list[Op]:
     """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3)."""
     if sum(op.op not in _LAZY for op in answer.ops) < 2:
-        return [msgspec.structs.replace(op, parallel=None) for op in answer.ops]
+        # One that is planned alone, because the app was told to run nothing, is planned again after it has failed.
+        return [msgspec.structs.replace(op, parallel=_RACE if op.op == STEP_PLANNED else None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [
         msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)
