@@ -377,7 +377,7 @@ def test_a_member_that_must_not_be_tried_again_fails_the_run():
 
 @DIALECTS
 def test_a_member_that_is_final_is_caught(dialect):
-    with Wired() as t:
+    with Wired(dialect) as t:
 
         @t.function("f")
         async def f(s):
