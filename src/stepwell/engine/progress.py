@@ -236,7 +236,13 @@ def _apply(
         # An earlier try of this very decision may have been written although nobody was told so.
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
     if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned)):
-        return known
+        if known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None:
+            return known
+        planned = msgspec.structs.replace(
+            known, parallel=op.parallel
+        )  # it failed, and is asked for by name from now on
+        draft.add(SaveStep(planned))
+        return planned
     steps_max = draft.moment.settings.steps_max
     if known is None and leased.steps_besides(op.id) >= steps_max:
         _refuse(draft, leased, too_many_steps(steps_max))

@@ -313,7 +313,9 @@ class _Drive:
     def _is_news(self, op: Op) -> bool:
         if op.id in self._discovered.steps:
             return False
-        return op.id not in self._discovered.pending or op.op in _TRIED
+        known = self._discovered.pending.get(op.id)
+        # One that was found and failed is to be asked for by name from now on, if the app only plans.
+        return known is None or op.op in _TRIED or (op.op == STEP_PLANNED and not known.planned)
 
     async def _nothing_new(self) -> Answer | None:
         """The app has nothing to say. Unless something is pending that moves by itself, that is an error, once it is

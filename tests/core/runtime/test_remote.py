@@ -248,7 +248,7 @@ def test_p14_44_what_a_proxy_says_is_no_answer():
 
 @DIALECTS
 def test_p14_45_state_that_is_too_large_for_a_call_is_left_out(dialect):
-    with Wired() as t:
+    with Wired(dialect) as t:
 
         @t.function("f")
         async def f(s):

@@ -377,7 +377,7 @@ def test_a_member_that_must_not_be_tried_again_fails_the_run():
 
 @DIALECTS
 def test_a_member_that_is_final_is_caught(dialect):
-    with Wired() as t:
+    with Wired(dialect) as t:
 
         @t.function("f")
         async def f(s):
@@ -550,3 +550,35 @@ def test_a_step_that_failed_is_tried_again_while_the_loser_of_a_race_runs():
         run = t.finish("f", within="1m")
 
         t.assert_completed(run, "next")
+
+
+@VERSIONS
+@DIALECTS
+def test_a_step_after_a_group_that_fails_is_tried_again_when_it_is_due_and_not_before(dialect, version):
+    """In version 1 it is planned, though it is alone."""
+    with Wired(dialect, version=version, retry_interval=30_000) as t:
+
+        @t.function("f")
+        async def f(s):
+            await s.group(lambda: s.run("a"), lambda: s.run("b"))
+            return await s.run("c", lambda: boom() if s.attempt < 2 else "c")
+
+        t.assert_completed(t.finish("f"), "c")
+        assert t.app.bodies() == {"a": 1, "b": 1, "c": 3}
+        assert len(t.app.requests) <= 11  # each time the run is taken up, the app is asked what comes next as well
+
+
+@DIALECTS
+def test_a_step_that_has_failed_is_asked_for_by_name_if_the_app_plans_it_then(dialect):
+    """As when the code was changed in between, or another process has found more."""
+    with Wired(dialect, retry_interval=30_000) as t:
+
+        @t.function("f")
+        async def f(s):
+            if s.request.number == 0:
+                return await s.run("a", boom)
+            return await s.group(lambda: s.run("a"), lambda: s.run("b", takes(1, "b")))
+
+        t.assert_completed(t.finish("f"), ["a", "b"])
+        assert t.app.bodies() == {"a": 2, "b": 1}
+        assert len(t.app.requests) <= 5

@@ -170,9 +170,10 @@ def _budget(program: tuple[Any, ...], path: str = "") -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "version"), [(Javascript, 1), (Javascript, 2), (Python, 2)])
 @given(program=PROGRAMS, kills=st.lists(st.integers(0, 40_000), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, program, kills):
     expected, _ = _expected(program)
     budget = _budget(program)

@@ -103,6 +103,7 @@ class Wired(Harness):
         """The process ends in the middle of whatever it does, and another one begins."""
         self.kills += 1
         self.crash()
+        self._loop._rounds_max = self._loop.rounds + _ROUNDS_MAX
 
     def requests(self, run: RunView | None = None) -> list[Request]:
         return [each for each in self.app.requests if run is None or each.ctx["run_id"] == run.id]
