@@ -34,9 +34,9 @@ def finish(path: Path, runs: int) -> None:
             )
             db.execute(
                 f"{numbers} INSERT INTO runs(shard, id, function_id, function_version, event_id, status, queued_at,"
-                f" scheduled_at, started_at, ended_at, output, depth, guarded)"
+                f" scheduled_at, started_at, ended_at, output, depth, guarded, execution_version)"
                 f" SELECT 0, {ident}, 'bench-five', 1, {ident}, 'COMPLETED', {now}, {now}, {now}, {now} + i,"
-                f" CAST('null' AS BLOB), 0, 0 FROM n",
+                f" CAST('null' AS BLOB), 0, 0, -1 FROM n",
                 (first, last),
             )
             db.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import apsw
@@ -10,6 +11,10 @@ import uvloop
 
 from benchmarks import compare, embedded, floors, history
 from benchmarks.figures import FIGURES, GROUPS, Found, Group, Setting, bar, compared
+from stepwell.model.questions import GetSteps, ListRuns
+from stepwell.model.run import Run
+from stepwell.model.step import Step
+from stepwell.storage.sqlite import SqliteStore
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
@@ -133,3 +138,21 @@ def test_what_limits_block_is_released_one_by_one_and_the_rest_stays_blocked(tmp
     assert ended == 10
     assert 399 <= int(str(blocked["bench-limited"])) <= 400  # ten more were sent
     assert 12 <= int(str(blocked["bench-keyed"])) <= 15
+
+
+def test_the_runs_of_a_past_are_runs_as_ours(tmp_path: Path):
+    """They are written past the engine, because there are a million."""
+    history.finish(tmp_path / "past.db", 20)
+
+    async def look() -> tuple[list[Run], list[Step]]:
+        store = SqliteStore.open(tmp_path / "past.db", leader=False)
+        runs = await store.read(ListRuns(limit=100, output=True))
+        steps = await store.read(GetSteps(runs[0].id))
+        await store.close()
+        return runs, steps
+
+    runs, steps = asyncio.run(look())
+
+    assert len(runs) == 20
+    assert (runs[0].status, runs[0].output, runs[0].execution_version) == ("COMPLETED", b"null", -1)
+    assert [step.status for step in steps] == ["COMPLETED"]
