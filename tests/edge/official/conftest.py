@@ -103,7 +103,7 @@ class Both:
 
 
 def started(folder: Path, command: Callable[[int], list[str]], *options: str) -> Iterator[Both]:
-    dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "100ms", *options, target=None)
+    dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "300ms", *options, target=None)
     app: Served | None = None
     try:
         eventually(lambda: dev.http("GET", "/health").status == 200)
