@@ -44,7 +44,6 @@ _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _MANY = 16
 UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
 _LOOK_PAUSE_MS = 500
-_LOOKS_MAX = 20  # an event loop that is always later than that begins nothing else
 
 
 class LiveCall:
@@ -138,15 +137,12 @@ class LiveCall:
 
     async def look(self) -> None:
         """Find out whether another process has cancelled the run or taken it over. Waits while that cannot be read."""
-        for _ in range(_LOOKS_MAX):
+        while self.unsure and not self.lost:
             try:
                 await self._engine.caller.look()
             except StorageError as error:
                 log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
                 await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
-            else:
-                if self.lost or not self.unsure:
-                    return
 
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
@@ -269,7 +265,7 @@ class Caller:
         """No other process has written in this time. It says nothing of calls that were not known to be well before."""
         for call in self.live.values():
             if call.seen >= since:
-                call.seen = until
+                call.seen = max(call.seen, until)
 
     async def look(self) -> None:
         """Another process has written: which calls have lost their runs, and which have something to hear?

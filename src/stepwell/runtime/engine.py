@@ -73,13 +73,25 @@ def _readable(stored: StoredFunction) -> Function | None:
 
 
 class _Stale(Exception):
-    """Another process has registered functions that this one has not read yet."""
+    """Another process has registered functions that this one has not read yet: ``stamp`` is that of those it has."""
+
+    def __init__(self, stamp: int) -> None:
+        super().__init__(stamp)
+        self.stamp = stamp
+
+
+def _stopping() -> NotRunning:
+    return NotRunning(
+        "this process is shutting down and takes no more events",
+        "events it accepted now would have to wait for the next start",
+        "send the event again, to another process or a little later",
+    )
 
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:
     """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
     if (yield from ask(RegistryStamp())) != stamp:
-        raise _Stale
+        raise _Stale(stamp)
     return (yield from plan)
 
 
@@ -355,7 +367,9 @@ class Engine:
             self._settled += taken
             error = future.exception()
             if isinstance(error, _Stale):
-                self.spawn(self._commit_again(plan, verdict))
+                again = self.spawn(self._commit_again(plan, verdict, error.stamp))
+                # If it is cut off, even before it begins, whoever waits hears of it.
+                again.add_done_callback(lambda _: None if verdict.done() else verdict.set_exception(_stopping()))
                 return
             if error is not None:
                 if isinstance(error, StorageUnavailable):
@@ -382,16 +396,17 @@ class Engine:
         self.store.commit(attempt).add_done_callback(written_down)
         return verdict
 
-    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict]) -> None:
+    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict], stamp: int) -> None:
         """Another process had registered functions: the same with those that there are now."""
         try:
-            await self.load()
+            if self._stamp == stamp:  # else somebody else has read them meanwhile
+                await self.load()
             found = await self.commit(plan)
         except BaseException as error:
             if verdict.done():
                 return
             if isinstance(error, asyncio.CancelledError):
-                verdict.cancel()
+                verdict.set_exception(_stopping())
                 raise
             verdict.set_exception(error)
         else:
@@ -416,11 +431,12 @@ class Engine:
                 log.error("storage unavailable, holding on", error=error.what, again_in_ms=pause)
             await rest(pause, self.clock, self.timers)
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something on the side; it ends with the engine."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Show the observers what was written. None of them can hurt the work, or another."""
@@ -487,11 +503,7 @@ class Engine:
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping:
-            raise NotRunning(
-                "this process is shutting down and takes no more events",
-                "events it accepted now would have to wait for the next start",
-                "send the event again, to another process or a little later",
-            )
+            raise _stopping()
 
     def _follow(self, verdict: Verdict, asked: float) -> None:
         outcome: Effects = verdict.result

@@ -300,10 +300,10 @@ class AsyncDrive(Execution):
             if self._gate is not None:
                 await self._gate.enter()
                 started_at = self.clock.now_ms()  # it had no slot until now
-            await self.may_begin()
-            RUNNING.set(Running(self, step, attempt, started_at))
-            self.progress.executing[step.id] = Executing(step.name, step.repeat, step.kind, attempt, started_at)
             try:
+                await self.may_begin()
+                RUNNING.set(Running(self, step, attempt, started_at))
+                self.progress.executing[step.id] = Executing(step.name, step.repeat, step.kind, attempt, started_at)
                 if options is not None and options.timeout_s is not None:
                     result = await self._in_time(fn, args, kwargs, about, options.timeout_s)
                 elif about.is_async:
