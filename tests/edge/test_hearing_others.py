@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from stepwell import Cancel, Context, Event, StepError, Stepwell
-from stepwell.errors import StorageUnavailable
+from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import ListRuns, RegistryStamp, Standings
+from stepwell.runtime import caller
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +112,52 @@ async def test_the_leader_knows_what_another_process_has_just_registered(tmp_pat
             [event_id] = await old.send(Event("shared/new", {}))
 
             assert [run.function_id for run in await leader.runs(event_id)] == ["shared-new"]
+
+
+async def test_those_who_find_out_together_that_functions_were_registered_read_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Stepwell("shared"), Stepwell("shared")
+
+    @new.create_function(id="new", trigger="shared/new")
+    async def added(ctx: Context[Any]) -> None: ...
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old.embedded(path) as leader:
+        await leader.engine._watcher.stop()  # so that it does not notice by itself
+        async with new.embedded(path):
+            read, loads = leader.engine.load, []
+            monkeypatch.setattr(leader.engine, "load", lambda: loads.append(1) or read())
+            await asyncio.gather(*(old.send(Event("shared/new", {})) for _ in range(100)))
+
+            assert len(loads) == 1
+
+
+async def test_whoever_waits_for_that_when_the_process_stops_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Stepwell("shared"), Stepwell("shared")
+
+    @new.create_function(id="new", trigger="shared/new")
+    async def added(ctx: Context[Any]) -> None: ...
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), old.embedded(path) as leader:
+        await leader.engine._watcher.stop()
+        async with new.embedded(path):
+            loading = asyncio.Event()
+
+            async def load() -> None:
+                loading.set()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(leader.engine, "load", load)
+            sending = asyncio.ensure_future(old.send(Event("shared/new", {})))
+            await loading.wait()
+            await leader.engine.halt()
+
+            with pytest.raises(NotRunning, match="shutting down"):
+                await sending
 
 
 async def test_when_a_cancel_by_another_process_is_acknowledged_no_other_step_begins(tmp_path: Path) -> None:
@@ -295,6 +342,58 @@ async def test_what_cannot_be_read_for_a_moment_costs_no_attempt(
         [run] = await leader.runs(event_id)
 
         assert await leader.wait(run.id) == "done"
+
+
+async def test_no_body_begins_for_as_long_as_it_cannot_be_read_what_others_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I18: a look that failed is none, however many there were."""
+    monkeypatch.setattr(caller, "_LOOK_PAUSE_MS", 1)
+    app = Stepwell("shared")
+    looks: list[str] = []
+
+    @app.create_function(id="busy", trigger="shared/go", retries=0)
+    async def busy(ctx: Context[Any]) -> None:
+        leader.engine.caller.live[ctx.run_id].seen = 0.0
+        await ctx.step.run("body", lambda: looks.append("began"))
+
+    async with asyncio.timeout(20), app.embedded(tmp_path / "shared.db") as leader:
+        read = leader.engine.store.read
+
+        async def fails(question: Any) -> Any:
+            if isinstance(question, Standings):
+                looks.append("failed" if len(looks) < 50 else "succeeded")
+                if looks[-1] == "failed":
+                    raise StorageUnavailable("the disk fails", "so decided the test")
+            return await read(question)
+
+        monkeypatch.setattr(leader.engine.store, "read", fails)
+        [event_id] = await app.send(Event("shared/go", {}))
+        [run] = await leader.runs(event_id)
+        await leader.wait(run.id)
+
+        assert looks == ["failed"] * 50 + ["succeeded", "began"]
+
+
+async def test_what_came_for_a_call_before_it_was_known_is_done_when_it_ends(tmp_path: Path) -> None:
+    """A look that was made between the lease and the call has seen the poke, and told nobody."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    hold = asyncio.Event()
+    app, other = _app(told, hold), _app(told, hold)
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), app.embedded(path) as leader, other.embedded(path):
+        [event_id] = await app.send(Event("shared/ordered", {}))
+        assert await told.get() == "packing"
+        [run] = await leader.runs(event_id)
+        await leader.engine._watcher.stop()  # it looks no more
+        live = leader.engine.caller.live[run.id]
+        live.seen = 0.0  # as if its last look had come too early for the call
+        await other.send(Event("shared/approved", {}))
+
+        hold.set()
+
+        await leader.wait(run.id)
+        assert await told.get() == "approved"
 
 
 async def test_what_others_wrote_is_acted_on_although_it_could_not_be_read_at_first(

@@ -350,7 +350,7 @@ class Caller:
                 del self.live[run_id]
                 if not self.live:
                     self._engine.mind_leases()
-            self._engine.call_ended(touched=call.touched, left=None if concluded else call.leased.until)
+            self._engine.call_ended(seen=call.seen, touched=call.touched, left=None if concluded else call.leased.until)
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> bool:
         """Write down how a call ended. False if its lease was not its own any more."""

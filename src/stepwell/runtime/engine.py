@@ -47,6 +47,7 @@ _MS = type(LEASE)(milliseconds=1)
 _USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = UNSEEN_MS // 2  # how soon a leader notices what another process on the same file has written
+_BEGINNING_MS = 25  # between the last look at whether a body may begin, and its beginning
 _UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
 _REFUSED_MS = 5_000  # for so long a disk that refused to be written counts as failing, unless it has been since
 
@@ -140,6 +141,7 @@ class Engine:
         self._promised = 0
         self._settled = 0
         self._stamp = 0
+        self._loading = asyncio.Lock()
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
         self._others = False  # they have, and not everybody has been told
         self._lease_timer: Timer | None = None
@@ -399,16 +401,13 @@ class Engine:
     async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict], stamp: int) -> None:
         """Another process had registered functions: the same with those that there are now."""
         try:
-            if self._stamp == stamp:  # else somebody else has read them meanwhile
-                await self.load()
+            async with self._loading:
+                if self._stamp == stamp:  # else another commit has read them meanwhile
+                    await self.load()
             found = await self.commit(plan)
-        except BaseException as error:
-            if verdict.done():
-                return
-            if isinstance(error, asyncio.CancelledError):
-                verdict.set_exception(_stopping())
-                raise
-            verdict.set_exception(error)
+        except Exception as error:
+            if not verdict.done():
+                verdict.set_exception(error)
         else:
             if not verdict.done():
                 verdict.set_result(found)
@@ -419,7 +418,7 @@ class Engine:
         It begins no body unless it has seen all that was written about its run until ``UNSEEN_MS`` ago.
         """
         if verdict.result.ended and self.shared and not self.leads:
-            await rest(UNSEEN_MS + 1, self.clock, self.timers)
+            await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
@@ -454,14 +453,15 @@ class Engine:
         if self.caller.live:
             self._lease_timer = self.timers.call_at(self.clock.now_ms() + self.lease_ms // 6, self._leases.wake)
 
-    def call_ended(self, *, touched: bool, left: int | None) -> None:
+    def call_ended(self, *, seen: float, touched: bool, left: int | None) -> None:
         """A call has ended. What was settled for its run meanwhile made that due, which its decision could not know.
 
-        ``left`` is the end of a lease that it leaves behind: its run is due again then.
+        ``left`` is the end of a lease that it leaves behind: its run is due again then. Nor could a call hear of what
+        another process settled for its run after the moment of which it was ``seen``, if that was before the last look.
         """
         if left is not None:
             self._dispatcher.wake(left)
-        if touched:
+        if touched or (self.shared and seen < self._looked_at):
             self._dispatcher.wake()
         self._make_use_of_room()
 

@@ -220,8 +220,6 @@ class _Drive:
             found = await self._watchers.pop(step_id)
             if found.memo is not None:
                 self._moved(step_id)
-            elif found.pending is not None and not found.pending.planned and None not in self._owed:
-                self._owed.append(None)  # a step that was found and failed: the next discovery tries it again
         for step_id in [step_id for step_id, target in self._targets.items() if target.done()]:
             answer = await self._targets[step_id]
             ended = await self._of_target(step_id, answer)

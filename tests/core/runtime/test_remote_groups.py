@@ -582,3 +582,19 @@ def test_a_step_that_has_failed_is_asked_for_by_name_if_the_app_plans_it_then(di
         t.assert_completed(t.finish("f"), ["a", "b"])
         assert t.app.bodies() == {"a": 2, "b": 1}
         assert len(t.app.requests) <= 5
+
+
+def test_a_step_that_has_failed_is_asked_for_by_name_if_the_app_only_plans_now():
+    """As when the SDK was changed in between."""
+    with Wired(retry_interval=30_000) as t:
+
+        @t.function("f")
+        async def f(s):
+            if s.request.number > 0:
+                s.request.text = s.request.text.replace(
+                    b'"disable_immediate_execution":false', b'"disable_immediate_execution":true'
+                )
+            return await s.run("a", lambda: boom() if s.attempt == 0 else "a")
+
+        t.assert_completed(t.finish("f"), "a")
+        assert t.app.bodies() == {"a": 2}

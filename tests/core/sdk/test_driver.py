@@ -377,6 +377,33 @@ async def test_no_more_bodies_run_at_once_than_there_is_room_for_and_than_is_gra
     assert peak == most
 
 
+async def test_a_branch_that_is_cancelled_before_its_body_may_begin_leaves_its_slot_to_others(app) -> None:
+    class Looking(Run):
+        """Reads what others did to the run once for ever."""
+
+        async def look(self) -> None:
+            if not looking.is_set():
+                looking.set()
+                await asyncio.Event().wait()
+            await super().look()
+
+    looking = asyncio.Event()
+
+    @function(app)
+    async def bill(ctx: Context) -> str:
+        first = asyncio.ensure_future(ctx.step.run("first", lambda: "first"))
+        await looking.wait()
+        first.cancel()
+        return await ctx.step.run("second", lambda: "second")
+
+    run = Looking(app, "shop-bill", parallel_max=1)
+    run.unsure = True
+    async with asyncio.timeout(10):
+        await run.call()
+
+    assert run.result() == "second"
+
+
 async def test_a_body_that_takes_too_long_is_stopped_and_its_attempt_has_failed(app) -> None:
     stopped: list[int] = []
 
