@@ -95,9 +95,7 @@ def address(channel: object, topic: object) -> Topic:
     return Topic(_name("channel", channel), _name("topic", topic))
 
 
-def message(
-    to: Topic, data: bytes, now: int, *, run_id: str | None = None, metadata: bytes | None = None
-) -> Message:
+def message(to: Topic, data: bytes, now: int, *, run_id: str | None = None, metadata: bytes | None = None) -> Message:
     """The message of a request to publish: ``data`` is JSON, or text that becomes a JSON string (protocol §12.1).
 
     Raises ``InvalidMessage`` and ``MessageTooLarge``.

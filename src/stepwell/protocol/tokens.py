@@ -47,7 +47,7 @@ def read(token: str, key: str, now: int) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise InvalidToken("it holds no claims") from None
     expires = claims.get("exp")
-    if header.get("alg") != "HS256" or type(expires) not in (int, float):
+    if header.get("alg") != "HS256" or not isinstance(expires, int | float) or isinstance(expires, bool):
         raise InvalidToken("it holds no claims")
     if now >= expires * 1000:
         raise InvalidToken("its time is over")

@@ -23,6 +23,10 @@ _PREFLIGHT: Final[Headers] = [
     (b"access-control-max-age", b"86400"),
 ]
 _RETRY_AFTER: Final = (b"retry-after", b"1")
+_LISTEN: Final = "/v1/realtime/sse"
+# Whoever watches over a process need not know its token. Who listens to messages shows one in the address, and who
+# publishes may show one in place of a key: both are looked at where they are read (server/realtime.py).
+_WITHOUT_KEY: Final = frozenset({"/health", _LISTEN, "/v1/realtime/publish", "/v1/realtime/publish/tee"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -44,9 +48,12 @@ class App:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
-            self._rest = Rest(self._engine, self._apps)
+            self._rest = Rest(self._engine, self._apps, self._guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
@@ -61,7 +68,7 @@ class App:
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=events)
+            await _fail(error, path, send, cors=events or path == _LISTEN)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -79,12 +86,29 @@ class App:
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if scope["path"] != "/health":  # whoever watches over a process need not know its token
+        if scope["path"] == _LISTEN and scope["method"] == "OPTIONS":
+            await _answer(send, 204, _PREFLIGHT, b"")
+            return
+        if scope["path"] not in _WITHOUT_KEY:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
         self.warm()
         await self._rest(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pages of any origin may listen: what they show is a token in the address, never what a browser adds."""
+        from stepwell.server.realtime import CONNECT, refuse_socket
+
+        try:
+            self._guard.check_host(envelope(scope["headers"]).host)
+            if scope["path"] != CONNECT:
+                raise by_status(404)
+        except Refused as error:
+            await refuse_socket(error, send, self._guard)
+            return
+        self.warm()
+        await self._rest.realtime.connect(scope, receive, send)
 
 
 async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from stepwell.errors import ConfigurationError
+from stepwell.ids import secret
 from stepwell.protocol.signing import SigningKey, knows
 from stepwell.server.replies import Refused
 
@@ -59,7 +60,8 @@ class Guard:
     without a name will do, because whoever listens on all interfaces cannot list them. Names are what a web page of
     somebody else could make point at us.
 
-    With ``keys`` the server is one for production, and its ``kind`` is "cloud"; ``token`` is for others.
+    With ``keys`` the server is one for production, and its ``kind`` is "cloud"; ``token`` is for others. Tokens for
+    those who have neither are signed with the first of ``token_keys``, and read with any of them.
     """
 
     def __init__(
@@ -76,6 +78,10 @@ class Guard:
         self._token = token
         self._keys = keys
         self._known: set[bytes] = set()
+        # Whoever has a token may be a page in a browser, so where there is no secret to make them from there must be
+        # one all the same. The name keeps what is signed for one purpose from being good for another.
+        secrets = [key.text for key in keys.signing] if keys is not None else [token or secret(256)]
+        self.token_keys = tuple(sha256(f"tokens {text}".encode()).hexdigest() for text in secrets)
 
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""
@@ -106,7 +112,7 @@ class Guard:
 
     def check_token(self, authorization: bytes | None) -> None:
         """Raises ``Refused`` unless the request shows a signing key or the token, if the server has such."""
-        token = _bearer(authorization)
+        token = bearer(authorization)
         if self._keys is not None and not knows(self._keys.signing, token.decode("latin-1")):
             raise Refused(
                 401,
@@ -123,7 +129,7 @@ class Guard:
         """Raises ``Refused`` unless the key of the events route is one, or the token in either place."""
         if self._keys is not None and not self._keys.know_event_key(key):
             raise Refused(401, "unauthorized", "Event key not found")
-        if self._token is None or compare_digest(_bearer(authorization), self._token.encode()):
+        if self._token is None or compare_digest(bearer(authorization), self._token.encode()):
             return
         if not compare_digest(key.encode(errors="replace"), self._token.encode()):
             raise Refused(401, "unauthorized", "Event key not found", "the key is not the server's token")
@@ -155,7 +161,8 @@ def envelope(headers: Headers) -> Envelope:
     return Envelope(host, origin, authorization, seed, length)
 
 
-def _bearer(authorization: bytes | None) -> bytes:
+def bearer(authorization: bytes | None) -> bytes:
+    """What is shown as ``Authorization: Bearer …``; nothing if nothing is."""
     kind, _, given = (authorization or b"").partition(b" ")
     return given.strip() if kind.lower() == b"bearer" else b""
 

@@ -14,7 +14,9 @@ from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps
 from stepwell.server.envelopes import plain
+from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
+from stepwell.server.realtime import Realtime
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import V2
@@ -24,10 +26,16 @@ from stepwell.server.views import app_views, function_view
 
 
 class Rest:
-    """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
+    """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers.
 
-    def __init__(self, engine: Engine, apps: Apps | None = None, *, led: bool = True) -> None:
+    Without a ``guard`` nobody can listen: there is no server then, only a file that is read.
+    """
+
+    def __init__(
+        self, engine: Engine, apps: Apps | None = None, guard: Guard | None = None, *, led: bool = True
+    ) -> None:
         self._engine = engine
+        self.realtime = Realtime(engine, guard) if guard is not None else None
         self._apps = apps
         routes = [
             Route("/health", self.health, methods=["GET"]),
@@ -35,6 +43,7 @@ class Rest:
             *(Sync(apps).routes() if apps is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
+            *(self.realtime.routes() if self.realtime is not None else ()),
             *V2(engine, led=led).routes(),
         ]
         self._router = Router(routes, redirect_slashes=False)

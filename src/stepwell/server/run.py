@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -22,6 +22,7 @@ BACKLOG: Final = 2048  # connections that wait while the process is busy, or bei
 IDLE_S: Final = 75  # a connection that says nothing for this long is closed
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _DATE_MS: Final = 1_000
+_FRAME_BYTES_MAX: Final = 64 * 1024  # of what a subscriber says: tokens, and names of topics
 
 
 class PortInUse(ConfigurationError):
@@ -95,7 +96,10 @@ class Listener:
         self._config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=cast("type[asyncio.Protocol]", _websocket),
+            ws_max_size=_FRAME_BYTES_MAX,
+            ws_per_message_deflate=False,  # it would cost memory for each connection
+            log_level="warning",  # below, it writes addresses down, which hold tokens
             lifespan="off",
             interface="asgi3",
             access_log=False,
@@ -125,6 +129,13 @@ class Listener:
     async def _set_date(self, now: int) -> int | None:
         await self._server.on_tick(0)
         return now + _DATE_MS
+
+
+def _websocket(**given: Any) -> asyncio.Protocol:
+    """The protocol of a connection that becomes a WebSocket. Most processes never have one, and need not import it."""
+    from stepwell.server.websocket import WebSocket
+
+    return WebSocket(**given)
 
 
 class Stop:

@@ -308,7 +308,8 @@ FROM items WHERE shard = 0"""
 
 OTHERS_LISTEN: Final = "SELECT EXISTS (SELECT 1 FROM listeners WHERE id <> ?1 AND expires_at > ?2)"
 LISTEN: Final = """
-INSERT INTO listeners (id, expires_at) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at"""
+INSERT INTO listeners (id, expires_at) VALUES (?1, ?2)
+ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at"""
 UNLISTEN: Final = "DELETE FROM listeners WHERE id = ?1"
 FORGET_LISTENERS: Final = "DELETE FROM listeners WHERE expires_at <= ?1"
 POST: Final = """
