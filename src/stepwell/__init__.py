@@ -37,6 +37,7 @@ from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
 from stepwell.sdk.function import Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
+from stepwell.sdk.realtime import Channel, RealtimeMessage, SubscriptionToken, Topic
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backoff",
     "Cancel",
+    "Channel",
     "CodeChanged",
     "Concurrency",
     "ConfigurationError",
@@ -63,6 +65,7 @@ __all__ = [
     "NonRetriableError",
     "NotFound",
     "NotRunning",
+    "RealtimeMessage",
     "ReceivedEvent",
     "RetryAfterError",
     "RunFailed",
@@ -72,8 +75,10 @@ __all__ = [
     "StepwellError",
     "StorageError",
     "StorageUnavailable",
+    "SubscriptionToken",
     "Sync",
     "Timeouts",
+    "Topic",
     "TriggerCron",
     "TriggerEvent",
     "UnknownName",

@@ -16,6 +16,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
+from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.reach import EVERYWHERE, Reach
 from stepwell.runtime.signed import Signed
@@ -149,6 +150,11 @@ class Host:
     async def signal(self, name: str, data: bytes) -> str | None:
         """Where the app's own signals go."""
         return await signal_to(self.engine, name, data)
+
+    @property
+    def messages(self) -> LocalMessages:
+        """Where the app's own messages go."""
+        return LocalMessages(self.engine.realtime, self.engine.clock, self._guard.token_keys[0])
 
     async def stop(self) -> None:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
