@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from asyncio import timeout
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
 
+from stepwell import Context, Event, NotRunning, Stepwell
 from stepwell.protocol.realtime import Topic, subscription_token
 from stepwell.protocol.signing import signing_key
 from stepwell.server.guard import Guard, Keys
@@ -343,6 +345,34 @@ def test_a_run_is_watched_from_a_process_that_does_not_run_it(tmp_path: Path) ->
     finally:
         follower.close()
         leader.close()
+
+
+async def test_embedded_engines_on_one_file_hear_one_another(tmp_path: Path) -> None:
+    apps = [Stepwell("shop"), Stepwell("shop")]
+
+    @apps[0].create_function(id="work", trigger="asked")
+    async def work(ctx: Context[dict[str, Any]]) -> None:
+        await ctx.step.realtime.publish("tell", ORDERS, "progress", {"done": 1})
+
+    @apps[1].create_function(id="work", trigger="asked")
+    async def same(ctx: Context[dict[str, Any]]) -> None: ...
+
+    leads, follows = (app.embedded(tmp_path / "shop.db") for app in apps)
+    async with leads, follows, timeout(PATIENCE_S):
+        assert (leads.leads, follows.leads) == (True, False)
+        async with apps[1].realtime.subscribe(ORDERS, "progress") as messages:
+            await apps[1].send(Event("asked", {}))
+            message = await anext(messages)
+            await apps[1].realtime.publish(ORDERS, "progress", {"done": 2})
+            assert [message.data, (await anext(messages)).data] == [{"done": 1}, {"done": 2}]
+            assert message.run_id is not None
+
+        with pytest.raises(NotRunning, match="no server"):
+            await apps[1].realtime.token(ORDERS, "progress")
+        async with apps[0].realtime.subscribe(ORDERS, "progress") as messages:
+            await leads.stop()
+            with pytest.raises(NotRunning, match="subscription has ended"):
+                await anext(messages)
 
 
 # Who may --------------------------------------------------------------------------------------------------------------

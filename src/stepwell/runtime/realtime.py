@@ -350,6 +350,7 @@ class Hub:
             frame = Frame(_about(run, now).json(), raw=False)
             if before != run.status:
                 self._statuses[run.id] = run.status
+                self._newcomers = [each for each in self._newcomers if each[0] != run.id]  # they hear it now, too
                 self._deliver(run.id, RUN_TOPIC, frame)
             else:
                 for run_id, subscription in newcomers:
