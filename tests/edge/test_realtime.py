@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from asyncio import timeout
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import pytest
@@ -270,6 +272,47 @@ def test_one_who_does_not_read_is_closed_and_holds_up_nobody(dev: Dev) -> None:
     assert closed.value.rcvd is None or closed.value.rcvd.code == 1013
 
 
+def test_one_who_does_not_read_events_is_told_why_they_end(dev: Dev) -> None:
+    large = b'"' + b"x" * (512 * 1024 - 2) + b'"'
+    with events(dev, token(dev)) as slow:
+        for _ in range(80):
+            assert publish(dev, large).status == 200
+        *found, last = [told for told in iter(lambda: event(slow), b"") if not told.startswith(b":")]
+
+    assert len(found) < 80
+    assert json.loads(last.removeprefix(b"data: "))["kind"] == "closing"
+    assert b"too slow" in last
+
+
+def test_one_who_never_reads_is_cut_off(dev: Dev) -> None:
+    """Nothing of it may stay: neither what waits for it, nor its connection."""
+    large = b'"' + b"x" * (512 * 1024 - 2) + b'"'
+    with create_connection(("127.0.0.1", dev.port), timeout=PATIENCE_S) as connection:
+        request = (
+            f"GET /v1/realtime/connect?token={token(dev)} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        connection.sendall(request.encode())
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        sockets = len(open_sockets(dev))
+        for _ in range(80):
+            publish(dev, large)
+
+        eventually(lambda: len(open_sockets(dev)) < sockets)
+
+
+def open_sockets(server: Dev) -> list[Path]:
+    """The sockets that the process has open."""
+    if sys.platform != "linux":
+        pytest.skip("there is no /proc")
+    found = []
+    for each in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if str(each.readlink()).startswith("socket:"):
+                found.append(each)
+    return found
+
+
 def test_a_subscriber_that_has_gone_is_forgotten(dev: Dev) -> None:
     with socket(dev, token(dev)) as connection:
         publish(dev, 1)
@@ -306,7 +349,7 @@ def test_a_server_that_stops_says_so_to_its_subscribers(processes: Callable[...,
         server.process.terminate()
         with pytest.raises(ConnectionClosed) as closed:
             heard(connection)
-        assert stream.read() == b""
+        assert b"the server is stopping" in stream.read()
         assert server.exit_code() == 0
 
     assert closed.value.rcvd is not None

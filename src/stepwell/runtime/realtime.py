@@ -134,33 +134,31 @@ class Hub:
 
     # Publishing -------------------------------------------------------------------------------------------------------
 
-    async def publish(self, message: Message) -> None:
-        """Bring a message to all that listen to its channel and topic. Never waits for any of them.
+    async def publish(self, *messages: Message) -> None:
+        """Bring messages to all that listen to their channels and topics. Never waits for any of them.
 
-        A store that fails is no reason to fail: then the subscribers of other processes miss it.
+        A store that fails is no reason to fail: then the subscribers of other processes miss them.
         """
-        await self._publish(message.channel, message.topic, message.json(), raw=False)
+        await self._publish([(each.channel, each.topic, each.json()) for each in messages], raw=False)
 
     async def tee(self, channel: str, data: bytes) -> None:
         """Pass bytes on, as they are, to those that read the channel as a stream of server-sent events."""
-        await self._publish(channel, STREAM_TOPIC, data, raw=True)
+        await self._publish([(channel, STREAM_TOPIC, data)], raw=True)
 
-    async def _publish(self, channel: str, topic: str, body: bytes, *, raw: bool) -> None:
-        self._deliver(channel, topic, Frame(body, raw))
-        if not self._shared:
+    async def _publish(self, messages: Sequence[tuple[str, str, bytes]], *, raw: bool) -> None:
+        for channel, topic, body in messages:
+            self._deliver(channel, topic, Frame(body, raw))
+        if not self._shared or not messages:
             return
         now = self._clock.now_ms()
         try:
             if await self._store.read(OthersListen(self._own_name(), now)):
-                posting = Posting(
-                    origin=self._own_name(),
-                    channel=channel,
-                    topic=topic,
-                    body=body,
-                    raw=raw,
-                    expires_at=now + REALTIME_KEPT // _MS,
+                name, until = self._own_name(), now + REALTIME_KEPT // _MS
+                postings = tuple(
+                    Posting(origin=name, channel=channel, topic=topic, body=body, raw=raw, expires_at=until)
+                    for channel, topic, body in messages
                 )
-                await self._store.commit(Decision((Post((posting,), now, REALTIME_KEPT_MAX),)))
+                await self._store.commit(Decision((Post(postings, now, REALTIME_KEPT_MAX),)))
         except StorageError as error:
             log.warning("a message did not reach the subscribers of other processes", error=error.what)
 

@@ -41,7 +41,7 @@ EVENTS: Final = "/v1/realtime/sse"
 _STREAM: Final = "text/stream"
 _STREAM_S: Final = REALTIME_STREAM_MAX.total_seconds()
 _PATIENCE_S: Final = 15.0  # a stream of events that is silent for so long says that it is alive
-_SLOW_S: Final = 30.0  # a subscriber that takes nothing for so long is gone
+_SLOW_S: Final = 10.0  # a subscriber that takes nothing for so long is gone
 _CLOSE_S: Final = 5.0
 _EVENT_END: Final = b"\n\n"
 _ALIVE: Final = b": alive\n\n"
@@ -112,15 +112,15 @@ class Realtime:
 
         async def publish(texts: Iterable[str]) -> None:
             nonlocal left
-            for text in texts:
-                if not left:
-                    raise InvalidMessage(
-                        f"the stream has more than {REALTIME_CHUNKS_MAX:,} chunks",
-                        "subscribers put it together from them",
-                        "publish it in several streams",
-                    )
-                left -= 1
-                await self._hub.publish(chunk(to, stream_id, text, self._now()))
+            found = list(texts)
+            await self._hub.publish(*(chunk(to, stream_id, text, self._now()) for text in found[:left]))
+            left -= len(found)
+            if left < 0:
+                raise InvalidMessage(
+                    f"the stream has more than {REALTIME_CHUNKS_MAX:,} chunks",
+                    "subscribers put it together from them",
+                    "publish it in several streams",
+                )
 
         await self._hub.publish(stream_edge("datastream-start", to, stream_id, self._now()))
         try:
@@ -228,6 +228,9 @@ class _Events:
             await self._say(send, _ALIVE)
             while time() < until and (frame := await self._next()) is not None:
                 await self._say(send, frame)
+            if subscription.reason:
+                reason = _encode({"kind": "closing", "data": subscription.reason})
+                await self._say(send, b"data: " + reason + _EVENT_END)
             await self._say(send, b"", more=False)
         except (TimeoutError, OSError):
             raise Disconnected from None  # it does not read any more: there is nobody to tell
@@ -267,9 +270,7 @@ class _Socket:
             while (frame := await self._subscription.next()) is not None:
                 async with asyncio.timeout(_SLOW_S):
                     await self._tell(frame)
-        except TimeoutError:
-            self._subscription.close(SLOW)
-        except OSError:  # the other side has gone
+        except OSError:  # the other side has gone, or takes nothing: there is nobody to tell
             return
         finally:
             hearing.cancel()

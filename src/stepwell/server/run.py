@@ -22,6 +22,7 @@ BACKLOG: Final = 2048  # connections that wait while the process is busy, or bei
 IDLE_S: Final = 75  # a connection that says nothing for this long is closed
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _DATE_MS: Final = 1_000
+_STUCK_MS: Final = 60_000  # a connection that takes nothing of what is written to it is cut off by the system
 _FRAME_BYTES_MAX: Final = 64 * 1024  # of what a subscriber says: tokens, and names of topics
 
 
@@ -65,6 +66,8 @@ def _listen(family: int, address: Any) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError as error:
