@@ -400,6 +400,7 @@ def call_of(leased: Leased) -> Call:
         version=run.execution_version,
         plans_only=grouped,
         generation=leased.lease.token,
+        endpoint=leased.function.endpoint,
     )
 
 
