@@ -8,7 +8,6 @@ holds it, so none takes it along when it ends.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -17,28 +16,20 @@ from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
+from stepwell.engine.reports import Standing, held, too_large
 from stepwell.errors import ConfigurationError, LimitExceeded
-from stepwell.limits import ANSWER_BYTES_MAX, ENDPOINTS_PER_APP_MAX, RUN_STATE_BYTES_MAX, STEP_BYTES_MAX
+from stepwell.limits import ENDPOINTS_PER_APP_MAX
 from stepwell.model.changes import CreateRun, Enqueue, Extend, Plan, SaveFunction
 from stepwell.model.event import HTTP_REQUEST, Event
 from stepwell.model.failure import Failure
 from stepwell.model.function import Function
-from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import GetEvent, GetItem, GetRun, GetSteps, ListFunctions, ask
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import GetEvent, GetRun, GetSteps, ListFunctions, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Step
-from stepwell.ops import Op, StepRun
+from stepwell.ops import Op
 
 _HELD_BY_APPS: Final = 1 << 62  # higher than any token of ours will ever be
-
-
-class Standing(StrEnum):
-    """What became of a report."""
-
-    STORED = "stored"  # now, or when it came for the first time
-    TAKEN = "taken"  # there is another run of that id
-    STALE = "stale"  # the app does not hold the run any more
-    TOO_LARGE = "too large"  # nothing of it is stored
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,36 +125,13 @@ def carry_on(draft: Draft, run_id: str, report: Report, silence_ms: int) -> Plan
     if run is None:
         return draft.decision(Standing.STALE)
     steps = yield from ask(GetSteps(run_id, run.shard))
-    leased = yield from _held(draft, run, steps)
+    leased = yield from held(draft, run, steps, _token(run_id))
     if leased is None:
         return draft.decision(Standing.STORED if _is_known(run, steps, report) else Standing.STALE)
-    if _is_too_large(leased, report):
+    if too_large(leased, report.ops, report.output or b""):
         return draft.decision(Standing.TOO_LARGE)
     yield from _write(draft, leased, report, silence_ms)
     return draft.decision(Standing.STORED, holds=leased.lease)
-
-
-def _held(draft: Draft, run: Run, steps: Sequence[Step]) -> Generator[Any, Any, Leased | None]:
-    """The run in the hands of its app, if it is."""
-    item = None if run.ended else (yield from ask(GetItem(run.id, run.shard)))
-    function = draft.registry.get(run.function_id)
-    if item is None or item.lease != _token(run.id) or function is None:
-        return None
-    event = yield from ask(GetEvent(run.event_id, run.shard))
-    if event is None:
-        return None
-    leased = Leased(
-        run=run,
-        lease=Lease(item.id, item.lease, item.shard),
-        until=item.at or draft.now,
-        attempt=item.attempt,
-        function=function,
-        events=(event,),
-        steps={},
-    )
-    for step in steps:
-        leased.learn(step)
-    return leased
 
 
 def _write(draft: Draft, leased: Leased, report: Report, silence_ms: int) -> Generator[Any, Any, None]:
@@ -193,13 +161,6 @@ def _is_known(run: Run, steps: Sequence[Step], report: Report) -> bool:
     if report.output is not None and run.output != report.output:
         return False
     return all(op.id in known for op in report.ops)  # of a failure it is enough that somebody else has the run by now
-
-
-def _is_too_large(leased: Leased, report: Report) -> bool:
-    sizes = [len(op.output) for op in report.ops if isinstance(op, StepRun) and op.id not in leased.steps]
-    if any(size > STEP_BYTES_MAX for size in sizes) or len(report.output or b"") > ANSWER_BYTES_MAX:
-        return True
-    return leased.state_bytes + sum(sizes) + len(report.output or b"") > RUN_STATE_BYTES_MAX
 
 
 def _token(run_id: str) -> int:

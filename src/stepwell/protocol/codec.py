@@ -6,6 +6,7 @@ which other SDKs ignore.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Final
@@ -37,6 +38,7 @@ __all__ = [
     "encode_memos",
     "encode_ops",
     "function_uuid",
+    "generation_of",
     "signature_within",
     "state_elsewhere",
 ]
@@ -127,6 +129,15 @@ def dispatch_id(run_id: str, generation: int) -> str:
 
     JavaScript 3 gives nothing else back (protocol §8.2)."""
     return f"{run_id}.{generation:x}"
+
+
+def generation_of(text: str, run_id: str) -> int | None:
+    """The generation of the call that this was given to, if it is one of this run."""
+    found = _DISPATCH.fullmatch(text)
+    return int(found[2], 16) if found is not None and found[1] == run_id else None
+
+
+_DISPATCH: Final = re.compile(r"([0-9A-Z]{26})\.([0-9a-f]{1,15})")
 
 
 # Calls ---------------------------------------------------------------------------------------------------------------

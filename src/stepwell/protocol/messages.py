@@ -245,6 +245,10 @@ class Reports(Progress, Protocol):
         """The call as it would be made now: with all that has become known of its run since."""
         ...
 
+    async def catch_up(self) -> bool:
+        """Read what another process has written about this run: ``call`` knows it then. False if none ever has."""
+        ...
+
     def report(self, ops: Sequence[Op], version: int | None) -> Awaitable[None]:
         """Make several ops durable, all or none; ``call`` knows them then. Raises ``Superseded``.
 

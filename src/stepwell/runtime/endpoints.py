@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from stepwell.engine.endpoints import Report, Standing, carry_on, declare, take_on
+from stepwell.engine.endpoints import Report, carry_on, declare, take_on
+from stepwell.engine.reports import Standing
 from stepwell.ops import Op as Instruction
 from stepwell.protocol.codec import Unreadable, answer_of, decode_ops
 from stepwell.protocol.config import parse_function
@@ -15,9 +16,12 @@ from stepwell.protocol.endpoints import Creation
 from stepwell.protocol.instructions import UnknownOp, instruction
 from stepwell.protocol.messages import DISCOVERY_REQUEST, STEP_RUN, Completed, Failed, Op
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.remote import LAZY, in_groups
+from stepwell.runtime.remote import in_groups
 
 _USUAL_VERSION: Final = 2
+_LAZY: Final = frozenset({"DeferAdd", "DeferAbort"})
+_UNCOUNTED: Final = _LAZY | {DISCOVERY_REQUEST}
+_WHILE_RUNNING: Final = _LAZY | {STEP_RUN}
 
 
 async def begin(engine: Engine, creation: Creation) -> Standing:
@@ -56,17 +60,14 @@ def read_report(text: bytes, now: int, version: int = _USUAL_VERSION) -> Report:
         return Report(output=answer.data, version=version)
     if isinstance(answer, Failed):
         return _failed((), version, answer)
-    rests = answer.then is None and any(op.op != STEP_RUN and op.op not in _WHILE_RUNNING for op in answer.ops)
+    rests = answer.then is None and any(op.op not in _WHILE_RUNNING for op in answer.ops)
     found = in_groups(answer, version) if rests else list(answer.ops)
-    ops = tuple(_instruction(op) for op in found if op.op not in LAZY)
+    ops = tuple(_instruction(op) for op in found if op.op not in _UNCOUNTED)
     if isinstance(answer.then, Completed):
         return Report(ops=ops, output=answer.then.data, version=version)
     if isinstance(answer.then, Failed):
         return _failed(ops, version, answer.then)
     return Report(ops=ops, rests=rests, version=version)
-
-
-_WHILE_RUNNING: Final = LAZY - {DISCOVERY_REQUEST}
 
 
 def _failed(ops: tuple[Instruction, ...], version: int, failed: Failed) -> Report:

@@ -433,7 +433,12 @@ class Engine:
 
         It begins no body unless it has seen all that was written about its run until ``UNSEEN_MS`` ago.
         """
-        if verdict.result.ended and self.shared and not self.leads:
+        if verdict.result.ended:
+            await self.until_seen()
+
+    async def until_seen(self) -> None:
+        """Whoever leads has read by then what this process has written, or reads it before it makes a request."""
+        if self.shared and not self.leads:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:

@@ -50,7 +50,7 @@ DISCOVERY: Final = "step"
 _RACE: Final = "race"
 _WAIT: Final = "wait"
 _ALONE: Final = "alone"
-LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
+_LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
@@ -193,6 +193,9 @@ class _Drive:
         try:
             if self._progress.unsure:
                 await self._progress.look()
+            if await self._progress.catch_up():
+                now = self._progress.call
+                call = msgspec.structs.replace(call, steps=now.steps, stack=now.stack, pending=now.pending)
             if self._progress.lost:
                 raise Superseded
             return await self._remote.ask(call)
@@ -373,7 +376,7 @@ def in_groups(answer: Ops, version: int) -> list[Op]:
     What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An
     app that runs all its branches in one call plans nothing, and goes on after each.
     """
-    if answer.in_one_call or sum(op.op not in LAZY for op in answer.ops) < 2:
+    if answer.in_one_call or sum(op.op not in _LAZY for op in answer.ops) < 2:
         return [msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [

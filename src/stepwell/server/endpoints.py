@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stepwell.engine.endpoints import Standing
+from stepwell.engine.reports import Standing
 from stepwell.errors import EventTooLarge, NotFound
 from stepwell.limits import OUTPUT_TOKEN_LIFE, OUTPUT_WAIT_MAX, REALTIME_TOKEN_LIFE, REQUEST_BYTES_MAX
 from stepwell.model.changes import Change, FinishRun
@@ -77,7 +77,7 @@ class Endpoints:
             standing = await endpoints.begin(self._engine, creation)
         except Unreadable as error:
             raise _unreadable(error) from None
-        _accept(standing, creation.run_id)
+        accept(standing, creation.run_id)
         keys, now_s = await self._keys(), self._engine.clock.now_ms() // 1000
         told = output_claims(creation.run_id, now_s=now_s, life_s=int(OUTPUT_TOKEN_LIFE.total_seconds()))
         heard = stream_claims(
@@ -103,7 +103,7 @@ class Endpoints:
             report = endpoints.read_report(read_steps(body, run_id), self._engine.clock.now_ms())
         except Unreadable as error:
             raise _unreadable(error) from None
-        _accept(await endpoints.tell(self._engine, run_id, report), run_id)
+        accept(await endpoints.tell(self._engine, run_id, report), run_id)
         return plain({"data": {"run_id": run_id}})
 
     async def output(self, request: Request) -> Response:
@@ -217,7 +217,8 @@ async def body_of(request: Request) -> bytes:
         raise Refused(413, error.code, "the checkpoint is too large", why, "keep large results elsewhere") from None
 
 
-def _accept(standing: Standing, run_id: str) -> None:
+def accept(standing: Standing, run_id: str) -> None:
+    """Raises ``Refused`` unless what was reported of this run is stored."""
     if standing is Standing.STORED:
         return
     if standing is Standing.TAKEN:
@@ -226,15 +227,10 @@ def _accept(standing: Standing, run_id: str) -> None:
         raise Refused(
             409,
             "stale-run",
-            f"the app does not hold the run {run_id} any more",
-            "it has ended, or has been silent for so long that it was taken for dead and called again",
+            f"the run {run_id} is not in the hands of whoever reports of it",
+            "it has ended, another call has taken its place, or its app was silent until it was called again",
         )
-    raise too_large()
-
-
-def too_large() -> Refused:
-    """What is reported is more than is kept."""
-    return Refused(
+    raise Refused(
         413,
         "state-too-large",
         "the result is too large, or all results of the run together are",

@@ -10,32 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stepwell.ids import ulid
 from stepwell.runtime.outbound import Reply, Unreachable
-from stepwell.runtime.signed import Signed
-from stepwell.server.app import App
-from stepwell.server.apps import Apps
-from stepwell.server.guard import Guard
 from tests.core.runtime.scripted import SDK, hashed, said
-from tests.core.runtime.wired import Wired
+from tests.core.runtime.wired import Said, Wired
 
 DOMAIN = "http://pages.test"
 COMPLETE = hashed("complete")
 Part = str | tuple[str, ...] | Callable[[], Any]
-
-
-class Said(NamedTuple):
-    """What the server has answered."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 class Paged(Wired):
@@ -51,38 +35,6 @@ class Paged(Wired):
         self._runs = 0
 
     # The server -------------------------------------------------------------------------------------------------------
-
-    def http(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
-        """One request to the server, repeated if its process dies meanwhile."""
-        return self._do(lambda: self.asked(method, path, body, **headers))
-
-    async def asked(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
-        server = App(self.engine, Guard(), Apps(self.engine, Signed(self.app, self._clock)))
-        target, _, query = path.partition("?")
-        text = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        fields = {"host": "localhost", "content-length": str(len(text)), **headers}
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": target,
-            "query_string": query.encode(),
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()],
-        }
-        sent: list[Any] = []
-        asked = iter([{"type": "http.request", "body": text, "more_body": False}])
-
-        async def receive() -> Any:
-            found = next(asked, None)
-            if found is None:  # the client is still there, and has no more to say
-                await asyncio.get_running_loop().create_future()
-            return found
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await server(scope, receive, send)
-        names = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Said(sent[0]["status"], names, b"".join(each.get("body", b"") for each in sent[1:]))
 
     def begin(self, method: str, path: str) -> asyncio.Task[Said]:
         """A request to the server that is not waited for."""
