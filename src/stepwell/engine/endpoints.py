@@ -163,6 +163,11 @@ def _is_known(run: Run, steps: Sequence[Step], report: Report) -> bool:
     return all(op.id in known for op in report.ops)  # of a failure it is enough that somebody else has the run by now
 
 
+def is_of_app(token: int) -> bool:
+    """Is this the lease of an app that executes a run by itself?"""
+    return token >= _HELD_BY_APPS
+
+
 def _token(run_id: str) -> int:
     """The token of an app's lease: never one of ours, and another for each run."""
     return _HELD_BY_APPS | int(run_id[-11:], 36)

@@ -55,7 +55,7 @@ def read_report(text: bytes, now: int, version: int = _USUAL_VERSION) -> Report:
     Results of steps are told while it goes on. With anything else, or several at once, the app has stopped and leaves
     the run to us (protocol §8.3).
     """
-    answer = answer_of(decode_ops(text, now=now), version)
+    answer = answer_of(decode_ops(text, now=now, called_at=now), version)
     if isinstance(answer, Completed):
         return Report(output=answer.data, version=version)
     if isinstance(answer, Failed):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,9 +13,7 @@ from starlette.routing import Route
 from stepwell.engine.reports import Standing
 from stepwell.errors import EventTooLarge, NotFound
 from stepwell.limits import OUTPUT_TOKEN_LIFE, OUTPUT_WAIT_MAX, REALTIME_TOKEN_LIFE, REQUEST_BYTES_MAX
-from stepwell.model.changes import Change, FinishRun
-from stepwell.model.questions import GetRun
-from stepwell.model.run import Run, RunStatus
+from stepwell.model.run import RunStatus
 from stepwell.protocol.codec import Unreadable, function_uuid
 from stepwell.protocol.endpoints import (
     Creation,
@@ -30,8 +26,8 @@ from stepwell.protocol.endpoints import (
 )
 from stepwell.protocol.tokens import InvalidToken, read, sign
 from stepwell.runtime import endpoints
+from stepwell.runtime.endings import Endings
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.loop import rest
 from stepwell.server.apps import Apps, app_uuid
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, envelope
@@ -41,7 +37,6 @@ from stepwell.server.replies import Refused, ulid_of
 PREFIXES: Final = ("/v1/checkpoint", "/v1/http/runs")
 _WAIT_MS: Final = OUTPUT_WAIT_MAX // type(OUTPUT_WAIT_MAX)(milliseconds=1)
 _SECRET: Final = "endpoints"
-_LOOK_MS: Final = 1_000  # how soon it is noticed that another process has ended a run
 # What an app has answered is shown as coming from us: it must not act in our name (invariants S20).
 _SANDBOX: Final = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
 _SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store"}
@@ -55,7 +50,7 @@ class Endpoints:
         self._apps = apps
         self._guard = guard
         self._kept: str | None = None
-        self._ends = _Ends(engine)
+        self._endings = Endings(engine)
 
     def routes(self) -> list[Route]:
         return [
@@ -110,7 +105,7 @@ class Endpoints:
         """What a run has come to, once it has. Whoever asks shows the token that was given for this run."""
         run_id = request.path_params["run_id"]
         await self._check_token(run_id, request.query_params.get("token", ""))
-        run = await self._ends.wait(run_id, request)
+        run = await self._endings.wait(run_id, _WAIT_MS, request.is_disconnected)
         if run is None:
             raise NotFound(f"there is no run {run_id}", "retention has removed it", "ask sooner")
         if not run.ended:
@@ -153,56 +148,6 @@ class Endpoints:
             raise _unreadable(error) from None
         except EventTooLarge as error:
             raise Refused(413, error.slug, error.what, error.why, error.fix) from None
-
-
-class _Ends:
-    """Tells those who wait that a run has ended."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-
-    async def wait(self, run_id: str, request: Request) -> Run | None:
-        """The run once it has ended, or as it is after the time for which one waits, or if nobody waits any more."""
-        engine = self._engine
-        until = engine.clock.now_ms() + _WAIT_MS
-        with self._heard(run_id) as ended:
-            while True:
-                run = await engine.store.read(GetRun(run_id))
-                left = until - engine.clock.now_ms()
-                if run is None or run.ended or left <= 0 or await request.is_disconnected():
-                    return run
-                await self._either(ended, min(left, _LOOK_MS))
-
-    async def _either(self, ended: asyncio.Event, ms: int) -> None:
-        heard = asyncio.ensure_future(ended.wait())
-        over = asyncio.ensure_future(rest(ms, self._engine.clock, self._engine.timers))
-        try:
-            await asyncio.wait((heard, over), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            heard.cancel()
-            over.cancel()
-
-    @contextmanager
-    def _heard(self, run_id: str) -> Iterator[asyncio.Event]:
-        if not self._waiting:
-            self._engine.observers.append(self._look)
-        ended = asyncio.Event()
-        self._waiting.setdefault(run_id, set()).add(ended)
-        try:
-            yield ended
-        finally:
-            self._waiting[run_id].discard(ended)
-            if not self._waiting[run_id]:
-                del self._waiting[run_id]
-            if not self._waiting:
-                self._engine.observers.remove(self._look)
-
-    def _look(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            if isinstance(change, FinishRun):
-                for ended in self._waiting.get(change.run_id, ()):
-                    ended.set()
 
 
 async def body_of(request: Request) -> bytes:

@@ -73,7 +73,8 @@ class State:
         body = await body_of(request)
         try:
             found = _decode(body)
-            ops = decode_ops(bytes(found.steps), now=self._engine.clock.now_ms())
+            now = self._engine.clock.now_ms()
+            ops = decode_ops(bytes(found.steps), now=now, called_at=now)
         except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
         wrong = [op.op for op in ops if op.op not in _REPORTED | _IGNORED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -362,6 +363,22 @@ def test_a_page_that_was_taken_for_dead_cannot_run_beside_the_one_that_was_calle
 
         answer = t.report(run_id, step("c"))
         assert (answer.status, answer.json["status"]) == (409, 409)
+
+
+def test_why_says_who_has_the_run_and_when_it_would_be_called():
+    with Paged(["a", "b"]) as t:
+        run_id = t.new_run()
+        t.create(run_id)
+        t.advance("1m")
+        t.report(run_id, t._body("a"))
+        t.advance("1m")
+        why = t.http("GET", f"/v2/runs/{run_id}/why").json["data"]
+
+        ((gate),) = why["gates"]
+        assert (gate["kind"], gate["after"]) == ("reporting", "a")
+        moments = [datetime.fromisoformat(gate[name]) for name in ("since", "until")]
+        assert [moment - t.now for moment in moments] == [timedelta(minutes=-1), timedelta(minutes=4)]
+        assert "executes it by itself" in " ".join(why["text"])
 
 
 def test_the_silence_of_a_page_outlives_our_process():
