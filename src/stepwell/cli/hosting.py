@@ -65,6 +65,7 @@ def engineering(
     db: str,
     sdk_url: tuple[str, ...],
     retry_interval: int | None,
+    endpoint_silence: int,
     durability: Literal["full", "normal"],
     retention: int,
     concurrency: int,
@@ -78,7 +79,12 @@ def engineering(
         durability=durability,
         concurrency=concurrency,
         retention_ms=None if retention < 0 else retention,
-        rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
+        rules=Settings(
+            retry_ms=retry_interval,
+            event_bytes_max=max_event_bytes,
+            steps_max=max_steps,
+            endpoint_silence_ms=endpoint_silence,
+        ),
         grace_ms=grace,
         apps=msgspec.structs.replace(apps, urls=sdk_url),
     )

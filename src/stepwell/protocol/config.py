@@ -89,6 +89,7 @@ def parse_function(
         finish_timeout_ms=problems.attempt("timeouts.finish", _timeout, timeouts.get("finish")),
         controls=_controls(problems, fields),
         url=problems.attempt("steps.step.runtime.url", _url, fields),
+        endpoint=problems.attempt("steps.step.runtime", _endpoint, fields),
         version=version,
         config=text,
     )
@@ -295,6 +296,12 @@ def _url(fields: dict[str, object]) -> str | None:
     if text.startswith(("ws://", "wss://")):
         return None  # its app connects to us, and need not be found (protocol §4.5)
     return checked_url(text)
+
+
+def _endpoint(fields: dict[str, object]) -> str | None:
+    """The SDK's language of a durable endpoint, which no app registers: ``protocol/endpoints.py`` writes such."""
+    runtime = _object(_object(_object(fields.get("steps")).get("step")).get("runtime"))
+    return (_text(runtime.get("sdk"), ID_CHARS_MAX) or "") if runtime.get("type") == "endpoint" else None
 
 
 def checked_url(text: str) -> str:

@@ -17,7 +17,7 @@ from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
 from stepwell.ids import Ids
 from stepwell.model.step import RESTS
-from stepwell.protocol.codec import decode_answer, encode_call
+from stepwell.protocol.codec import encode_call
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
@@ -43,7 +43,7 @@ from stepwell.protocol.messages import (
     Superseded,
     WireError,
 )
-from stepwell.runtime.outbound import Unreachable
+from stepwell.runtime.asking import ask_endpoint, asked
 from stepwell.runtime.signed import Signed
 
 DISCOVERY: Final = "step"
@@ -81,6 +81,8 @@ class Remote:
         url = self._where(call.function_id)
         if url is None:
             return Failed(WireError("Error", f"no app serves {call.function_id} any more"))
+        if call.endpoint is not None:
+            return await ask_endpoint(self._outbound, call, self._ids.ulid(self.clock.now_ms()), self.clock)
         now = self.clock.now_ms()
         call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
         try:
@@ -96,22 +98,8 @@ class Remote:
             "X-Inngest-Generation-ID": str(call.generation),
             "X-Inngest-Job-ID": call.run_id,
         }
-        try:
-            reply = await self._outbound.request("POST", call_url(url, call.function_id, call.step_id), headers, body)
-        except Unreachable as error:
-            return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
-        believed = self._outbound.believable(reply)
-        if believed is None:
-            return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
-        answer = decode_answer(
-            believed.status,
-            believed.headers,
-            believed.body,
-            now=self.clock.now_ms(),
-            attempt=call.attempt,
-            called_at=now,
-        )
-        return msgspec.structs.replace(answer, started_at=now) if isinstance(answer, Failed) else answer
+        address = call_url(url, call.function_id, call.step_id)
+        return await asked(self._outbound, self.clock, call, "POST", address, headers, body)
 
 
 def call_url(url: str, function_id: str, step_id: str) -> str:
@@ -205,6 +193,9 @@ class _Drive:
         try:
             if self._progress.unsure:
                 await self._progress.look()
+            if await self._progress.catch_up():
+                now = self._progress.call
+                call = msgspec.structs.replace(call, steps=now.steps, stack=now.stack, pending=now.pending)
             if self._progress.lost:
                 raise Superseded
             return await self._remote.ask(call)
@@ -236,7 +227,7 @@ class _Drive:
             return answer
         if isinstance(answer, Failed):
             return self._fail(answer)
-        ops, version = _in_groups(answer, self._discovered.version), answer.version
+        ops, version = in_groups(answer, self._discovered.version), answer.version
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
             return await self._nothing_new()
         self._in_vain = False
@@ -267,7 +258,7 @@ class _Drive:
             return None  # it has its result from elsewhere
         if isinstance(answer, Ops):
             try:
-                await self._report(_in_groups(answer, self._discovered.version), answer.version)
+                await self._report(in_groups(answer, self._discovered.version), answer.version)
             except UnknownOp as error:
                 answer = Failed(WireError("InvalidOp", str(error)))
             else:
@@ -379,7 +370,7 @@ def _rests(op: Op) -> bool:
     return op.op in _RESTING and not op.no_retry
 
 
-def _in_groups(answer: Ops, version: int) -> list[Op]:
+def in_groups(answer: Ops, version: int) -> list[Op]:
     """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3).
 
     What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An

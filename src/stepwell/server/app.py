@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.guard import Envelope, Guard, Headers, envelope
+from stepwell.server.guard import Envelope, Guard, Headers, envelope, is_output
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
 
@@ -58,6 +58,7 @@ class App:
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
         events = path.startswith("/e/")
+        shared = events or _is_shared(path)
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
@@ -68,7 +69,7 @@ class App:
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=events or path == _LISTEN)
+            await _fail(error, path, send, cors=shared)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -86,10 +87,11 @@ class App:
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if scope["path"] == _LISTEN and scope["method"] == "OPTIONS":
+        if _is_shared(scope["path"]) and scope["method"] == "OPTIONS":
+            # An app has sent the page of its user here.
             await _answer(send, 204, _PREFLIGHT, b"")
             return
-        if scope["path"] not in _WITHOUT_KEY:
+        if scope["path"] not in _WITHOUT_KEY and not is_output(scope["path"]):
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
@@ -109,6 +111,11 @@ class App:
             return
         self.warm()
         await self._rest.realtime.connect(scope, receive, send)
+
+
+def _is_shared(path: str) -> bool:
+    """May pages of any origin ask for this? What they show is a token in the address."""
+    return path == _LISTEN or is_output(path)
 
 
 async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:

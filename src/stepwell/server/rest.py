@@ -13,6 +13,7 @@ from starlette.routing import Route, Router
 from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps
+from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
@@ -41,6 +42,7 @@ class Rest:
             Route("/health", self.health, methods=["GET"]),
             Route("/dev", self.dev, methods=["GET"]),
             *(Sync(apps).routes() if apps is not None else ()),
+            *(Endpoints(engine, apps, guard).routes() if apps is not None and guard is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
             *(self.realtime.routes() if self.realtime is not None else ()),
