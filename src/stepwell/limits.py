@@ -79,4 +79,3 @@ REALTIME_KEPT_MAX = 4_096  # messages that wait in the database for other proces
 REALTIME_KEPT = timedelta(seconds=5)  # and for how long
 REALTIME_STREAM_MAX = timedelta(minutes=15)  # one request that publishes a stream, or reads one
 TOKEN_TIME = timedelta(minutes=1)  # it has to be used by then; a connection made with it lives on
-TOKEN_CHARS_MAX = 16 * 1024  # it is part of an address

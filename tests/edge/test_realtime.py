@@ -200,6 +200,20 @@ def test_bytes_are_passed_on_to_those_who_read_events_whole(dev: Dev) -> None:
         assert heard(connection)["data"] == 1  # a WebSocket has no place for bytes
 
 
+def test_89_the_token_of_a_durable_endpoint_opens_the_stream_of_its_run(dev: Dev) -> None:
+    run_id = "01HF7YAT0000000000000000ZZ"
+    data = {"domain": "http://127.0.0.1:9", "method": "POST", "path": "/pay", "fn": "pay"}
+    creation = {"run_id": run_id, "event": {"name": "inngest/http.request", "data": data}, "steps": [], "ts": 1}
+    reply = dev.http("POST", "/v1/checkpoint", creation)
+    assert reply.status == 200, reply
+
+    with events(dev, reply.json["data"]["realtime_token"]) as stream:
+        told = b'event: inngest.stream\ndata: {"data":"a"}\n\n'
+        assert dev.http("POST", f"/v1/realtime/publish/tee?channel={run_id}", told).status == 200
+        assert event(stream) + b"\n" == told
+    assert status_of(dev, f"/v1/realtime/connect?token={reply.json['data']['token']}") == 401
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -360,10 +374,9 @@ def test_a_server_that_stops_says_so_to_its_subscribers(processes: Callable[...,
 
 
 def test_messages_reach_the_subscribers_of_another_process(processes: Callable[..., Dev]) -> None:
-    """A token of one process is none of the other's, where neither has a key: each is asked for its own."""
     leader, follower = processes(), processes()
     for here, there in ((leader, follower), (follower, leader)):
-        with socket(here, token(here)) as near, socket(there, token(there)) as far:
+        with socket(here, token(there)) as near, socket(there, token(here)) as far:
             for n in range(20):
                 publish(here, n)
             publish(here, b"x" * 1500, content_type="text/stream")
@@ -422,9 +435,9 @@ async def test_embedded_engines_on_one_file_hear_one_another(tmp_path: Path) -> 
 
 
 def test_a_socket_needs_a_token_of_this_server(dev: Dev, start: Start) -> None:
-    others = Guard(keys=Keys([signing_key(OLD)], [EVENT_KEY])).token_keys[0]
+    others = Guard(keys=Keys([signing_key(OLD)], [EVENT_KEY])).lasting_keys[0]
     expired = subscription_token(
-        [Topic("c", "t")], Guard(keys=Keys([signing_key(NEW)], [EVENT_KEY])).token_keys[0], 1, ""
+        [Topic("c", "t")], Guard(keys=Keys([signing_key(NEW)], [EVENT_KEY])).lasting_keys[0], 1, ""
     )
     for server in (dev, start):
         now = subscription_token([Topic("c", "t")], others, 1_900_000_000_000, "")

@@ -28,6 +28,7 @@ from stepwell.server.app import App
 from stepwell.server.apps import Apps
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
+from stepwell.server.token_keys import TokenKeys
 from stepwell.server.wiring import NOBODY, Member, open_sqlite
 
 _USUAL: Final = Settings()
@@ -160,7 +161,7 @@ class Host:
     @property
     def messages(self) -> LocalMessages:
         """Where the app's own messages go."""
-        return LocalMessages(self.engine.realtime, self.engine.clock, self._guard.token_keys[0])
+        return LocalMessages(self.engine.realtime, self.engine.clock, TokenKeys(self.engine, self._guard).all)
 
     async def stop(self) -> None:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -17,26 +17,27 @@ _ENDED: Final = "the subscription has ended"
 
 
 class LocalMessages:
-    """Messages of an app whose engine is in this process. With a ``token_key`` there is a server for browsers, too."""
+    """Messages of an app whose engine is in this process. With ``keys``, which sign tokens, browsers may listen."""
 
-    def __init__(self, hub: Hub, clock: Clock, token_key: str | None = None) -> None:
+    def __init__(self, hub: Hub, clock: Clock, keys: Callable[[], Awaitable[Sequence[str]]] | None = None) -> None:
         self._hub = hub
         self._clock = clock
-        self._token_key = token_key
+        self._keys = keys
 
     async def publish(self, channel: str, topic: str, data: bytes, run_id: str | None) -> None:
         to, run_id = address(channel, topic), run_id if run_id and is_ulid(run_id) else None
         await self._hub.publish(message(to, data, self._clock.now_ms(), run_id=run_id))
 
     async def token(self, channel: str, topics: Sequence[str]) -> str:
-        if self._token_key is None:
+        if self._keys is None:
             raise NotRunning(
                 "there is no server for which a token could be",
                 "an embedded engine has no address that a browser could connect to",
                 "subscribe in a route of your own, and pass the messages on",
             )
         found = _addresses(channel, topics)
-        return subscription_token(found, self._token_key, self._clock.now_ms(), self._hub.new_id())
+        key = (await self._keys())[0]
+        return subscription_token(found, key, self._clock.now_ms(), self._hub.new_id())
 
     @asynccontextmanager
     async def listen(self, channel: str, topics: Sequence[str]) -> AsyncGenerator[AsyncIterator[bytes], None]:

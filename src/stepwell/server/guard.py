@@ -16,7 +16,6 @@ from typing import Final, Literal
 import msgspec
 
 from stepwell.errors import ConfigurationError
-from stepwell.ids import secret
 from stepwell.protocol.signing import SigningKey, knows
 from stepwell.server.replies import Refused
 
@@ -61,8 +60,7 @@ class Guard:
     without a name will do, because whoever listens on all interfaces cannot list them. Names are what a web page of
     somebody else could make point at us.
 
-    With ``keys`` the server is one for production, and its ``kind`` is "cloud"; ``token`` is for others. Tokens for
-    those who have neither are signed with the first of ``token_keys``, and read with any of them.
+    With ``keys`` the server is one for production, and its ``kind`` is "cloud"; ``token`` is for others.
     """
 
     def __init__(
@@ -79,17 +77,13 @@ class Guard:
         self._token = token
         self._keys = keys
         self._known: set[bytes] = set()
-        # Whoever has a token may be a page in a browser, so where there is no secret to make them from there must be
-        # one all the same. The name keeps what is signed for one purpose from being good for another.
-        secrets = [key.text for key in keys.signing] if keys is not None else [token or secret(256)]
-        self.token_keys = tuple(sha256(f"tokens {text}".encode()).hexdigest() for text in secrets)
 
     @property
     def lasting_keys(self) -> tuple[str, ...]:
         """What tokens are signed with that are good for longer than this process lives: with the first, and read with
         any. There is none where nobody needs a key or token."""
         texts = [key.text for key in self._keys.signing] if self._keys is not None else [self._token or ""]
-        return tuple(sha256(f"results {text}".encode()).hexdigest() for text in texts if text)
+        return tuple(sha256(f"tokens {text}".encode()).hexdigest() for text in texts if text)
 
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""

@@ -34,6 +34,7 @@ from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, bearer, envelope
 from stepwell.server.ingest import BODY_S_MAX, Disconnected, Receive, Scope, Send
 from stepwell.server.replies import Refused, error_body, refused, ulid_of
+from stepwell.server.token_keys import TokenKeys
 
 CONNECT: Final = "/v1/realtime/connect"
 EVENTS: Final = "/v1/realtime/sse"
@@ -56,6 +57,7 @@ class Realtime:
         self._engine = engine
         self._hub = engine.realtime
         self._guard = guard
+        self._keys = TokenKeys(engine, guard)
 
     def routes(self) -> list[Route]:
         return [
@@ -72,7 +74,7 @@ class Realtime:
         query = request.query_params
         # Some SDKs repeat the topic; the first counts (protocol §12.1).
         to = address(query.get("channel"), next(iter(query.getlist("topic")), None))
-        self._check_publisher(request, to)
+        await self._check_publisher(request, to)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _STREAM:
             await self._publish_stream(request, to)
             return plain({"status": 200})
@@ -92,7 +94,7 @@ class Realtime:
     async def tee(self, request: Request) -> Response:
         """Bytes are passed on as they are, but not in the middle of an event: several may be published at once."""
         to = address(request.query_params.get("channel"), "$stream")
-        self._check_publisher(request, to)
+        await self._check_publisher(request, to)
         waiting = b""
         async for data in _parts(request):
             waiting += data
@@ -130,12 +132,12 @@ class Realtime:
         finally:  # whoever reads it must not wait for more
             await self._hub.publish(stream_edge("datastream-end", to, stream_id, self._now()))
 
-    def _check_publisher(self, request: Request, to: Topic) -> None:
+    async def _check_publisher(self, request: Request, to: Topic) -> None:
         """A key of the server, or a token to publish there. Raises ``Refused``."""
         asked = envelope(request.scope["headers"])
         token = bearer(asked.authorization).decode("latin-1")
         if token.count(".") == 2:  # no key has this form
-            allowed = self._topics(token, publish=True)
+            allowed = await self._topics(token, publish=True)
             if not any((each.channel, each.name) == (to.channel, to.name) for each in allowed):
                 raise _unauthorized("the token is for another channel or topic")
         else:
@@ -147,14 +149,14 @@ class Realtime:
         """A token for a minute, to listen, or with ``?publish=true`` to publish."""
         topics = read_topics(await _whole(request))
         publish = request.query_params.get("publish") == "true"
-        key = self._guard.token_keys[0]
+        key = (await self._keys.all())[0]
         return plain(
             {"jwt": subscription_token(topics, key, self._now(), self._hub.new_id(), publish=publish)}, status=201
         )
 
-    def _topics(self, token: str, *, publish: bool = False) -> tuple[Topic, ...]:
+    async def _topics(self, token: str, *, publish: bool = False) -> tuple[Topic, ...]:
         reason = ""
-        for key in self._guard.token_keys:
+        for key in await self._keys.all():
             try:
                 return topics_of(read(token, key, self._now()), publish=publish)
             except InvalidToken as error:
@@ -165,7 +167,7 @@ class Realtime:
 
     async def events(self, request: Request) -> Response:
         """Server-sent events, for a quarter of an hour at most."""
-        topics = self._topics(request.query_params.get("token", ""))
+        topics = await self._topics(request.query_params.get("token", ""))
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         subscription = await self._hub.subscribe(topics, raw=True)
@@ -177,7 +179,7 @@ class Realtime:
             return
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         try:
-            subscription = await self._hub.subscribe(self._topics(query.get("token", "")))
+            subscription = await self._hub.subscribe(await self._topics(query.get("token", "")))
         except (Refused, StepwellError) as error:
             await refuse_socket(error, send, self._guard)
             return
@@ -187,14 +189,14 @@ class Realtime:
         finally:
             subscription.close()
 
-    def control(self, subscription: Subscription, said: str) -> bytes | None:
+    async def control(self, subscription: Subscription, said: str) -> bytes | None:
         """What a subscriber asks for; the answer, if there is one. Raises ``Refused`` and ``InvalidMessage``."""
         try:
             asked = decode_control(said)
         except (msgspec.MsgspecError, RecursionError):
             return None  # what we do not know we pass over, as subscribers do
         if asked.kind == "sub":
-            added = self._topics(str(asked.data))
+            added = await self._topics(str(asked.data))
             self._hub.add(subscription, added)
             return _encode({"kind": "sub", "data": [msgspec.to_builtins(each) for each in added]})
         if asked.kind == "unsub":
@@ -285,7 +287,7 @@ class _Socket:
         subscription = self._subscription
         while (said := await self._receive())["type"] != "websocket.disconnect":
             try:
-                answer = self._realtime.control(subscription, said.get("text") or "")
+                answer = await self._realtime.control(subscription, said.get("text") or "")
             except (Refused, StepwellError) as error:
                 self._wrong = error.what
                 break
