@@ -35,6 +35,7 @@ Kind = Literal[
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_OVER: Final = re.compile(rb"^event: ?inngest\.response\r?$", re.MULTILINE)
 _decoder: Final = getincrementaldecoder("utf-8")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -147,6 +148,11 @@ class Pieces:
             piece = waiting[:REALTIME_CHUNK_BYTES_MAX].decode(errors="ignore")  # what is cut at its end comes next
             yield piece
             waiting = waiting[len(piece.encode()) :]
+
+
+def ends_stream(events: bytes) -> bool:
+    """Is the last of the events among these that a durable endpoint streams (protocol §12.5)?"""
+    return _OVER.search(events) is not None
 
 
 # Listening ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -31,7 +31,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.questions import LastPosting, OthersListen, Postings, RunStates, ask
 from stepwell.model.realtime import Posting
 from stepwell.model.run import Run, RunStatus
-from stepwell.protocol.realtime import RUN_TOPIC, STREAM_TOPIC, Message, Topic
+from stepwell.protocol.realtime import RUN_TOPIC, STREAM_TOPIC, Message, Topic, ends_stream
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timers
 from stepwell.storage.interface import Store
@@ -163,9 +163,13 @@ class Hub:
             log.warning("a message did not reach the subscribers of other processes", error=error.what)
 
     def _deliver(self, channel: str, topic: str, frame: Frame) -> None:
+        over = frame.raw and ends_stream(frame.body)
         for subscription in tuple(self._channels.get(channel, ())):
             if subscription.raw if frame.raw else _listens(subscription, channel, topic):
                 subscription.offer(frame)
+                # Its client has all that it asked for, and may not think of closing the connection.
+                if over and all(each == (channel, STREAM_TOPIC) for each in _names(subscription)):
+                    subscription.close()
 
     # Subscribing ------------------------------------------------------------------------------------------------------
 
@@ -357,7 +361,11 @@ class Hub:
 
 
 def _listens(subscription: Subscription, channel: str, topic: str) -> bool:
-    return any(each.name == topic and each.channel == channel for each in subscription.topics)
+    return (channel, topic) in _names(subscription)
+
+
+def _names(subscription: Subscription) -> Iterator[tuple[str, str]]:
+    return ((each.channel, each.name) for each in subscription.topics)
 
 
 def _about(run: Run, now: int) -> Message:

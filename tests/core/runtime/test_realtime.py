@@ -166,6 +166,25 @@ def test_bytes_go_to_those_who_read_bytes_of_their_channel(world: World):
     world.play(play)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_stream_ends_with_the_answer_for_those_who_listen_to_nothing_else(shared: bool):
+    async def play(world: World) -> None:
+        here, there = world.hub(), world.hub()
+        hub = there if shared else here
+        stream, more = Topic("c", "$stream"), Topic("d", "$stream")
+        ends, stays = await hub.subscribe([stream], raw=True), await hub.subscribe([stream, more], raw=True)
+        told = [b'event: inngest.stream\ndata: "event: inngest.response"\n\n', b"event: inngest.response\ndata: {}\n\n"]
+        for each in told:
+            await here.tee("c", each)
+
+        assert [await ends.next() for _ in range(3)] == [*(Frame(each, raw=True) for each in told), None]
+        assert ends.reason == ""
+        assert [await stays.next() for _ in range(2)] == [Frame(each, raw=True) for each in told]
+        assert stays.reason is None
+
+    World(shared=shared).play(play)
+
+
 def test_a_subscriber_may_listen_to_more_and_to_less(world: World):
     async def play(world: World) -> None:
         hub = world.hub()

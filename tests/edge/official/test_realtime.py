@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import PATIENCE_S, environment, eventually
-from tests.edge.official.conftest import HERE, NODE, Both
+from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
+from tests.edge.official.conftest import HERE, NODE, Both, Served, free_port
 from tests.edge.test_realtime import heard, publish, socket, token
 from tests.edge.test_start import EVENT_KEY, NEW, Start
 
@@ -148,3 +148,33 @@ def test_plain_functions_of_our_own_sdk_publish_as_well(own: Both) -> None:
     with socket(own.dev, token(own.dev, channel="c3")) as connection:
         assert own.run("own/publishes-sync", channel="c3")["status"] == "COMPLETED"
         assert [heard(connection)["data"]["done"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_89_a_durable_page_streams_on_after_its_client_was_sent_to_us(tmp_path: Path) -> None:
+    """The client reads the page, then what the page publishes here when it is called again (protocol §12.5)."""
+    dev = Dev(tmp_path, "--no-discovery", "--no-poll", "--retry-interval", "300ms", target=None)
+    page: Served | None = None
+    try:
+        eventually(lambda: dev.http("GET", "/health").status == 200)
+        port, program = free_port(), str(HERE / "streaming_app.mjs")
+        page = Served(tmp_path, [str(NODE), program, "serve", str(port)], dev.url, port)
+        done = subprocess.run(
+            [str(NODE), program, "fetch", f"http://127.0.0.1:{port}/page"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3 * PATIENCE_S,
+        )
+    finally:
+        if page is not None:
+            page.close()
+        dev.close()
+
+    assert done.returncode == 0, done.stderr
+    heard = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["data"] for each in heard if each["kind"] == "data"] == ["one", "two, try 1", "two, try 2"]
+    kinds = [each["kind"] for each in heard]
+    assert kinds.index("rollback") > kinds.index("data")
+    assert heard[-1]["kind"] == "response"
+    assert (heard[-1]["status"], json.loads(heard[-1]["body"])) == (200, {"done": True})
