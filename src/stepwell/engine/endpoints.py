@@ -36,10 +36,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What an app says of a run that it executes by itself.
 
     At most one of ``output`` and ``failure``, which is that of the function's own code, ends the app's part in it.
-    With ``rests`` it has left the run to us.
+    With ``rests`` it has left the run to us. ``step_ids`` are the steps by which it is seen whether it came before.
     """
 
     ops: Sequence[Op] = ()
+    step_ids: Sequence[str] = ()
     version: int | None = None
     output: bytes | None = None
     failure: Failure | None = None
@@ -160,7 +161,9 @@ def _is_known(run: Run, steps: Sequence[Step], report: Report) -> bool:
     known = {step.id for step in steps}
     if report.output is not None and run.output != report.output:
         return False
-    return all(op.id in known for op in report.ops)  # of a failure it is enough that somebody else has the run by now
+    return all(
+        step_id in known for step_id in report.step_ids
+    )  # of a failure it is enough that somebody else has the run by now
 
 
 def is_of_app(token: int) -> bool:

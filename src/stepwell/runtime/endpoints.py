@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -59,25 +60,29 @@ def read_report(text: bytes, now: int, version: int = _USUAL_VERSION) -> Report:
     if isinstance(answer, Completed):
         return Report(output=answer.data, version=version)
     if isinstance(answer, Failed):
-        return _failed((), version, answer)
+        return _failed(version, answer)
     rests = answer.then is None and any(op.op not in _WHILE_RUNNING for op in answer.ops)
     found = in_groups(answer, version) if rests else list(answer.ops)
-    ops = tuple(_instruction(op) for op in found if op.op not in _UNCOUNTED)
+    ops = _instructions(found)
+    step_ids = tuple(op.id for op in found if op.op not in _UNCOUNTED)
     if isinstance(answer.then, Completed):
-        return Report(ops=ops, output=answer.then.data, version=version)
+        return Report(ops=ops, step_ids=step_ids, output=answer.then.data, version=version)
     if isinstance(answer.then, Failed):
-        return _failed(ops, version, answer.then)
-    return Report(ops=ops, rests=rests, version=version)
+        return msgspec.structs.replace(_failed(version, answer.then), ops=ops, step_ids=step_ids)
+    return Report(ops=ops, step_ids=step_ids, rests=rests, version=version)
 
 
-def _failed(ops: tuple[Instruction, ...], version: int, failed: Failed) -> Report:
-    return Report(
-        ops=ops, version=version, failure=failed.error, final=failed.no_retry, retry_at=failed.retry_at, rests=True
-    )
+def _failed(version: int, failed: Failed) -> Report:
+    return Report(version=version, failure=failed.error, final=failed.no_retry, retry_at=failed.retry_at, rests=True)
 
 
-def _instruction(op: Op) -> Instruction:
-    try:
-        return instruction(op)
-    except (UnknownOp, msgspec.MsgspecError) as error:
-        raise Unreadable(str(error)) from None
+def _instructions(ops: Sequence[Op]) -> tuple[Instruction, ...]:
+    found: list[Instruction] = []
+    for op in ops:
+        try:
+            if op.op != DISCOVERY_REQUEST:
+                found.append(instruction(op))
+        except (UnknownOp, msgspec.MsgspecError) as error:
+            if op.op not in _LAZY:  # what is put off, nothing waits for (protocol §6.1)
+                raise Unreadable(str(error)) from None
+    return tuple(found)

@@ -86,6 +86,18 @@ def test_a_report_that_comes_twice_changes_nothing():
         assert [each.output for each in t.run(id=run_id).steps.values()] == ["a", "b"]
 
 
+def test_what_is_put_off_rides_along_and_changes_nothing_of_that():
+    with Paged(["a", "b"]) as t:
+        run_id = t.new_run()
+        later = {"id": hashed("d"), "op": "DeferAdd", "opts": {"fn_slug": "app-x", "input": {}}}
+        t.create(run_id, t._body("a"), later)
+        assert t.report(run_id, later).status == 200
+        t.advance("4m")
+
+        assert t.entries == [], "the page goes on"
+        assert [t.report(run_id, sleeping("nap", "1h"), later).status for _ in range(2)] == [200, 200]
+
+
 def test_the_aliases_do_the_same():
     with Paged() as t:
         run_id = t.new_run()

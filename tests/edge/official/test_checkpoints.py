@@ -52,8 +52,9 @@ def apart(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(autouse=True)
-def _empty_ledger(apart: Apart) -> None:
-    apart.app.forget()
+def _empty_ledger(request: pytest.FixtureRequest) -> None:
+    if "apart" in request.fixturenames:
+        request.getfixturevalue("apart").app.forget()
 
 
 def requests(apart: Apart) -> int:
@@ -62,6 +63,22 @@ def requests(apart: Apart) -> int:
 
 def test_84_three_steps_take_one_call_although_another_process_hears_of_them(apart: Apart) -> None:
     run = apart.run("js/checked")
+
+    assert run["output"] == ["a", "b", "c"]
+    assert [apart.app.did(name) for name in ("a", "b", "c")] == [1, 1, 1]
+    assert requests(apart) == 1
+
+
+def test_85_an_app_that_reports_nothing_is_called_for_each_step(apart: Apart) -> None:
+    run = apart.run("js/unchecked")
+
+    assert run["output"] == ["a", "b", "c"]
+    assert requests(apart) == 4, "the last one ends the function"
+
+
+@pytest.mark.parametrize("function", ["js/buffered", "js/buffered-all"])
+def test_84_what_an_app_keeps_back_for_a_while_is_reported_once(apart: Apart, function: str) -> None:
+    run = apart.run(function)
 
     assert run["output"] == ["a", "b", "c"]
     assert [apart.app.did(name) for name in ("a", "b", "c")] == [1, 1, 1]
@@ -110,3 +127,32 @@ def test_87_a_report_of_another_call_is_refused_by_whoever_gets_it(apart: Apart)
     (apart.app.folder / "held").touch()
     assert apart.dev.ended(run_id)["output"] == "held"
     assert [server.http("POST", path, body).status for server in (apart.leader, apart.dev)] == [409, 409]
+
+
+@pytest.mark.parametrize("version", ["v4", "v3"])
+def test_88_a_server_that_dies_after_a_report_calls_again_with_it(tmp_path: Path, version: str) -> None:
+    """The call that it has left behind is told to stop when it reports next, and what it says is not believed."""
+    dev = Dev(tmp_path, *OPTIONS, target=None)
+    port = free_port()
+    app = Served(tmp_path, [str(NODE), str(HERE / "javascript_app.mjs"), version, str(port)], dev.url, port)
+    try:
+        put = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        put.request("PUT", "/api/inngest")
+        assert put.getresponse().status == 200
+        put.close()
+        run_id = dev.start("js/held", gate="held")
+        eventually(lambda: app.did("held"))
+        own = str(dev.port)
+        dev.process.kill()
+        dev.close()
+        dev = Dev(tmp_path, *OPTIONS, "--port", own, target=None)
+        eventually(lambda: app.did("held") == 2)
+
+        (tmp_path / "held").touch()
+
+        assert dev.ended(run_id)["output"] == "held"
+        assert (app.did("first"), app.did("held"), app.did("request")) == (1, 2, 2)
+        assert [step["name"] for step in dev.get(f"/v2/runs/{run_id}/trace")["steps"]] == ["first", "held"]
+    finally:
+        app.close()
+        dev.close()

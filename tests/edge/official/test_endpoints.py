@@ -297,6 +297,27 @@ def test_a_server_that_is_restarted_goes_on_where_it_was(tmp_path: Path) -> None
         pages.close()
 
 
+def test_a_page_may_talk_to_a_server_that_follows_another(tmp_path: Path) -> None:
+    """Two servers share a file: the one that leads calls the page again, the other one hears of it and is asked."""
+    shared = ("--db", "shared.db")
+    leader = Dev(tmp_path, *DEV, *OPTIONS, *shared, target=None)
+    eventually(lambda: leader.http("GET", "/health").status == 200)
+    pages = Pages(tmp_path, Dev(tmp_path, *DEV, *OPTIONS, *shared, target=None))
+    try:
+        assert pages.dev.get("/v2/health")["leads"] is False
+
+        assert pages.ask("/steps").json == {"one": "one", "two": "two"}
+        answer = pages.follow("/sleeps?q=d")
+
+        assert (answer.status, answer.json["asked"]) == (200, "d")
+        told = pages.ask("/token").json
+        output = leader.http("GET", f"/v1/http/runs/{told['run_id']}/output?token={told['token']}")
+        assert output.json == "later", "the token of one is good for the other"
+    finally:
+        pages.close()
+        leader.close()
+
+
 # In production -------------------------------------------------------------------------------------------------------
 
 
