@@ -213,6 +213,19 @@ def test_89_the_token_of_a_durable_endpoint_opens_the_stream_of_its_run(dev: Dev
         assert event(stream) + b"\n" == told
     assert status_of(dev, f"/v1/realtime/connect?token={reply.json['data']['token']}") == 401
 
+    done = {"status": 201, "headers": {"X-Own": "yes"}, "body": "paid", "version": 1}
+    ends = [{"op": "RunComplete", "id": "0", "data": done}]
+    about = {"fn_id": reply.json["data"]["fn_id"], "app_id": reply.json["data"]["app_id"], "run_id": run_id}
+    assert dev.http("POST", f"/v1/checkpoint/{run_id}/steps", {**about, "steps": ends, "ts": 1}).status == 200
+    with events(dev, reply.json["data"]["realtime_token"]) as stream:  # who comes late hears the answer all the same
+        kind, answer = event(stream).splitlines()
+        assert stream.read() == b""
+    assert kind == b"event: inngest.response"
+    assert json.loads(answer.removeprefix(b"data: ")) == {
+        "status": "succeeded",
+        "response": {"body": "paid", "headers": {"x-own": "yes"}, "statusCode": 201},
+    }
+
 
 @pytest.mark.parametrize(
     ("path", "body", "status"),

@@ -13,8 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stepwell.errors import InvalidMessage, StepwellError
+from stepwell.ids import is_ulid
 from stepwell.limits import REALTIME_BYTES_MAX, REALTIME_CHUNKS_MAX, REALTIME_STREAM_MAX
+from stepwell.model.questions import GetRun
+from stepwell.model.run import RunStatus
+from stepwell.protocol.endpoints import Replayed, replay
 from stepwell.protocol.realtime import (
+    STREAM_TOPIC,
     Pieces,
     Topic,
     address,
@@ -47,6 +52,7 @@ _CLOSE_S: Final = 5.0
 _EVENT_END: Final = b"\n\n"
 _ALIVE: Final = b": alive\n\n"
 _BAD_TOKEN, _TOO_SLOW, _GOING_AWAY, _NORMAL = 1008, 1013, 1001, 1000
+_JSON: Final = {"content-type": "application/json"}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -93,7 +99,7 @@ class Realtime:
 
     async def tee(self, request: Request) -> Response:
         """Bytes are passed on as they are, but not in the middle of an event: several may be published at once."""
-        to = address(request.query_params.get("channel"), "$stream")
+        to = address(request.query_params.get("channel"), STREAM_TOPIC)
         await self._check_publisher(request, to)
         waiting = b""
         async for data in _parts(request):
@@ -171,7 +177,27 @@ class Realtime:
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         subscription = await self._hub.subscribe(topics, raw=True)
+        late = await self._answered(topics)
+        if late is not None:
+            subscription.offer(Frame(late, raw=True))
+            subscription.close()
         return cast("Response", _Events(self._engine, subscription))
+
+    async def _answered(self, topics: Sequence[Topic]) -> bytes | None:
+        """For the client of a durable endpoint that comes when all is over: the answer, as the stream would have it."""
+        channel = topics[0].channel
+        if {(each.channel, each.name) for each in topics} != {(channel, STREAM_TOPIC)} or not is_ulid(channel):
+            return None
+        run = await self._engine.store.read(GetRun(channel))
+        if run is None or not run.ended:
+            return None
+        succeeded = run.status == RunStatus.COMPLETED
+        found = replay(run.output or b"null") if succeeded else None
+        if found is None:
+            found = Replayed(200 if succeeded else 500, _JSON, run.output or b"null")
+        response = {"body": found.body.decode(errors="replace"), "headers": found.headers, "statusCode": found.status}
+        told = {"status": "succeeded" if succeeded else "failed", "response": response}
+        return b"event: inngest.response\ndata: " + _encode(told) + _EVENT_END
 
     async def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket. What was wrong before it was open is told as an answer, later as the reason of its end."""
