@@ -42,7 +42,7 @@ _MS: Final = type(REALTIME_KEPT)(milliseconds=1)
 _LOOK_MS: Final = 50  # how soon a message of another process is noticed
 _LISTEN_MS: Final = 30_000  # for so long others leave messages for a process that has died
 _LINGER_MS: Final = 5_000  # subscribers come back: a page that is loaded again, a token that is renewed
-_BATCH: Final = 256
+_BATCH: Final = 32  # messages may be large
 _ENDED: Final = frozenset(RunStatus) - {RunStatus.QUEUED, RunStatus.RUNNING}
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -120,6 +120,7 @@ class Hub:
         self._name = ""  # of this process among those that listen
         self._joining = asyncio.Lock()
         self._joined = False
+        self._idle = False  # it has joined, but nobody listens at present, and nothing is fetched
         self._renew_at = 0
         self._leave_at = 0
         self._after = 0  # the last message of another process that was seen
@@ -243,6 +244,7 @@ class Hub:
         self._subscribers -= 1
         self._drop(subscription, {topic.channel for topic in subscription.topics})
         if not self._subscribers:
+            self._idle = True
             self._leave_at = self._clock.now_ms() + _LINGER_MS
 
     def _drop(self, subscription: Subscription, channels: Iterable[str]) -> None:
@@ -259,11 +261,14 @@ class Hub:
 
     async def _join(self) -> None:
         """Let the others know that somebody listens here."""
-        if self._shared and not self._joined:
+        if self._shared and (self._idle or not self._joined):
             async with self._joining:
                 if not self._joined:
                     self._after = (await self._listen()).result
                     self._joined = True
+                elif self._idle:  # what came while nobody listened is for nobody
+                    self._after = await self._store.read(LastPosting())
+                self._idle = not self._subscribers
         if self._joined:
             self._start()
 
@@ -288,11 +293,11 @@ class Hub:
             await self._look_at_runs(now)
         if not self._joined:
             return None
-        if not self._subscribers:
+        if self._idle:
             if now < self._leave_at:
                 return self._leave_at
             async with self._joining:
-                if not self._subscribers:
+                if self._idle and not self._subscribers:
                     self._joined = False  # at once: whoever comes while this is written has to join again
                     await self._store.commit(Decision((Unlisten(self._own_name()),)))
             return None

@@ -293,6 +293,18 @@ def test_who_comes_back_while_its_process_says_goodbye_hears_all_the_same(world:
     world.play(play)
 
 
+def test_who_comes_hears_nothing_of_what_was_published_before(world: World):
+    async def play(world: World) -> None:
+        here, there = world.hub(), world.hub()
+        (await there.subscribe([A])).close()
+        await here.publish(said("before"))
+        far = await there.subscribe([A])
+        await here.publish(said("after"))
+        assert await heard(far) == "after"
+
+    world.play(play)
+
+
 def test_a_store_that_fails_costs_messages_to_others_and_no_publisher(world: World):
     async def play(world: World) -> None:
         here, there = world.hub(), world.hub()
