@@ -29,7 +29,7 @@ from stepwell.errors import (
     StorageUnavailable,
     UnknownName,
 )
-from stepwell.flow import Concurrency
+from stepwell.flow import Concurrency, Priority, RateLimit, Singleton, Throttle
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
@@ -59,16 +59,20 @@ __all__ = [
     "NonRetriableError",
     "NotFound",
     "NotRunning",
+    "Priority",
+    "RateLimit",
     "ReceivedEvent",
     "RetryAfterError",
     "RunFailed",
     "SchemaTooNew",
+    "Singleton",
     "StepError",
     "Stepwell",
     "StepwellError",
     "StorageError",
     "StorageUnavailable",
     "Sync",
+    "Throttle",
     "Timeouts",
     "TriggerCron",
     "TriggerEvent",

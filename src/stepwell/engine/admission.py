@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import msgspec
 
 from stepwell.engine.draft import Draft
+from stepwell.engine.ending import cancel, lock_holder, lock_owner
 from stepwell.engine.leased import Leased
 from stepwell.expressions import EvaluationError, compile_expression
-from stepwell.flow import ADMIT, GRANT
+from stepwell.flow import ADMIT, GRANT, RANK, START, Singleton
 from stepwell.flow.keys import owner
-from stepwell.flow.verdicts import Skip
+from stepwell.flow.verdicts import Accept, Replace, Skip
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
-from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome
+from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome, TakeSlots
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import GetCell, ask
+from stepwell.model.questions import GetCell, SlotHolders, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
@@ -47,17 +48,6 @@ def admit(
         return _skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
     run_id = draft.moment.new_id()
     remember: list[Cell] = []  # written only if the run does start
-    for control in function.controls:
-        if isinstance(control, ADMIT):
-            key = control.cell(function.id, env, draft.now)
-            if key is None:
-                continue
-            remembered = yield from _remembered(draft, key)
-            verdict = control.admit(key, remembered, run_id, draft.now)
-            if isinstance(verdict, Skip):
-                return _skip(draft, function, event, verdict)
-            if verdict.remember is not None:
-                remember.append(verdict.remember)
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
     if event.key is not None and event.source != "cron" and parent is None:
         key = f"event/{owner(function.id)}/{event.key}"
@@ -66,9 +56,32 @@ def admit(
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
             return _skip(draft, function, event, verdict)
         remember.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
+    lock: str | None = None
+    for control in function.controls:
+        if not isinstance(control, ADMIT):
+            continue
+        if isinstance(control, Singleton):
+            lock = control.lock(function.id, env, draft.now)
+            if lock is None:
+                continue
+            found = control.admit((yield from _holder(draft, lock)))
+        else:
+            place = control.cell(function.id, env, draft.now)
+            if place is None:
+                continue
+            found = control.admit(place, (yield from _remembered(draft, place)), run_id, draft.now)
+        match found:
+            case Skip():
+                return _skip(draft, function, event, found)
+            case Replace(holder, reason):
+                yield from cancel(draft, holder, reason)
+            case Accept(remembered, spent):
+                if spent is not None:
+                    _remember(draft, spent)
+                if remembered is not None:
+                    remember.append(remembered)
     for cell in remember:
-        draft.cells[cell.key] = cell
-        draft.add(PutCell(cell))
+        _remember(draft, cell)
     slots = tuple(
         slot
         for control in function.controls
@@ -86,14 +99,31 @@ def admit(
         parent_step=parent[1] if parent else None,
         depth=depth,
         slots=slots,
-        guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
+        guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms or lock),
         cron=cron,
+        throttle=_queue(function, env, draft.now),
+        lock=lock,
     )
-    run = _create(draft, run, function, event)
+    run = _create(draft, run, function, event, _head_start(function, env, draft.now))
+    if lock is not None:
+        draft.locks[lock] = run.id
+        draft.add(TakeSlots((lock,), lock_holder(run.id), run.shard))
     if run.guarded:
         draft.guarded[run.id] = run, event
         _guard(draft, run, function, fields)
     return run
+
+
+def _queue(function: Function, env: Mapping[str, object], now: int) -> str | None:
+    """The key under which its start waits its turn."""
+    for control in function.controls:
+        if isinstance(control, START):
+            return control.queue(function.id, env, now)
+    return None
+
+
+def _head_start(function: Function, env: Mapping[str, object], now: int) -> int:
+    return sum(control.head_start_ms(env, now) for control in function.controls if isinstance(control, RANK))
 
 
 def start(draft: Draft, run: Run, function: Function) -> Run:
@@ -113,10 +143,11 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
     return msgspec.structs.replace(run, status=advance(run.status, RunStatus.RUNNING), started_at=draft.now)
 
 
-def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
+def _create(draft: Draft, run: Run, function: Function, event: Event, head_start: int) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    token = draft.take_lease(function.id) if run.scheduled_at <= draft.now and not run.slots else None
+    free = run.scheduled_at <= draft.now and not run.slots and run.throttle is None
+    token = draft.take_lease(function.id) if free else None
     item = Item(
         id=run.id,
         kind=ItemKind.RUN,
@@ -125,7 +156,7 @@ def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
         at=run.scheduled_at if token is None else draft.until,
         shard=run.shard,
         lease=token or 0,
-        queued_at=run.scheduled_at,
+        queued_at=run.scheduled_at - head_start,
     )
     if token is None:
         draft.add(CreateRun(run), Enqueue(item))
@@ -141,16 +172,16 @@ def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
 
 
 def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]) -> None:
-    for number, cancel in enumerate(function.cancels):
+    for number, listener in enumerate(function.cancels):
         bound = None
-        if cancel.expression:
-            expression = compile_expression(cancel.expression, variables=("event", "async"), restricted=True)
+        if listener.expression:
+            expression = compile_expression(listener.expression, variables=("event", "async"), restricted=True)
             try:
                 bound = expression.bind(fields)
             except EvaluationError as error:
                 # The event puts more into the condition than one may hold. The run goes on, and people can see why
                 # nothing of that name will cancel it.
-                text = f"nothing listens for {cancel.event}: {error}"
+                text = f"nothing listens for {listener.event}: {error}"
                 draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="no-listener", text=text, shard=run.shard)))
                 continue
             if bound.never:
@@ -160,9 +191,9 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             run_id=run.id,
             id=f"cancel:{number}",
             kind=WaitKind.CANCEL,
-            event_name=cancel.event,
+            event_name=listener.event,
             since=draft.now,
-            expires_at=_listens_until(cancel, draft.now),
+            expires_at=_listens_until(listener, draft.now),
             shard=run.shard,
             condition=bound.text if bound else None,
             path=path,
@@ -195,6 +226,19 @@ def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
     if own is not None:
         return own
     return (yield from ask(GetCell(key, draft.now)))
+
+
+def _remember(draft: Draft, cell: Cell) -> None:
+    draft.cells[cell.key] = cell
+    draft.add(PutCell(cell))
+
+
+def _holder(draft: Draft, lock: str) -> Generator[Any, Any, str | None]:
+    """The run that holds this key alone."""
+    if lock in draft.locks:
+        return draft.locks[lock]
+    holders = yield from ask(SlotHolders(lock, 1))
+    return lock_owner(holders[0]) if holders else None
 
 
 def _skip(draft: Draft, function: Function, event: Event, skip: Skip) -> Outcome:

@@ -12,6 +12,7 @@ from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
+from stepwell.engine.turns import await_turn
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
@@ -65,7 +66,8 @@ def claim(
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
-    for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
+    # Then runs in their order, which a priority may have changed.
+    for item in sorted(items, key=lambda item: (item.kind == ItemKind.RUN, item.queued_at, item.id)):
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
         elif item.id in draft.touched:
@@ -114,6 +116,9 @@ def _take(
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+    if blocked is None and not pause and run.started_at is None and run.throttle is not None:
+        assert function is not None, "what nobody serves is blocked"
+        blocked = yield from await_turn(draft, run.throttle, function, item)
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return

@@ -60,6 +60,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
     """
@@ -81,6 +82,7 @@ class Draft:
         self.touched: list[str] = []
         self.cells: dict[str, Cell] = {}
         self.slots: dict[str, int] = {}
+        self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []
         self.guarded: dict[str, tuple[Run, Event]] = {}

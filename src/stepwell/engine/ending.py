@@ -56,6 +56,9 @@ def finish(
         changes.append(CloseWaits(run.id, run.shard))
     if run.slots:
         changes += release(draft, run, width)
+    if run.lock is not None:
+        draft.locks[run.lock] = None
+        changes.append(FreeSlots(lock_holder(run.id), run.shard))
     if run.parent and run.parent_step:
         changes += _tell_parent(run, status, output, draft.now)
         draft.touched.append(run.parent)
@@ -70,6 +73,16 @@ def release(draft: Draft, run: Run, width: int) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     draft.due(draft.now)
     return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in run.slots)]
+
+
+def lock_holder(run_id: str) -> str:
+    """Who holds what a run alone may hold: unlike the slots of its calls it is not given back before the run ends."""
+    return f"run:{run_id}"
+
+
+def lock_owner(holder: str) -> str:
+    """The run that this holder stands for."""
+    return holder.removeprefix("run:")
 
 
 def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:

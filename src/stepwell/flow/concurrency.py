@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.flow.keys import check_key, key_text, owner
+from stepwell.flow.options import key_of, members
 from stepwell.flow.verdicts import Blocked, Go
 
 SCOPES: Final = ("fn", "env", "account")
@@ -50,6 +51,22 @@ class Concurrency(msgspec.Struct, frozen=True):
                 why="functions share a limit by the value of its key; without one nothing says what is shared",
                 fix="add a key, for example key=\"'reports'\" for one limit with a name",
             )
+
+    @classmethod
+    def read(cls, value: object) -> Concurrency:
+        """One limit from the wire (protocol §4.5): a number or an object."""
+        fields = {"limit": value} if isinstance(value, int) else members(cls.keyword, value)
+        limit, scope = fields.get("limit", 0), fields.get("scope", "fn")
+        return cls(limit=cast("int", limit), key=key_of(fields), scope=cast("str", scope))
+
+    def config(self) -> dict[str, Any]:
+        """As the wire has it."""
+        found: dict[str, Any] = {"limit": self.limit}
+        if self.key is not None:
+            found["key"] = self.key
+        if self.scope != "fn":
+            found["scope"] = self.scope
+        return found
 
     def slot(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the slots that a run started by this event competes for; ``None`` if nothing limits it.

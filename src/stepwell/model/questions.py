@@ -146,6 +146,14 @@ class CountSlots(Question[int], frozen=True):
     shard: int = 0
 
 
+class Backlog(Question[list[tuple[int, str]]], frozen=True):
+    """The first items of a backlog in their order, each as (queued_at, id)."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
 class CountHeld(Question[int], frozen=True):
     """How many slots of this key the holder has: an item, with what it holds as ``<id>/…``."""
 
@@ -238,10 +246,11 @@ class Notes(Question[list[Note]], frozen=True):
 
 
 class SlotHolders(Question[list[str]], frozen=True):
-    """Items that hold a slot of this key."""
+    """Items that hold a slot of this key, and runs that hold a lock."""
 
     key: str
     limit: int
+    shard: int = 0
 
 
 class BacklogPosition(Question[tuple[int, int] | None], frozen=True):

@@ -26,6 +26,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     the invoke step that waits for this run. ``slots`` are the concurrency keys it holds while a call is
     in flight; they were worked out once, when the run was created (semantics §3.5). ``guarded`` is true if
     cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
+    ``throttle`` is the key under which it waits for its turn to start, if its starts are throttled.
+    ``lock`` is the key that it alone holds from its creation to its end, if there may be one run for it.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
 
@@ -49,6 +51,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     cron: str | None = None
     original: str | None = None
     execution_version: int = -1
+    throttle: str | None = None
+    lock: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.expressions import compile_expression
-from stepwell.flow import KEYWORDS, Concurrency, Idempotency
+from stepwell.flow import KEYWORDS, Concurrency
 from stepwell.limits import (
     CANCELS_MAX,
     CONCURRENCY_ENTRIES_MAX,
@@ -34,13 +34,17 @@ from stepwell.protocol.moments import read_moment
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_NOT_YET: Final = ("throttle", "rateLimit", "debounce", "batchEvents", "priority", "singleton")
+_NOT_YET: Final = ("debounce", "batchEvents")
 _KNOWN: Final[dict[str, frozenset[str]]] = {
     "": frozenset(
         {"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *_NOT_YET, *KEYWORDS}
     ),
     "triggers": frozenset({"event", "expression", "cron", "jitter", "missed"}),
     "concurrency": frozenset({"limit", "key", "scope", "fn", "step"}),
+    "rateLimit": frozenset({"limit", "period", "key"}),
+    "throttle": frozenset({"limit", "period", "burst", "key"}),
+    "priority": frozenset({"run"}),
+    "singleton": frozenset({"mode", "key"}),
     "cancel": frozenset({"event", "if", "timeout"}),
     "timeouts": frozenset({"start", "finish"}),
     "backoff": frozenset({"delays_ms", "jitter_ms"}),
@@ -336,10 +340,15 @@ def _backoff(value: object) -> Backoff | None:
 
 def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, ...]:
     found: list[Control] = []
-    key = fields.get(Idempotency.keyword)
-    if key is not None and (control := problems.attempt(Idempotency.keyword, Idempotency, cast("str", key))):
-        found.append(control)
-    return (*found, *_concurrencies(problems, fields.get(Concurrency.keyword)))
+    for keyword, control in KEYWORDS.items():
+        value = fields.get(keyword)
+        if control is Concurrency:
+            found += _concurrencies(problems, value)
+        elif value is not None:
+            read: Callable[[object], Control] = control.read
+            one = problems.attempt(keyword, read, value)
+            found += [one] if one is not None else []
+    return tuple(found)
 
 
 def _concurrencies(problems: _Problems, value: object) -> Iterator[Concurrency]:
@@ -347,7 +356,7 @@ def _concurrencies(problems: _Problems, value: object) -> Iterator[Concurrency]:
     entries = problems.attempt(name, _concurrency_entries, value) or []
     for index, entry in enumerate(entries):
         place = f"{name}[{index}]" if isinstance(value, list) else name
-        control = problems.attempt(place, _concurrency, entry)
+        control = problems.attempt(place, Concurrency.read, entry)
         if control is not None and control.limit:  # 0 is how the wire says "no limit"
             yield control
 
@@ -366,17 +375,6 @@ def _concurrency_entries(value: object) -> list[object]:
             "move the limit to step, or remove it",
         )
     return _concurrency_entries(fields["step"]) if "step" in fields else [fields] if "fn" not in fields else []
-
-
-def _concurrency(entry: object) -> Concurrency:
-    fields = {"limit": entry} if isinstance(entry, int) else _object(entry)
-    limit, key, scope = fields.get("limit"), fields.get("key"), fields.get("scope")
-    # Whatever is wrong with their types is for the control itself to say.
-    return Concurrency(
-        limit=0 if limit is None else cast("int", limit),
-        key=None if key == "" else cast("str | None", key),
-        scope="fn" if scope is None else cast("str", scope),
-    )
 
 
 # Values --------------------------------------------------------------------------------------------------------------

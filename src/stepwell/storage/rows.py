@@ -53,6 +53,8 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.cron,
         run.original,
         run.execution_version,
+        run.throttle,
+        run.lock,
     )
 
 
@@ -111,6 +113,8 @@ def run(row: Row) -> Run:
         cron=row[17],
         original=row[18],
         execution_version=row[19],
+        throttle=row[20],
+        lock=row[21],
     )
 
 

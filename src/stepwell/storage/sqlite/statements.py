@@ -30,8 +30,9 @@ ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
-  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle,
+  lock)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 START_RUN: Final = """
@@ -180,7 +181,7 @@ WHERE id = ?1 AND archived_at IS NULL"""
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, lock
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
@@ -251,7 +252,7 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
-  execution_version
+  execution_version, throttle, lock
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
@@ -281,7 +282,9 @@ ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
 WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
 NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
-SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = 0 AND key = ?1 ORDER BY holder LIMIT ?2"
+SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
+BACKLOG: Final = """
+SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
 BACKLOG_POSITION: Final = """
 SELECT
   (SELECT count(*) FROM items AS other

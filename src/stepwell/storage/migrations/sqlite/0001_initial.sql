@@ -81,6 +81,8 @@ CREATE TABLE runs (
   cron             TEXT,
   original         TEXT,
   execution_version INTEGER NOT NULL,
+  throttle         TEXT,
+  lock             TEXT,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
