@@ -11,9 +11,10 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel, lock_holder, lock_owner
 from stepwell.engine.leased import Leased
 from stepwell.expressions import EvaluationError, compile_expression
-from stepwell.flow import ADMIT, GRANT, RANK, START, Singleton
+from stepwell.flow import ADMIT, GRANT, HOLD, RANK, START, BatchEvents, Debounce, RateLimit, Singleton
 from stepwell.flow.keys import owner
 from stepwell.flow.verdicts import Accept, Replace, Skip
+from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
 from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome, TakeSlots
@@ -31,6 +32,13 @@ _DEDUPE_MS = DEDUPE_WINDOW // _MS
 _LISTEN_MS = WAIT_DEFAULT // _MS
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """The event is to be held back, under this key."""
+
+    control: BatchEvents | Debounce
+    key: str
+
+
 def admit(
     draft: Draft,
     function: Function,
@@ -39,26 +47,58 @@ def admit(
     *,
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
+    window: Window | None = None,
 ) -> Generator[Any, Any, Run | Outcome]:
-    """Start a run of the function for the event, or say why not. Order of the checks: semantics §7.1."""
+    """Start a run of the function for the event, or say why not. It is not held back, whatever the function's rules:
+    with a ``window`` it was, and its time has come, else somebody waits for this very run."""
+    found = yield from consider(draft, function, event, fields, parent=parent, cron=cron, window=window)
+    assert not isinstance(found, Hold), "only what may be held is"
+    return found
+
+
+def consider(
+    draft: Draft,
+    function: Function,
+    event: Event,
+    fields: dict[str, object],
+    *,
+    parent: tuple[Run, str] | None = None,
+    cron: str | None = None,
+    window: Window | None = None,
+    may_hold: bool = False,
+) -> Generator[Any, Any, Run | Outcome | Hold]:
+    """Start a run of the function for the event, or say why not, or that the event is to be held back if that may be.
+
+    Order of the checks: semantics §7.1. With a ``window`` what was decided when the event came is not decided again.
+    """
     env = {"event": fields}
+    if may_hold:
+        for control in function.controls:
+            if isinstance(control, BatchEvents) and (key := control.window(function.id, env, draft.now)) is not None:
+                return Hold(control, key)
     depth = parent[0].depth + 1 if parent else 0
     if depth > INVOKE_DEPTH_MAX:
         reason = f"invoked more than {INVOKE_DEPTH_MAX} levels deep"
-        return _skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
-    run_id = draft.moment.new_id()
-    remember: list[Cell] = []  # written only if the run does start
+        return skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
+    run_id = window.run_id if window is not None else draft.moment.new_id()
+    batch = window.count if window is not None and window.batch else None
+    if_started: list[Cell] = []  # written only then
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
-    if event.key is not None and event.source != "cron" and parent is None:
+    if event.key is not None and event.source != "cron" and parent is None and batch is None:
         key = f"event/{owner(function.id)}/{event.key}"
-        seen = yield from _remembered(draft, key)
+        seen = yield from remembered(draft, key)
         if seen is not None:
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
-            return _skip(draft, function, event, verdict)
-        remember.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
+            return skip(draft, function, event, verdict)
+        if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
     lock: str | None = None
     for control in function.controls:
-        if not isinstance(control, ADMIT):
+        if not isinstance(control, ADMIT) or (window is not None and isinstance(control, RateLimit)):
+            continue
+        if isinstance(control, HOLD):
+            held = control.window(function.id, env, draft.now) if may_hold else None
+            if held is not None:
+                return Hold(control, held)
             continue
         if isinstance(control, Singleton):
             lock = control.lock(function.id, env, draft.now)
@@ -69,25 +109,25 @@ def admit(
             place = control.cell(function.id, env, draft.now)
             if place is None:
                 continue
-            found = control.admit(place, (yield from _remembered(draft, place)), run_id, draft.now)
+            found = control.admit(place, (yield from remembered(draft, place)), run_id, draft.now)
         match found:
             case Skip():
-                return _skip(draft, function, event, found)
+                return skip(draft, function, event, found)
             case Replace(holder, reason):
                 yield from cancel(draft, holder, reason)
-            case Accept(remembered, spent):
+            case Accept(kept, spent):
                 if spent is not None:
-                    _remember(draft, spent)
-                if remembered is not None:
-                    remember.append(remembered)
-    for cell in remember:
-        _remember(draft, cell)
+                    remember(draft, spent)
+                if kept is not None:
+                    if_started.append(kept)
+    for cell in if_started:
+        remember(draft, cell)
     slots = tuple(
         slot
         for control in function.controls
         if isinstance(control, GRANT) and (slot := control.slot(function.id, env, draft.now)) is not None
     )
-    at = max(draft.now, event.ts) if parent is None and cron is None else draft.now
+    at = max(draft.now, event.ts) if parent is None and cron is None and batch is None else draft.now
     run = Run(
         id=run_id,
         function_id=function.id,
@@ -99,17 +139,19 @@ def admit(
         parent_step=parent[1] if parent else None,
         depth=depth,
         slots=slots,
-        guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms or lock),
+        guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
         throttle=_queue(function, env, draft.now),
         lock=lock,
+        batch=batch,
     )
     run = _create(draft, run, function, event, _head_start(function, env, draft.now))
     if lock is not None:
         draft.locks[lock] = run.id
         draft.add(TakeSlots((lock,), lock_holder(run.id), run.shard))
-    if run.guarded:
+    if run.guarded or lock is not None:
         draft.guarded[run.id] = run, event
+    if run.guarded:
         _guard(draft, run, function, fields)
     return run
 
@@ -146,7 +188,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
 def _create(draft: Draft, run: Run, function: Function, event: Event, head_start: int) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    free = run.scheduled_at <= draft.now and not run.slots and run.throttle is None
+    free = run.scheduled_at <= draft.now and not run.slots and run.throttle is None and run.batch is None
     token = draft.take_lease(function.id) if free else None
     item = Item(
         id=run.id,
@@ -221,14 +263,16 @@ def _listens_until(cancel: CancelOn, now: int) -> int:
     return now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS)
 
 
-def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+def remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+    """The keyed memory, also if this plan has set it."""
     own = draft.cells.get(key)
     if own is not None:
-        return own
+        return own if own.expires_at > draft.now else None
     return (yield from ask(GetCell(key, draft.now)))
 
 
-def _remember(draft: Draft, cell: Cell) -> None:
+def remember(draft: Draft, cell: Cell) -> None:
+    """Set a keyed memory, and know it for the rest of this plan."""
     draft.cells[cell.key] = cell
     draft.add(PutCell(cell))
 
@@ -241,14 +285,15 @@ def _holder(draft: Draft, lock: str) -> Generator[Any, Any, str | None]:
     return lock_owner(holders[0]) if holders else None
 
 
-def _skip(draft: Draft, function: Function, event: Event, skip: Skip) -> Outcome:
+def skip(draft: Draft, function: Function, event: Event, why: Skip) -> Outcome:
+    """No run, and that is remembered."""
     outcome = Outcome(
         event_id=event.id,
         function_id=function.id,
-        kind=skip.kind,
+        kind=why.kind,
         at=draft.now,
-        reason=skip.reason,
-        run_id=skip.run_id,
+        reason=why.reason,
+        run_id=why.run_id,
     )
     draft.add(SaveOutcome(outcome))
     return outcome

@@ -143,7 +143,7 @@ def _take(
         until=draft.until,
         attempt=item.attempt,
         function=function,
-        events=(event,),
+        events=tuple(loaded.events) or (event,),
         steps={},
     )
     for step in settle_due(draft, steps):

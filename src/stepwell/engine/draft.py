@@ -60,6 +60,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
@@ -82,6 +83,7 @@ class Draft:
         self.touched: list[str] = []
         self.cells: dict[str, Cell] = {}
         self.slots: dict[str, int] = {}
+        self.held: dict[str, Event] = {}
         self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []

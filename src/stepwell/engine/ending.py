@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -113,15 +113,15 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     return True
 
 
-def announcements(draft: Draft, ending: Ending, names: tuple[str, ...]) -> list[Event]:
-    """The internal events of a run's end (protocol §9.5)."""
+def announcements(draft: Draft, ending: Ending, names: tuple[str, ...], collected: Sequence[Event] = ()) -> list[Event]:
+    """The internal events of a run's end (protocol §9.5). ``collected`` are its events if there were several."""
     run, event, status, output = ending.run, ending.event, ending.status, ending.output
     wire = event.fields()
     data: dict[str, Any] = {
         "function_id": run.function_id,
         "run_id": run.id,
         "event": wire,
-        "events": [wire],
+        "events": [event.fields() for event in collected] or [wire],
         "_inngest": {"status": status.capitalize()},
     }
     if run.parent:

@@ -25,6 +25,19 @@ def check_key(keyword: str, key: object) -> None:
     compiled(key)
 
 
+def check_condition(keyword: str, condition: object) -> None:
+    """Raises ``ConfigurationError`` unless it is an expression over ``event`` that is true or false."""
+    if not isinstance(condition, str):
+        raise ConfigurationError(
+            what=f"the condition of {keyword} is {condition!r:.40}",
+            why="a condition is an expression that is evaluated for each event",
+            fix='write it as text, such as "event.data.amount < 100"',
+        )
+    from stepwell.expressions import compile_expression
+
+    compile_expression(condition, boolean=True)
+
+
 def key_text(key: str, env: Mapping[str, object], now: int) -> tuple[str, bool]:
     """The value of the key for this event, and whether it is the literal ``false`` (semantics §3.4).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stepwell.flow.window import Window
 from stepwell.model.history import Cell
 
 
@@ -30,6 +31,19 @@ class Replace(msgspec.Struct, frozen=True):
 
     run_id: str
     reason: str
+
+
+class Held(msgspec.Struct, frozen=True):
+    """No run yet: the event waits in a ``window``, at this ``place`` unless it is left out at once.
+
+    ``left_out`` is the event that the run will not get: this one, or the one whose place it takes. ``full`` says that
+    the run starts now.
+    """
+
+    window: Window
+    left_out: str | None = None
+    place: int | None = None
+    full: bool = False
 
 
 class Go(msgspec.Struct, frozen=True):

@@ -70,12 +70,21 @@ class DueItems(Question[list[Item]], frozen=True):
     shard: int = 0
 
 
+class HeldEvents(Question[list[Event]], frozen=True):
+    """The events that are held back for a run, or that were collected for it, in their order."""
+
+    run_id: str
+    shard: int = 0
+
+
 class Loaded(msgspec.Struct, frozen=True):
-    """A run with what a call of it needs: the event that started it, its steps in the order they were first seen."""
+    """A run with what a call of it needs: the event that started it, its steps in the order they were first seen, all
+    its events if they were collected."""
 
     run: Run
     event: Event | None
     steps: list[Step]
+    events: list[Event] = []
 
 
 class LoadRuns(Question[dict[str, Loaded]], frozen=True):

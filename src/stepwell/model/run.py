@@ -27,6 +27,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     in flight; they were worked out once, when the run was created (semantics §3.5). ``guarded`` is true if
     cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
     ``throttle`` is the key under which it waits for its turn to start, if its starts are throttled.
+    ``batch`` is how many events it was started with, if events were collected for it; ``event_id`` is the first.
     ``lock`` is the key that it alone holds from its creation to its end, if there may be one run for it.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
@@ -53,6 +54,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     execution_version: int = -1
     throttle: str | None = None
     lock: str | None = None
+    batch: int | None = None
 
     @property
     def ended(self) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from stepwell.errors import ConfigurationError
 from stepwell.expressions import compile_expression
 from stepwell.flow import KEYWORDS, Concurrency
+from stepwell.flow.combinations import conflicts
 from stepwell.limits import (
     CANCELS_MAX,
     CONCURRENCY_ENTRIES_MAX,
@@ -34,15 +35,14 @@ from stepwell.protocol.moments import read_moment
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_NOT_YET: Final = ("debounce", "batchEvents")
 _KNOWN: Final[dict[str, frozenset[str]]] = {
-    "": frozenset(
-        {"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *_NOT_YET, *KEYWORDS}
-    ),
+    "": frozenset({"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *KEYWORDS}),
     "triggers": frozenset({"event", "expression", "cron", "jitter", "missed"}),
     "concurrency": frozenset({"limit", "key", "scope", "fn", "step"}),
     "rateLimit": frozenset({"limit", "period", "key"}),
     "throttle": frozenset({"limit", "period", "burst", "key"}),
+    "debounce": frozenset({"period", "timeout", "key"}),
+    "batchEvents": frozenset({"maxSize", "timeout", "key", "if"}),
     "priority": frozenset({"run"}),
     "singleton": frozenset({"mode", "key"}),
     "cancel": frozenset({"event", "if", "timeout"}),
@@ -76,11 +76,6 @@ def parse_function(
     id = problems.attempt("id", _id, fields.get("id")) or ""
     name = problems.attempt("name", _text, fields.get("name"), ID_CHARS_MAX)
     timeouts = problems.attempt("timeouts", _object, fields.get("timeouts")) or {}
-    for option in _NOT_YET:
-        if fields.get(option) is not None:
-            problems.add(
-                option, "this engine does not have it yet", "a rule that is not kept would surprise", "remove it"
-            )
     function = Function(
         id=id,
         app_id=problems.attempt("the app's id", _id, app_id) or "",
@@ -122,17 +117,17 @@ class _Problems:
 
     def __init__(self, called: Callable[[str], str]) -> None:
         self._found: list[tuple[str, ConfigurationError]] = []
-        self._called = called
+        self.called = called
 
     def add(self, place: str, what: str, why: str, fix: str) -> None:
-        self._found.append((self._called(place), ConfigurationError(what, why, fix)))
+        self._found.append((self.called(place), ConfigurationError(what, why, fix)))
 
     def attempt(self, place: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What ``read`` returns, or ``None`` and a problem at this place."""
         try:
             return read(*args, **kwargs)
         except ConfigurationError as error:
-            self._found.append((self._called(place), error))
+            self._found.append((self.called(place), error))
             return None
 
     def report(self, id: object) -> None:
@@ -345,9 +340,14 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
         if control is Concurrency:
             found += _concurrencies(problems, value)
         elif value is not None:
-            read: Callable[[object], Control] = control.read
+            read: Callable[[object], Control | None] = control.read
             one = problems.attempt(keyword, read, value)
             found += [one] if one is not None else []
+    given = {control.keyword for control in found}
+    if fields.get("cancel"):
+        given.add("cancel")
+    for place, other, why in conflicts(given):
+        problems.add(place, f"it cannot be together with {problems.called(other)}", why, "remove one of the two")
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Un
 
 from stepwell.clock import Clock
 from stepwell.errors import ConfigurationError, NotRunning
-from stepwell.flow import Concurrency, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
 from stepwell.protocol.messages import Transport
 from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
@@ -46,6 +46,8 @@ class FunctionOptions(TypedDict, total=False):
     idempotency: str | None
     rate_limit: RateLimit | None
     throttle: Throttle | None
+    debounce: Debounce | None
+    batch_events: BatchEvents | None
     priority: Priority | None
     singleton: Singleton | None
     cancel: Cancel | Sequence[Cancel] | None
@@ -157,6 +159,8 @@ class Stepwell:
         - ``idempotency``: an expression over ``event``; one run per value in 24 hours.
         - ``rate_limit``: a ``RateLimit``; starts beyond it are dropped, and recorded with their events.
         - ``throttle``: a ``Throttle``; starts beyond it wait their turn.
+        - ``debounce``: a ``Debounce``; one start for events that come in a row, with the newest.
+        - ``batch_events``: a ``BatchEvents``; one start for many events, which ``ctx.events`` holds.
         - ``priority``: a ``Priority``; which runs that wait go first.
         - ``singleton``: a ``Singleton``; one run at a time, a second one is dropped or takes its place.
         - ``cancel``: events that cancel a run; a list of up to 5.

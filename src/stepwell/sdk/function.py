@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, cast, get_args, get_origin
 
 from stepwell.errors import ConfigurationError
-from stepwell.flow import Concurrency, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.event import INVOKED
 from stepwell.sdk.bodies import body, hints
@@ -37,6 +37,7 @@ FAILURE: Final = "-failure"
 _OPTIONS: Final = {
     "triggers": "trigger",
     "rateLimit": "rate_limit",
+    "batchEvents": "batch_events",
     "steps.step.retries.attempts": "retries",
     "expression": "if_",
     "if": "if_",
@@ -64,6 +65,8 @@ class Function(Generic[E_contra, R_co]):
         idempotency: str | None = None,
         rate_limit: RateLimit | None = None,
         throttle: Throttle | None = None,
+        debounce: Debounce | None = None,
+        batch_events: BatchEvents | None = None,
         priority: Priority | None = None,
         singleton: Singleton | None = None,
         cancel: Cancel | Sequence[Cancel] | None = None,
@@ -99,6 +102,8 @@ class Function(Generic[E_contra, R_co]):
         for option, control, kind, example in (
             ("rate_limit", rate_limit, RateLimit, 'RateLimit(10, period="1m")'),
             ("throttle", throttle, Throttle, 'Throttle(10, period="1m")'),
+            ("debounce", debounce, Debounce, 'Debounce("10s", key="event.data.user_id")'),
+            ("batch_events", batch_events, BatchEvents, 'BatchEvents(100, timeout="5s")'),
             ("priority", priority, Priority, 'Priority(run="event.data.urgent ? 60 : 0")'),
             ("singleton", singleton, Singleton, 'Singleton("skip", key="event.data.user_id")'),
         ):

@@ -106,6 +106,8 @@ _KEYWORDS: Final = {
     "concurrency_limit": "concurrency",
     "idempotency_key": "idempotency",
     "rateLimit": "rate_limit",
+    "batch": "batch_events",
+    "batchEvents": "batch_events",
 }
 _STEP_KEYWORDS: Final = {
     "max_retries": "retries",
@@ -114,10 +116,6 @@ _STEP_KEYWORDS: Final = {
     "time_limit": "timeout",
 }
 LATER: Final = {
-    "debounce": "debounce",
-    "batch": "batch_events",
-    "batch_events": "batch_events",
-    "batchEvents": "batch_events",
     "checkpointing": "checkpointing",
     "middleware": "middleware",
 }

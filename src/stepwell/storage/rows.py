@@ -55,6 +55,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.execution_version,
         run.throttle,
         run.lock,
+        run.batch,
     )
 
 
@@ -115,6 +116,7 @@ def run(row: Row) -> Run:
         execution_version=row[19],
         throttle=row[20],
         lock=row[21],
+        batch=row[22],
     )
 
 

@@ -77,6 +77,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Standings: (sql.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.AnyLease: (sql.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
+    q.HeldEvents: (sql.HELD_EVENTS, lambda x: (x.shard, x.run_id), _all(rows.event)),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
@@ -145,7 +146,8 @@ class Reader:
         found.sort(key=_first_seen)
         for row in found:
             steps[row[1]].append(rows.step(row[1:]))
-        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id]) for run in runs}
+        batches = {run.id: self.answer(q.HeldEvents(run.id, x.shard)) for run in runs if run.batch is not None}
+        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id], batches.get(run.id, [])) for run in runs}
 
     def _wait_paths(self, x: q.WaitPaths) -> list[str]:
         if self._paths is None:
