@@ -40,6 +40,10 @@ class Idempotency(msgspec.Struct, frozen=True):
         """From the wire (protocol §4.5)."""
         return cls(cast("str", value))
 
+    def config(self) -> str:
+        """As the wire has it."""
+        return self.key
+
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""
         text, is_false = key_text(self.key, env, now)

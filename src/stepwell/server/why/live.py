@@ -9,11 +9,21 @@ import msgspec
 
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.registry import Registry
-from stepwell.flow import GRANT, Concurrency
+from stepwell.flow import GRANT, START, Concurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
+from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
+from stepwell.model.questions import (
+    Attempts,
+    BacklogPosition,
+    CountSlots,
+    GetItem,
+    GetRun,
+    GetSteps,
+    RunItems,
+    SlotHolders,
+)
 from stepwell.model.run import Run
 from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.views import Reader, child_run, error_view, max_attempts
@@ -32,6 +42,7 @@ from stepwell.server.why.shapes import (
     Scheduled,
     Situation,
     Sleeping,
+    Throttled,
     Unserved,
     Waiting,
     WaitingForSignal,
@@ -106,6 +117,11 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> 
     function = registry.get(run.function_id)
     if item.backlog == unserved(run.function_id):
         return Unserved(function_id=run.function_id, registered=function is not None)
+    throttle = (
+        next((control for control in function.controls if isinstance(control, START)), None) if function else None
+    )
+    if item.backlog == run.throttle and throttle is not None:
+        return await _throttled(reader, throttle, item)
     limits = [control for control in function.controls if isinstance(control, GRANT)] if function else []
     control: Concurrency | None = dict(zip(run.slots, limits, strict=False)).get(item.backlog)
     place = await reader.read(BacklogPosition(item.id))
@@ -118,6 +134,21 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> 
         limit=control.limit if control else None,
         used=await reader.read(CountSlots(item.backlog, run.shard)),
         held_by=await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN)),
+        position=before + 1,
+        queued=queued,
+    )
+
+
+async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttled:
+    timer = await reader.read(GetItem(item.backlog or "", item.shard))
+    place = await reader.read(BacklogPosition(item.id))
+    before, queued = place or (0, 1)
+    return Throttled(
+        value=(item.backlog or "").split("/", 2)[2] if throttle.key is not None else None,
+        expression=throttle.key,
+        limit=throttle.limit,
+        period_ms=to_ms(throttle.period),
+        next_at=rfc3339(timer.at if timer is not None and timer.at is not None else item.queued_at),
         position=before + 1,
         queued=queued,
     )
