@@ -29,7 +29,7 @@ from stepwell.errors import (
     StorageUnavailable,
     UnknownName,
 )
-from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
@@ -65,6 +65,7 @@ __all__ = [
     "RateLimit",
     "ReceivedEvent",
     "RetryAfterError",
+    "RunConcurrency",
     "RunFailed",
     "SchemaTooNew",
     "Singleton",

@@ -8,10 +8,21 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.draft import Draft
-from stepwell.engine.ending import cancel, lock_holder, lock_owner
+from stepwell.engine.ending import cancel, lock_holder, lock_owner, places
 from stepwell.engine.leased import Leased
 from stepwell.expressions import EvaluationError, compile_expression
-from stepwell.flow import ADMIT, GRANT, HOLD, RANK, START, BatchEvents, Debounce, RateLimit, Singleton
+from stepwell.flow import (
+    ADMIT,
+    GRANT,
+    HOLD,
+    RANK,
+    BatchEvents,
+    Debounce,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Throttle,
+)
 from stepwell.flow.keys import owner
 from stepwell.flow.verdicts import Accept, Replace, Skip
 from stepwell.flow.window import Window
@@ -142,7 +153,7 @@ def consider(
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
         throttle=_queue(function, env, draft.now),
-        lock=lock,
+        locks=(*((lock,) if lock is not None else ()), *_places(function, env, draft.now)),
         batch=batch,
     )
     run = _create(draft, run, function, event, _head_start(function, env, draft.now))
@@ -156,10 +167,18 @@ def consider(
     return run
 
 
+def _places(function: Function, env: Mapping[str, object], now: int) -> list[str]:
+    """The keys of the limits of runs under way that it counts to."""
+    found = [
+        control.place(function.id, env, now) for control in function.controls if isinstance(control, RunConcurrency)
+    ]
+    return [place for place in found if place is not None]
+
+
 def _queue(function: Function, env: Mapping[str, object], now: int) -> str | None:
     """The key under which its start waits its turn."""
     for control in function.controls:
-        if isinstance(control, START):
+        if isinstance(control, Throttle):
             return control.queue(function.id, env, now)
     return None
 
@@ -188,7 +207,7 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
 def _create(draft: Draft, run: Run, function: Function, event: Event, head_start: int) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    free = run.scheduled_at <= draft.now and not run.slots and run.throttle is None and run.batch is None
+    free = run.scheduled_at <= draft.now and not (run.slots or run.throttle or run.batch or places(run))
     token = draft.take_lease(function.id) if free else None
     item = Item(
         id=run.id,

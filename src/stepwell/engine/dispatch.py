@@ -12,7 +12,7 @@ from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
-from stepwell.engine.turns import await_turn
+from stepwell.engine.turns import begin
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
@@ -116,9 +116,9 @@ def _take(
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
-    if blocked is None and not pause and run.started_at is None and run.throttle is not None:
+    if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
         assert function is not None, "what nobody serves is blocked"
-        blocked = yield from await_turn(draft, run.throttle, function, item)
+        blocked = yield from begin(draft, run, function, item)
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return

@@ -56,9 +56,8 @@ def finish(
         changes.append(CloseWaits(run.id, run.shard))
     if run.slots:
         changes += release(draft, run, width)
-    if run.lock is not None:
-        draft.locks[run.lock] = None
-        changes.append(FreeSlots(lock_holder(run.id), run.shard))
+    if run.locks:
+        changes += _give_up(draft, run)
     if run.parent and run.parent_step:
         changes += _tell_parent(run, status, output, draft.now)
         draft.touched.append(run.parent)
@@ -67,6 +66,24 @@ def finish(
     draft.ended.add(run.id)
     if event.name not in (FINISHED, FAILED):  # a function that watches the ends of runs must not watch its own
         draft.endings.append(Ending(run, event, status, output))
+
+
+def _give_up(draft: Draft, run: Run) -> list[Change]:
+    """What the run itself held is free: another run may begin for each place."""
+    changes: list[Change] = [FreeSlots(lock_holder(run.id), run.shard)]
+    for lock in run.locks:
+        if lock not in places(run):
+            draft.locks[lock] = None
+        elif run.started_at is not None:
+            draft.take((lock,), -1)
+            draft.due(draft.now)
+            changes.append(Release(lock, draft.now, 1, run.shard))
+    return changes
+
+
+def places(run: Run) -> tuple[str, ...]:
+    """The keys of which so many runs may hold one."""
+    return tuple(lock for lock in run.locks if lock.startswith("run/"))
 
 
 def release(draft: Draft, run: Run, width: int) -> list[Change]:

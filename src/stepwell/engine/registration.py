@@ -11,7 +11,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm, cron_item_id
 from stepwell.engine.registry import cron_triggers
 from stepwell.errors import ConfigurationError
-from stepwell.flow import GRANT, START
+from stepwell.flow import Concurrency, Throttle
 from stepwell.model.app import App
 from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveApp, SaveFunction
 from stepwell.model.function import Function
@@ -74,4 +74,4 @@ def _limits(config: bytes) -> list[object]:
         fields = msgspec.json.decode(config, type=dict[str, object])
     except msgspec.DecodeError:
         fields = {}  # written by a version that we cannot read: what it limited is asked anew
-    return [fields.get(control.keyword) for control in (*START, *GRANT)]
+    return [fields.get(control.keyword) for control in (Throttle, Concurrency)]

@@ -1,4 +1,6 @@
-"""Runs whose starts are throttled take turns: one waits until its moment comes, the others behind it.
+"""A run starts when there is a place for it, and when its turn has come.
+
+Runs whose starts are throttled take turns: one waits until its moment comes, the others behind it.
 
 Those that wait are out of sight in a backlog, and one timer for each key brings the next of them back. So a deep
 backlog costs nothing but its rows.
@@ -10,17 +12,36 @@ from collections.abc import Generator
 from typing import Any
 
 from stepwell.engine.draft import Draft
-from stepwell.flow import START
-from stepwell.flow.throttle import Throttle
-from stepwell.flow.verdicts import Later
-from stepwell.model.changes import Drop, PutCell, Release, Schedule
+from stepwell.engine.ending import lock_holder, places
+from stepwell.flow import RunConcurrency, Throttle
+from stepwell.flow.verdicts import Blocked, Later
+from stepwell.model.changes import Drop, PutCell, Release, Schedule, TakeSlots
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import Backlog, GetCell, ask
+from stepwell.model.questions import Backlog, CountSlots, GetCell, ask
+from stepwell.model.run import Run
 
 
-def await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:
+def begin(draft: Draft, run: Run, function: Function, item: Item) -> Generator[Any, Any, str | None]:
+    """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so."""
+    mine = places(run)
+    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
+    for place, control in zip(mine, limits, strict=False):
+        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
+        if isinstance(control.grant(used), Blocked):
+            return place
+    if run.throttle is not None:
+        blocked = yield from _await_turn(draft, run.throttle, function, item)
+        if blocked is not None:
+            return blocked
+    if mine:
+        draft.add(TakeSlots(mine, lock_holder(run.id), run.shard))
+        draft.take(mine, 1)
+    return None
+
+
+def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:
     """Take the turn of a run that is about to start. Gives the backlog it has to wait in instead, if so."""
     control = _throttle(function)
     if control is None:
@@ -66,7 +87,7 @@ def _call(draft: Draft, key: str, function_id: str, at: int) -> None:
 
 
 def _throttle(function: Function) -> Throttle | None:
-    return next((control for control in function.controls if isinstance(control, START)), None)
+    return next((control for control in function.controls if isinstance(control, Throttle)), None)
 
 
 def _cell(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:

@@ -15,16 +15,18 @@ from stepwell.flow.debounce import Debounce
 from stepwell.flow.idempotency import Idempotency
 from stepwell.flow.priority import Priority
 from stepwell.flow.rate_limit import RateLimit
+from stepwell.flow.run_concurrency import RunConcurrency
 from stepwell.flow.singleton import Singleton
 from stepwell.flow.throttle import Throttle
 
 ADMIT: Final = (BatchEvents, RateLimit, Idempotency, Debounce, Singleton)
 HOLD: Final = (BatchEvents, Debounce)
-START: Final = (Throttle,)
+START: Final = (RunConcurrency, Throttle)
 GRANT: Final = (Concurrency,)
 RANK: Final = (Priority,)
 _Any = BatchEvents | RateLimit | Idempotency | Debounce | Singleton | Throttle | Concurrency | Priority
-KEYWORDS: Final[dict[str, type[_Any]]] = {control.keyword: control for control in (*ADMIT, *START, *GRANT, *RANK)}
+KEYWORDS: Final[dict[str, type[_Any]]] = {control.keyword: control for control in (*ADMIT, Throttle, *GRANT, *RANK)}
+"""By what they are called on the wire, where limits of runs are a part of those of steps."""
 
 __all__ = [
     "ADMIT",
@@ -39,6 +41,7 @@ __all__ = [
     "Idempotency",
     "Priority",
     "RateLimit",
+    "RunConcurrency",
     "Singleton",
     "Throttle",
 ]

@@ -28,7 +28,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
     ``throttle`` is the key under which it waits for its turn to start, if its starts are throttled.
     ``batch`` is how many events it was started with, if events were collected for it; ``event_id`` is the first.
-    ``lock`` is the key that it alone holds from its creation to its end, if there may be one run for it.
+    ``locks`` are the keys that the run itself holds, in whatever it does: from its creation to its end the one that it
+    holds alone, and from its first call those of which so many runs may hold one.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
 
@@ -53,7 +54,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     original: str | None = None
     execution_version: int = -1
     throttle: str | None = None
-    lock: str | None = None
+    locks: tuple[str, ...] = ()
     batch: int | None = None
 
     @property

@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.expressions import compile_expression
-from stepwell.flow import KEYWORDS, Concurrency
+from stepwell.flow import KEYWORDS, Concurrency, RunConcurrency
 from stepwell.flow.combinations import conflicts
 from stepwell.limits import (
     CANCELS_MAX,
@@ -34,6 +34,7 @@ from stepwell.protocol.moments import read_moment
 
 P = ParamSpec("P")
 T = TypeVar("T")
+L = TypeVar("L", Concurrency, RunConcurrency)
 
 _KNOWN: Final[dict[str, frozenset[str]]] = {
     "": frozenset({"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *KEYWORDS}),
@@ -338,7 +339,7 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
     for keyword, control in KEYWORDS.items():
         value = fields.get(keyword)
         if control is Concurrency:
-            found += _concurrencies(problems, value)
+            found += _limits(problems, value)
         elif value is not None:
             read: Callable[[object], Control | None] = control.read
             one = problems.attempt(keyword, read, value)
@@ -351,30 +352,26 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
     return tuple(found)
 
 
-def _concurrencies(problems: _Problems, value: object) -> Iterator[Concurrency]:
-    name = Concurrency.keyword
-    entries = problems.attempt(name, _concurrency_entries, value) or []
-    for index, entry in enumerate(entries):
+def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
+    """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
+    runs and one for steps."""
+    if isinstance(value, dict) and ("fn" in value or "step" in value):
+        fields = cast("dict[str, object]", value)
+        yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
+        yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
+    else:
+        yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
+
+
+def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
+    entries = (
+        [value] if isinstance(value, int | dict) else problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
+    )
+    for index, entry in enumerate(cast("list[object]", entries or [])):
         place = f"{name}[{index}]" if isinstance(value, list) else name
-        control = problems.attempt(place, Concurrency.read, entry)
+        control = problems.attempt(place, read, entry)
         if control is not None and control.limit:  # 0 is how the wire says "no limit"
             yield control
-
-
-def _concurrency_entries(value: object) -> list[object]:
-    """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays."""
-    if isinstance(value, int):
-        return [value]
-    if not isinstance(value, dict):
-        return _array(value, CONCURRENCY_ENTRIES_MAX)
-    fields = cast("dict[str, object]", value)
-    if fields.get("fn"):
-        raise ConfigurationError(
-            "limits of whole runs (fn) are not there yet",
-            "only steps that execute at the same moment can be limited",
-            "move the limit to step, or remove it",
-        )
-    return _concurrency_entries(fields["step"]) if "step" in fields else [fields] if "fn" not in fields else []
 
 
 # Values --------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Un
 
 from stepwell.clock import Clock
 from stepwell.errors import ConfigurationError, NotRunning
-from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.protocol.messages import Transport
 from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
@@ -43,6 +43,7 @@ class FunctionOptions(TypedDict, total=False):
     retries: int
     backoff: Backoff | None
     concurrency: int | Concurrency | Sequence[Concurrency] | None
+    run_concurrency: int | RunConcurrency | Sequence[RunConcurrency] | None
     idempotency: str | None
     rate_limit: RateLimit | None
     throttle: Throttle | None
@@ -156,6 +157,7 @@ class Stepwell:
         - ``retries``: attempts after the first, 0 to 20, default 4; for each step, and for the code between steps.
         - ``backoff``: the pauses before the retries.
         - ``concurrency``: how many calls may be in flight, in all or per key; a list of up to 2.
+        - ``run_concurrency``: a number, a ``RunConcurrency`` or two; so many runs under way, from first call to end.
         - ``idempotency``: an expression over ``event``; one run per value in 24 hours.
         - ``rate_limit``: a ``RateLimit``; starts beyond it are dropped, and recorded with their events.
         - ``throttle``: a ``Throttle``; starts beyond it wait their turn.

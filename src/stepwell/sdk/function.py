@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, cast, get_args, get_origin
 
 from stepwell.errors import ConfigurationError
-from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.event import INVOKED
 from stepwell.sdk.bodies import body, hints
@@ -62,6 +62,7 @@ class Function(Generic[E_contra, R_co]):
         retries: int = RETRIES_DEFAULT,
         backoff: Backoff | None = None,
         concurrency: int | Concurrency | Sequence[Concurrency] | None = None,
+        run_concurrency: int | RunConcurrency | Sequence[RunConcurrency] | None = None,
         idempotency: str | None = None,
         rate_limit: RateLimit | None = None,
         throttle: Throttle | None = None,
@@ -97,6 +98,14 @@ class Function(Generic[E_contra, R_co]):
         if concurrency is not None:
             limits = [one if isinstance(one, Concurrency) else Concurrency(one) for one in _several(concurrency)]
             self._config["concurrency"] = [limit.config() for limit in limits]
+        if run_concurrency is not None:
+            places = [
+                one if isinstance(one, RunConcurrency) else RunConcurrency(one) for one in _several(run_concurrency)
+            ]
+            self._config["concurrency"] = {
+                "fn": [place.config() for place in places],
+                "step": self._config.get("concurrency", []),
+            }
         if idempotency is not None:
             self._config["idempotency"] = idempotency
         for option, control, kind, example in (

@@ -54,7 +54,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.original,
         run.execution_version,
         run.throttle,
-        run.lock,
+        _encode(run.locks).decode() if run.locks else None,
         run.batch,
     )
 
@@ -115,7 +115,7 @@ def run(row: Row) -> Run:
         original=row[18],
         execution_version=row[19],
         throttle=row[20],
-        lock=row[21],
+        locks=_decode_slots(row[21]) if row[21] else (),
         batch=row[22],
     )
 

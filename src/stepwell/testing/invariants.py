@@ -109,13 +109,15 @@ SELECT 'I13', s.holder || ' holds a slot of ' || s.key || ' without a lease'
 FROM slots AS s LEFT JOIN items AS i ON i.shard = 0 AND i.id = substr(s.holder, 1, 26)
 WHERE s.shard = 0 AND s.holder NOT LIKE 'run:%' AND coalesce(i.lease, 0) = 0
 UNION ALL
-SELECT 'I13', s.holder || ' holds ' || s.key || ' alone and has ended, or never had it'
+SELECT 'I13', s.holder || ' holds ' || s.key || ' and has ended, or never had it'
 FROM slots AS s LEFT JOIN runs AS r ON r.shard = 0 AND r.id = substr(s.holder, 5)
-WHERE s.shard = 0 AND s.holder LIKE 'run:%' AND (r.id IS NULL OR r.ended_at IS NOT NULL OR r.lock IS NOT s.key)
+WHERE s.shard = 0 AND s.holder LIKE 'run:%' AND (r.id IS NULL OR r.ended_at IS NOT NULL
+  OR instr(coalesce(r.locks, ''), '"' || s.key || '"') = 0)
 UNION ALL
-SELECT 'I22', 'run ' || r.id || ' goes on without holding ' || r.lock
+SELECT 'I22', 'run ' || r.id || ' goes on without holding ' || r.locks
 FROM runs AS r WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
-  AND r.lock IS NOT NULL AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = 'run:' || r.id)
+  AND (r.locks LIKE '%"singleton/%' OR r.locks IS NOT NULL AND r.status = 'RUNNING')
+  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = 'run:' || r.id)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
@@ -154,7 +156,8 @@ SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%' FROM 
 _BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2) AND instr(r.slots, '"' || ?2 || '"')"""
+WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2)
+  AND instr(coalesce(r.slots, '') || coalesce(r.locks, ''), '"' || ?2 || '"')"""
 
 
 class Guard:

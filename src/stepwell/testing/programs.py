@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.sdk.options import Cancel, Timeouts
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
 
@@ -103,12 +103,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     debounce_ms: tuple[int, int | None] | None = None
     batch: tuple[int, int] | None = None
     priority: bool = False
+    runs_max: int = 0
 
     def options(self) -> dict[str, Any]:
         """What ``app.create_function`` is told of them."""
         key = "event.data.key" if self.keyed else None
         throttle, rate, debounce, batch = self.throttle, self.rate_limit, self.debounce_ms, self.batch
         return {
+            "run_concurrency": RunConcurrency(self.runs_max, key) if self.runs_max else None,
             "throttle": Throttle(throttle.limit, throttle.period_ms, throttle.burst, key) if throttle else None,
             "rate_limit": RateLimit(rate.limit, rate.period_ms, key) if rate else None,
             "singleton": Singleton(self.singleton, key) if self.singleton else None,
@@ -209,9 +211,10 @@ class Maker:
         throttle = None
         if random.random() < 0.4:
             throttle = Rate(random.choice((1, 2, 10)), random.choice((1_000, _MINUTE)), random.choice((0, 1, 3)))
+        runs_max = random.choice((1, 2)) if random.random() < 0.3 else 0
         if random.random() < 0.3:
             batch = random.choice((2, 3, 5)), random.choice((1_000, 10_000, 5 * _MINUTE))
-            return Rules(keyed=random.random() < 0.5, throttle=throttle, batch=batch)
+            return Rules(keyed=random.random() < 0.5, throttle=throttle, batch=batch, runs_max=runs_max)
         debounce = None
         if random.random() < 0.35:
             period = random.choice((1_000, 10_000, _MINUTE))
@@ -225,6 +228,7 @@ class Maker:
             singleton=random.choice(("skip", "cancel")) if random.random() < 0.4 else None,
             debounce_ms=debounce,
             priority=random.random() < 0.3,
+            runs_max=runs_max,
         )
 
     def _sequence(self, index: int, count: int, depth: int) -> tuple[Node, ...]:

@@ -386,6 +386,10 @@ def _limits(plan: Plan) -> dict[str, int]:
         for limit in spec.limits():
             key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
             found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
+        runs_max = spec.rules.options()["run_concurrency"]
+        if runs_max is not None:
+            key = runs_max.place(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
+            found[key if runs_max.key is None else key[: key.rfind("/") + 1]] = runs_max.limit
     return found
 
 

@@ -8,8 +8,9 @@ from typing import Final, Literal
 import msgspec
 
 from stepwell.engine.dispatch import unserved
+from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.registry import Registry
-from stepwell.flow import GRANT, START, Concurrency, Throttle
+from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
@@ -117,23 +118,27 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> 
     function = registry.get(run.function_id)
     if item.backlog == unserved(run.function_id):
         return Unserved(function_id=run.function_id, registered=function is not None)
-    throttle = (
-        next((control for control in function.controls if isinstance(control, START)), None) if function else None
-    )
+    controls = function.controls if function else ()
+    throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:
         return await _throttled(reader, throttle, item)
-    limits = [control for control in function.controls if isinstance(control, GRANT)] if function else []
-    control: Concurrency | None = dict(zip(run.slots, limits, strict=False)).get(item.backlog)
+    of_steps = [control for control in controls if isinstance(control, Concurrency)]
+    of_runs = [control for control in controls if isinstance(control, RunConcurrency)]
+    limits: dict[str, Concurrency | RunConcurrency] = {}
+    limits.update(zip(run.slots, of_steps, strict=False))
+    limits.update(zip(places(run), of_runs, strict=False))
+    control = limits.get(item.backlog)
     place = await reader.read(BacklogPosition(item.id))
     before, queued = place or (0, 1)
     return Limited(
         key=item.backlog,
         value=item.backlog.rpartition("/")[2] if control is None or control.key is not None else None,
         expression=control.key if control else None,
-        scope=control.scope if control else item.backlog.partition("/")[0],
+        scope=control.scope if control else item.backlog.removeprefix("run/").partition("/")[0],
+        of_runs=item.backlog in places(run),
         limit=control.limit if control else None,
         used=await reader.read(CountSlots(item.backlog, run.shard)),
-        held_by=await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN)),
+        held_by=[lock_owner(holder) for holder in await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN))],
         position=before + 1,
         queued=queued,
     )

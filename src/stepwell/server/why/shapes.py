@@ -54,7 +54,8 @@ class Invoking(View, frozen=True, tag_field="kind", tag="invoking"):
 
 
 class Limited(View, frozen=True, tag_field="kind", tag="limited"):
-    """Held back by a concurrency limit. ``value`` is that of the key, ``expression`` what it was worked out from.
+    """Held back by a concurrency limit, of steps, or ``of_runs`` under way. ``value`` is that of the key,
+    ``expression`` what it was worked out from.
 
     ``position`` counts from 1; ``queued`` is how many are held back by the same limit.
     """
@@ -68,6 +69,7 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     held_by: list[str]
     position: int
     queued: int
+    of_runs: bool = False
 
 
 class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):

@@ -203,10 +203,9 @@ class _Words:
 
 
 def _limited(gate: Limited) -> list[str]:
+    which = "its limit of runs under way" if gate.of_runs else "its concurrency limit"
     if gate.expression:
-        which = f"its concurrency limit for {gate.expression} = {gate.value!r}"
-    else:
-        which = "its concurrency limit"
+        which += f" for {gate.expression} = {gate.value!r}"
     use = f"{gate.used} of {gate.limit} in use" if gate.limit is not None else f"{gate.used} in use"
     more = " and others" if gate.used > len(gate.held_by) else ""
     held = f" by {', '.join(gate.held_by)}{more}" if gate.held_by else ""

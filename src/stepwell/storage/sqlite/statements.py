@@ -31,7 +31,7 @@ ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
   ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle,
-  lock, batch)
+  locks, batch)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
 ON CONFLICT (shard, id) DO NOTHING"""
 
@@ -187,7 +187,7 @@ WHERE id = ?1 AND archived_at IS NULL"""
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, lock, batch
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
@@ -262,7 +262,7 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
-  execution_version, throttle, lock, batch
+  execution_version, throttle, locks, batch
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS

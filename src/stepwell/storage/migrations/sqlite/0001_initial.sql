@@ -82,7 +82,7 @@ CREATE TABLE runs (
   original         TEXT,
   execution_version INTEGER NOT NULL,
   throttle         TEXT,
-  lock             TEXT,
+  locks            TEXT,
   batch            INTEGER,
   PRIMARY KEY (shard, id)
 ) STRICT;
