@@ -187,6 +187,12 @@ def _head_start(function: Function, env: Mapping[str, object], now: int) -> int:
     return sum(control.head_start_ms(env, now) for control in function.controls if isinstance(control, RANK))
 
 
+def ready(function_id: str) -> str:
+    """The backlog of runs that nothing holds up but a process without room (semantics §7.11). Each function has its
+    own, so that none waits for all that another has to do."""
+    return f"ready/{function_id}"
+
+
 def start(draft: Draft, run: Run, function: Function) -> Run:
     """The first call of a run begins now."""
     if function.finish_timeout_ms is not None:
@@ -209,12 +215,14 @@ def _create(draft: Draft, run: Run, function: Function, event: Event, head_start
     # does not wait for a claim (hot-path.md §2).
     free = run.scheduled_at <= draft.now and not (run.slots or run.throttle or run.batch or places(run))
     token = draft.take_lease(function.id) if free else None
+    waits = free and token is None and draft.is_full(function.id)
     item = Item(
         id=run.id,
         kind=ItemKind.RUN,
         function_id=function.id,
         run_id=run.id,
-        at=run.scheduled_at if token is None else draft.until,
+        at=None if waits else run.scheduled_at if token is None else draft.until,
+        backlog=ready(function.id) if waits else None,
         shard=run.shard,
         lease=token or 0,
         queued_at=run.scheduled_at - head_start,
@@ -222,6 +230,7 @@ def _create(draft: Draft, run: Run, function: Function, event: Event, head_start
     if token is None:
         draft.add(CreateRun(run), Enqueue(item))
         draft.due(item.at)
+        draft.ready = draft.ready or waits or None
         return run
     run = start(draft, run, function)
     draft.add(CreateRun(run), Enqueue(item))

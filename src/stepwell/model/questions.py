@@ -163,6 +163,25 @@ class Backlog(Question[list[tuple[int, str]]], frozen=True):
     shard: int = 0
 
 
+class BacklogItems(Question[list[Item]], frozen=True):
+    """The first items of a backlog in their order."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
+class Backlogs(Question[list[str]], frozen=True):
+    """The backlogs that are not empty and whose names begin so, ``limit`` at most. ``prefix`` ends in a slash.
+
+    Costs what there are of them, not what is in them.
+    """
+
+    prefix: str
+    limit: int
+    shard: int = 0
+
+
 class CountHeld(Question[int], frozen=True):
     """How many slots of this key the holder has: an item, with what it holds as ``<id>/…``."""
 

@@ -81,6 +81,7 @@ class Process:
             LoopTimers(world.clock),
             RandomIds(world.plan.seed * 1_000 + number),
             {APP: world.app.configs()},
+            calls_max=world.plan.calls_max,
         )
 
     def look(self) -> None:

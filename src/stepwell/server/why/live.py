@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from stepwell.engine.admission import ready
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.registry import Registry
@@ -78,7 +79,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
     if item is None:
         return [Lost()]
     if item.backlog is not None and item.at is None:
-        return [await _backlog(reader, registry, run, item)]
+        return [await _backlog(reader, registry, run, item, situation)]
     steps = await reader.read(GetSteps(run.id, run.shard))
     attempts = await reader.read(Attempts(run.id))
     if item.lease:
@@ -113,9 +114,11 @@ def _due(at: int, situation: Situation) -> Due:
     return Due(since=rfc3339(at), because=because, calls=situation.calls, calls_max=situation.calls_max)
 
 
-async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> Gate:
+async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, situation: Situation) -> Gate:
     assert item.backlog is not None
     function = registry.get(run.function_id)
+    if item.backlog == ready(run.function_id):
+        return _due(item.queued_at, situation)
     if item.backlog == unserved(run.function_id):
         return Unserved(function_id=run.function_id, registered=function is not None)
     controls = function.controls if function else ()

@@ -92,6 +92,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Attempts: (sql.ATTEMPTS, lambda x: (x.run_id,), _all(rows.attempt)),
     q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
     q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
+    q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
     q.Backlog: (sql.BACKLOG, lambda x: (x.shard, x.key, x.limit), _all(tuple)),
     q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
@@ -116,6 +117,7 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
@@ -135,6 +137,16 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _backlogs(self, x: q.Backlogs) -> list[str]:
+        found: list[str] = []
+        while len(found) < x.limit:
+            after = found[-1] if found else x.prefix
+            row = self._execute(sql.NEXT_BACKLOG, (x.shard, x.prefix, after)).fetchall()
+            if not row:
+                break
+            found.append(row[0][0])
+        return found
 
     def _load_runs(self, x: q.LoadRuns) -> dict[str, q.Loaded]:
         execute = self._execute

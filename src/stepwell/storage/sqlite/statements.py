@@ -207,6 +207,11 @@ HELD_EVENTS: Final = """
 SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
 FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
+BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"
+# ?3 is the name before, or the prefix: names lie between it and the same with 0, the character after the slash.
+NEXT_BACKLOG: Final = """
+SELECT backlog FROM items
+WHERE shard = ?1 AND backlog > ?3 AND backlog < substr(?2, 1, length(?2) - 1) || '0' ORDER BY backlog LIMIT 1"""
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
