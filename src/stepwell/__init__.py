@@ -31,7 +31,7 @@ from stepwell.errors import (
     StorageUnavailable,
     UnknownName,
 )
-from stepwell.flow import Concurrency
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
@@ -44,12 +44,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BatchEvents",
     "Cancel",
     "Channel",
     "CodeChanged",
     "Concurrency",
     "ConfigurationError",
     "Context",
+    "Debounce",
     "Event",
     "EventTooLarge",
     "Function",
@@ -65,11 +67,15 @@ __all__ = [
     "NonRetriableError",
     "NotFound",
     "NotRunning",
+    "Priority",
+    "RateLimit",
     "RealtimeMessage",
     "ReceivedEvent",
     "RetryAfterError",
+    "RunConcurrency",
     "RunFailed",
     "SchemaTooNew",
+    "Singleton",
     "StepError",
     "Stepwell",
     "StepwellError",
@@ -77,6 +83,7 @@ __all__ = [
     "StorageUnavailable",
     "SubscriptionToken",
     "Sync",
+    "Throttle",
     "Timeouts",
     "Topic",
     "TriggerCron",
