@@ -162,6 +162,8 @@ class Host:
         self._stalls.stop()
         if self._apps is not None:
             await self._apps.stop()
+        if self._member is not None:
+            self.engine.closing = True  # who waits for a result would keep the listener waiting
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:
