@@ -171,6 +171,7 @@ class Host:
             await self._apps.stop()
         if self._member is not None:
             self.engine.realtime.close_subscribers()  # they would keep the listener waiting
+            self.engine.closing = True  # who waits for a result would keep the listener waiting
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:

@@ -20,7 +20,9 @@ from stepwell.model.event import HTTP_REQUEST
 from stepwell.protocol.canonical import canonical
 from stepwell.protocol.config import checked_url
 from stepwell.protocol.events import parse_events
+from stepwell.protocol.messages import Call
 from stepwell.protocol.op_codec import Unreadable
+from stepwell.protocol.signing import HEADER
 
 OUTPUT: Final = "output"  # what a token of ours is for
 STREAM: Final = "$stream"
@@ -96,8 +98,8 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-class Reentry(msgspec.Struct, frozen=True, kw_only=True):
-    """The request with which an endpoint is called again. ``signed`` is what its SDK checks the signature of."""
+class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to an app. ``signed`` is the text of which its SDK checks the signature."""
 
     method: str
     url: str
@@ -170,28 +172,38 @@ def read_steps(body: bytes, run_id: str) -> bytes:
     return bytes(found.steps)
 
 
-def reentry(data: bytes, language: str) -> Reentry:
-    """The request that began a run once more, from the data of its event. Raises ``Unreadable``.
+def reenter(call: Call) -> CallRequest:
+    """The request that began the run of an endpoint once more, with what else it has to know in the headers.
 
-    What it needs to say of the run comes on top. JavaScript looks at the body of a POST or PUT only, and verifies JSON
-    in its canonical form; Go writes bodies in base64 (protocol §8.3, §8.4).
+    There is no room for memos, which its SDK fetches (protocol §8.4). JavaScript looks at the body of a POST or PUT
+    only, and verifies JSON in its canonical form; Go writes bodies in base64. Raises ``Unreadable``.
     """
     try:
-        asked = _decode_request(data)
+        asked = _decode_request(call.events[0].data)
     except _UNREADABLE as error:
         raise Unreadable(f"the event is not that of a durable endpoint: {error}") from None
     _check(asked)
     url = _domain(asked.domain) + quote(asked.path, safe=_PATH_SAFE)
     if asked.query_params:
         url += "?" + quote(asked.query_params, safe=_QUERY_SAFE)
-    body = _body(asked.body or "", language)
-    signed = b"" if language == "js" and asked.method not in ("POST", "PUT") else body
+    body = _body(asked.body or "", call.endpoint or "")
+    signed = b"" if call.endpoint == "js" and asked.method not in ("POST", "PUT") else body
     try:
         signed = canonical(signed) if signed else signed
     except (*_UNREADABLE, InvalidOutput):
         pass  # it is no JSON, and signed as it is
-    headers = {"Content-Type": asked.content_type} if asked.content_type else {}
-    return Reentry(method=asked.method, url=url, headers=headers, body=body, signed=signed)
+    headers = {
+        **({"Content-Type": asked.content_type} if asked.content_type else {}),
+        HEADER: "",  # its presence is how an SDK knows us, also where nothing is signed
+        "X-Run-ID": call.run_id,
+        "X-Request-ID": call.request_id,
+        "X-Inngest-Req-Version": str(call.version),
+    }
+    if call.step_id != "step":
+        headers["X-Inngest-Step-ID"] = call.step_id
+    if call.plans_only:
+        headers["X-Inngest-Force-Step-Plan"] = "true"
+    return CallRequest(method=asked.method, url=url, headers=headers, body=body, signed=signed)
 
 
 def replay(output: bytes) -> Replayed | None:

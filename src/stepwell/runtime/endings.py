@@ -24,14 +24,15 @@ class Endings:
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     async def wait(self, run_id: str, ms: int, gone: Callable[[], Awaitable[bool]]) -> Run | None:
-        """The run once it has ended, or as it is after so long, or when whoever waits is ``gone``."""
+        """The run once it has ended, or as it is after so long, or when the server stops or whoever waits is
+        ``gone``."""
         engine = self._engine
         until = engine.clock.now_ms() + ms
         with self._heard(run_id) as ended:
             while True:
                 run = await engine.store.read(GetRun(run_id))
                 left = until - engine.clock.now_ms()
-                if run is None or run.ended or left <= 0 or await gone():
+                if run is None or run.ended or left <= 0 or engine.closing or await gone():
                     return run
                 await self._either(ended, min(left, _LOOK_MS))
 

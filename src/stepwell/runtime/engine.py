@@ -126,6 +126,7 @@ class Engine:
         self.lease_ms = LEASE // _MS
         self.leads = False
         self.stopping = False
+        self.closing = False  # the server about it stops: whoever waits for a run is answered
         self.calls_max = calls_max
         self.settings = settings
         self.observers: list[Observer] = []

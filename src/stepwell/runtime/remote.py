@@ -17,7 +17,8 @@ from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
 from stepwell.ids import Ids
 from stepwell.model.step import RESTS
-from stepwell.protocol.codec import encode_call
+from stepwell.protocol.codec import Unreadable, decode_answer, encode_call
+from stepwell.protocol.endpoints import CallRequest, reenter
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
@@ -43,7 +44,7 @@ from stepwell.protocol.messages import (
     Superseded,
     WireError,
 )
-from stepwell.runtime.asking import ask_endpoint, asked
+from stepwell.runtime.outbound import Unreachable
 from stepwell.runtime.signed import Signed
 
 DISCOVERY: Final = "step"
@@ -81,14 +82,33 @@ class Remote:
         url = self._where(call.function_id)
         if url is None:
             return Failed(WireError("Error", f"no app serves {call.function_id} any more"))
-        if call.endpoint is not None:
-            return await ask_endpoint(self._outbound, call, self._ids.ulid(self.clock.now_ms()), self.clock)
         now = self.clock.now_ms()
         call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
         try:
-            body = encode_call(call, signed=bool(self._outbound.keys))
+            made = reenter(call) if call.endpoint is not None else self._request(call, url)
+        except Unreadable as error:  # nor what is in the event of an endpoint
+            return Failed(WireError("Error", f"the endpoint cannot be called again: {error}"), no_retry=True)
         except InvalidOutput as error:  # no attempt would change what the event or a step has in it
             return Failed(WireError("Error", f"the call cannot be signed: {error.what}: {error.why}"), no_retry=True)
+        try:
+            reply = await self._outbound.request(made.method, made.url, made.headers, made.body, signed=made.signed)
+        except Unreachable as error:
+            return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
+        believed = self._outbound.believable(reply)
+        if believed is None:
+            return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
+        answer = decode_answer(
+            believed.status,
+            believed.headers,
+            believed.body,
+            now=self.clock.now_ms(),
+            attempt=call.attempt,
+            called_at=now,
+        )
+        return msgspec.structs.replace(answer, started_at=now) if isinstance(answer, Failed) else answer
+
+    def _request(self, call: Call, url: str) -> CallRequest:
+        body = encode_call(call, signed=bool(self._outbound.keys))
         headers = {
             "Content-Type": "application/json",
             "X-Inngest-Req-Version": str(call.version),
@@ -99,7 +119,7 @@ class Remote:
             "X-Inngest-Job-ID": call.run_id,
         }
         address = call_url(url, call.function_id, call.step_id)
-        return await asked(self._outbound, self.clock, call, "POST", address, headers, body)
+        return CallRequest(method="POST", url=address, headers=headers, body=body, signed=body)
 
 
 def call_url(url: str, function_id: str, step_id: str) -> str:

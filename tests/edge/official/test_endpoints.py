@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -293,6 +294,22 @@ def test_a_server_that_is_restarted_goes_on_where_it_was(tmp_path: Path) -> None
 
         assert fetch(location).json["asked"] == "c", "its token is still good"
         assert (pages.app.did("one"), pages.app.did("two")) == (1, 1)
+    finally:
+        pages.close()
+
+
+def test_a_server_that_stops_lets_nobody_wait(tmp_path: Path) -> None:
+    pages = Pages(tmp_path, Dev(tmp_path, *DEV, *OPTIONS, "--grace", "60s", target=None))
+    try:
+        location = urlsplit(pages.ask("/waits").location)
+        waiting = HTTPConnection("127.0.0.1", location.port or 0, timeout=PATIENCE_S)
+        waiting.request("GET", f"{location.path}?{location.query}")
+        pages.dev.why(pages.run("GET /waits")["id"], "waiting")  # asked later, and answered
+        pages.dev.signal(SIGTERM)
+
+        assert json.loads(waiting.getresponse().read())["status"] == "running"
+        waiting.close()
+        assert pages.dev.exit_code() == 0
     finally:
         pages.close()
 
