@@ -362,12 +362,12 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
 def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
     """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
     runs and one for steps."""
-    if isinstance(value, dict) and ("fn" in value or "step" in value):
-        fields = cast("dict[str, object]", value)
+    fields = cast("dict[str, object]", value if isinstance(value, dict) else {})
+    if "fn" in fields or "step" in fields:
         yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
         yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
-    else:
-        yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
+        return
+    yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
 
 
 def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
