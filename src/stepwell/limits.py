@@ -39,6 +39,11 @@ RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
+# Functions that a run puts off until its end (semantics §5.11).
+DEFERS_PER_RUN_MAX = 20
+DEFER_BYTES_MAX = 4 * 1024 * 1024  # the data of each, and of all of a run
+DEFER_META_BYTES_MAX = 32 * 1024
+
 # Time.
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout

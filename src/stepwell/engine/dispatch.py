@@ -140,6 +140,7 @@ def _take(
         function=function,
         events=(event,),
         steps={},
+        defers={},
     )
     for step in settle_due(draft, steps):
         leased.learn(step)

@@ -49,12 +49,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A run that this decision ends, which the rest of the world may want to hear about."""
+    """A run that this decision ends, which the rest of the world may want to hear about.
+
+    A ``quiet`` one is not told of. ``deferred`` is false if nothing was put off until its end, as far as is known.
+    """
 
     run: Run
     event: Event
     status: str
     output: bytes | None
+    quiet: bool = False
+    deferred: bool = True
 
 
 class Draft:

@@ -43,8 +43,10 @@ def finish(
     reason: str | None = None,
     tidy: bool = True,
     width: int = 1,
+    deferred: bool = True,
 ) -> None:
-    """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers.
+    """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers, ``deferred`` if
+    it knows that nothing was put off until now.
 
     The item goes first: for a holder that is the change which proves its lease.
     """
@@ -62,8 +64,9 @@ def finish(
         draft.due(draft.now)
     draft.add(*changes)
     draft.ended.add(run.id)
-    if event.name not in (FINISHED, FAILED):  # a function that watches the ends of runs must not watch its own
-        draft.endings.append(Ending(run, event, status, output))
+    quiet = event.name in (FINISHED, FAILED)  # a function that watches the ends of runs must not watch its own
+    if deferred or not quiet:
+        draft.endings.append(Ending(run, event, status, output, quiet, deferred))
 
 
 def release(draft: Draft, run: Run, width: int) -> list[Change]:

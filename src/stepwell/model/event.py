@@ -13,6 +13,7 @@ FAILED: Final = "inngest/function.failed"
 CANCELLED: Final = "inngest/function.cancelled"
 INVOKED: Final = "inngest/function.invoked"
 TIMER: Final = "inngest/scheduled.timer"
+DEFERRED: Final = "inngest/deferred.schedule"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder().decode

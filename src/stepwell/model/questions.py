@@ -56,6 +56,14 @@ class GetStep(Question[Step | None], frozen=True):
     shard: int = 0
 
 
+class OpenSteps(Question[list[Step]], frozen=True):
+    """The steps of this kind of a run that have no result, in the order in which they were first seen."""
+
+    run_id: str
+    kind: str
+    shard: int = 0
+
+
 class GetItem(Question[Item | None], frozen=True):
     item_id: str
     shard: int = 0

@@ -19,7 +19,7 @@ from stepwell.model.step import Step
 class Turn(msgspec.Struct, kw_only=True):
     """All an op may look at: the run it belongs to, what is known of its steps, the moment, a chance in [0, 1).
 
-    ``position`` is that of the next result of the run.
+    ``position`` is that of the next result of the run. ``defers`` is what it has put off until its end.
     ``answer`` is that to the question the op asked, if it asked one.
     """
 
@@ -32,6 +32,7 @@ class Turn(msgspec.Struct, kw_only=True):
     chance: float
     function_of: Callable[[str], Function | None]
     retry_ms: int | None = None
+    defers: Mapping[str, Step] = {}
     answer: Any = None
 
 

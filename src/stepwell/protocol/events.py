@@ -110,6 +110,14 @@ def validate_incoming(incoming: Incoming, *, bytes_max: int = EVENT_BYTES_MAX) -
     )
 
 
+def merged_sessions(meta: bytes) -> bytes | None:
+    """The meta of an event that is no request of its own: its sessions as they are kept, ``None`` without any.
+
+    Raises ``InvalidEvent``.
+    """
+    return None if meta == b"null" else _sessions(None, meta)
+
+
 def seeded_id(seed_header: str | None, index: int) -> str | None:
     """The internal id that the sender's seed gives its ``index``-th event, counted from 1; ``None`` if the seed is bad.
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
+from stepwell.errors import InvalidEvent
 from stepwell.model.failure import Failure
 from stepwell.model.step import TO_RUN, Step, StepStatus
-from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent, WaitForSignal
+from stepwell.ops import (
+    DeferAbort,
+    DeferAdd,
+    Invoke,
+    Sleep,
+    StepError,
+    StepPlanned,
+    StepRun,
+    WaitForEvent,
+    WaitForSignal,
+)
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
+from stepwell.protocol.events import merged_sessions
 
 
 class UnknownOp(Exception):
@@ -43,6 +55,13 @@ class _InvokeOpts(msgspec.Struct):
     cancel_child: bool = False
 
 
+class _DeferOpts(msgspec.Struct):
+    fn_slug: msgspec.Raw = msgspec.Raw(b'""')
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    meta: msgspec.Raw = msgspec.Raw(b"null")
+    target_hashed_id: str | None = None
+
+
 class _ErrorOpts(msgspec.Struct):
     backoff_ms: tuple[int, ...] | None = None
 
@@ -51,7 +70,10 @@ _sleep_opts = msgspec.json.Decoder(_SleepOpts).decode
 _wait_opts = msgspec.json.Decoder(_WaitOpts).decode
 _signal_opts = msgspec.json.Decoder(_SignalOpts).decode
 _invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
+_defer_opts = msgspec.json.Decoder(_DeferOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
+
+_text = msgspec.json.Decoder(str).decode
 
 _UNNAMED = Failure("Error", "the SDK reported an error without saying which")
 
@@ -142,7 +164,30 @@ def instruction(op: wire.Op) -> Instruction:
             cancel_child=invoke.cancel_child,
             parallel=op.parallel,
         )
+    if kind in wire.LAZY:
+        return _lazy(op, _defer_opts(opts))
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
+
+
+def _lazy(op: wire.Op, opts: _DeferOpts) -> Instruction:
+    """What is put off, with what is wrong with it: that is the run's to note, and fails nothing (protocol §6.6)."""
+    problem: str | None = None
+    function_id, data, meta = "", bytes(opts.input), None
+    try:
+        function_id = _text(bytes(opts.fn_slug))
+    except msgspec.MsgspecError:
+        problem = "the id of its function is no text"
+    if op.op == wire.DEFER_ABORT:
+        return DeferAbort(id=op.id, name=op.name, target=opts.target_hashed_id or op.id, function_id=function_id)
+    if not function_id:
+        problem = problem or "it names no function"
+    if not data.startswith(b"{"):
+        problem = problem or "its data is no JSON object"
+    try:
+        meta = merged_sessions(bytes(opts.meta))
+    except InvalidEvent as error:
+        problem = problem or f"its meta cannot be used: {error.why}"
+    return DeferAdd(id=op.id, name=op.name, function_id=function_id, data=data, meta=meta, problem=problem)
 
 
 def memo(step: Step) -> wire.Memo | None:

@@ -15,8 +15,11 @@ from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
 
 __all__ = [
+    "DEFER_ABORT",
+    "DEFER_ADD",
     "DISCOVERY_REQUEST",
     "INVOKE_FUNCTION",
+    "LAZY",
     "RUN_COMPLETE",
     "SLEEP",
     "STEP_ERROR",
@@ -52,6 +55,9 @@ WAIT_FOR_SIGNAL: Final = "WaitForSignal"
 INVOKE_FUNCTION: Final = "InvokeFunction"
 RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"
+DEFER_ADD: Final = "DeferAdd"
+DEFER_ABORT: Final = "DeferAbort"
+LAZY: Final = frozenset({DEFER_ADD, DEFER_ABORT})  # they ride along with other ops, and nothing waits for them
 
 
 class Memo(msgspec.Struct, frozen=True):
@@ -94,6 +100,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ``step_id`` is the step that is to be run, or "step" to find out what comes next; with ``plans_only`` nothing is run
     unless it is named there. ``version`` is the dialect of the run's answers so far (protocol §7.5). ``generation``
     distinguishes the calls of a run that may report steps while they run; 0 where that is not possible.
+
+    ``defers`` says of what the run has put off, by hashed id, whether it can still be aborted.
     """
 
     function_id: str
@@ -111,6 +119,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     version: int = -1
     plans_only: bool = False
     generation: int = 0
+    defers: Mapping[str, bool] = {}
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ _KIND_OF_OP: Final = {
     wire.WAIT_FOR_EVENT: "waitForEvent",
     wire.WAIT_FOR_SIGNAL: "waitForSignal",
     wire.INVOKE_FUNCTION: "invoke",
+    wire.DEFER_ADD: "defer",
+    wire.DEFER_ABORT: "defer",
 }
 _TYPE_OF_KIND: Final = {
     "sendEvent": "step.sendEvent",

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from stepwell.model.event import Event, rfc3339
+from stepwell.model.event import DEFERRED, Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.item import ItemKind
@@ -31,7 +31,7 @@ from stepwell.model.questions import (
     StoredFunction,
 )
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind, signal_of
 from stepwell.protocol.messages import Executing
 
@@ -117,9 +117,13 @@ class ListedRun(View, frozen=True):
 
 
 class RunView(ListedRun, frozen=True):
-    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one."""
+    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one.
+
+    ``deferred_by`` is the run that had put this one off until its own end.
+    """
 
     event_name: str | None = None
+    deferred_by: str | None = None
     output: msgspec.Raw = NULL
     error: ErrorView | None = None
 
@@ -261,9 +265,26 @@ def run_view(run: Run, event: Event | None) -> RunView:
     return RunView(
         **_of_run(run),
         event_name=event.name if event else None,
+        deferred_by=deferred_by(event) if event else None,
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
     )
+
+
+class _Routing(msgspec.Struct, frozen=True):
+    parent_run_id: str | None = None
+
+
+class _Routed(msgspec.Struct):
+    routing: _Routing = msgspec.field(name="_inngest", default=_Routing())
+
+
+_decode_routed: Final = msgspec.json.Decoder(_Routed).decode
+
+
+def deferred_by(event: Event) -> str | None:
+    """The run that had put off the one that this event starts (protocol §6.6)."""
+    return _decode_routed(event.data).routing.parent_run_id if event.name == DEFERRED else None
 
 
 def _of_run(run: Run) -> dict[str, Any]:
@@ -553,8 +574,8 @@ _decode_error: Final = msgspec.json.Decoder(ErrorView).decode
 
 
 def child_run(step: Step) -> str | None:
-    """The run that an invoke step started."""
-    return _decode_details(step.details).run_id if step.kind == "invoke" and step.details else None
+    """The run that an invoke step started, or that was put off until this one's end."""
+    return _decode_details(step.details).run_id if step.kind in ("invoke", DEFER) and step.details else None
 
 
 def max_attempts(step: Step) -> int | None:

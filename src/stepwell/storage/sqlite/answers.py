@@ -72,6 +72,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetEvent: (sql.GET_EVENT, lambda x: (x.shard, x.event_id), _one(rows.event)),
     q.GetRun: (sql.GET_RUN, lambda x: (x.shard, x.run_id), _one(rows.run)),
     q.GetSteps: (sql.GET_STEPS, lambda x: (x.shard, x.run_id), _steps),
+    q.OpenSteps: (sql.OPEN_STEPS, lambda x: (x.shard, x.run_id, x.kind), _steps),
     q.GetStep: (sql.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (sql.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
     q.Standings: (sql.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),

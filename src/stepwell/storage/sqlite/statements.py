@@ -198,6 +198,7 @@ LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM 
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
+OPEN_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND kind = ?3 AND ended_at IS NULL"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = ?1 AND id = ?2"
 STANDINGS: Final = "SELECT id, lease, poked FROM items " + _MANY
