@@ -60,6 +60,7 @@ class _DeferOpts(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw(b"{}")
     meta: msgspec.Raw = msgspec.Raw(b"null")
     target_hashed_id: str | None = None
+    problem: str | None = None  # what our SDK has found wrong with it
 
 
 class _ErrorOpts(msgspec.Struct):
@@ -171,12 +172,12 @@ def instruction(op: wire.Op) -> Instruction:
 
 def _lazy(op: wire.Op, opts: _DeferOpts) -> Instruction:
     """What is put off, with what is wrong with it: that is the run's to note, and fails nothing (protocol §6.6)."""
-    problem: str | None = None
+    problem = opts.problem
     function_id, data, meta = "", bytes(opts.input), None
     try:
         function_id = _text(bytes(opts.fn_slug))
     except msgspec.MsgspecError:
-        problem = "the id of its function is no text"
+        problem = problem or "the id of its function is no text"
     if op.op == wire.DEFER_ABORT:
         return DeferAbort(id=op.id, name=op.name, target=opts.target_hashed_id or op.id, function_id=function_id)
     if not function_id:

@@ -117,7 +117,7 @@ class AsyncDrive(Execution):
             self._main.uncancel()
         if self._superseded:
             raise Superseded
-        return answer
+        return await self._with_lazy(answer) if self.lazy else answer
 
     @property
     def changed(self) -> str | None:
@@ -361,9 +361,19 @@ class AsyncDrive(Execution):
                 raise
             raise StepTimeout(f"the body took longer than {seconds:g} s") from None
 
+    async def _with_lazy(self, answer: Answer) -> Answer:
+        if isinstance(answer, Ops):
+            return Ops((*self.drain(), *answer.ops))
+        for op in self.drain():
+            await self.progress.save(op)
+        return answer
+
     async def _save(self, op: Op) -> Settled:
         self._busy += 1
         try:
+            if self.lazy:  # a body may have said it, which is not run again once its result is known
+                for lazy in self.drain():
+                    await self.progress.save(lazy)
             settled = await self.progress.save(op)
         except Superseded:
             raise self._give_up() from None

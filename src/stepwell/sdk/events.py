@@ -191,10 +191,22 @@ def event_decoder(named: str | type) -> Decode:
 
 
 def received(event: accepted.Event, decode: Decode) -> ReceivedEvent[Any]:
-    """The event of a call, as its function sees it. Raises ``InvalidEvent`` naming the field that is wrong."""
+    """The event of a call, as its function sees it. Raises ``InvalidEvent`` naming the field that is wrong.
+
+    What the server has put into ``data`` to route the event is not what was sent, so a class need not know of it.
+    """
+    data = event.data
+    if event.name in _ROUTED and b'"_inngest"' in data:
+        fields = _decode_object(data)
+        fields.pop("_inngest", None)
+        data = msgspec.json.encode(fields)
     return ReceivedEvent(
-        name=event.name, id=event.public_id, ts=event.ts, v=event.v, data=event.data, user=event.user, decode=decode
+        name=event.name, id=event.public_id, ts=event.ts, v=event.v, data=data, user=event.user, decode=decode
     )
+
+
+_ROUTED: Final = (accepted.INVOKED, accepted.DEFERRED)
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Remembered(msgspec.Struct):

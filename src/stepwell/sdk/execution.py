@@ -37,6 +37,7 @@ SEND_SIGNAL: Final = "sendSignal"
 WAIT: Final = "waitForEvent"
 WAIT_FOR_SIGNAL: Final = "waitForSignal"
 INVOKE: Final = "invoke"
+DEFER: Final = "defer"
 
 BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL)  # the kinds of steps whose body runs here, and which have attempts
 
@@ -85,6 +86,9 @@ class Execution:
         self.clock = clock
         self.replay = Replay(call.steps, call.pending, call.stack, call.started_at)
         self.began_at = clock.now_ms()
+        self.lazy: list[Op] = []  # what the next message brings along: nothing waits for it
+        self.put_off: dict[str, tuple[str, int]] = {}  # by hashed id, the step and attempt whose body said so
+        self.aborted: set[str] = set()
 
     @property
     def running(self) -> Running | None:
@@ -173,6 +177,13 @@ class Execution:
         """What to answer when the function itself raised."""
         said = verdict(error, self.clock.now_ms())
         return Failed(wire_error(error), said.final, said.retry_at, self.began_at)
+
+    def drain(self) -> tuple[Op, ...]:
+        """What is to be brought along, which is then said. A thread may add to it meanwhile."""
+        found: list[Op] = []
+        while self.lazy:
+            found.append(self.lazy.pop(0))
+        return tuple(found)
 
     def chance(self, salt: str) -> Random:
         """Random numbers that are the same each time this run asks for them."""

@@ -15,7 +15,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
 from stepwell.model.run import Run
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.views import Reader, child_run, error_view, max_attempts
 from stepwell.server.why.shapes import (
     Due,
@@ -67,7 +67,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         return [Lost()]
     if item.backlog is not None and item.at is None:
         return [await _backlog(reader, registry, run, item)]
-    steps = await reader.read(GetSteps(run.id, run.shard))
+    steps = [step for step in await reader.read(GetSteps(run.id, run.shard)) if step.kind != DEFER]
     attempts = await reader.read(Attempts(run.id))
     if item.lease:
         bodies = situation.bodies(run.id)
