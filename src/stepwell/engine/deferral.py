@@ -14,7 +14,7 @@ from stepwell.engine.draft import Draft, Ending
 from stepwell.engine.leased import Leased
 from stepwell.limits import DEFERS_PER_RUN_MAX
 from stepwell.model.changes import CreateRun, SaveNote, SaveStep, SettleStep
-from stepwell.model.event import DEFERRED, Event
+from stepwell.model.event import DEFERRED, Event, routed
 from stepwell.model.function import app_uuid, function_uuid
 from stepwell.model.history import Note
 from stepwell.model.questions import GetStep, OpenSteps, ask
@@ -32,7 +32,6 @@ class _Details(msgspec.Struct):
 
 
 _decode_details = msgspec.json.Decoder(_Details).decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,8 +73,7 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
     """The event that starts it (protocol §6.6)."""
     run, details = ending.run, _decode_details(step.details or b"{}")
     parent = draft.registry.get(run.function_id)
-    data: dict[str, Any] = _decode_object(step.output or b"{}")
-    data["_inngest"] = {
+    routing = {
         "fn_slug": details.function_id,
         "parent_app_id": app_uuid(parent.app_id) if parent is not None else "",
         "parent_fn_id": function_uuid(run.function_id),
@@ -90,7 +88,7 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
         name=DEFERRED,
         ts=draft.now,
         received_at=draft.now,
-        data=_encode(data),
+        data=routed(step.output or b"{}", routing),
         meta=bytes(details.meta) or None,
         source="internal",
     )

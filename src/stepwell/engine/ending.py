@@ -136,15 +136,17 @@ def announcements(draft: Draft, ending: Ending, names: tuple[str, ...]) -> list[
     ]
 
 
-def _standard_error(output: bytes) -> dict[str, str]:
-    """``{error, name, message, stack?}``, without the SDK's own extras (protocol §9.5)."""
+def _standard_error(output: bytes) -> dict[str, Any]:
+    """``{error, name, message, stack?, cause?}``, without the SDK's own extras (protocol §5.6, §9.5)."""
     try:
         error = msgspec.json.decode(output, type=Failure)
     except msgspec.MsgspecError:
         error = Failure("Error", "Function execution error")
-    found = {"error": "invalid status code: 500", "name": error.name, "message": error.message}
+    found: dict[str, Any] = {"error": "invalid status code: 500", "name": error.name, "message": error.message}
     if error.stack:
         found["stack"] = error.stack
+    if bytes(error.cause):
+        found["cause"] = error.cause
     return found
 
 

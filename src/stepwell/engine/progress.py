@@ -32,15 +32,15 @@ from stepwell.model.changes import (
     SetExecutionVersion,
     TakeSlots,
 )
-from stepwell.model.event import INVOKED, Event
+from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
-from stepwell.model.function import Function
+from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
-from stepwell.ops import DeferAbort, DeferAdd, Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
+from stepwell.ops import DeferAbort, DeferAdd, Invocation, Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
 
 
 def save(
@@ -271,7 +271,7 @@ def _apply(
     if parallel is not None:
         step = msgspec.structs.replace(step, parallel=parallel)
     if effect.invoke is not None:
-        step = yield from _invoke(draft, leased, step, effect.invoke.function, effect.invoke.data)
+        step = yield from _invoke(draft, leased, step, effect.invoke)
         if step is None:
             return None
     draft.add(SaveStep(step), *effect.changes)
@@ -289,13 +289,29 @@ def _with_those_opened(draft: Draft, question: FindWaits, waits: Sequence[Wait])
     return list(found.values())
 
 
-def _invoke(
-    draft: Draft, leased: Leased, step: Step, function: Function, data: bytes
-) -> Generator[Any, Any, Step | None]:
+def _invoke(draft: Draft, leased: Leased, step: Step, asked: Invocation) -> Generator[Any, Any, Step | None]:
     """Start the other function. ``None`` if the run has heard its own invoke, which cancels it."""
-    run = leased.run
+    run, function = leased.run, asked.function
+    routing = {
+        "fn_id": function.id,
+        "correlation_id": f"{run.id}.{step.id}",
+        "source_app_id": app_uuid(leased.function.app_id),
+        "source_fn_id": function_uuid(run.function_id),
+        "source_fn_v": run.function_version,
+        "expire": step.due,
+        "name": step.name,
+    }
     event = Event(
-        id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
+        id=draft.moment.new_id(),
+        name=INVOKED,
+        ts=asked.ts or draft.now,
+        received_at=draft.now,
+        data=routed(asked.data, routing),
+        key=asked.key,
+        v=asked.v,
+        user=asked.user,
+        meta=asked.meta,
+        source="invoke",
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
     watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)

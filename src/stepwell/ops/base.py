@@ -37,10 +37,15 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """Please start this function on behalf of the step."""
+    """Please start this function on behalf of the step, for an event with these members. ``key`` is its public id."""
 
     function: Function
     data: bytes
+    key: str | None = None
+    ts: int = 0
+    v: str | None = None
+    user: bytes | None = None
+    meta: bytes | None = None
 
 
 class Effect(msgspec.Struct, frozen=True):

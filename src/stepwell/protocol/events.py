@@ -63,7 +63,7 @@ class _Wire(msgspec.Struct):
 
 class _Meta(msgspec.Struct):
     sessions: dict[str, str | int | float | None] | None = {}
-    propagated_sessions: dict[str, str] | None = None
+    propagated_sessions: dict[str, str | int | float] | None = None
 
 
 _decode_one: Final = msgspec.json.Decoder(_Wire).decode

@@ -20,7 +20,7 @@ from stepwell.ops import (
 )
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
-from stepwell.protocol.events import merged_sessions
+from stepwell.protocol.events import Incoming, merged_sessions, validate_incoming
 
 
 class UnknownOp(Exception):
@@ -53,6 +53,11 @@ class _InvokeOpts(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"{}")
     timeout_ms: int | None = None
     cancel_child: bool = False
+    id: str | None = None
+    ts: int | float = 0
+    v: str | None = None
+    user: msgspec.Raw = msgspec.Raw(b"null")
+    meta: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _DeferOpts(msgspec.Struct):
@@ -154,20 +159,46 @@ def instruction(op: wire.Op) -> Instruction:
             parallel=op.parallel,
         )
     if kind == wire.INVOKE_FUNCTION:
-        invoke = _invoke_opts(opts)
-        return Invoke(
-            id=op.id,
-            name=op.name,
-            repeat=op.repeat,
-            function_id=invoke.function_id,
-            data=bytes(invoke.data),
-            timeout_ms=invoke.timeout_ms,
-            cancel_child=invoke.cancel_child,
-            parallel=op.parallel,
-        )
+        return _invoke(op, _invoke_opts(opts))
     if kind in wire.LAZY:
         return _lazy(op, _defer_opts(opts))
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
+
+
+def _invoke(op: wire.Op, opts: _InvokeOpts) -> Instruction:
+    event, problem = _PLAIN, None
+    if opts.id or opts.ts or opts.v or bytes(opts.user) != b"null" or bytes(opts.meta) != b"null":
+        given = Incoming(
+            name=_PLAIN.name,
+            id=opts.id,
+            ts=opts.ts,  # type: ignore[arg-type]  # it is checked
+            v=opts.v,
+            user=bytes(opts.user),
+            meta=bytes(opts.meta),
+        )
+        try:
+            event = validate_incoming(given)
+        except InvalidEvent as error:
+            problem = Failure("InvalidEvent", str(error))
+    return Invoke(
+        id=op.id,
+        name=op.name,
+        repeat=op.repeat,
+        function_id=opts.function_id,
+        data=bytes(opts.data),
+        timeout_ms=opts.timeout_ms,
+        cancel_child=opts.cancel_child,
+        key=event.id,
+        ts=event.ts,
+        v=event.v,
+        user=event.user,
+        meta=event.meta,
+        problem=problem,
+        parallel=op.parallel,
+    )
+
+
+_PLAIN = Incoming(name="invoke")
 
 
 def _lazy(op: wire.Op, opts: _DeferOpts) -> Instruction:

@@ -86,6 +86,7 @@ class _Error(msgspec.Struct):
     stack: str | None = None
     code: str | None = None
     error: str | None = None
+    cause: msgspec.Raw = _NOTHING
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -135,7 +136,9 @@ def read_error(text: bytes, fallback: str) -> WireError:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return WireError("Error", fallback)
     message = found.error if found.message is None else found.message
-    return WireError(found.name or "Error", fallback if message is None else message, found.stack, found.code)
+    error = WireError(found.name or "Error", fallback if message is None else message, found.stack, found.code)
+    cause = bytes(found.cause)  # a copy: it would keep the whole text
+    return error if cause in (b"", b"null") else msgspec.structs.replace(error, cause=msgspec.Raw(cause))
 
 
 def _write(op: Op) -> _Op:
@@ -284,11 +287,12 @@ def _read_signal(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     return read
 
 
+_INVOKED: Final = ("id", "ts", "v", "user", "meta")  # what the event of an invoke may have besides its data
+
+
 def _write_invoke(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
-    written: Opts = {
-        "function_id": opts.get("function_id", _NULL),
-        "payload": _raw({"data": opts.get("data", msgspec.Raw(b"{}"))}),
-    }
+    payload = {"data": opts.get("data", msgspec.Raw(b"{}"))} | {name: opts[name] for name in _INVOKED if name in opts}
+    written: Opts = {"function_id": opts.get("function_id", _NULL), "payload": _raw(payload)}
     timeout = _write_time(opts, "timeout_ms")
     if timeout is not None:
         written["timeout"] = _raw(timeout)
@@ -300,8 +304,10 @@ def _read_invoke(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     if not target:
         raise Unreadable("an invoke names no function")
     payload = bytes(opts.get("payload", _NULL))
-    data = bytes(_decode_object(payload).get("data", _NULL)) if payload != b"null" else b"null"
+    members = _decode_object(payload) if payload != b"null" else {}
+    data = bytes(members.get("data", _NULL))
     read: Opts = {"function_id": _raw(target), "data": msgspec.Raw(b"{}" if data == b"null" else data)}
+    read |= {name: members[name] for name in _INVOKED if bytes(members.get(name, _NULL)) not in (b"null", b"{}")}
     timeout = _text(opts, "timeout")
     if timeout is not None:
         until = read_moment(timeout)

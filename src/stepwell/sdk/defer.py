@@ -76,6 +76,8 @@ def defer(execution: Execution, name: str, function: DeferredFunction[Any, Any],
         opts: dict[str, Any] = {"fn_slug": function.id, "input": msgspec.Raw(text)}
         if problem is not None:
             opts["problem"] = problem
+        if execution.sessions:
+            opts["meta"] = {"propagated_sessions": execution.sessions}
         execution.lazy.append(Op(op=DEFER_ADD, id=key, name=name, kind=DEFER, opts=_encode(opts)))
     return found
 

@@ -24,6 +24,7 @@ from stepwell.protocol.messages import (
     Progress,
 )
 from stepwell.sdk.codec import Decode, encode, mismatch
+from stepwell.sdk.events import propagated
 from stepwell.sdk.failures import StepNested, step_error, verdict, wire_error
 from stepwell.sdk.replay import Replay
 
@@ -177,6 +178,11 @@ class Execution:
         """What to answer when the function itself raised."""
         said = verdict(error, self.clock.now_ms())
         return Failed(wire_error(error), said.final, said.retry_at, self.began_at)
+
+    @property
+    def sessions(self) -> dict[str, str]:
+        """Those that what this run sends belongs to."""
+        return propagated(self.call.events)
 
     def drain(self) -> tuple[Op, ...]:
         """What is to be brought along, which is then said. A thread may add to it meanwhile."""

@@ -11,7 +11,7 @@ from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT, W
 from stepwell.sdk import execution as kinds
 from stepwell.sdk.bodies import Body
 from stepwell.sdk.codec import Decode, decode_any
-from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered
+from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered, stamped
 from stepwell.sdk.execution import Execution, StepOptions
 from stepwell.sdk.group import Awaited
 from stepwell.sdk.instructions import (
@@ -174,7 +174,7 @@ class Step:
         Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
         one year), after which it still runs on. ``cancel_child`` cancels it when this run is cancelled.
         """
-        opts = invoke_opts(target(function), data, timeout, cancel_child)
+        opts = invoke_opts(target(function), data, timeout, cancel_child, self._drive.sessions)
         return self._invoke(id, function.returns, opts)
 
     def invoke_by_id(
@@ -194,7 +194,8 @@ class Step:
         JSON. Raises ``StepError`` as ``invoke`` does, and if nobody has registered such a function.
         """
         function = target_by_id(self._app.app_id if app_id is None else app_id, function_id)
-        return self._invoke(id, decode_any, invoke_opts(function, data, timeout, cancel_child))
+        opts = invoke_opts(function, data, timeout, cancel_child, self._drive.sessions)
+        return self._invoke(id, decode_any, opts)
 
     def send_event(self, id: str, /, events: object) -> Awaited[list[str]]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
@@ -212,7 +213,7 @@ class Step:
         drive = self._drive
 
         async def send() -> list[str]:
-            found = payloads(events)
+            found = [stamped(payload, drive.sessions) for payload in payloads(events)]
             await drive.registered()
             running = drive.running
             assert running is not None, "this is the body of a step"

@@ -42,6 +42,7 @@ CHILDREN_SHOWN: Final = 50
 RUNNING: Final = "RUNNING"  # what a step is whose body executes: it is stored when it has a result
 CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
+_NOTHING: Final = msgspec.Raw(b"")
 
 
 class Reader(Protocol):
@@ -55,12 +56,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ErrorView(View, frozen=True, omit_defaults=True):
-    """An error as it was reported. ``stack`` is text of the language it came from."""
+    """An error as it was reported. ``stack`` is text of the language it came from; ``cause`` is as its SDK says it."""
 
     name: str
     message: str
     stack: str | None = None
     code: str | None = None
+    cause: msgspec.Raw = _NOTHING
 
 
 class AttemptView(View, frozen=True):

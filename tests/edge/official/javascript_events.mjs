@@ -33,6 +33,10 @@ const define = (client) => (options, trigger, handler) =>
 
 const client = new Inngest({ id: "js", logger: silent });
 
+const declare = (id, handler, more = {}) => define(client)({ id, retries: 0, ...more }, { event: `js/${id}` }, handler);
+
+// Version 4 alone ------------------------------------------------------------------------------------------------------
+
 if (version === "v4") {
   const { createDefer } = require("inngest/experimental");
 
@@ -41,7 +45,6 @@ if (version === "v4") {
     return await step.run("print", () => event.data.order);
   });
   functions.push(receipt);
-  const declare = (id, handler, more = {}) => define(client)({ id, retries: 0, ...more }, { event: `js/${id}` }, handler);
 
   declare("defers", async ({ event, defer, step }) => {
     defer("receipt", { function: receipt, data: { order: event.data.order } });
@@ -95,6 +98,43 @@ if (version === "v4") {
     return "done";
   });
 }
+
+// Both versions -------------------------------------------------------------------------------------------------------
+
+declare("catches", async ({ step }) => {
+  const error = await step
+    .run("broken", () => {
+      throw new RangeError("it never works", { cause: new TypeError("a reason") });
+    })
+    .catch((error) => error);
+  return { name: error.name, message: error.message, cause: { name: error.cause?.name, message: error.cause?.message } };
+});
+
+declare(
+  "fails",
+  async () => {
+    throw new RangeError("no", { cause: new TypeError("a reason") });
+  },
+  { onFailure: ({ event, error }) => note("on-failure", { event, cause: error.cause?.message }) },
+);
+
+declare("is-cancelled", async ({ step }) => await step.sleep("nap", "1h"), {
+  cancelOn: [{ event: "js/stop", if: "event.data.id == async.data.id" }],
+});
+
+for (const what of ["finished", "failed", "cancelled"])
+  define(client)({ id: `hears-${what}` }, { event: `inngest/function.${what}` }, async ({ event }) => note(what, { event }));
+
+declare("child", async ({ event }) => ({ data: event.data, meta: event.meta }));
+
+declare("parent", async ({ step, event }) => {
+  const child = functions.find((one) => one.opts?.id === "child");
+  const invoked = await step.invoke("call", { function: child, data: { n: 1 }, user: { id: "u1" }, v: "2" });
+  await step.sendEvent("tell", { name: "js/child", data: {}, ...event.data.said });
+  return invoked;
+});
+
+// ----------------------------------------------------------------------------------------------------------------------
 
 const handler = serve({ client, functions });
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +14,28 @@ from tests.edge.official.conftest import HERE, NODE, Both, started
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def v4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    command = [str(NODE), str(HERE / "javascript_events.mjs"), "v4"]
-    for both in started(tmp_path_factory.mktemp("v4"), lambda port: [*command, str(port)]):
-        both.version = "v4"
+def app(folder: Path, version: str) -> Iterator[Both]:
+    command = [str(NODE), str(HERE / "javascript_events.mjs"), version]
+    for both in started(folder, lambda port: [*command, str(port)]):
+        both.version = version
         yield both
 
 
+@pytest.fixture(scope="module")
+def v4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Where only the newer one can say it."""
+    yield from app(tmp_path_factory.mktemp("v4"), "v4")
+
+
+@pytest.fixture(scope="module", params=["v4", "v3"])
+def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    yield from app(tmp_path_factory.mktemp(request.param), request.param)
+
+
 @pytest.fixture(autouse=True)
-def _empty(v4: Both) -> None:
-    v4.app.forget()
+def _empty(request: pytest.FixtureRequest) -> None:
+    for name in {"v4", "javascript"} & {*request.fixturenames}:
+        request.getfixturevalue(name).app.forget()
 
 
 def noted(both: Both, what: str) -> list[dict[str, Any]]:
@@ -84,7 +96,7 @@ def test_73_what_is_aborted_starts_nothing_and_was_listed_until_then(v4: Both) -
 
     assert v4.dev.ended(run_id)["output"] == "done"
 
-    listed = [line["defers"] for line in noted(v4, "request")]
+    listed = [line["defers"] for line in noted(v4, "request") if line["function"] == "js-defers-and-waits"]
     assert listed[0] == {}
     ((hashed, known),) = listed[1].items()
     assert known == {"abortable": True}
@@ -113,3 +125,110 @@ def test_what_cannot_be_deferred_is_noted_and_fails_nothing(v4: Both) -> None:
     reasons = [note["text"] for note in v4.trace(run["id"])["notes"]]
     assert "no JSON object" in reasons[0]
     assert "4,194,304" in reasons[1]
+
+
+# Internal events ------------------------------------------------------------------------------------------------------
+
+
+def heard(both: Both, what: str, run_id: str) -> dict[str, Any]:
+    """The internal event about this run, as the app got it."""
+
+    def look() -> dict[str, Any] | None:
+        events = [line["event"] for line in noted(both, what)]
+        return next((event for event in events if event["data"].get("run_id") == run_id), None)
+
+    return eventually(look)
+
+
+def test_55_the_cause_of_an_error_is_told_to_those_who_catch_it(javascript: Both) -> None:
+    run = javascript.run("js/catches")
+
+    assert run["output"]["message"] == "it never works"
+    assert run["output"]["cause"] == {"name": "TypeError", "message": "a reason"}
+
+
+def test_97_a_run_that_fails_is_told_of_and_its_handler_runs_once(javascript: Both) -> None:
+    run = javascript.run("js/fails")
+
+    failed, finished = heard(javascript, "failed", run["id"]), heard(javascript, "finished", run["id"])
+    assert (failed["id"], failed["name"]) == (run["id"], "inngest/function.failed")
+    assert finished["id"] != run["id"]
+    assert failed["data"] == finished["data"]
+    assert failed["data"].keys() == {"function_id", "run_id", "event", "events", "error", "_inngest"}
+    assert failed["data"]["function_id"] == "js-fails"
+    assert failed["data"]["_inngest"] == {"status": "Failed"}
+    assert failed["data"]["events"] == [failed["data"]["event"]]
+    error = failed["data"]["error"]
+    assert error.keys() == {"error", "name", "message", "stack", "cause"}
+    assert (error["name"], error["message"], error["cause"]["message"]) == ("RangeError", "no", "a reason")
+    (handled,) = eventually(lambda: noted(javascript, "on-failure"))
+    assert handled["event"]["data"]["run_id"] == run["id"]
+    assert handled["cause"] == "a reason"
+    functions = [run["functionId"] for run in javascript.dev.get("/v2/runs?limit=1000")]
+    assert functions.count("js-fails-failure") == len(noted(javascript, "on-failure"))  # and none about the handler's
+
+
+def test_98_a_run_that_is_cancelled_by_an_event_is_told_of_as_cancelled_and_finished(javascript: Both) -> None:
+    run_id = javascript.dev.start("js/is-cancelled", id=3)
+    javascript.dev.why(run_id, "sleeping")
+    javascript.dev.send("js/stop", id=4)
+    javascript.dev.send("js/stop", id=3)
+
+    cancelled, finished = heard(javascript, "cancelled", run_id), heard(javascript, "finished", run_id)
+    assert cancelled["id"] == run_id
+    assert cancelled["data"] == finished["data"]
+    assert cancelled["data"].keys() == {"function_id", "run_id", "event", "events", "_inngest"}
+    assert cancelled["data"]["_inngest"] == {"status": "Cancelled"}
+    assert noted(javascript, "failed") == []
+
+
+def test_64_an_invoke_says_where_it_comes_from_and_carries_its_payload(javascript: Both) -> None:
+    run = javascript.run("js/parent")
+
+    invoked = run["output"]["data"]
+    routing = invoked.pop("_inngest")
+    assert invoked == {"n": 1}
+    step = javascript.trace(run["id"])["steps"][0]
+    assert routing["correlation_id"] == f"{run['id']}.{step['id']}"
+    assert (routing["fn_id"], routing["name"], routing["source_fn_v"]) == ("js-child", "call", 1)
+    assert routing.keys() == {
+        "fn_id",
+        "correlation_id",
+        "source_app_id",
+        "source_fn_id",
+        "source_fn_v",
+        "expire",
+        "name",
+    }
+    events = javascript.dev.get("/v2/events?internal=true&name=inngest/function.invoked")
+    (event,) = [event for event in events if event["data"]["_inngest"] == routing]
+    user = {"id": "u1"} if javascript.version == "v3" else None  # v4 has no user any more
+    assert (event["v"], event["user"]) == ("2", user)
+    assert (
+        heard(javascript, "finished", step["details"]["run_id"])["data"]["correlation_id"] == routing["correlation_id"]
+    )
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, {"chat": "c1", "user": "u1"}),
+        ({"meta": {"sessions": {"chat": "c2"}}}, {"chat": "c2", "user": "u1"}),
+        ({"meta": {"sessions": {"chat": None}}}, {"user": "u1"}),
+        ({"meta": {"sessions": None}}, None),
+    ],
+)
+def test_what_a_run_sends_and_invokes_belongs_to_its_sessions(v4: Both, said: Any, kept: Any) -> None:
+    meta = {"sessions": {"chat": "c1", "user": "u1"}}
+    sent = {"name": "js/parent", "data": {"said": said}, "meta": meta}
+    (event_id,) = v4.dev.http("POST", "/e/k", sent).json["ids"]
+    (run,) = v4.dev.get(f"/v2/events/{event_id}/runs")["runs"]
+
+    assert v4.dev.ended(run["id"])["output"]["meta"] == meta
+    told = eventually(
+        lambda: [event for event in v4.dev.get("/v2/events?name=js/child") if event["ts"] >= run["queuedAt"]]
+    )
+    assert told[0]["meta"] == (None if kept is None else {"sessions": kept})
