@@ -15,6 +15,7 @@ from stepwell.server.views import (
     RUNNING,
     AttemptView,
     ErrorView,
+    MetadataView,
     RunView,
     StepView,
     TraceView,
@@ -71,6 +72,7 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
     begun = parse_moment(run.started_at or run.queued_at)
     for step in trace.steps:
         branch = tree.add(_step(step, begun, now))
+        _add_metadata(branch, run.metadata, step.id)
         _add_attempts(branch, step.attempts, step.max_attempts, now)
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
@@ -83,6 +85,7 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
             tree.add(Text(f"cancelled by {wait.event}{condition}", style="dim"))
+    _add_metadata(tree, run.metadata, None)
     for note in gathered(trace.notes):
         if note.kind != "cancelled" or run.reason is None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {printable(note.text)}", style="yellow"))
@@ -93,6 +96,15 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
         tree.add(Text.assemble(("output  ", "dim"), _shortened(output, output_shown)))
     if run.reason is not None:
         tree.add(Text.assemble(("reason  ", "dim"), printable(run.reason)))
+
+
+def _add_metadata(branch: Tree, metadata: list[MetadataView], step_id: str | None) -> None:
+    for one in metadata:
+        if one.step_id == step_id:
+            of = "" if one.attempt is None else f" of {nth_attempt(one.attempt, None)}"
+            values = bytes(one.values).decode(errors="replace")
+            said = f"{printable(one.kind)}  {_shortened(values, _OUTPUT_SHOWN)}"
+            branch.add(Text.assemble((f"metadata{of}  ", "dim"), said))
 
 
 def _heading(run: RunView, now: int) -> Text:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.admission import admit
+from stepwell.engine.annotation import annotate_step
 from stepwell.engine.deferral import put_off, so_far
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.due import settle_due
@@ -40,7 +41,18 @@ from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, 
 from stepwell.model.run import RunStatus
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
-from stepwell.ops import DeferAbort, DeferAdd, Invocation, Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
+from stepwell.ops import (
+    Annotated,
+    DeferAbort,
+    DeferAdd,
+    Invocation,
+    Op,
+    StepPlanned,
+    StepRun,
+    Turn,
+    WaitForEvent,
+    WaitForSignal,
+)
 
 
 def save(
@@ -233,6 +245,14 @@ def _apply(
     draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None], position: int
 ) -> Generator[Any, Any, Step | None]:
     """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
+    if isinstance(op, Annotated):
+        step = yield from _apply(draft, leased, op.op, function_of, position)
+        if step is not None:
+            yield from annotate_step(draft, leased.run, op.entries)
+            if op.problem is not None:
+                text = f"metadata is not kept: {op.problem}"
+                draft.add(SaveNote(Note(run_id=step.run_id, at=draft.now, kind="metadata-rejected", text=text)))
+        return step
     if isinstance(op, DeferAdd | DeferAbort):
         turn = _turn(leased, draft.moment, function_of, position)
         turn.defers = so_far(draft, leased)

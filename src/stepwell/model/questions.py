@@ -14,6 +14,7 @@ from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.metadata import Metadata
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -243,6 +244,13 @@ class Attempts(Question[list[Attempt]], frozen=True):
 
 class Notes(Question[list[Note]], frozen=True):
     run_id: str
+
+
+class GetMetadata(Question[list[Metadata]], frozen=True):
+    """All that is said about a run and its steps."""
+
+    run_id: str
+    shard: int = 0
 
 
 class SlotHolders(Question[list[str]], frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from stepwell.ops.annotated import Annotated
 from stepwell.ops.base import Effect, Invocation, Op, Turn
 from stepwell.ops.defer import DeferAbort, DeferAdd
 from stepwell.ops.invoke import Invoke
@@ -28,6 +29,7 @@ OPS: Final[dict[str, type[Op]]] = {
 
 __all__ = [
     "OPS",
+    "Annotated",
     "DeferAbort",
     "DeferAdd",
     "Effect",

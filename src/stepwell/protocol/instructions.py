@@ -8,6 +8,7 @@ from stepwell.errors import InvalidEvent
 from stepwell.model.failure import Failure
 from stepwell.model.step import TO_RUN, Step, StepStatus
 from stepwell.ops import (
+    Annotated,
     DeferAbort,
     DeferAdd,
     Invoke,
@@ -21,6 +22,7 @@ from stepwell.ops import (
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
 from stepwell.protocol.events import Incoming, merged_sessions, validate_incoming
+from stepwell.protocol.metadata import UnreadableMetadata, read_of_step
 
 
 class UnknownOp(Exception):
@@ -89,6 +91,16 @@ def instruction(op: wire.Op) -> Instruction:
 
     Raises ``UnknownOp``, or ``msgspec.ValidationError`` for options it cannot read.
     """
+    plain = _instruction(op)
+    if op.metadata is None:
+        return plain
+    try:
+        return Annotated(plain, read_of_step(op.metadata, op.id, op.attempt))
+    except UnreadableMetadata as error:
+        return Annotated(plain, problem=str(error))
+
+
+def _instruction(op: wire.Op) -> Instruction:
     kind = op.op
     if kind == wire.STEP_RUN:
         return StepRun(

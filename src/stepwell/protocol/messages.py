@@ -128,7 +128,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the
     opcode has it. ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides
     the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran. ``parallel`` says of
-    an op that was reported with others how the run goes on when it is done.
+    an op that was reported with others how the run goes on when it is done. ``metadata`` is what is to be known of the
+    step, JSON text of a list (protocol §6.1).
     """
 
     op: str
@@ -146,6 +147,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     ended_at: int = 0
     parallel: str | None = None
+    metadata: bytes | None = None
 
 
 class Completed(msgspec.Struct, frozen=True):

@@ -78,6 +78,7 @@ class _Op(msgspec.Struct, omit_defaults=True):
     data: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
     timing: _Timing | None = None
+    metadata: msgspec.Raw = _NOTHING
 
 
 class _Error(msgspec.Struct):
@@ -159,6 +160,7 @@ def _write(op: Op) -> _Op:
         data=_NOTHING if op.data is None else msgspec.Raw(op.data),
         error=_NOTHING if op.error is None else msgspec.Raw(op.error.json()),
         timing=_Timing(op.started_at * _MS_NS, (op.ended_at - op.started_at) * _MS_NS) if timed else None,
+        metadata=_NOTHING if op.metadata is None else msgspec.Raw(op.metadata),
     )
 
 
@@ -198,6 +200,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         started_at=started_at,
         ended_at=started_at + int(timing.b) // _MS_NS if timing else 0,
         parallel="race" if mode == "race" else None,
+        metadata=None if bytes(found.metadata) in (b"", b"null", b"[]") else bytes(found.metadata),
     )
 
 

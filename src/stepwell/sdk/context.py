@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from random import Random
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 from uuid import UUID
 
 from stepwell import clock
@@ -15,6 +15,7 @@ from stepwell.sdk.defer import Deferred, defer
 from stepwell.sdk.events import ReceivedEvent
 from stepwell.sdk.execution import Execution
 from stepwell.sdk.group import Group
+from stepwell.sdk.metadata import say
 from stepwell.sdk.names import no_such_context_name
 from stepwell.sdk.step import Step
 from stepwell.sdk.step_sync import SyncGroup, SyncStep
@@ -119,6 +120,21 @@ class Context(Generic[E_co, S_co]):
         the run, which goes on. Raises ``ConfigurationError`` for an id that is used twice and for any other function.
         """
         return defer(self._execution, id, function, data)
+
+    def metadata(
+        self,
+        values: Mapping[str, Any],
+        *,
+        kind: str = "default",
+        target: Literal["step", "attempt", "run"] = "step",
+    ) -> None:
+        """Inside the body of a step: say something about it that people see beside it, or about this attempt or run.
+
+        ``values`` takes the place of what was said of this ``kind`` before, with up to 64 KiB each and 1 MiB for a
+        run; what is larger is noted on the run and not kept. It is remembered with the step. Raises ``NotRunning``
+        outside of a body, where ``ctx.step.metadata`` says something of the run, and ``ConfigurationError``.
+        """
+        say(self._execution, values, kind, target)
 
     @property
     def attempt(self) -> int:

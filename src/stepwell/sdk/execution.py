@@ -63,7 +63,7 @@ class StepRef(msgspec.Struct, frozen=True):
 class Running:
     """A step body that is running now. ``attempt`` counts from 0, ``started_at`` is in milliseconds."""
 
-    __slots__ = ("attempt", "execution", "random", "started_at", "step")
+    __slots__ = ("attempt", "execution", "metadata", "random", "started_at", "step")
 
     def __init__(self, execution: Execution, step: StepRef, attempt: int, started_at: int) -> None:
         self.execution = execution
@@ -71,6 +71,7 @@ class Running:
         self.attempt = attempt
         self.started_at = started_at
         self.random: Random | None = None
+        self.metadata: list[dict[str, Any]] | None = None
 
 
 # The innermost step body around the present code. It may belong to another execution: a body may do anything,

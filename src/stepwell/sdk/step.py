@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -24,6 +24,7 @@ from stepwell.sdk.instructions import (
     target_by_id,
     wait_opts,
 )
+from stepwell.sdk.metadata import add, metadata_entry, score_entry
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration, step_options
 
@@ -203,6 +204,21 @@ class Step:
         Raises ``InvalidEvent`` at once for an event that is not valid.
         """
         return self._send(id, events)
+
+    def metadata(self, id: str, /, values: Mapping[str, Any], *, kind: str = "default") -> Awaited[None]:
+        """Say something about this run, once, that people see beside it: JSON values by name.
+
+        It takes the place of what was said of this ``kind`` before. Up to 64 KiB each and 1 MiB for a run are kept;
+        what is larger is noted on the run, which goes on. ``ctx.metadata`` says something of a step. Raises
+        ``ConfigurationError``.
+        """
+        entry = metadata_entry(values, kind, "run")
+        return self._drive.body(id, add, (self._drive, entry), {}, None, kinds.RUN, _SEND)
+
+    def score(self, id: str, /, name: str, value: float | bool) -> Awaited[None]:
+        """Say how well this run did, once: a finite number, or whether it did. Raises ``ConfigurationError``."""
+        entry = score_entry(name, value)
+        return self._drive.body(id, add, (self._drive, entry), {}, None, kinds.RUN, _SEND)
 
     @property
     def idempotency_key(self) -> str:

@@ -15,6 +15,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps
 from stepwell.server.envelopes import plain
 from stepwell.server.ingest import Receive, Scope, Send
+from stepwell.server.metadata import Annotations
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import V2
@@ -35,6 +36,7 @@ class Rest:
             *(Sync(apps).routes() if apps is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
+            *Annotations(engine).routes(),
             *V2(engine, led=led).routes(),
         ]
         self._router = Router(routes, redirect_slashes=False)

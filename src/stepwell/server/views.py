@@ -18,10 +18,12 @@ from stepwell.model.event import DEFERRED, Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.item import ItemKind
+from stepwell.model.metadata import EVERY_ATTEMPT, Metadata
 from stepwell.model.questions import (
     Attempts,
     FunctionItems,
     GetEvent,
+    GetMetadata,
     GetRun,
     GetSteps,
     GetWaits,
@@ -43,6 +45,7 @@ RUNNING: Final = "RUNNING"  # what a step is whose body executes: it is stored w
 CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
 _NOTHING: Final = msgspec.Raw(b"")
+_NONE: Final[list[Metadata]] = []
 
 
 class Reader(Protocol):
@@ -118,16 +121,28 @@ class ListedRun(View, frozen=True):
     cron: str | None = None
 
 
+class MetadataView(View, frozen=True):
+    """What is said about a run, or about a step or one attempt at it. ``values`` is an object."""
+
+    kind: str
+    values: msgspec.Raw
+    updated_at: str
+    step_id: str | None
+    attempt: int | None
+
+
 class RunView(ListedRun, frozen=True):
     """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one.
 
-    ``deferred_by`` is the run that had put this one off until its own end.
+    ``deferred_by`` is the run that had put this one off until its own end. ``metadata`` is what is said about it and
+    its steps, where that was asked for.
     """
 
     event_name: str | None = None
     deferred_by: str | None = None
     output: msgspec.Raw = NULL
     error: ErrorView | None = None
+    metadata: list[MetadataView] = []
 
 
 class StepView(View, frozen=True):
@@ -262,7 +277,17 @@ def listed_run(run: Run) -> ListedRun:
     return ListedRun(**_of_run(run))
 
 
-def run_view(run: Run, event: Event | None) -> RunView:
+def metadata_view(one: Metadata) -> MetadataView:
+    return MetadataView(
+        kind=one.kind,
+        values=msgspec.Raw(one.values),
+        updated_at=rfc3339(one.updated_at),
+        step_id=one.step_id or None,
+        attempt=one.attempt if one.attempt != EVERY_ATTEMPT else None,
+    )
+
+
+def run_view(run: Run, event: Event | None, metadata: list[Metadata] = _NONE) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
         **_of_run(run),
@@ -270,6 +295,7 @@ def run_view(run: Run, event: Event | None) -> RunView:
         deferred_by=deferred_by(event) if event else None,
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
+        metadata=[metadata_view(one) for one in metadata],
     )
 
 
@@ -351,7 +377,7 @@ async def trace_view(
         for step in steps
     ]
     return TraceView(
-        run=run_view(run, event),
+        run=run_view(run, event, await reader.read(GetMetadata(run.id, run.shard))),
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
         max_attempts=function.retries + 1 if function is not None else None,
         attempts=own_attempts(run, steps, failed),

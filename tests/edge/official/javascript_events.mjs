@@ -31,14 +31,16 @@ const define = (client) => (options, trigger, handler) =>
       : client.createFunction({ ...options, triggers: [trigger] }, handler),
   );
 
-const client = new Inngest({ id: "js", logger: silent });
+const experimental = version === "v4" ? require("inngest/experimental") : {};
+const middleware = version === "v4" ? [experimental.metadataMiddleware(), experimental.scoreMiddleware()] : [];
+const client = new Inngest({ id: "js", logger: silent, middleware });
 
 const declare = (id, handler, more = {}) => define(client)({ id, retries: 0, ...more }, { event: `js/${id}` }, handler);
 
 // Version 4 alone ------------------------------------------------------------------------------------------------------
 
 if (version === "v4") {
-  const { createDefer } = require("inngest/experimental");
+  const { createDefer } = experimental;
 
   const receipt = createDefer(client, { id: "receipt" }, async ({ event, step, parents }) => {
     note("receipt", { data: event.data, parents });
@@ -95,6 +97,30 @@ if (version === "v4") {
     defer("large", { function: receipt, data: { order: "x".repeat(4 * 1024 * 1024 + 1) } });
     defer("receipt", { function: receipt, data: { order: 6 } });
     await step.run("receipt", noted("one")); // a step of the same name
+    return "done";
+  });
+
+  declare("says", async ({ step, runId }) => {
+    await step.metadata("of the run").set({ phase: 1 });
+    await step.metadata("of the run again").set({ phase: 2 });
+    await step.metadata("of a kind").do(async (builder) => {
+      await builder.set({ a: 1 }, "ai");
+      await builder.set({ b: 2 }, "ai");
+    });
+    await step.run("load", async () => {
+      await client.metadata.set({ rows: 3 });
+      await client.metadata.run(runId).set({ seen: true }, "seen");
+      return "loaded";
+    });
+    await step.score("judge", { name: "accuracy", value: 0.9 });
+    await step.score("check", { name: "valid", value: true });
+    await step.sleep("nap", "100ms");
+    await client.metadata.run(runId).step("load").set({ late: true }, "late");
+    return "done";
+  });
+
+  declare("says-too-much", async ({ step }) => {
+    await step.metadata("large").set({ text: "x".repeat(65536) });
     return "done";
   });
 }

@@ -127,6 +127,37 @@ def test_what_cannot_be_deferred_is_noted_and_fails_nothing(v4: Both) -> None:
     assert "4,194,304" in reasons[1]
 
 
+# Metadata -------------------------------------------------------------------------------------------------------------
+
+
+def said(both: Both, run_id: str) -> dict[tuple[str | None, str], Any]:
+    trace = both.trace(run_id)
+    names = {step["id"]: step["name"] for step in trace["steps"]}
+    return {(names.get(one["stepId"]), one["kind"]): one["values"] for one in trace["run"]["metadata"]}
+
+
+def test_what_is_said_of_a_run_and_its_steps_is_shown(v4: Both) -> None:
+    run = v4.run("js/says")
+
+    assert run["output"] == "done"
+    assert said(v4, run["id"]) == {
+        (None, "userland.default"): {"phase": 2},
+        (None, "userland.ai"): {"b": 2},
+        (None, "userland.seen"): {"seen": True},
+        ("load", "userland.default"): {"rows": 3},
+        ("load", "userland.late"): {"late": True},
+        (None, "inngest.score"): {"accuracy": {"value": 0.9}, "valid": {"value": True}},
+    }
+
+
+def test_what_is_too_large_to_be_said_is_noted_and_the_run_goes_on(v4: Both) -> None:
+    run = v4.run("js/says-too-much")
+
+    assert run["output"] == "done"
+    assert said(v4, run["id"]) == {}
+    assert "65,536" in v4.trace(run["id"])["notes"][0]["text"]
+
+
 # Internal events ------------------------------------------------------------------------------------------------------
 
 

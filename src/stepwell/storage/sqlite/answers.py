@@ -91,6 +91,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Outcomes: (sql.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
     q.Attempts: (sql.ATTEMPTS, lambda x: (x.run_id,), _all(rows.attempt)),
     q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
+    q.GetMetadata: (sql.GET_METADATA, lambda x: (x.shard, x.run_id), _all(rows.metadata)),
     q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.key, x.limit), _column),
     q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
