@@ -135,7 +135,7 @@ def test_a_request_that_does_not_say_that_it_is_too_large_is_refused_as_well(dev
     assert (response.status, answer["ids"]) == (400, [])
 
 
-def test_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> None:
+def test_92_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> None:
     seed = "1700000000000,AAAAAAAAAAAAAA=="
     body = [{"name": "shop/ordered"}, {"name": "shop/ordered"}]
 
@@ -146,7 +146,7 @@ def test_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> No
     assert len(dev.get(f"/v2/events/{first[0]}/runs")["runs"]) == 1
 
 
-def test_the_same_id_starts_a_function_once_and_the_second_event_says_why(dev: Dev) -> None:
+def test_93_the_same_id_starts_a_function_once_and_the_second_event_says_why(dev: Dev) -> None:
     dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"})
     (second,) = dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"}).json["ids"]
 

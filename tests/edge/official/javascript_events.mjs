@@ -148,6 +148,15 @@ declare("is-cancelled", async ({ step }) => await step.sleep("nap", "1h"), {
   cancelOn: [{ event: "js/stop", if: "event.data.id == async.data.id" }],
 });
 
+declare("finishes-late", async ({ step }) => await step.sleep("nap", "1h"), { timeouts: { finish: "1s" } });
+declare("starts-late", async () => note("started"), { timeouts: { start: "1s" } });
+declare("once", async ({ event }) => note("once", { id: event.id }));
+
+for (const pattern of ["a/*", "a/b.*"])
+  define(client)({ id: `hears-${pattern.length}` }, { event: pattern }, async ({ event }) =>
+    note(pattern, { name: event.name }),
+  );
+
 for (const what of ["finished", "failed", "cancelled"])
   define(client)({ id: `hears-${what}` }, { event: `inngest/function.${what}` }, async ({ event }) => note(what, { event }));
 

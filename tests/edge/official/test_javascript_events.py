@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,41 @@ def test_64_an_invoke_says_where_it_comes_from_and_carries_its_payload(javascrip
     assert (
         heard(javascript, "finished", step["details"]["run_id"])["data"]["correlation_id"] == routing["correlation_id"]
     )
+
+
+# Events and what they start ------------------------------------------------------------------------------------------
+
+
+def test_93_the_same_id_starts_a_function_once(javascript: Both) -> None:
+    sent = {"name": "js/once", "data": {}, "id": "the-same"}
+    ids = [javascript.dev.http("POST", "/e/k", sent).json["ids"][0] for _ in range(2)]
+
+    first, second = (javascript.dev.get(f"/v2/events/{id}/runs") for id in ids)
+    javascript.dev.ended(first["runs"][0]["id"])
+    assert second["runs"] == []
+    assert [line["id"] for line in noted(javascript, "once")] == ["the-same"]
+
+
+def test_104_a_run_that_starts_or_finishes_too_late_is_cancelled(javascript: Both) -> None:
+    late = int(time.time() * 1000) + 60_000
+    (event_id,) = javascript.dev.http("POST", "/e/k", {"name": "js/starts-late", "ts": late}).json["ids"]
+    (waiting,) = javascript.dev.get(f"/v2/events/{event_id}/runs")["runs"]
+    finishing = javascript.run("js/finishes-late")
+    starting = javascript.dev.ended(waiting["id"])
+
+    assert (finishing["status"], starting["status"], starting["startedAt"]) == ("CANCELLED", "CANCELLED", None)
+    assert "finish timeout" in finishing["reason"]
+    assert "start timeout" in starting["reason"]
+    assert noted(javascript, "started") == []
+
+
+def test_105_a_star_stands_for_the_rest_of_a_name(javascript: Both) -> None:
+    for name in ("a/b", "a/b.c", "ab/c"):
+        javascript.dev.send(name)
+
+    eventually(lambda: len([line for line in javascript.app.ledger() if line["what"] in ("a/*", "a/b.*")]) == 3)
+    assert sorted(line["name"] for line in noted(javascript, "a/*")) == ["a/b", "a/b.c"]
+    assert [line["name"] for line in noted(javascript, "a/b.*")] == ["a/b.c"]
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
