@@ -33,7 +33,7 @@ from stepwell.flow import Concurrency
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
-from stepwell.sdk.function import Function
+from stepwell.sdk.function import DeferredFunction, Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
 
@@ -46,6 +46,7 @@ __all__ = [
     "Concurrency",
     "ConfigurationError",
     "Context",
+    "DeferredFunction",
     "Event",
     "EventTooLarge",
     "Function",

@@ -48,6 +48,7 @@ DEFER_META_BYTES_MAX = 32 * 1024
 METADATA_BYTES_MAX = 64 * 1024  # of one kind about one target
 METADATA_PER_RUN_BYTES_MAX = 1024 * 1024
 METADATA_KIND_BYTES_MAX = 128
+METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
 
 # Time.
 SLEEP_MAX = timedelta(days=366)

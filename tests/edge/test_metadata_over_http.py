@@ -67,6 +67,14 @@ def test_a_run_has_a_mebibyte(dev: Dev, run_id: str) -> None:
     assert post(dev, run_id, kinds[17]).status == 200
 
 
+def test_a_run_has_a_thousand_kinds(dev: Dev, run_id: str) -> None:
+    kinds = [{"kind": f"k{n}", "op": "set", "values": {}} for n in range(1_001)]
+
+    assert post(dev, run_id, *kinds[:1_000]).status == 200
+    assert post(dev, run_id, *kinds[:1_000]).status == 200
+    assert post(dev, run_id, kinds[1_000]).status == 413
+
+
 @pytest.mark.parametrize(
     "body",
     [

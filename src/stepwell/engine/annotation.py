@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.draft import Draft
-from stepwell.limits import METADATA_BYTES_MAX, METADATA_PER_RUN_BYTES_MAX
+from stepwell.limits import METADATA_BYTES_MAX, METADATA_PER_RUN_BYTES_MAX, METADATA_PER_RUN_MAX
 from stepwell.model.changes import Plan, SaveMetadata, SaveNote
 from stepwell.model.history import Note
 from stepwell.model.metadata import RUN, Entry, Metadata
@@ -80,6 +80,8 @@ def _written(
     size = sum(one.size for one in known.values())
     if size > METADATA_PER_RUN_BYTES_MAX:
         return [], f"the run would have {size:,} bytes of it; the limit is {METADATA_PER_RUN_BYTES_MAX:,}"
+    if len(known) > METADATA_PER_RUN_MAX:
+        return [], f"the run would have {len(known):,} kinds of it; the limit is {METADATA_PER_RUN_MAX:,}"
     return list(saved.values()), None
 
 

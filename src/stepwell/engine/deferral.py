@@ -5,7 +5,7 @@ The start is an event (protocol §6.6), so whatever holds for events holds for i
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from stepwell.engine.draft import Draft, Ending
 from stepwell.engine.leased import Leased
 from stepwell.limits import DEFERS_PER_RUN_MAX
-from stepwell.model.changes import CreateRun, SaveNote, SaveStep, SettleStep
+from stepwell.model.changes import Change, CreateRun, SaveNote, SaveStep, SettleStep
 from stepwell.model.event import DEFERRED, Event, routed
 from stepwell.model.function import app_uuid, function_uuid
 from stepwell.model.history import Note
@@ -47,25 +47,20 @@ def put_off(draft: Draft, op: DeferAdd | DeferAbort, turn: Turn) -> Generator[An
     assert effect.step is not None, "it is remembered in any case"
     if len(turn.defers) < _REMEMBERED_MAX or known is not None:
         draft.add(SaveStep(effect.step), *effect.changes)
+        draft.put_off.setdefault(turn.run.id, {})[step_id] = effect.step
     return effect.step
 
 
 def so_far(draft: Draft, leased: Leased) -> Mapping[str, Step]:
     """What the run has put off, and what this very answer has said of it so far."""
-    said = {
-        change.step.id: change.step
-        for change in draft.changes
-        if isinstance(change, SaveStep) and change.step.kind == DEFER and change.step.run_id == leased.run.id
-    }
+    said = draft.put_off.get(leased.run.id)
     return leased.defers | said if said else leased.defers
 
 
 def deferred(draft: Draft, run: Run) -> Generator[Any, Any, list[Step]]:
     """What is to be started now that the run ends, in the order in which it was put off."""
     found = {step.id: step for step in (yield from ask(OpenSteps(run.id, DEFER, run.shard)))}
-    for change in draft.changes:
-        if isinstance(change, SaveStep) and change.step.kind == DEFER and change.step.run_id == run.id:
-            found[change.step.id] = change.step
+    found |= draft.put_off.get(run.id, {})
     return [step for step in found.values() if step.open]
 
 
@@ -94,11 +89,11 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
     )
 
 
-def settle(draft: Draft, step: Step, event: Event) -> None:
-    """It was started: people find the run it became by the step, as they do of an invoke."""
+def settle(draft: Draft, step: Step, event: Event, changes: Sequence[Change]) -> None:
+    """It was started, by these changes: people find the run it became by the step, as they do of an invoke."""
     function_id = _decode_details(step.details or b"{}").function_id
     details = {"function_id": function_id, "event_id": event.id}
-    for change in draft.changes:
+    for change in changes:
         if isinstance(change, CreateRun) and (change.run.event_id, change.run.function_id) == (event.id, function_id):
             details["run_id"] = change.run.id
     draft.add(SettleStep(step.run_id, step.id, StepStatus.COMPLETED, draft.now, None, _encode(details), step.shard, 0))

@@ -19,6 +19,7 @@ from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
+from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 
 _USUAL: Final = Settings()
@@ -65,6 +66,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``put_off`` is what it says of functions that runs put off until their end, by run and step.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
     """
@@ -88,6 +90,7 @@ class Draft:
         self.slots: dict[str, int] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []
+        self.put_off: dict[str, dict[str, Step]] = {}
         self.guarded: dict[str, tuple[Run, Event]] = {}
         self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None

@@ -92,9 +92,9 @@ def announce(draft: Draft) -> Generator[Any, Any, None]:
         ending = draft.endings.pop(0)
         if ending.deferred:
             for put_off in (yield from deferred(draft, ending.run)):
-                event = schedule(draft, ending, put_off)
+                event, before = schedule(draft, ending, put_off), len(draft.changes)
                 yield from publish(draft, event)
-                settle(draft, put_off, event)
+                settle(draft, put_off, event, draft.changes[before:])
         if ending.quiet:
             continue
         names = _NAMES[ending.status]
