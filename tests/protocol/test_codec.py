@@ -68,7 +68,7 @@ def wire_error(means: dict[str, Any]) -> WireError:
 
 
 def op(means: dict[str, Any]) -> Op:
-    texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data") if name in means}
+    texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data", "metadata") if name in means}
     error = {"error": wire_error(means["error"])} if "error" in means else {}
     return Op(**{**means, **texts, **error})
 
