@@ -14,6 +14,7 @@ from stepwell.model.history import Note
 from stepwell.model.metadata import RUN, Entry, Metadata
 from stepwell.model.questions import GetMetadata, GetSteps, ask
 from stepwell.model.run import Run
+from stepwell.ops import Annotated
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -38,16 +39,16 @@ def annotate(draft: Draft, run: Run, entries: Sequence[Entry]) -> Plan:
     return draft.decision(problem)
 
 
-def annotate_step(draft: Draft, run: Run, entries: Sequence[Entry]) -> Generator[Any, Any, None]:
+def annotate_step(draft: Draft, run: Run, op: Annotated) -> Generator[Any, Any, None]:
     """What came with a step. What cannot be taken is noted on the run."""
-    for entry in entries:
+    if op.problem is not None:
+        _note(draft, run, op.problem)
+    for entry in op.entries:
         saved, problem = yield from _written(draft, run, [entry])
         if problem is None:
             draft.add(*(SaveMetadata(one) for one in saved))
         else:
-            text = f"metadata is not kept: {problem}"
-            note = Note(run_id=run.id, at=draft.now, kind="metadata-rejected", text=text, shard=run.shard)
-            draft.add(SaveNote(note))
+            _note(draft, run, problem)
 
 
 def _written(
@@ -83,6 +84,11 @@ def _written(
     if len(known) > METADATA_PER_RUN_MAX:
         return [], f"the run would have {len(known):,} kinds of it; the limit is {METADATA_PER_RUN_MAX:,}"
     return list(saved.values()), None
+
+
+def _note(draft: Draft, run: Run, problem: str) -> None:
+    text = f"metadata is not kept: {problem}"
+    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="metadata-rejected", text=text, shard=run.shard)))
 
 
 def _key(one: Metadata) -> _Key:

@@ -248,10 +248,7 @@ def _apply(
     if isinstance(op, Annotated):
         step = yield from _apply(draft, leased, op.op, function_of, position)
         if step is not None:
-            yield from annotate_step(draft, leased.run, op.entries)
-            if op.problem is not None:
-                text = f"metadata is not kept: {op.problem}"
-                draft.add(SaveNote(Note(run_id=step.run_id, at=draft.now, kind="metadata-rejected", text=text)))
+            yield from annotate_step(draft, leased.run, op)
         return step
     if isinstance(op, DeferAdd | DeferAbort):
         turn = _turn(leased, draft.moment, function_of, position)
