@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha1
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -38,6 +38,10 @@ class Control(Protocol):
     """A flow control: a value with an opinion about starts or dispatch. Each lives in one file of ``flow/``."""
 
     keyword: ClassVar[str]
+
+    def config(self) -> Any:
+        """As the wire has it, under the keyword (protocol §4.5)."""
+        ...
 
 
 class Backoff(msgspec.Struct, frozen=True):
