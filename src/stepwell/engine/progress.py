@@ -373,7 +373,8 @@ def _end(
         failure=failure,
         tidy=tidy,
         width=width,
-        deferred=bool(leased.defers or leased.unheard),
+        # An app may have said so to another process, of which the holder of the lease has not heard.
+        deferred=bool(leased.defers or leased.unheard or leased.function.url),
     )
 
 

@@ -344,6 +344,9 @@ class Reporting:
     async def look(self) -> None:
         """There is nothing to look at: the server refuses what comes too late."""
 
+    async def catch_up(self) -> bool:
+        return False
+
     async def save(self, op: Op) -> Settled:
         if op.op in LAZY:
             self._lazy.append(op)  # it goes with the next step, or with the end
