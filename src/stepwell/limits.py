@@ -36,6 +36,8 @@ STEPS_PER_RUN_MAX = 1_000
 STEPS_PER_RUN_CEILING = 10_000  # what STEPS_PER_RUN_MAX can be set to
 STEP_BYTES_MAX = 4 * 1024 * 1024
 RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
+FETCH_URL_CHARS_MAX = 8_192
+FETCH_ERROR_BYTES_MAX = 64 * 1024  # of what a model's provider says to a request that it refuses
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
@@ -44,6 +46,7 @@ SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
+FETCH_TIME_MAX = timedelta(minutes=30)  # one request that the engine makes for a step: models may think for long
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most

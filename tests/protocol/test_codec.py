@@ -164,6 +164,7 @@ def test_every_message_we_know_has_a_golden_one() -> None:
     memos = {message["means"]["kind"] for name, message in GOLDEN.items() if name.startswith("memo-")}
 
     assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
+    assert opcodes >= {"AIGateway", "Gateway"}
     assert answers == {"Completed", "Ops", "Failed"}
     assert memos == {"data", "error", "input", "bare"}
 
@@ -201,6 +202,11 @@ OPTIONS = {
         "waitForEvent",
         st.fixed_dictionaries({"event": texts, "timeout_ms": lengths}, optional={"if": texts, "lookback_ms": lengths}),
     ),
+    "AIGateway": (
+        "aiInfer",
+        st.fixed_dictionaries({"url": texts}, optional={"auth_key": texts, "format": texts, "body": st.just({"a": 1})}),
+    ),
+    "Gateway": ("fetch", st.fixed_dictionaries({"url": texts, "method": texts}, optional={"body": texts})),
     "InvokeFunction": (
         "invoke",
         st.fixed_dictionaries(

@@ -21,6 +21,7 @@ from stepwell.model.changes import (
     Change,
     CloseWait,
     Decision,
+    DropRequest,
     OpenWait,
     Park,
     Plan,
@@ -37,9 +38,9 @@ from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import REQUESTS, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
-from stepwell.ops import Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
+from stepwell.ops import Gateway, Op, StepError, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
 
 
 def save(
@@ -86,6 +87,17 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
 
 
+def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: int) -> Plan:
+    """A request was made for a step. The value is the step as it now is, ``None`` if that ends the run."""
+    step = yield from _apply(draft, leased, op, draft.registry.get, position)
+    if step is not None:
+        draft.add(*_new_attempts(leased, step))
+        if not step.open:
+            draft.add(DropRequest(step.run_id, step.id, step.shard))
+    yield from announce(draft)
+    return draft.decision(step, holds=leased.lease)
+
+
 def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None) -> Plan:
     """The call ended and the run did not: remember what it reported, and rest until something moves.
 
@@ -123,7 +135,9 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
     The value is the list of the steps that moved, as they now are. A step that is to be tried again is among them.
     """
     watched = {
-        step.id for step in leased.steps.values() if step.open and step.due is not None and step.due <= draft.now
+        step.id
+        for step in leased.steps.values()
+        if step.open and step.due is not None and step.due <= draft.now and step.kind not in REQUESTS
     }
     steps = yield from ask(GetSteps(leased.run.id, leased.run.shard))
     moved = [step for step in settle_due(draft, steps) if step.id in watched]
@@ -235,8 +249,9 @@ def _apply(
     if known is None:
         # An earlier try of this very decision may have been written although nobody was told so.
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
-    if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned)):
-        if known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None:
+    if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned | Gateway)):
+        settled = known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None
+        if settled or known.kind in REQUESTS:
             return known
         planned = msgspec.structs.replace(
             known, parallel=op.parallel

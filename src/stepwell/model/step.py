@@ -27,6 +27,8 @@ TO_RUN: frozenset[str] = frozenset({StepStatus.QUEUED, StepStatus.ERRORED})
 """A body is to be executed, from ``due`` on."""
 RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "waitForSignal", "invoke"})
 """The kinds of steps that have no body: nothing is tried, others bring them to their end."""
+REQUESTS: frozenset[str] = frozenset({"aiInfer", "fetch"})
+"""The kinds of steps whose body is an HTTP request of the engine's own: tried as bodies are, but not by the app."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.ops.base import Effect, Invocation, Op, Turn
+from stepwell.ops.gateway import Gateway
 from stepwell.ops.invoke import Invoke
 from stepwell.ops.plan import StepPlanned
 from stepwell.ops.run import StepError, StepRun
@@ -21,11 +22,14 @@ OPS: Final[dict[str, type[Op]]] = {
     "WaitForEvent": WaitForEvent,
     "WaitForSignal": WaitForSignal,
     "InvokeFunction": Invoke,
+    "AIGateway": Gateway,
+    "Gateway": Gateway,
 }
 
 __all__ = [
     "OPS",
     "Effect",
+    "Gateway",
     "Invocation",
     "Invoke",
     "Op",

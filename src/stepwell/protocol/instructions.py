@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from stepwell.model.failure import Failure
-from stepwell.model.step import TO_RUN, Step, StepStatus
-from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent, WaitForSignal
+from stepwell.model.step import REQUESTS, TO_RUN, Step, StepStatus
+from stepwell.ops import Gateway, Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent, WaitForSignal
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
+from stepwell.protocol.requests import Outgoing, encode_request, fetch_request, model_request, refusal, told
 
 
 class UnknownOp(Exception):
@@ -43,6 +44,25 @@ class _InvokeOpts(msgspec.Struct):
     cancel_child: bool = False
 
 
+class _ModelOpts(msgspec.Struct):
+    url: str
+    auth_key: str = ""
+    format: str = ""
+    headers: dict[str, str] = {}
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _FetchOpts(msgspec.Struct):
+    url: str
+    method: str = "POST"
+    headers: dict[str, str] = {}
+    body: str | None = None
+
+
+class _InputOpts(msgspec.Struct):
+    input: msgspec.Raw = msgspec.Raw(b"")
+
+
 class _ErrorOpts(msgspec.Struct):
     backoff_ms: tuple[int, ...] | None = None
 
@@ -51,6 +71,9 @@ _sleep_opts = msgspec.json.Decoder(_SleepOpts).decode
 _wait_opts = msgspec.json.Decoder(_WaitOpts).decode
 _signal_opts = msgspec.json.Decoder(_SignalOpts).decode
 _invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
+_model_opts = msgspec.json.Decoder(_ModelOpts).decode
+_fetch_opts = msgspec.json.Decoder(_FetchOpts).decode
+_input_opts = msgspec.json.Decoder(_InputOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
 
 _UNNAMED = Failure("Error", "the SDK reported an error without saying which")
@@ -74,6 +97,7 @@ def instruction(op: wire.Op) -> Instruction:
             ended_at=op.ended_at,
             max_attempts=op.max_attempts,
             parallel=op.parallel,
+            details=_input(op) if op.opts else None,
         )
     if kind == wire.STEP_PLANNED:
         return StepPlanned(id=op.id, name=op.name, repeat=op.repeat, kind=op.kind, parallel=op.parallel)
@@ -93,6 +117,7 @@ def instruction(op: wire.Op) -> Instruction:
             retry_at=op.retry_at,
             backoff=_error_opts(opts).backoff_ms,
             parallel=op.parallel,
+            details=_input(op),
         )
     if kind == wire.SLEEP:
         sleep = _sleep_opts(opts)
@@ -142,7 +167,33 @@ def instruction(op: wire.Op) -> Instruction:
             cancel_child=invoke.cancel_child,
             parallel=op.parallel,
         )
+    if kind == wire.AI_GATEWAY:
+        asked = _model_opts(opts)
+        return _gateway(op, model_request(asked.url, asked.auth_key, asked.format, asked.headers, bytes(asked.body)))
+    if kind == wire.GATEWAY:
+        wanted = _fetch_opts(opts)
+        return _gateway(op, fetch_request(wanted.url, wanted.method, wanted.headers, wanted.body))
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
+
+
+def _gateway(op: wire.Op, request: Outgoing) -> Gateway:
+    content = encode_request(request)
+    return Gateway(
+        id=op.id,
+        name=op.name,
+        repeat=op.repeat,
+        kind=op.kind,
+        content=content,
+        details=told(request).json(),
+        refused=refusal(request, content),
+        parallel=op.parallel,
+    )
+
+
+def _input(op: wire.Op) -> dict[str, msgspec.Raw] | None:
+    """What the body of the step was given, where people are to see it."""
+    given = bytes(_input_opts(op.opts).input) if op.opts and op.kind == "aiWrap" else b""
+    return {"input": msgspec.Raw(given)} if given else None
 
 
 def memo(step: Step) -> wire.Memo | None:
@@ -160,11 +211,13 @@ def memo(step: Step) -> wire.Memo | None:
 
 def pending(step: Step) -> wire.Pending:
     """What is to be said of an open step."""
+    ours = step.kind in REQUESTS  # nobody else has to do anything about it, whenever it is due
+    planned = step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN)
     return wire.Pending(
         step.kind,
         step.attempt,
-        step.due,
-        planned=step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN),
+        None if ours else step.due,
+        planned=planned and not ours,
         parallel=step.parallel,
         name=step.name,
         repeat=step.repeat,

@@ -17,7 +17,6 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from stepwell.clock import Clock
-from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_RUN,
@@ -78,7 +77,7 @@ class AsyncDrive(Execution):
         self._branched = False
         self._family = Family(self._loop)
         self._doubted = False
-        self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
+        self._gate = progress.gate
         self._busy = 0  # bodies and saves in flight
         self._rests: dict[str, Future[Settled]] = {}
         self._watchers: dict[str, Task[None]] = {}
@@ -402,6 +401,7 @@ class AsyncDrive(Execution):
             del self._rests[step.id]
             self.order.moves += 1
         if settled.memo is not None:
+            self.progress.news.discard(step.id)
             self.replay.learn(settled.memo.at)
         return settled
 
@@ -515,8 +515,6 @@ class AsyncDrive(Execution):
         self._ended = True
         if self._patience is not None:
             self._patience.cancel()
-        if self._gate is not None:
-            self._gate.close()
         left: set[Task[Any]] = {*self._branches, *self._watchers.values()}
         if left:
             for task in left:

@@ -13,6 +13,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.questions import StoredFunction
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -21,6 +22,7 @@ Row = Sequence[Any]
 
 step_row: Callable[[Step], tuple[Any, ...]] = astuple
 wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
+request_row: Callable[[Request], tuple[Any, ...]] = astuple
 app_row: Callable[[App], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
@@ -112,6 +114,10 @@ def run(row: Row) -> Run:
         original=row[18],
         execution_version=row[19],
     )
+
+
+def request(row: Row) -> Request:
+    return Request(run_id=row[0], step_id=row[1], content=row[2], shard=row[3])
 
 
 def step(row: Row) -> Step:

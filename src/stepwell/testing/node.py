@@ -14,6 +14,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.loop import Timers
+from stepwell.runtime.outbound import Outbound
 from stepwell.storage.interface import Changed, Store, Swept, Verdict
 
 A = TypeVar("A")
@@ -102,6 +103,7 @@ class Node:
         *,
         settings: Settings = _USUAL,
         tidies: bool = True,
+        outbound: Outbound | None = None,
     ) -> None:
         self.door = door
         self._apps = apps
@@ -116,6 +118,7 @@ class Node:
             retention_ms=None,
             shared=False,
             tidies=tidies,
+            outbound=outbound,
         )
 
     async def start(self) -> None:

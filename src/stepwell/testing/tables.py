@@ -7,7 +7,7 @@ from typing import Any
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.driver import executor
 
-_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "cells", "slots")
+_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "requests", "cells", "slots")
 
 
 class Tables:

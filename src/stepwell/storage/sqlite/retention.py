@@ -11,6 +11,7 @@ _OF_RUN = (
     sql.FORGET_ATTEMPTS,
     sql.FORGET_NOTES,
     sql.CLOSE_WAITS,
+    sql.DROP_REQUESTS,
     sql.DROP_RUN_ITEMS,
     sql.FREE_SLOTS,
     sql.FORGET_RUN,
