@@ -33,6 +33,7 @@ from stepwell.flow import Concurrency
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
+from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.function import Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
@@ -48,6 +49,7 @@ __all__ = [
     "Context",
     "Event",
     "EventTooLarge",
+    "FetchResponse",
     "Function",
     "InvalidCron",
     "InvalidDuration",
@@ -82,6 +84,10 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         """Say which name was meant. ``from stepwell import …`` would hide our error behind one of its own."""
         import sys
+        from importlib import import_module
+
+        if name in ("ai", "testing"):  # "from stepwell import ai" asks here first
+            return import_module(f"{__name__}.{name}")
 
         from stepwell.sdk.names import no_such_export
 

@@ -32,7 +32,7 @@ from stepwell.protocol.messages import (
     Superseded,
 )
 from stepwell.sdk.bodies import Body, body
-from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
+from stepwell.sdk.execution import AI_WRAP, BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef, recorded
 from stepwell.sdk.failures import StepTimeout, code_changed
 from stepwell.sdk.family import Family
 from stepwell.sdk.order import Order
@@ -139,7 +139,7 @@ class AsyncDrive(Execution):
         known: Body | None = None,
     ) -> Any:
         """A step with a body: its remembered result, or that of running it now. Raises ``StepError``."""
-        self._enter(name)
+        self._enter(name, kind)
         replay = self.replay
         step_id, repeat = replay.begin(name)
         about = known or body(fn)
@@ -151,7 +151,7 @@ class AsyncDrive(Execution):
             if memo is not None:
                 await self.order.turn(replay.place(step_id))
                 return self.value(memo, about.decode, name)
-            step = StepRef(step_id, name, repeat, kind)
+            step = StepRef(step_id, name, repeat, kind, recorded(args, kwargs) if kind == AI_WRAP else None)
             pending = replay.pending.get(step_id)
             attempt = 0
             if pending is not None:
@@ -175,9 +175,10 @@ class AsyncDrive(Execution):
         finally:
             replay.end(name)
 
-    async def rest(self, name: str, kind: str, opcode: str, opts: bytes) -> Memo:
-        """A step that others bring to its end: its memo, once it has one."""
-        self._enter(name)
+    async def rest(self, name: str, kind: str, opcode: str, opts: bytes | Callable[[], bytes]) -> Memo:
+        """A step that others bring to its end: its memo, once it has one. ``opts`` that cost something are worked out
+        only for a step that was not reported before."""
+        self._enter(name, kind)
         replay = self.replay
         step_id, repeat = replay.begin(name)
         memo = self._recall(step_id, name)
@@ -191,7 +192,8 @@ class AsyncDrive(Execution):
             step = StepRef(step_id, name, repeat, kind)
             op = None
             if step_id not in replay.pending:
-                op = Op(op=opcode, id=step_id, name=name, repeat=repeat, kind=kind, opts=opts)
+                said = opts if isinstance(opts, bytes) else opts()
+                op = Op(op=opcode, id=step_id, name=name, repeat=repeat, kind=kind, opts=said)
             while True:
                 settled = await self._rest(step, op)
                 if settled.memo is not None:
@@ -233,10 +235,10 @@ class AsyncDrive(Execution):
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
-    def _enter(self, name: str) -> None:
+    def _enter(self, name: str, kind: str) -> None:
         running = RUNNING.get()
         if running is not None and running.execution is self:
-            raise self.nested(running, name)
+            raise self.nested(running, name, kind)
         task = asyncio.current_task()
         if task is not self._main and task is not None and task not in self._branches:
             self._branches.add(task)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from stepwell.errors import ConfigurationError
+from stepwell.sdk.ai import SyncAI
 from stepwell.sdk.bridge import Bridge
 from stepwell.sdk.events import ReceivedEvent
+from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.group import ParallelMode, fails_at_once, members
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration
@@ -150,6 +152,24 @@ class SyncStep:
     def send_event(self, id: str, /, events: object) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried; their internal ids."""
         return self._bridge.call(self._step.send_event(id, events))
+
+    @property
+    def ai(self) -> SyncAI:
+        """Steps that ask models: ``ctx.step.ai.infer`` and ``ctx.step.ai.wrap``."""
+        return SyncAI(self._step.ai, self._bridge)
+
+    def fetch(
+        self,
+        id: str,
+        /,
+        url: str,
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> FetchResponse:
+        """Let the engine make an HTTP request, and give what is answered. The run holds no thread meanwhile."""
+        return self._bridge.call(self._step.fetch(id, url, method=method, headers=headers, body=body))
 
     @property
     def idempotency_key(self) -> str:
