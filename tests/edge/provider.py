@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
@@ -73,15 +73,16 @@ class Provider:
             sent["Content-Encoding"], body = "gzip", gzip.compress(body)
         elif what == "large":
             body = json.dumps("x" * int(number)).encode()
-        handler.send_response(status)
-        for header, value in {**sent, "Content-Length": str(len(body))}.items():
-            handler.send_header(header, value)
-        handler.end_headers()
-        handler.wfile.write(body)
+        with suppress(OSError):  # whoever asked may be gone
+            handler.send_response(status)
+            for header, value in {**sent, "Content-Length": str(len(body))}.items():
+                handler.send_header(header, value)
+            handler.end_headers()
+            handler.wfile.write(body)
 
 
 @contextmanager
-def providing() -> Iterator[Provider]:
+def providing(host: str = "127.0.0.1") -> Iterator[Provider]:
     """A provider on a port of its own."""
     provider = Provider()
 
@@ -100,9 +101,9 @@ def providing() -> Iterator[Provider]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    provider.url = f"http://127.0.0.1:{server.server_address[1]}"
+    provider.url = f"http://{host}:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
