@@ -268,7 +268,8 @@ def _hide(request: Outgoing, text: str) -> str:
     secret = request.secret
     if len(secret) < _SECRET_CHARS_MIN:
         return text
-    for form in {secret, quote(secret, safe=""), _encode(secret)[1:-1].decode()}:
+    written = _encode(secret)[1:-1].decode()  # in JSON, where some escape slashes
+    for form in {secret, quote(secret, safe=""), quote(secret), written, written.replace("/", "\\/")}:
         text = text.replace(form, _HIDDEN)
     return text
 
