@@ -145,6 +145,46 @@ def test_the_winner_of_a_race_does_not_wait_for_a_fetch(app):
         assert not t.engine.caller.live
 
 
+def test_an_answer_that_comes_while_a_call_ends_is_not_forgotten(app):
+    @app.create_function(id="f", trigger="go")
+    async def get(ctx: Context):
+        async def branch():
+            found = await ctx.step.fetch("get", API)
+            return await ctx.step.run("then", lambda: found.body)
+
+        try:
+            return await asyncio.gather(branch(), ctx.step.sleep("nap", "2h"))
+        finally:
+            await asyncio.sleep(3)  # the call takes its time to end
+
+    with harness(app) as t:
+        t.answer_fetch(API, body="got", after="1s")
+        t.send("go")
+        t.advance("1m")
+
+        assert t.run(get).steps["then"].output == "got"
+
+
+def test_an_answer_that_a_call_has_heard_of_costs_no_further_call(app):
+    @app.create_function(id="f", trigger="go")
+    async def get(ctx: Context):
+        calls.append(t.now)
+
+        async def branch():
+            await ctx.step.fetch("get", API)
+            await ctx.step.sleep("nap", "1h")
+
+        await asyncio.gather(branch(), ctx.step.run("slow", asyncio.sleep, 10))
+
+    calls: list[object] = []
+    with harness(app) as t:
+        t.answer_fetch(API, after="1s")
+        t.send("go")
+        t.advance("1m")
+
+        assert len(calls) == 1
+
+
 def test_a_limit_counts_fetches_as_steps(app):
     @app.create_function(id="f", trigger="go", concurrency=stepwell.Concurrency(limit=2))
     async def get(ctx: Context):

@@ -135,9 +135,7 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
     The value is the list of the steps that moved, as they now are. A step that is to be tried again is among them.
     """
     watched = {
-        step.id
-        for step in leased.steps.values()
-        if step.open and step.due is not None and step.due <= draft.now and step.kind not in REQUESTS
+        step.id for step in leased.steps.values() if step.open and step.due is not None and step.due <= draft.now
     }
     steps = yield from ask(GetSteps(leased.run.id, leased.run.shard))
     moved = [step for step in settle_due(draft, steps) if step.id in watched]

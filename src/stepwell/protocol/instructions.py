@@ -211,13 +211,12 @@ def memo(step: Step) -> wire.Memo | None:
 
 def pending(step: Step) -> wire.Pending:
     """What is to be said of an open step."""
-    ours = step.kind in REQUESTS  # nobody else has to do anything about it, whenever it is due
     planned = step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN)
     return wire.Pending(
         step.kind,
         step.attempt,
-        None if ours else step.due,
-        planned=planned and not ours,
+        step.due,
+        planned=planned and step.kind not in REQUESTS,
         parallel=step.parallel,
         name=step.name,
         repeat=step.repeat,

@@ -20,9 +20,7 @@ from stepwell.model.step import REQUESTS, RESTS
 from stepwell.protocol.codec import decode_answer, encode_call
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
-    AI_GATEWAY,
     DISCOVERY_REQUEST,
-    GATEWAY,
     INVOKE_FUNCTION,
     SLEEP,
     STEP_ERROR,
@@ -54,7 +52,7 @@ _ALONE: Final = "alone"
 _LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
-_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, AI_GATEWAY, GATEWAY, STEP_ERROR})
+_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
 _NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their results without the app
 
 

@@ -6,9 +6,12 @@ import json
 
 import pytest
 
+from stepwell.model.changes import Decision, DropRequest
 from stepwell.model.questions import Attempts, GetRequest
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Unreachable
 from stepwell.testing.answers import FetchRequest
 from stepwell.testing.tables import Tables
+from stepwell.testing.views import RunView
 from tests.core.runtime.scripted import Javascript, Python, StepFailed, Steps, hashed, pause
 from tests.core.runtime.wired import Wired
 
@@ -419,12 +422,13 @@ def test_a_cancelled_run_makes_no_further_request_and_what_it_waits_for_is_dropp
         t.answer_fetch(API, body="late", after="10s")
         run = t.start("f")
         t.cancel(run)
+        t.run_until_idle()
+        assert not t.engine.caller.live  # nobody waits for what is not wanted
         t.advance("1h")
 
         assert (run.status, len(t.fetches)) == ("CANCELLED", 1)
         assert t.ask(GetRequest(run.id, hashed("get"))) is None
         assert "late" not in everything(t)
-        assert not t.engine.caller.live
 
 
 def test_a_request_that_waits_for_a_slot_does_not_begin_after_a_cancel():
@@ -498,3 +502,102 @@ def test_time_that_goes_by_inside_the_app_does_not_hold_a_request_up():
         t.advance("1h")
 
         assert t.fetches[1].at - t.fetches[0].at == 1000
+
+
+def test_a_request_that_is_reported_again_keeps_its_attempts_and_its_time():
+    with Wired(retry_interval=60_000) as t:
+
+        @t.function("f", retries=2)
+        async def f(s: Javascript):
+            async def chain():
+                return [await s.run("a"), await s.run("b")]
+
+            return await s.group(chain, lambda: s.infer("ask", MODEL), mode="race")
+
+        t.answer_fetch(MODEL, status=500)
+        run = t.start("f")
+        t.advance("1h")
+
+        reported = [op for each in t.app.requests if each.target is None for op in each.ctx["stack"]["stack"]]
+        assert hashed("b") in reported  # the app was asked again while the request waited for its time
+        assert [made.at - t.fetches[0].at for made in t.fetches] == [0, 60_000, 120_000]
+        assert [attempt.attempt for attempt in t.ask(Attempts(run.id)) if attempt.step_id] == [0, 1, 2]
+
+
+def test_a_result_that_was_heard_of_costs_no_further_call():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s: Javascript):
+            async def asks():
+                await s.fetch("get", API)
+                await s.sleep("nap", "1h")
+
+            return await s.group(asks, lambda: s.run("slow", lambda: pause(10)), mode="race")
+
+        t.answer_fetch(API, after="1s")
+        t.start("f")
+        t.advance("1m")
+
+        assert t.app.asked == ["step", "slow", "step", "step"]  # one for each member that was done
+
+
+def test_an_address_that_may_not_be_asked_is_not_asked_again():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s: Steps):
+            return await s.fetch("get", API)
+
+        async def refuse(*args: object, **kwargs: object):
+            asked.append(args)
+            raise Unreachable(ADDRESS_NOT_ALLOWED, "api.test leads to 10.0.0.1 in a private network")
+
+        asked: list[object] = []
+        t._answers.request = refuse  # type: ignore[method-assign]
+        run = t.finish("f")
+
+        assert (run.status, len(asked)) == ("FAILED", 1)
+        assert run.error is not None
+        assert run.error.message == "api.test leads to 10.0.0.1 in a private network"
+
+
+def test_a_step_whose_request_is_gone_fails_and_says_so():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s: Steps):
+            return await s.fetch("get", API)
+
+        t.answer_fetch(API, after="10s")
+        run = t.start("f")
+        t._do(lambda: gone(t, run))
+        t.kill()
+        t.advance("1h")
+
+        assert (run.status, len(t.fetches)) == ("FAILED", 1)
+        assert run.error is not None
+        assert run.error.message == "what was to be sent is not known any more"
+
+
+async def gone(t: Wired, run: RunView) -> None:
+    await t.store.commit(Decision((DropRequest(run.id, hashed("get")),)))
+
+
+def test_what_comes_after_a_result_has_all_its_attempts():
+    with Wired() as t:
+
+        @t.function("f")
+        async def f(s: Steps):
+            if not s.memos and s.attempt == 0:
+                raise ValueError("the first time")
+            await s.fetch("get", API)
+            return [s.attempt, await s.run("long", lambda: pause(10))]
+
+        t.answer_fetch(API, after="1s")
+        run = t.start("f")
+        t.advance("5s")
+        t.kill()
+        t.advance("1h")
+
+        assert run.output == [0, None]
