@@ -422,7 +422,6 @@ def test_a_cancelled_run_makes_no_further_request_and_what_it_waits_for_is_dropp
         t.answer_fetch(API, body="late", after="10s")
         run = t.start("f")
         t.cancel(run)
-        t.run_until_idle()
         assert not t.engine.caller.live  # nobody waits for what is not wanted
         t.advance("1h")
 
@@ -578,6 +577,7 @@ def test_a_step_whose_request_is_gone_fails_and_says_so():
         assert (run.status, len(t.fetches)) == ("FAILED", 1)
         assert run.error is not None
         assert run.error.message == "what was to be sent is not known any more"
+        assert len([attempt for attempt in t.ask(Attempts(run.id)) if attempt.step_id]) == 1
 
 
 async def gone(t: Wired, run: RunView) -> None:
@@ -592,12 +592,14 @@ def test_what_comes_after_a_result_has_all_its_attempts():
             if not s.memos and s.attempt == 0:
                 raise ValueError("the first time")
             await s.fetch("get", API)
-            return [s.attempt, await s.run("long", lambda: pause(10))]
+            return await s.run("long", lambda: pause(10))
 
         t.answer_fetch(API, after="1s")
         run = t.start("f")
         t.advance("5s")
+        before = len(t.app.requests)
         t.kill()
         t.advance("1h")
 
-        assert run.output == [0, None]
+        assert run.status == "COMPLETED"
+        assert [each.ctx["attempt"] for each in t.app.requests[before:]] == [0, 0]
