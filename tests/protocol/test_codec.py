@@ -186,6 +186,13 @@ def test_each_call_of_a_run_has_an_id_of_its_own_to_report_steps_by() -> None:
     assert first["fn_id"] == second["fn_id"] == function_uuid(given.function_id)
 
 
+def test_of_steps_that_nobody_has_signed_for_nothing_is_shown() -> None:
+    found = decode_answer(206, {}, b'[{"op":"AIGateway","opts":{"auth_key":"sk-planted"}}]', now=NOW)
+
+    assert isinstance(found, Failed)
+    assert found.error.message == "status 206, and not from an SDK: (steps)"
+
+
 # Round trips ---------------------------------------------------------------------------------------------------------
 
 texts = st.text(min_size=1, max_size=8)
