@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from stepwell import Concurrency, Context, Event, StepError, Stepwell, ai
-from tests.edge.conftest import Dev, eventually
+from tests.edge.conftest import PATIENCE_S, Dev, eventually
 from tests.edge.official.conftest import free_port
 from tests.edge.provider import Provider, providing
 from tests.edge.served_here import App, Asked, serving
@@ -117,6 +118,23 @@ async def test_a_limit_bounds_what_is_asked_at_once(provider: Provider) -> None:
         assert len(provider.asked("a")) == 3
         provider.release()
         assert await engine.wait(run.id) == 9
+
+
+async def test_what_a_run_asks_is_dropped_when_another_process_cancels_it(provider: Provider, tmp_path: Path) -> None:
+    here, there = fetching(concurrency=Concurrency(1)), fetching(concurrency=Concurrency(1))
+    async with here.embedded(tmp_path / "shop.db") as leader, there.embedded(tmp_path / "shop.db") as follower:
+        ids = [(await there.send(Event("shop/fetch", {"url": f"{provider.url}/a/held/{n}"})))[0] for n in range(2)]
+        first, second = [(await follower.runs(id))[0] for id in ids]
+        async with asyncio.timeout(PATIENCE_S):
+            while not provider.asked("a"):
+                await leader.health()
+            await follower.cancel(second.id)
+            await follower.cancel(first.id)
+            while leader.engine.caller.live:
+                await leader.health()
+
+        assert [asked.path for asked in provider.asked("a")] == ["/a/held/0"]
+        assert (await follower.run(first.id)).status == "CANCELLED"
 
 
 async def test_when_a_run_has_ended_its_key_is_nowhere_in_the_file(provider: Provider, tmp_path: Path) -> None:
