@@ -64,7 +64,7 @@ class Requests:
         """Make those of these steps that are due, and the others when they are."""
         now = self._engine.clock.now_ms()
         for step in steps:
-            if step.kind not in REQUESTS or not step.open or step.id in self.in_flight:
+            if step.kind not in REQUESTS or not step.open or step.id in self.in_flight or step.id in self._later:
                 continue
             if step.due is not None and step.due > now:
                 self._later[step.id] = self._engine.timers.call_at(step.due, partial(self._again, step.id))

@@ -503,7 +503,7 @@ def test_time_that_goes_by_inside_the_app_does_not_hold_a_request_up():
         assert t.fetches[1].at - t.fetches[0].at == 1000
 
 
-def test_a_request_that_is_reported_again_keeps_its_attempts_and_its_time():
+def test_a_request_that_is_reported_again_keeps_its_attempts_and_its_time(caplog):
     with Wired(retry_interval=60_000) as t:
 
         @t.function("f", retries=2)
@@ -520,6 +520,7 @@ def test_a_request_that_is_reported_again_keeps_its_attempts_and_its_time():
         reported = [op for each in t.app.requests if each.target is None for op in each.ctx["stack"]["stack"]]
         assert hashed("b") in reported  # the app was asked again while the request waited for its time
         assert [made.at - t.fetches[0].at for made in t.fetches] == [0, 60_000, 120_000]
+        assert caplog.text == ""  # each time was waited for once
         assert [attempt.attempt for attempt in t.ask(Attempts(run.id)) if attempt.step_id] == [0, 1, 2]
 
 
