@@ -14,6 +14,7 @@ _OF_RUN = (
     sql.DROP_REQUESTS,
     sql.DROP_RUN_ITEMS,
     sql.FREE_SLOTS,
+    sql.DROP_HELD_EVENTS,
     sql.FORGET_RUN,
 )
 
