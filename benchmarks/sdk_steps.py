@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Sequence
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
 from stepwell.model.event import Event
+from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Answer, Call, Completed, Executing, Memo, Op, Settled
 
 NEW_US_MAX = 15.0
@@ -32,6 +33,8 @@ class Remembers:
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}
         self.executing: dict[str, Executing] = {}
+        self.gate: Gate | None = None
+        self.news: set[str] = set()
 
     @property
     def call(self) -> Call:

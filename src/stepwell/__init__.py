@@ -35,6 +35,7 @@ from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimi
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
+from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.function import DeferredFunction, Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.realtime import Channel, RealtimeMessage, SubscriptionToken, Topic
@@ -55,6 +56,7 @@ __all__ = [
     "DeferredFunction",
     "Event",
     "EventTooLarge",
+    "FetchResponse",
     "Function",
     "InvalidCron",
     "InvalidDuration",
@@ -99,6 +101,10 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         """Say which name was meant. ``from stepwell import …`` would hide our error behind one of its own."""
         import sys
+        from importlib import import_module
+
+        if name in ("ai", "testing"):  # "from stepwell import ai" asks here first
+            return import_module(f"{__name__}.{name}")
 
         from stepwell.sdk.names import no_such_export
 

@@ -44,6 +44,8 @@ STEPS_PER_RUN_MAX = 1_000
 STEPS_PER_RUN_CEILING = 10_000  # what STEPS_PER_RUN_MAX can be set to
 STEP_BYTES_MAX = 4 * 1024 * 1024
 RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
+FETCH_URL_CHARS_MAX = 8_192
+FETCH_ERROR_BYTES_MAX = 64 * 1024  # of what a model's provider says to a request that it refuses
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
@@ -67,6 +69,7 @@ ENDPOINT_SILENCE = timedelta(minutes=5)  # a durable endpoint that reports nothi
 OUTPUT_WAIT_MAX = timedelta(minutes=5)  # proxies cut connections on which nothing happens
 OUTPUT_TOKEN_LIFE = timedelta(days=30)  # a result is not kept for longer, unless somebody says so
 REALTIME_TOKEN_LIFE = timedelta(minutes=15)  # of the token that an endpoint hands to its client
+FETCH_TIME_MAX = timedelta(minutes=30)  # one request that the engine makes for a step: models may think for long
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most

@@ -12,6 +12,7 @@ import pytest
 
 import stepwell
 import stepwell.testing
+from stepwell.sdk.ai import AI
 from stepwell.sdk.step import Step, StepWithOptions
 from tests.meta.sources import ROOT
 
@@ -84,14 +85,17 @@ def test_the_reference_tells_every_public_name():
 @pytest.mark.parametrize(
     "cls",
     [
+        AI,
         Step,
         StepWithOptions,
         stepwell.Context,
         stepwell.Event,
+        stepwell.FetchResponse,
         stepwell.Function,
         stepwell.ReceivedEvent,
         stepwell.RunFailed,
         stepwell.Stepwell,
+        stepwell.testing.FetchRequest,
         stepwell.testing.Harness,
         stepwell.testing.RunView,
         stepwell.testing.StepView,

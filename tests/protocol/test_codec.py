@@ -169,6 +169,7 @@ def test_every_message_we_know_has_a_golden_one() -> None:
     memos = {message["means"]["kind"] for name, message in GOLDEN.items() if name.startswith("memo-")}
 
     assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
+    assert opcodes >= {"AIGateway", "Gateway"}
     assert answers == {"Completed", "Ops", "Failed"}
     assert memos == {"data", "error", "input", "bare"}
 
@@ -190,6 +191,13 @@ def test_each_call_of_a_run_has_an_id_of_its_own_to_report_steps_by() -> None:
     assert first["fn_id"] == second["fn_id"] == function_uuid(given.function_id)
 
 
+def test_of_steps_that_nobody_has_signed_for_nothing_is_shown() -> None:
+    found = decode_answer(206, {}, b'[{"op":"AIGateway","opts":{"auth_key":"sk-planted"}}]', now=NOW)
+
+    assert isinstance(found, Failed)
+    assert found.error.message == "status 206, and not from an SDK: (steps)"
+
+
 # Round trips ---------------------------------------------------------------------------------------------------------
 
 texts = st.text(min_size=1, max_size=8)
@@ -206,6 +214,11 @@ OPTIONS = {
         "waitForEvent",
         st.fixed_dictionaries({"event": texts, "timeout_ms": lengths}, optional={"if": texts, "lookback_ms": lengths}),
     ),
+    "AIGateway": (
+        "aiInfer",
+        st.fixed_dictionaries({"url": texts}, optional={"auth_key": texts, "format": texts, "body": st.just({"a": 1})}),
+    ),
+    "Gateway": ("fetch", st.fixed_dictionaries({"url": texts, "method": texts}, optional={"body": texts})),
     "InvokeFunction": (
         "invoke",
         st.fixed_dictionaries(

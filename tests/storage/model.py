@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from stepwell.model import changes as c
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, Lease
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
@@ -20,6 +21,7 @@ class Model:
         self.runs: dict[str, Run] = {}
         self.steps: dict[tuple[str, str], Step] = {}
         self.waits: dict[tuple[str, str], Wait] = {}
+        self.requests: dict[tuple[str, str], Request] = {}
         self.cells: dict[str, Cell] = {}
         self.slots: set[tuple[str, str]] = set()
 
@@ -60,6 +62,12 @@ class Model:
                 self.waits.pop((run_id, id), None)
             case c.CloseWaits(run_id):
                 self.waits = {key: wait for key, wait in self.waits.items() if key[0] != run_id}
+            case c.SaveRequest(request):
+                self.requests.setdefault((request.run_id, request.step_id), request)
+            case c.DropRequest(run_id, id):
+                self.requests.pop((run_id, id), None)
+            case c.DropRequests(run_id):
+                self.requests = {key: found for key, found in self.requests.items() if key[0] != run_id}
             case c.PutCell(cell):
                 self.cells[cell.key] = cell
             case c.TakeSlots(keys, holder):

@@ -10,6 +10,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.questions import GetItem, Question
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -69,6 +70,10 @@ def item(id: str = "r1", at: int | None = 10, kind: str = "run", run_id: str | N
 def wait(id: str = "w1", run_id: str = "r1", event_name: str = "paid", **more: Any) -> Wait:
     values: dict[str, Any] = {"kind": "event", "since": 10, "expires_at": 1_000}
     return Wait(run_id=run_id, id=id, event_name=event_name, **(values | more))
+
+
+def request(step_id: str = "s1", run_id: str = "r1", content: bytes = b"{}") -> Request:
+    return Request(run_id=run_id, step_id=step_id, content=content)
 
 
 def cell(key: str = "c1", value: str = "v", expires_at: int = 1_000) -> Cell:

@@ -24,6 +24,7 @@ from stepwell.model.questions import (
     FindWaits,
     GetCell,
     GetItem,
+    GetRequest,
     GetSteps,
     GetWaits,
     ListRuns,
@@ -35,7 +36,7 @@ from stepwell.model.questions import (
 from stepwell.storage.interface import Store
 from tests.storage.conftest import BACKENDS, scratch
 from tests.storage.model import Model
-from tests.storage.nouns import run, step, wait
+from tests.storage.nouns import request, run, step, wait
 
 RUNS = ("r1", "r2")
 ITEMS = ("r1", "r2", "r1/t", "r1-x")
@@ -86,6 +87,9 @@ changes: SearchStrategy[c.Change] = st.one_of(
     st.builds(c.OpenWait, st.builds(wait, steps, runs, expires_at=moments, path=keys, value=keys)),
     st.builds(c.CloseWait, runs, steps),
     st.builds(c.CloseWaits, runs),
+    st.builds(c.SaveRequest, st.builds(request, steps, runs, st.sampled_from((b"{}", b"[]")))),
+    st.builds(c.DropRequest, runs, steps),
+    st.builds(c.DropRequests, runs),
     st.builds(
         c.PutCell, st.builds(lambda key, value, at: Cell(key=key, value=value, expires_at=at), keys, keys, moments)
     ),
@@ -167,6 +171,8 @@ async def _look(store: Store, model: Model, now: int) -> None:
         assert await read(GetSteps(run_id)) == [each for each in model.steps.values() if each.run_id == run_id]
         mine = [each for _, each in sorted(model.waits.items()) if each.run_id == run_id]
         assert await read(GetWaits(run_id)) == mine
+        for step_id in STEPS:
+            assert await read(GetRequest(run_id, step_id)) == model.requests.get((run_id, step_id))
     probes = (("k1", "k1"), ("k1", "k2"))
     found = [each for each in model.waits.values() if each.path == "k1" and each.expires_at > now]
     assert sorted(await read(FindWaits("paid", probes, now)), key=_wait_order) == sorted(found, key=_wait_order)

@@ -12,6 +12,7 @@ from stepwell.model.changes import (
     SaveEvent,
     SaveNote,
     SaveOutcome,
+    SaveRequest,
     SaveStep,
     TakeSlots,
 )
@@ -20,6 +21,7 @@ from stepwell.model.questions import (
     CountSlots,
     GetCell,
     GetEvent,
+    GetRequest,
     GetRun,
     GetSteps,
     GetWaits,
@@ -29,7 +31,7 @@ from stepwell.model.questions import (
     RunItems,
 )
 from stepwell.storage.interface import Store, Swept
-from tests.storage.nouns import attempt, cell, count, event, item, note, outcome, run, step, wait, write
+from tests.storage.nouns import attempt, cell, count, event, item, note, outcome, request, run, step, wait, write
 
 
 async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
@@ -41,6 +43,7 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
             SaveAttempt(attempt(run_id=run_id)),
             SaveNote(note(run_id=run_id)),
             OpenWait(wait(run_id=run_id)),
+            SaveRequest(request(run_id=run_id)),
             Enqueue(item(run_id)),
             Enqueue(item(f"{run_id}/start", run_id=run_id)),
             TakeSlots(("k",), run_id),
@@ -54,6 +57,7 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
         for question in (GetSteps(run_id), Attempts(run_id), Notes(run_id), GetWaits(run_id)):
             assert await count(store, question) == left
         assert await count(store, RunItems(run_id)) == 2 * left
+        assert (await store.read(GetRequest(run_id, "s1")) is not None) == bool(left)
     assert await store.read(CountSlots("k")) == 1
 
 

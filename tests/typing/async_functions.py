@@ -18,6 +18,7 @@ from stepwell import (
     Context,
     DeferredFunction,
     Event,
+    FetchResponse,
     Function,
     NonRetriableError,
     ReceivedEvent,
@@ -27,6 +28,7 @@ from stepwell import (
     Timeouts,
     TriggerCron,
     TriggerEvent,
+    ai,
 )
 from tests.typing.classes import Ordered, Paid, Receipt, Report, Returned, Shipped, charge, pack
 
@@ -171,6 +173,12 @@ async def calls(ctx: Context[Ordered]) -> None:
     assert_type(await ctx.step.invoke("typed-dict", by_typed_dict, data=Returned(order_id="1", reason="late")), str)
     assert_type(await ctx.step.invoke("named", by_name, data={"any": "thing"}, timeout="1h", cancel_child=True), None)
     assert_type(await ctx.step.invoke("without", by_nothing), Receipt)
+    found = await ctx.step.fetch("fetch", "https://api.test/", headers={"X-A": "1"}, body={"any": "thing"})
+    assert_type(found, FetchResponse)
+    assert_type(found.status, int)
+    assert_type(await ctx.step.ai.infer("infer", model=ai.openai("m"), body={"n": 1}), dict[str, Any])
+    assert_type(await ctx.step.ai.wrap("wrap", pack, "a", parcels=2), list[str])
+    assert_type(await ctx.step.ai.wrap("wrap async", charge, "a", amount=1), Receipt)
     assert_type(await ctx.step.invoke_by_id("other", "monthly", app_id="reports", data={"n": 1}), Any)
     assert_type(await ctx.step.invoke("by keyword", function=bodies, data=ctx.event.data), Report)
     assert_type(await ctx.step.wait_for_event("by keyword", event=Paid, timeout="3d"), ReceivedEvent[Paid] | None)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, assert_type
 
-from stepwell import Context, Function, ReceivedEvent, RunFailed, Stepwell, Sync, TriggerEvent
+from stepwell import Context, Function, ReceivedEvent, RunFailed, Stepwell, Sync, TriggerEvent, ai
 from tests.typing.classes import Ordered, Paid, Receipt, Returned, Shipped, charge, pack
 
 app = Stepwell("shop")
@@ -57,6 +57,9 @@ def steps(ctx: Context[Ordered, Sync]) -> Receipt:
     step = ctx.step
     assert_type(step.run("pack", pack, "a", parcels=2), list[str])
     assert_type(step.run("async-body", charge, "a", amount=1), Receipt)
+    assert_type(step.fetch("fetch", "https://api.test/").json(), Any)
+    assert_type(step.ai.infer("infer", model=ai.gemini("m"), body={}), dict[str, Any])
+    assert_type(step.ai.wrap("wrap", pack, "a", parcels=2), list[str])
     assert_type(step.run("lambda", lambda: ctx.event.data.amount), int)
     assert_type(step.run("partial", partial(pack, "a")), list[str])
     assert_type(step.options("options", retries=1, timeout="30s").run(pack, "a"), list[str])

@@ -191,6 +191,7 @@ class Host:
             settings=settings.rules,
             retention_ms=settings.retention_ms,
             calls=self._calls,
+            outbound=self._outbound,
         )
         follow(member.engine)
         self._member, self._app = member, app

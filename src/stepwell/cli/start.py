@@ -68,13 +68,13 @@ _SECRETS: Final = {
 @serving(db=DB, grace="10s")
 @click.option("--poll-interval", type=Length(), help="Ask apps this often what they have; by default they say it.")
 @click.option("--no-poll", is_flag=True, help="Do not, whatever the settings say.")
-@click.option("--allow-private", is_flag=True, help="Apps may be in private networks and on this machine.")
+@click.option("--allow-private", is_flag=True, help="Apps, and what they let us ask, may be in private networks.")
 @click.option(
     "--allow-network",
     type=Within(),
     multiple=True,
     metavar="CIDR",
-    help="Apps may be in this network.",
+    help="Apps, and what they let us ask, may be in this network.",
 )
 @click.pass_context
 def command(

@@ -54,6 +54,12 @@ class _Details(msgspec.Struct, rename={"condition": "if"}):
     matched: str | None = None
     run_id: str | None = None
     reason: str = ""
+    method: str = ""
+    url: str = ""
+    status: int | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 _decode_details: Final = msgspec.json.Decoder(_Details).decode
@@ -171,6 +177,25 @@ def _story(step: StepView, now: int) -> str:
         return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
     if step.kind == "defer":
         return _deferral(step, details)
+    if details.method:
+        return _asked(details) + _tried(step, now, until)
+    return _tried(step, now, until)
+
+
+def _asked(details: _Details) -> str:
+    """What the engine asks for a step, or has asked, and what came of it."""
+    asked = f"  {details.method} {details.url}"
+    if details.status is not None:
+        asked += f" → {details.status}"
+    if details.model is not None:
+        asked += f"  {details.model}"
+    if details.input_tokens is not None and details.output_tokens is not None:
+        asked += f"  {details.input_tokens:,} + {details.output_tokens:,} tokens"
+    return asked
+
+
+def _tried(step: StepView, now: int, until: str) -> str:
+    """How often the body of a step was executed, or the engine has asked for it."""
     attempt = nth_attempt(step.attempt, step.max_attempts)
     if step.status == RUNNING:
         so_far = span(now - parse_moment(step.started_at))

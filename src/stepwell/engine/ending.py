@@ -14,6 +14,7 @@ from stepwell.model.changes import (
     Change,
     CloseWaits,
     Drop,
+    DropRequests,
     DropRunItems,
     FinishRun,
     FreeSlots,
@@ -56,6 +57,8 @@ def finish(
     changes.append(FinishRun(run.id, advance(run.status, status), draft.now, output, reason, run.shard))
     if tidy or run.guarded:
         changes.append(CloseWaits(run.id, run.shard))
+    if tidy:
+        changes.append(DropRequests(run.id, run.shard))
     if run.slots:
         changes += release(draft, run, width)
     if run.locks:

@@ -23,6 +23,7 @@ from stepwell.model.changes import (
     Change,
     CloseWait,
     Decision,
+    DropRequest,
     OpenWait,
     Park,
     Plan,
@@ -39,14 +40,16 @@ from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
-from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, REQUESTS, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
 from stepwell.ops import (
     Annotated,
     DeferAbort,
     DeferAdd,
+    Gateway,
     Invocation,
     Op,
+    StepError,
     StepPlanned,
     StepRun,
     Turn,
@@ -97,6 +100,17 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
         draft.add(Retry(leased.lease, 0))
     yield from announce(draft)
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
+
+
+def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: int) -> Plan:
+    """A request was made for a step. The value is the step as it now is, ``None`` if that ends the run."""
+    step = yield from _apply(draft, leased, op, draft.registry.get, position)
+    if step is not None:
+        draft.add(*_new_attempts(leased, step))
+        if not step.open:
+            draft.add(DropRequest(step.run_id, step.id, step.shard))
+    yield from announce(draft)
+    return draft.decision(step, holds=leased.lease)
 
 
 def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None) -> Plan:
@@ -258,8 +272,9 @@ def _apply(
     if known is None:
         # An earlier try of this very decision may have been written although nobody was told so.
         known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
-    if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned)):
-        if known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None:
+    if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned | Gateway)):
+        settled = known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None
+        if settled or known.kind in REQUESTS:
             return known
         planned = msgspec.structs.replace(
             known, parallel=op.parallel

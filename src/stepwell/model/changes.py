@@ -17,6 +17,7 @@ from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.metadata import Metadata
 from stepwell.model.realtime import Posting
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -237,6 +238,27 @@ class CloseWaits(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class SaveRequest(msgspec.Struct, frozen=True):
+    """Owe a step an HTTP request. One that is there already is left as it is."""
+
+    request: Request
+
+
+class DropRequest(msgspec.Struct, frozen=True):
+    """A step has its result: what was sent for it is forgotten."""
+
+    run_id: str
+    step_id: str
+    shard: int = 0
+
+
+class DropRequests(msgspec.Struct, frozen=True):
+    """No step of this run is owed a request any more."""
+
+    run_id: str
+    shard: int = 0
+
+
 class PutCell(msgspec.Struct, frozen=True):
     """Set a keyed memory."""
 
@@ -366,6 +388,9 @@ Change = (
     | OpenWait
     | CloseWait
     | CloseWaits
+    | SaveRequest
+    | DropRequest
+    | DropRequests
     | PutCell
     | TakeSlots
     | FreeSlots

@@ -11,13 +11,15 @@ _NOTHING = msgspec.Raw(b"")
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as the wire carries it (protocol §5.6). ``cause`` is JSON, of whatever form its SDK gave it."""
+    """An error as the wire carries it (protocol §5.6). ``cause`` is JSON, of whatever form its SDK gave it; ``data`` is
+    JSON text: what a model's provider said (§6.5)."""
 
     name: str
     message: str
     stack: str | None = None
     code: str | None = None
     cause: msgspec.Raw = _NOTHING
+    data: msgspec.Raw = _NOTHING
 
     def json(self) -> bytes:
         return _encode(self)
@@ -82,6 +84,20 @@ def answer_too_large(size: int, limit: int) -> Failure:
         "store it elsewhere and return where it is",
         code="output_too_large",
     )
+
+
+def request_too_large(name: str, size: int, limit: int) -> Failure:
+    return _failure(
+        name,
+        f"the request has {size} bytes; the limit is {limit}",
+        "it is kept until there is an answer to it",
+        "store what is large elsewhere and send where it is",
+        code="input_too_large",
+    )
+
+
+def request_unusable(name: str, what: str) -> Failure:
+    return _failure(name, what, "no attempt at such a request could succeed", "correct what is given to the step")
 
 
 def timeout_too_long(days: int) -> Failure:

@@ -16,6 +16,7 @@ from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
 from stepwell.model.realtime import Posting
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -149,6 +150,14 @@ class GetWaits(Question[list[Wait]], frozen=True):
     """All open waits of a run, cancel listeners included."""
 
     run_id: str
+    shard: int = 0
+
+
+class GetRequest(Question[Request | None], frozen=True):
+    """What is to be sent for a step."""
+
+    run_id: str
+    step_id: str
     shard: int = 0
 
 

@@ -42,6 +42,8 @@ DEFER = "defer"
 """The kind of what a run has put off until its end. It is no step of its code: no memo, no position, not counted."""
 RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "waitForSignal", "invoke", DEFER})
 """The kinds of steps that have no body: nothing is tried, others bring them to their end."""
+REQUESTS: frozenset[str] = frozenset({"aiInfer", "fetch"})
+"""The kinds of steps whose body is an HTTP request of the engine's own: tried as bodies are, but not by the app."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

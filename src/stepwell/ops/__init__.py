@@ -7,6 +7,7 @@ from typing import Final
 from stepwell.ops.annotated import Annotated
 from stepwell.ops.base import Effect, Invocation, Op, Turn
 from stepwell.ops.defer import DeferAbort, DeferAdd
+from stepwell.ops.gateway import Gateway
 from stepwell.ops.invoke import Invoke
 from stepwell.ops.plan import StepPlanned
 from stepwell.ops.run import StepError, StepRun
@@ -25,6 +26,8 @@ OPS: Final[dict[str, type[Op]]] = {
     "InvokeFunction": Invoke,
     "DeferAdd": DeferAdd,
     "DeferAbort": DeferAbort,
+    "AIGateway": Gateway,
+    "Gateway": Gateway,
 }
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "DeferAbort",
     "DeferAdd",
     "Effect",
+    "Gateway",
     "Invocation",
     "Invoke",
     "Op",

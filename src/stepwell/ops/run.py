@@ -15,12 +15,15 @@ from stepwell.model.questions import Question
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.ops.base import Effect, Turn
 
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
 
 class StepRun(msgspec.Struct, frozen=True, kw_only=True):
     """The body gave a result, which is from now on what the step is (semantics §5.1).
 
     After errors the step keeps how many attempts it had. A result at the first attempt says nothing about it: a row per
-    step is to stay as small as it is (ADR 0007).
+    step is to stay as small as it is (ADR 0007). ``details`` is what else people are to know.
     """
 
     id: str
@@ -33,6 +36,7 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int
     max_attempts: int | None = None
     parallel: str | None = None
+    details: dict[str, Any] | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None
@@ -49,8 +53,12 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
                 max_attempts=self.max_attempts,
                 started_at=self.started_at,
                 ended_at=self.ended_at,
+                details=self.details,
             ).decide(turn)
         failed = turn.steps.get(self.id) if self.attempt else None
+        details = failed.details if failed is not None else None
+        if self.details is not None:
+            details = _encode((_decode(details) if details else {}) | self.details)
         return Effect(
             Step(
                 run_id=turn.run.id,
@@ -65,7 +73,7 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
                 started_at=self.started_at,
                 ended_at=self.ended_at,
                 output=self.output,
-                details=failed.details if failed is not None else None,
+                details=details,
             )
         )
 
@@ -89,6 +97,7 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: int | None = None
     backoff: tuple[int, ...] | None = None
     parallel: str | None = None
+    details: dict[str, Any] | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
         return None
@@ -122,7 +131,7 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
             ended_at=self.ended_at if exhausted else None,
             due=due,
             output=error,
-            details=b'{"max_attempts":%d}' % most,
+            details=_encode({**self.details, "max_attempts": most}) if self.details else b'{"max_attempts":%d}' % most,
         )
         attempt = Attempt(
             run_id=turn.run.id,

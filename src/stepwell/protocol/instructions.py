@@ -6,11 +6,12 @@ import msgspec
 
 from stepwell.errors import InvalidEvent
 from stepwell.model.failure import Failure
-from stepwell.model.step import TO_RUN, Step, StepStatus
+from stepwell.model.step import REQUESTS, TO_RUN, Step, StepStatus
 from stepwell.ops import (
     Annotated,
     DeferAbort,
     DeferAdd,
+    Gateway,
     Invoke,
     Sleep,
     StepError,
@@ -23,6 +24,7 @@ from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
 from stepwell.protocol.events import Incoming, merged_sessions, validate_incoming
 from stepwell.protocol.metadata import UnreadableMetadata, read_of_step
+from stepwell.protocol.requests import Outgoing, encode_request, fetch_request, model_request, refusal, told
 
 
 class UnknownOp(Exception):
@@ -70,6 +72,25 @@ class _DeferOpts(msgspec.Struct):
     problem: str | None = None  # what our SDK has found wrong with it
 
 
+class _ModelOpts(msgspec.Struct):
+    url: str
+    auth_key: str = ""
+    format: str = ""
+    headers: dict[str, str] = {}
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _FetchOpts(msgspec.Struct):
+    url: str
+    method: str = "POST"
+    headers: dict[str, str] = {}
+    body: str | None = None
+
+
+class _InputOpts(msgspec.Struct):
+    input: msgspec.Raw = msgspec.Raw(b"")
+
+
 class _ErrorOpts(msgspec.Struct):
     backoff_ms: tuple[int, ...] | None = None
 
@@ -79,6 +100,9 @@ _wait_opts = msgspec.json.Decoder(_WaitOpts).decode
 _signal_opts = msgspec.json.Decoder(_SignalOpts).decode
 _invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
 _defer_opts = msgspec.json.Decoder(_DeferOpts).decode
+_model_opts = msgspec.json.Decoder(_ModelOpts).decode
+_fetch_opts = msgspec.json.Decoder(_FetchOpts).decode
+_input_opts = msgspec.json.Decoder(_InputOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
 
 _text = msgspec.json.Decoder(str).decode
@@ -114,6 +138,7 @@ def _instruction(op: wire.Op) -> Instruction:
             ended_at=op.ended_at,
             max_attempts=op.max_attempts,
             parallel=op.parallel,
+            details=_input(op) if op.opts else None,
         )
     if kind == wire.STEP_PLANNED:
         return StepPlanned(id=op.id, name=op.name, repeat=op.repeat, kind=op.kind, parallel=op.parallel)
@@ -133,6 +158,7 @@ def _instruction(op: wire.Op) -> Instruction:
             retry_at=op.retry_at,
             backoff=_error_opts(opts).backoff_ms,
             parallel=op.parallel,
+            details=_input(op),
         )
     if kind == wire.SLEEP:
         sleep = _sleep_opts(opts)
@@ -174,6 +200,12 @@ def _instruction(op: wire.Op) -> Instruction:
         return _invoke(op, _invoke_opts(opts))
     if kind in wire.LAZY:
         return _lazy(op, _defer_opts(opts))
+    if kind == wire.AI_GATEWAY:
+        asked = _model_opts(opts)
+        return _gateway(op, model_request(asked.url, asked.auth_key, asked.format, asked.headers, bytes(asked.body)))
+    if kind == wire.GATEWAY:
+        wanted = _fetch_opts(opts)
+        return _gateway(op, fetch_request(wanted.url, wanted.method, wanted.headers, wanted.body))
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
 
 
@@ -210,6 +242,20 @@ def _invoke(op: wire.Op, opts: _InvokeOpts) -> Instruction:
     )
 
 
+def _gateway(op: wire.Op, request: Outgoing) -> Gateway:
+    content = encode_request(request)
+    return Gateway(
+        id=op.id,
+        name=op.name,
+        repeat=op.repeat,
+        kind=op.kind,
+        content=content,
+        details=told(request).json(),
+        refused=refusal(request, content),
+        parallel=op.parallel,
+    )
+
+
 _PLAIN = Incoming(name="invoke")
 
 
@@ -234,6 +280,12 @@ def _lazy(op: wire.Op, opts: _DeferOpts) -> Instruction:
     return DeferAdd(id=op.id, name=op.name, function_id=function_id, data=data, meta=meta, problem=problem)
 
 
+def _input(op: wire.Op) -> dict[str, msgspec.Raw] | None:
+    """What the body of the step was given, where people are to see it."""
+    given = bytes(_input_opts(op.opts).input) if op.opts and op.kind == "aiWrap" else b""
+    return {"input": msgspec.Raw(given)} if given else None
+
+
 def memo(step: Step) -> wire.Memo | None:
     """What is remembered of a step (protocol §5.3); ``None`` while it is open."""
     if step.ended_at is None:
@@ -249,11 +301,12 @@ def memo(step: Step) -> wire.Memo | None:
 
 def pending(step: Step) -> wire.Pending:
     """What is to be said of an open step."""
+    planned = step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN)
     return wire.Pending(
         step.kind,
         step.attempt,
         step.due,
-        planned=step.status == StepStatus.QUEUED or (step.parallel is not None and step.status in TO_RUN),
+        planned=planned and step.kind not in REQUESTS,
         parallel=step.parallel,
         name=step.name,
         repeat=step.repeat,

@@ -7,17 +7,22 @@ JSON payloads (outputs, errors, options) stay text: nobody parses what only pass
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
 
+if TYPE_CHECKING:
+    from stepwell.protocol.gate import Gate
+
 __all__ = [
+    "AI_GATEWAY",
     "DEFER_ABORT",
     "DEFER_ADD",
     "DISCOVERY_REQUEST",
+    "GATEWAY",
     "INVOKE_FUNCTION",
     "LAZY",
     "RUN_COMPLETE",
@@ -53,6 +58,8 @@ SLEEP: Final = "Sleep"
 WAIT_FOR_EVENT: Final = "WaitForEvent"
 WAIT_FOR_SIGNAL: Final = "WaitForSignal"
 INVOKE_FUNCTION: Final = "InvokeFunction"
+AI_GATEWAY: Final = "AIGateway"
+GATEWAY: Final = "Gateway"
 RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"
 DEFER_ADD: Final = "DeferAdd"
@@ -205,10 +212,14 @@ class Executing(NamedTuple):
 class Progress(Protocol):
     """What a call may do while it runs: save steps without ending (protocol §8.2).
 
-    ``executing`` are the bodies that execute now, by step id, as far as the call tells: for people who look.
+    ``executing`` are the bodies that execute now, by step id, as far as the call tells: for people who look. ``gate``
+    bounds them, over all calls of one lease; ``None`` if nothing does. ``news`` are steps whose results came while the
+    call went on: it takes out those that it has acted upon, and the rest is a reason to call again.
     """
 
     executing: dict[str, Executing]
+    gate: Gate | None
+    news: set[str]
 
     @property
     def lost(self) -> bool:

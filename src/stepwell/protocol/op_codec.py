@@ -25,11 +25,12 @@ _KIND_OF_OP: Final = {
     wire.INVOKE_FUNCTION: "invoke",
     wire.DEFER_ADD: "defer",
     wire.DEFER_ABORT: "defer",
+    wire.AI_GATEWAY: "aiInfer",
+    wire.GATEWAY: "fetch",
 }
 _TYPE_OF_KIND: Final = {
     "sendEvent": "step.sendEvent",
     "sendSignal": "step.sendSignal",
-    "aiInfer": "step.ai.infer",
     "aiWrap": "step.ai.wrap",
     "realtimePublish": "step.realtime.publish",
     "group.experiment": "group.experiment",
@@ -321,6 +322,23 @@ def _read_invoke(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     return read
 
 
+def _write_model_request(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
+    return op.name, {"type": _raw("step.ai.infer"), **opts}, _Extra()
+
+
+def _read_model_request(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    if not _text(opts, "url"):
+        raise Unreadable("a request to a model names no URL")
+    # JavaScript passes on whatever else it was given.
+    return {name: opts[name] for name in ("url", "auth_key", "format", "headers", "body") if not _is_null(opts, name)}
+
+
+def _read_request(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
+    if not _text(opts, "url"):
+        raise Unreadable("a fetch names no URL")
+    return {name: opts[name] for name in ("url", "method", "headers", "body") if not _is_null(opts, name)}
+
+
 _WRITERS: Final[dict[str, Callable[[Op, Opts], tuple[str, Opts, _Extra]]]] = {
     wire.STEP_ERROR: _write_failure,
     wire.STEP_FAILED: _write_failure,
@@ -328,6 +346,7 @@ _WRITERS: Final[dict[str, Callable[[Op, Opts], tuple[str, Opts, _Extra]]]] = {
     wire.WAIT_FOR_EVENT: _write_wait,
     wire.WAIT_FOR_SIGNAL: _write_signal,
     wire.INVOKE_FUNCTION: _write_invoke,
+    wire.AI_GATEWAY: _write_model_request,
 }
 _READERS: Final[dict[str, Callable[[_Op, Opts, _Extra, int], Opts]]] = {
     wire.STEP_ERROR: _read_failure,
@@ -336,6 +355,8 @@ _READERS: Final[dict[str, Callable[[_Op, Opts, _Extra, int], Opts]]] = {
     wire.WAIT_FOR_EVENT: _read_wait,
     wire.WAIT_FOR_SIGNAL: _read_signal,
     wire.INVOKE_FUNCTION: _read_invoke,
+    wire.AI_GATEWAY: _read_model_request,
+    wire.GATEWAY: _read_request,
 }
 
 
@@ -355,6 +376,10 @@ def _read_time(text: str, length: str) -> Opts:
 
 def _text(opts: Opts, name: str) -> str | None:
     return _decode_text(opts.get(name, _NULL))
+
+
+def _is_null(opts: Opts, name: str) -> bool:
+    return bytes(opts.get(name, _NULL)) == b"null"
 
 
 def _raw(value: object) -> msgspec.Raw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,11 +15,15 @@ from stepwell.engine.leased import Leased
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
 from stepwell.model.questions import GetStep, GetSteps, Standings
-from stepwell.model.step import Step
+from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import Op as Instruction
+from stepwell.ops import StepError, StepRun
 from stepwell.ops.defer import wire_id
+from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
 from stepwell.protocol.messages import (
+    AI_GATEWAY,
+    GATEWAY,
     Answer,
     Call,
     Completed,
@@ -36,6 +40,7 @@ from stepwell.protocol.messages import (
 )
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Timer, rest
+from stepwell.runtime.requests import Requests
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _NO_DEFERS: Mapping[str, bool] = {}
 _MANY = 16
+_ASKED_OF_US = frozenset({AI_GATEWAY, GATEWAY})
 UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
 _LOOK_PAUSE_MS = 500
 
@@ -58,6 +64,9 @@ class LiveCall:
         self.touched = False
         self.task: asyncio.Task[None] | None = None
         self.executing: dict[str, Executing] = {}
+        self.news: set[str] = set()
+        self.gate = Gate(leased.width, self.widen) if leased.run.slots else None
+        self._requests: Requests | None = None
         self._engine = engine
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
         self._timer: Timer | None = None
@@ -96,6 +105,7 @@ class LiveCall:
             raise AssertionError
         for step in steps:
             leased.gain(step)
+        self.begin_requests(steps)
         if version is not None and leased.run.execution_version == -1:
             leased.run = msgspec.structs.replace(leased.run, execution_version=version)
 
@@ -128,7 +138,68 @@ class LiveCall:
             self._superseded()
             raise AssertionError
         self.leased.gain(step)
+        if step.kind in REQUESTS:
+            self.begin_requests((step,))
         return settled(step)
+
+    def begin_requests(self, steps: Iterable[Step]) -> None:
+        """Make those requests that these steps are owed."""
+        if self._requests is None:
+            if not any(step.open and step.kind in REQUESTS for step in steps):
+                return
+            self._requests = Requests(self, self._engine)
+        self._requests.begin(steps)
+
+    async def settle(self, op: StepRun | StepError) -> None:
+        """Make what came of a request durable. Raises ``Superseded`` if the lease is lost."""
+        leased, position = self.leased, self.leased.position
+        leased.position += 1
+        leased.unheard += 1
+        verdict = await self._engine.commit_patiently(lambda draft: progress.answered(draft, leased, op, position))
+        leased.unheard -= 1
+        step: Step | None = verdict.result.value if verdict.held else None
+        if step is None:
+            self._superseded()
+            raise AssertionError
+        leased.gain(step)
+        if not step.open:
+            self._tell(step)
+
+    async def rest_of(self, answer: Answer) -> Answer | None:
+        """What is left to be written of the end of a call. ``None`` if the run is to be called again within this lease.
+
+        While requests are in flight the lease is held; when one of them brings a result, or another step moves, the
+        function goes on. Raises ``Superseded``.
+        """
+        if not isinstance(answer, Ops):
+            return answer
+        if answer.ops and (self.news or self._requests or any(op.op in _ASKED_OF_US for op in answer.ops)):
+            if _instructions(answer.ops)[1] is not None:
+                return answer
+            await self.report(answer.ops, answer.version)
+            if any((step := self.leased.steps.get(op.id)) is not None and not step.open for op in answer.ops):
+                return None
+            answer = Ops()
+        if self._requests is None or not self._requests.in_flight:
+            return None if self.news else answer
+        requests = self._requests
+        moving = [
+            asyncio.ensure_future(self.watch(step.id))
+            for step in self.leased.steps.values()
+            if step.open and step.kind not in REQUESTS
+        ]
+        try:
+            while True:
+                if self.lost:
+                    raise Superseded
+                if self.news or any(future.done() for future in moving):
+                    return None
+                if not requests.in_flight:
+                    return answer
+                await asyncio.wait((*moving, *requests.in_flight.values()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in moving:
+                future.cancel()
 
     @property
     def unsure(self) -> bool:
@@ -198,12 +269,22 @@ class LiveCall:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._requests is not None:
+            self._requests.stop()
+        if self.gate is not None:
+            self.gate.close()
         for future in self._watchers.values():
             future.cancel()
         self._watchers.clear()
 
-    def _superseded(self) -> None:
+    def drop(self) -> None:
+        """The run is not this call's any more: it is to begin nothing else, and what it has asked others is in vain."""
         self.lost = True
+        if self._requests is not None:
+            self._requests.stop()
+
+    def _superseded(self) -> None:
+        self.drop()
         raise Superseded
 
     async def _read_all(self) -> None:
@@ -219,6 +300,12 @@ class LiveCall:
             known = self.leased.steps.get(step.id)
             if not step.open and (known is None or known.open):
                 self.leased.gain(step)
+
+    def _tell(self, step: Step) -> None:
+        """A step has moved by itself. Who does not watch it hears of it by the next call."""
+        if not step.open:
+            self.news.add(step.id)
+        self._resolve(step.id, settled(step))
 
     def _look(self, step_id: str) -> None:
         self._engine.spawn(self._read(step_id))
@@ -239,7 +326,8 @@ class LiveCall:
         if self._timer is not None:
             self._timer.cancel()
         steps = self.leased.steps
-        dues = [due for step_id in self._watchers if (step := steps.get(step_id)) and (due := step.due) is not None]
+        watched = [step for step_id in self._watchers if (step := steps.get(step_id)) and step.kind not in REQUESTS]
+        dues = [due for step in watched if (due := step.due) is not None]
         self._timer = self._engine.timers.call_at(min(dues), self._elapsed) if dues else None
 
     def _elapsed(self) -> None:
@@ -249,11 +337,11 @@ class LiveCall:
     async def _settle_due(self) -> None:
         verdict = await self._engine.commit_patiently(lambda draft: progress.elapse(draft, self.leased))
         if not verdict.held:
-            self.lost = True
+            self.drop()
             return
         for step in verdict.result.value:
             self.leased.gain(step)
-            self._resolve(step.id, settled(step))
+            self._tell(step)
         self._arm()
 
 
@@ -295,7 +383,7 @@ class Caller:
         """The run has ended: if that was not by its call, the call is to begin nothing more."""
         call = self.live.get(run_id)
         if call is not None:
-            call.lost = True
+            call.drop()
 
     def undisturbed(self, since: float, until: float) -> None:
         """No other process has written in this time. It says nothing of calls that were not known to be well before."""
@@ -329,7 +417,7 @@ class Caller:
             call.seen = max(call.seen, now)
             token, poked = standings.get(call.leased.lease.item_id, (0, False))
             if token != call.leased.lease.token:
-                call.lost = True
+                call.drop()
             elif poked:
                 call.poked()
 
@@ -344,7 +432,7 @@ class Caller:
                 if verdict.held:
                     leased.until = until
                 else:
-                    call.lost = True
+                    call.drop()
         return now + lease_ms // 6 if self.live else None
 
     async def _run(self, call: LiveCall) -> None:
@@ -356,7 +444,7 @@ class Caller:
                     await call.look()
                 if call.lost:
                     return
-                answer = await self.transport.call(call.call, call)
+                answer = await self._answer(call)
             except Superseded:
                 return
             except asyncio.CancelledError:
@@ -387,6 +475,17 @@ class Caller:
                 if not self.live:
                     self._engine.mind_leases()
             self._engine.call_ended(seen=call.seen, touched=call.touched, left=None if concluded else call.leased.until)
+
+    async def _answer(self, call: LiveCall) -> Answer:
+        """Call the function, and again while requests that the engine makes for it bring results."""
+        if call.leased.steps:
+            call.begin_requests(call.leased.steps.values())
+        while True:
+            call.news.clear()
+            answer = await self.transport.call(call.call, call)
+            rest = await call.rest_of(answer)
+            if rest is not None:
+                return rest
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> bool:
         """Write down how a call ended. False if its lease was not its own any more."""

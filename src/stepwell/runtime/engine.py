@@ -41,6 +41,7 @@ from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import UNSEEN_MS, Caller
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
+from stepwell.runtime.outbound import NowhereOutbound, Outbound
 from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
@@ -101,7 +102,8 @@ def _unless_stale(plan: Plan, stamp: int) -> Plan:
 class Engine:
     """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads.
 
-    ``tidies`` is whether it forgets what is old, and what has expired, while it leads.
+    ``tidies`` is whether it forgets what is old, and what has expired, while it leads. ``outbound`` is how it makes the
+    requests that it owes to steps; without one they fail.
     """
 
     def __init__(
@@ -118,7 +120,9 @@ class Engine:
         retention_ms: int | None = RETENTION_DEFAULT // _MS,
         shared: bool = True,
         tidies: bool = True,
+        outbound: Outbound | None = None,
     ) -> None:
+        self.outbound = outbound or NowhereOutbound()
         self.store = store
         self.clock = clock
         self.timers = timers

@@ -45,6 +45,18 @@ class Outbound(Protocol):
         ...
 
 
+class NowhereOutbound:
+    """For an engine that calls nobody over HTTP."""
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
+    ) -> Reply:
+        raise Unreachable("unreachable", "this engine makes no requests")
+
+    async def check(self, url: str) -> None:
+        raise Unreachable("unreachable", "this engine makes no requests")
+
+
 class HttpOutbound:
     """Connections that are kept for the next request, to where ``reach`` goes."""
 

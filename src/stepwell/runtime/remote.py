@@ -16,10 +16,9 @@ import msgspec
 from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
 from stepwell.ids import Ids
-from stepwell.model.step import RESTS
+from stepwell.model.step import REQUESTS, RESTS
 from stepwell.protocol.codec import Unreadable, decode_answer, encode_call
 from stepwell.protocol.endpoints import CallRequest, reenter
-from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
     DISCOVERY_REQUEST,
@@ -56,6 +55,7 @@ _UNCOUNTED: Final = LAZY | {DISCOVERY_REQUEST}
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
+_NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their results without the app
 
 
 class Remote:
@@ -139,7 +139,7 @@ class _Drive:
     def __init__(self, remote: Remote, call: Call, progress: Reports) -> None:
         self._remote = remote
         self._progress = progress
-        self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
+        self._gate = progress.gate
         self._targets: dict[str, asyncio.Task[Answer]] = {}
         self._discovery: asyncio.Task[Answer] | None = None
         self._discovered: Call = call  # what the last discovery was told
@@ -174,7 +174,9 @@ class _Drive:
         modes = {step.parallel for step in steps}
         if _WAIT in modes or (_ALONE in modes and _RACE not in modes):
             return False
-        return len(steps) != 1 or all(step.kind in RESTS or step.planned or (step.due or 0) <= now for step in steps)
+        return len(steps) != 1 or all(
+            step.kind in _NOT_ASKED or step.planned or (step.due or 0) <= now for step in steps
+        )
 
     def _begin(self) -> None:
         """Make the requests that the run is owed now."""
@@ -192,12 +194,12 @@ class _Drive:
             for step_id in call.pending.keys() - self._targets.keys() - self._watchers.keys():
                 step = call.pending[step_id]
                 # Of one that may be tried by now there is nothing to hear: the discovery that is under way tries it.
-                if step.kind in RESTS or (step.due or 0) > now:
+                if step.kind in _NOT_ASKED or (step.due or 0) > now:
                     self._watchers[step_id] = asyncio.ensure_future(_once(self._progress.watch(step_id)))
 
     async def _discover(self, call: Call) -> Answer:
         # A step that failed when it was found is found again, at the attempt it has come to (protocol §7.2).
-        found = [step.attempt for step in call.pending.values() if step.kind not in RESTS and not step.planned]
+        found = [step.attempt for step in call.pending.values() if step.kind not in _NOT_ASKED and not step.planned]
         return await self._ask(msgspec.structs.replace(call, attempt=max([call.attempt, *found]), step_id=DISCOVERY))
 
     async def _target(self, call: Call, step_id: str, step: Pending) -> Answer:
@@ -231,6 +233,7 @@ class _Drive:
         for step_id in [step_id for step_id, watcher in self._watchers.items() if watcher.done()]:
             found = await self._watchers.pop(step_id)
             if found.memo is not None:
+                self._progress.news.discard(step_id)
                 self._moved(step_id)
         for step_id in [step_id for step_id, target in self._targets.items() if target.done()]:
             answer = await self._targets[step_id]
@@ -350,7 +353,7 @@ class _Drive:
 
     def _is_found(self, step: Pending) -> bool:
         """Would the app, asked what comes next, have run this step?"""
-        return step.kind not in RESTS and not step.planned and (step.due or 0) <= self._remote.clock.now_ms()
+        return step.kind not in _NOT_ASKED and not step.planned and (step.due or 0) <= self._remote.clock.now_ms()
 
     def _moved(self, step_id: str) -> None:
         """A step has its result: does the function go on with it, or wait for others?"""
@@ -373,8 +376,6 @@ class _Drive:
             tasks.append(self._discovery)
         for task in tasks:
             task.cancel()
-        if self._gate is not None:
-            self._gate.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -17,7 +17,6 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from stepwell.clock import Clock
-from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_RUN,
@@ -33,7 +32,7 @@ from stepwell.protocol.messages import (
     Superseded,
 )
 from stepwell.sdk.bodies import Body, body
-from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
+from stepwell.sdk.execution import AI_WRAP, BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef, recorded
 from stepwell.sdk.failures import StepTimeout, code_changed
 from stepwell.sdk.family import Family
 from stepwell.sdk.metadata import annotated
@@ -79,7 +78,7 @@ class AsyncDrive(Execution):
         self._branched = False
         self._family = Family(self._loop)
         self._doubted = False
-        self._gate = Gate(call.parallel_max, progress.widen) if call.parallel_max else None
+        self._gate = progress.gate
         self._busy = 0  # bodies and saves in flight
         self._rests: dict[str, Future[Settled]] = {}
         self._watchers: dict[str, Task[None]] = {}
@@ -141,7 +140,7 @@ class AsyncDrive(Execution):
         known: Body | None = None,
     ) -> Any:
         """A step with a body: its remembered result, or that of running it now. Raises ``StepError``."""
-        self._enter(name)
+        self._enter(name, kind)
         replay = self.replay
         step_id, repeat = replay.begin(name)
         about = known or body(fn)
@@ -153,7 +152,7 @@ class AsyncDrive(Execution):
             if memo is not None:
                 await self.order.turn(replay.place(step_id))
                 return self.value(memo, about.decode, name)
-            step = StepRef(step_id, name, repeat, kind)
+            step = StepRef(step_id, name, repeat, kind, recorded(args, kwargs) if kind == AI_WRAP else None)
             pending = replay.pending.get(step_id)
             attempt = 0
             if pending is not None:
@@ -177,9 +176,10 @@ class AsyncDrive(Execution):
         finally:
             replay.end(name)
 
-    async def rest(self, name: str, kind: str, opcode: str, opts: bytes) -> Memo:
-        """A step that others bring to its end: its memo, once it has one."""
-        self._enter(name)
+    async def rest(self, name: str, kind: str, opcode: str, opts: bytes | Callable[[], bytes]) -> Memo:
+        """A step that others bring to its end: its memo, once it has one. ``opts`` that cost something are worked out
+        only for a step that was not reported before."""
+        self._enter(name, kind)
         replay = self.replay
         step_id, repeat = replay.begin(name)
         memo = self._recall(step_id, name)
@@ -193,7 +193,8 @@ class AsyncDrive(Execution):
             step = StepRef(step_id, name, repeat, kind)
             op = None
             if step_id not in replay.pending:
-                op = Op(op=opcode, id=step_id, name=name, repeat=repeat, kind=kind, opts=opts)
+                said = opts if isinstance(opts, bytes) else opts()
+                op = Op(op=opcode, id=step_id, name=name, repeat=repeat, kind=kind, opts=said)
             while True:
                 settled = await self._rest(step, op)
                 if settled.memo is not None:
@@ -235,10 +236,10 @@ class AsyncDrive(Execution):
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
-    def _enter(self, name: str) -> None:
+    def _enter(self, name: str, kind: str) -> None:
         running = RUNNING.get()
         if running is not None and running.execution is self:
-            raise self.nested(running, name)
+            raise self.nested(running, name, kind)
         task = asyncio.current_task()
         if task is not self._main and task is not None and task not in self._branches:
             self._branches.add(task)
@@ -416,6 +417,7 @@ class AsyncDrive(Execution):
             del self._rests[step.id]
             self.order.moves += 1
         if settled.memo is not None:
+            self.progress.news.discard(step.id)
             self.replay.learn(settled.memo.at)
         return settled
 
@@ -529,8 +531,6 @@ class AsyncDrive(Execution):
         self._ended = True
         if self._patience is not None:
             self._patience.cancel()
-        if self._gate is not None:
-            self._gate.close()
         left: set[Task[Any]] = {*self._branches, *self._watchers.values()}
         if left:
             for task in left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import sha1
 from random import Random
@@ -11,6 +12,7 @@ import msgspec
 
 from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
+from stepwell.limits import STEP_BYTES_MAX
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_FAILED,
@@ -40,9 +42,12 @@ REALTIME: Final = "realtimePublish"
 WAIT_FOR_SIGNAL: Final = "waitForSignal"
 INVOKE: Final = "invoke"
 DEFER: Final = "defer"
+AI_INFER: Final = "aiInfer"
+AI_WRAP: Final = "aiWrap"
+FETCH: Final = "fetch"
 
 # The kinds of steps whose body runs here, and which have attempts.
-BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL, REALTIME)
+BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL, REALTIME, AI_WRAP)
 
 
 class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +59,16 @@ class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRef(msgspec.Struct, frozen=True):
-    """Which step it is: the wire's hashed id, what the user wrote, how often that was used before, the kind."""
+    """Which step it is: the wire's hashed id, what the user wrote, how often that was used before, the kind.
+
+    ``opts`` is JSON text: what is told of its body besides.
+    """
 
     id: str
     name: str
     repeat: int
     kind: str
+    opts: bytes | None = None
 
 
 class Running:
@@ -81,6 +90,21 @@ class Running:
 RUNNING: Final[ContextVar[Running | None]] = ContextVar("stepwell_running", default=None)
 
 
+def recorded(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """The arguments of a body as the options of its step, for people to see. What is no JSON is told by its type."""
+    given = b",".join([_shown(value) for value in ((*args, dict(kwargs)) if kwargs else args)])
+    if len(given) > STEP_BYTES_MAX:
+        given = _encode(f"({len(given):,} bytes)")
+    return b'{"input":[%b]}' % given
+
+
+def _shown(value: object) -> bytes:
+    try:
+        return encode(value)
+    except InvalidOutput:
+        return _encode(f"({type(value).__qualname__})")
+
+
 class Execution:
     """What a call knows and how it speaks. The two drivers add how to wait."""
 
@@ -100,10 +124,11 @@ class Execution:
         running = RUNNING.get()
         return running if running is not None and running.execution is self else None
 
-    def nested(self, running: Running, name: str) -> StepNested:
+    def nested(self, running: Running, name: str, kind: str) -> StepNested:
+        instead = "use an HTTP client in the body" if kind == FETCH else "make the body a plain function"
         return StepNested(
             f"step {name!r} is used inside the body of step {running.step.name!r}; only the outer one could be "
-            "remembered: move it out, or make the body a plain function"
+            f"remembered: move it out, or {instead}"
         )
 
     def value(self, memo: Memo, decode: Decode, name: str) -> Any:
@@ -138,6 +163,7 @@ class Execution:
             name=step.name,
             repeat=step.repeat,
             kind=step.kind,
+            opts=step.opts,
             data=data,
             attempt=attempt,
             max_attempts=most,
@@ -161,7 +187,7 @@ class Execution:
             name=step.name,
             repeat=step.repeat,
             kind=step.kind,
-            opts=None if final or options is None else self._backoff(step, options),
+            opts=step.opts if final or options is None else self._backoff(step, options),
             error=wire_error(error, place),
             attempt=attempt,
             max_attempts=own,

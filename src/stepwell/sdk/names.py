@@ -71,6 +71,13 @@ _STEP: Final = {
     "call": "invoke",
     "invoke_function": "invoke",
     "invokeById": "invoke_by_id",
+    "infer": "ctx.step.ai.infer",
+    "ai_infer": "ctx.step.ai.infer",
+    "wrap": "ctx.step.ai.wrap",
+    "request": "fetch",
+    "http": "fetch",
+    "get": "fetch",
+    "post": "fetch",
     "parallel": "ctx.group.parallel",
     "publish": "realtime.publish",
     "gather": "ctx.group.parallel, or asyncio.gather",
@@ -162,6 +169,8 @@ def no_such_app_name(name: str, known: Iterable[str]) -> UnknownName:
 
 def no_such_step(name: str) -> UnknownName:
     known = (
+        "ai",
+        "fetch",
         "idempotency_key",
         "invoke",
         "invoke_by_id",

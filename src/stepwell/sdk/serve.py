@@ -23,6 +23,7 @@ from stepwell.protocol.codec import (
     function_uuid,
     state_elsewhere,
 )
+from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     LAZY,
     STEP_FAILED,
@@ -320,6 +321,8 @@ class Reporting:
         self.unsure = False
         self.stopping = False
         self.executing: dict[str, Executing] = {}
+        self.gate = Gate(call.parallel_max, self.widen) if call.parallel_max else None
+        self.news: set[str] = set()
         self._server = server
         self._call = call
         self._held: list[Op] = []

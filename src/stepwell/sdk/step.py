@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from stepwell.errors import NotRunning
-from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL
+from stepwell.protocol.messages import GATEWAY, INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL
 from stepwell.sdk import execution as kinds
+from stepwell.sdk.ai import AI
 from stepwell.sdk.bodies import Body
 from stepwell.sdk.codec import Decode, decode_any
 from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered, stamped
 from stepwell.sdk.execution import Execution, StepOptions
+from stepwell.sdk.fetch import FetchResponse, decode_response, fetch_opts
 from stepwell.sdk.group import Awaited
 from stepwell.sdk.instructions import (
     invoke_opts,
@@ -227,6 +229,29 @@ class Step:
         return StepRealtime(self._drive, self._app.realtime)
 
     @property
+    def ai(self) -> AI:
+        """Steps that ask models: ``ctx.step.ai.infer`` and ``ctx.step.ai.wrap``."""
+        return AI(self._drive)
+
+    def fetch(
+        self,
+        id: str,
+        /,
+        url: str,
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> Awaited[FetchResponse]:
+        """Let the engine make an HTTP request, and give what is answered. The run holds no process meanwhile.
+
+        ``method`` is ``"GET"`` unless there is a ``body``, else ``"POST"``. A body is text, or anything that is to be
+        sent as JSON. Every status is a result, those of redirects too, which are not followed; only no answer at all is
+        tried again, and then raises ``StepError``. Keys belong in ``headers``, which are in no trace and no log.
+        """
+        return self._fetch(id, url, method, headers, body)
+
+    @property
     def idempotency_key(self) -> str:
         """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
         return idempotency_key(self._drive)
@@ -261,6 +286,13 @@ class Step:
     async def _signal(self, id: str, opts: bytes) -> dict[str, Any] | None:
         memo = await self._drive.rest(id, kinds.WAIT_FOR_SIGNAL, WAIT_FOR_SIGNAL, opts)
         found: dict[str, Any] | None = self._drive.value(memo, decode_any, id)
+        return found
+
+    async def _fetch(
+        self, id: str, url: str, method: str | None, headers: Mapping[str, str] | None, body: object
+    ) -> FetchResponse:
+        memo = await self._drive.rest(id, kinds.FETCH, GATEWAY, lambda: fetch_opts(url, method, headers, body))
+        found: FetchResponse = self._drive.value(memo, decode_response, id)
         return found
 
     async def _invoke(self, id: str, decode: Decode, opts: bytes) -> Any:

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from stepwell.errors import ConfigurationError
+from stepwell.sdk.ai import SyncAI
 from stepwell.sdk.bridge import Bridge
 from stepwell.sdk.events import ReceivedEvent
+from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.group import ParallelMode, fails_at_once, members
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration
@@ -168,6 +170,24 @@ class SyncStep:
     def _outside(self) -> SyncRunRealtime:
         """``ctx.realtime``, for which the context has nothing of its own."""
         return self._step._outside_sync()  # pyright: ignore[reportPrivateUsage]
+
+    @property
+    def ai(self) -> SyncAI:
+        """Steps that ask models: ``ctx.step.ai.infer`` and ``ctx.step.ai.wrap``."""
+        return SyncAI(self._step.ai, self._bridge)
+
+    def fetch(
+        self,
+        id: str,
+        /,
+        url: str,
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> FetchResponse:
+        """Let the engine make an HTTP request, and give what is answered. The run holds no thread meanwhile."""
+        return self._bridge.call(self._step.fetch(id, url, method=method, headers=headers, body=body))
 
     @property
     def idempotency_key(self) -> str:

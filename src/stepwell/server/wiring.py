@@ -14,6 +14,7 @@ from stepwell.protocol.messages import Answer, Call, Progress, Reports, Supersed
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, LoopTimers
+from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.remote import Remote
 from stepwell.runtime.signed import Signed
 from stepwell.storage.leader import LeaderLock
@@ -30,11 +31,16 @@ class Member:
     """
 
     def __init__(
-        self, engine: Engine, lock: LeaderLock | None, apps: Mapping[str, Sequence[Mapping[str, Any]]]
+        self,
+        engine: Engine,
+        lock: LeaderLock | None,
+        apps: Mapping[str, Sequence[Mapping[str, Any]]],
+        outbound: HttpOutbound | None = None,
     ) -> None:
         self.engine = engine
         self._lock = lock
         self._apps = apps
+        self._outbound = outbound
         self._watch = Loop("leadership", self._try_to_lead, engine.clock, engine.timers)
 
     @property
@@ -59,6 +65,8 @@ class Member:
         """Let the calls in flight finish for so long, then give the file free."""
         await self._watch.stop()
         await self.engine.drain(grace_ms)
+        if self._outbound is not None:
+            await self._outbound.close()
         if self._lock is not None:
             self._lock.release()
         await self.engine.store.close()
@@ -80,17 +88,20 @@ def open_sqlite(
     settings: Settings = _USUAL,
     retention_ms: int | None = None,
     calls: Signed | None = None,
+    outbound: HttpOutbound | None = None,
 ) -> Member:
     """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private, not durable.
 
     ``apps`` maps app ids to the configurations of their functions. With ``calls`` those of other apps, which are
-    served over HTTP, are called as well. Raises ``StorageError``.
+    served over HTTP, are called as well. ``outbound`` makes the requests that the engine owes to steps; without one
+    they may go anywhere. Raises ``StorageError``.
     """
     clock = SystemClock()
     private = path == ":memory:"
     if not private:
         path = os.path.realpath(path)  # the locks beside a file must be the same for all names it has
     store = SqliteStore.open(path, durability=durability)
+    own = None if outbound is not None else HttpOutbound()
     engine = Engine(
         store,
         transport,
@@ -102,11 +113,12 @@ def open_sqlite(
         settings=settings,
         retention_ms=retention_ms,
         shared=not private,
+        outbound=outbound or own,
     )
     if calls is not None:
         there = Remote(calls, lambda id: _address(engine, id), clock, RandomIds())
         engine.caller.transport = Both(transport, there)
-    return Member(engine, None if private else LeaderLock(path), apps)
+    return Member(engine, None if private else LeaderLock(path), apps, own)
 
 
 def _address(engine: Engine, function_id: str) -> str | None:

@@ -15,6 +15,7 @@ from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
+from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -23,6 +24,7 @@ Row = Sequence[Any]
 
 step_row: Callable[[Step], tuple[Any, ...]] = astuple
 wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
+request_row: Callable[[Request], tuple[Any, ...]] = astuple
 app_row: Callable[[App], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
@@ -120,6 +122,10 @@ def run(row: Row) -> Run:
         locks=_decode_slots(row[21]) if row[21] else (),
         batch=row[22],
     )
+
+
+def request(row: Row) -> Request:
+    return Request(run_id=row[0], step_id=row[1], content=row[2], shard=row[3])
 
 
 def step(row: Row) -> Step:

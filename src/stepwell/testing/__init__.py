@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepwell.testing.answers import FetchRequest
 from stepwell.testing.harness import Harness, harness
 from stepwell.testing.loop import Stuck
 from stepwell.testing.stubs import TIMEOUT
@@ -12,6 +13,7 @@ __all__ = [
     "TIMEOUT",
     "CrashFailure",
     "CrashReport",
+    "FetchRequest",
     "Harness",
     "RunView",
     "StepView",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ from stepwell.sdk.pool import THREADS_MAX, Pool
 from stepwell.sdk.realtime import RealtimeMessage, Topic
 from stepwell.sdk.transport import InProcess
 from stepwell.storage.sqlite import SqliteStore
+from stepwell.testing.answers import Answers, FetchRequest
 from stepwell.testing.loop import PATIENCE_S, Stuck, VirtualClock, VirtualLoop, VirtualTimers
 from stepwell.testing.node import Door, Node
 from stepwell.testing.published import Published
@@ -100,6 +101,7 @@ class Harness:
         self._concurrency = concurrency
         self._stubs = Stubs()
         self._published = Published(lambda: self.engine, self._clock)
+        self._answers = Answers(self._clock.now_ms)
         self._dies: Dies | None = None
         self._sent = 0
         self._store: SqliteStore | None = None
@@ -125,7 +127,9 @@ class Harness:
             self._finish(self._store.close())
         self._loop.close()
         if error is None:
+            self._answers.raise_unanswered()
             self._stubs.check_all_asked()
+            self._answers.check_all_asked()
 
     # Acting -----------------------------------------------------------------------------------------------------------
 
@@ -156,6 +160,30 @@ class Harness:
         the test at the end of the ``with`` statement.
         """
         self._stubs.add(step_id, value, self._function_id(function) if function is not None else None)
+
+    def answer_fetch(
+        self,
+        url: str,
+        *,
+        body: Any = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        method: str | None = None,
+        after: timedelta | str | int = 0,
+    ) -> None:
+        """Say what the requests to this address bring that ``step.fetch`` and ``step.ai.infer`` make: none is sent.
+
+        ``url`` is the whole address, or what stands before its query; ``method`` the only one that is meant. ``body``
+        is text, what is to be written as JSON, a callable that gets the request (``FetchRequest``) and gives either, or
+        an exception: then nothing comes back. ``after`` is how long it takes. What is said last holds. A request that
+        nobody answers fails the test, and so does an answer that is never asked for.
+        """
+        self._answers.add(url, method, status, body, headers or {}, length_ms("after", after))
+
+    @property
+    def fetches(self) -> list[FetchRequest]:
+        """The requests that were made for steps so far."""
+        return list(self._answers.requests)
 
     def cancel(self, run: RunView | str) -> bool:
         """Cancel a run as an operator would. False if it had ended already."""
@@ -304,6 +332,7 @@ class Harness:
             settings=self._settings,
             calls_max=self._concurrency,
             tidies=False,  # a test sees all that it did
+            outbound=self._answers,
         )
         with suppress(_Died):  # then another one has been started meanwhile
             self._finish(self._node.start())
@@ -338,6 +367,8 @@ class Harness:
         node = self._node
         task = self._loop.create_task(work)
         self._run_ready()
+        if node is not None:
+            self._answers.raise_unanswered()
         if self._node is not node:
             raise _Died
         if not task.done():
@@ -359,6 +390,7 @@ class Harness:
         began, silent_since = self._loop.time(), None
         while True:
             self._run_ready()
+            self._answers.raise_unanswered()
             if not self.engine.caller.live:
                 return
             now, when = self._loop.time(), self._loop.next_timer()

@@ -15,6 +15,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.loop import Timers
+from stepwell.runtime.outbound import Outbound
 from stepwell.storage.interface import Changed, Store, Swept, Verdict
 
 A = TypeVar("A")
@@ -104,6 +105,7 @@ class Node:
         settings: Settings = _USUAL,
         calls_max: int = CALLS_MAX,
         tidies: bool = True,
+        outbound: Outbound | None = None,
     ) -> None:
         self.door = door
         self._apps = apps
@@ -119,6 +121,7 @@ class Node:
             retention_ms=None,
             shared=False,
             tidies=tidies,
+            outbound=outbound,
         )
 
     async def start(self) -> None:

@@ -16,9 +16,12 @@ from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.codec import encode
 from stepwell.sdk.drive import AsyncDrive
 from stepwell.sdk.events import Event, payload
-from stepwell.sdk.execution import INVOKE, RUN, WAIT, WAIT_FOR_SIGNAL, StepOptions
+from stepwell.sdk.execution import AI_INFER, FETCH, INVOKE, RUN, WAIT, WAIT_FOR_SIGNAL, StepOptions
 from stepwell.sdk.failures import StepTimeout
+from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.pool import Pool
+
+_REQUESTS: Final = (AI_INFER, FETCH)
 
 
 class Timeout:
@@ -127,9 +130,12 @@ class _StubbedDrive(AsyncDrive):
         known = Body(True, (known or body(fn)).decode)
         return await super().body(name, stand_in, (), {}, options, kind, known)
 
-    async def rest(self, name: str, kind: str, opcode: str, opts: bytes) -> Memo:
+    async def rest(self, name: str, kind: str, opcode: str, opts: bytes | Callable[[], bytes]) -> Memo:
         if not self._stubs.has(self.call.function_id, name):
             return await super().rest(name, kind, opcode, opts)
+        if kind in _REQUESTS:  # in place of which there is a body, with attempts of its own
+            return Memo("data", await super().body(name, self._fetched, (name, kind), {}, None, RUN, Body(True, bytes)))
+        assert isinstance(opts, bytes), "only requests are worked out late"
 
         async def stand_in() -> msgspec.Raw:
             return msgspec.Raw(self._result(kind, await self._stubs.act(self.call.function_id, name), opts))
@@ -138,6 +144,15 @@ class _StubbedDrive(AsyncDrive):
         data = await super().body(name, stand_in, (), {}, StepOptions(retries=0), kind, Body(True, bytes))
         came = kind == WAIT_FOR_SIGNAL and data != b"null"
         return Memo("data" if came or kind == INVOKE else "bare", data, self.clock.now_ms())
+
+    async def _fetched(self, name: str, kind: str) -> msgspec.Raw:
+        value = await self._stubs.act(self.call.function_id, name)
+        if value is TIMEOUT:
+            raise StepTimeout("the stub says that the request takes too long")
+        if kind == FETCH and not isinstance(value, FetchResponse):
+            body = value if isinstance(value, str) else encode(value).decode()
+            value = FetchResponse(url="", status=200, headers={}, body=body)
+        return msgspec.Raw(encode(value))
 
     def _result(self, kind: str, value: object, opts: bytes) -> bytes:
         if kind == WAIT:

@@ -7,7 +7,10 @@ from typing import Any
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.driver import executor
 
-_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "cells", "slots", "run_events")
+_ALL = (
+    *("events", "outcomes", "runs", "steps", "attempts", "notes"),
+    *("items", "waits", "requests", "cells", "slots", "run_events"),
+)
 
 
 class Tables:

@@ -131,6 +131,13 @@ class Steps:
         opts = {"function_id": function_id, "payload": {"data": data}, **opts}
         return await self._step(self._op("InvokeFunction", name, opts=opts), None)
 
+    async def infer(self, name: str, url: str, body: Any = None, **opts: Any) -> Any:
+        opts = {"type": "step.ai.infer", "url": url, "body": body or {}, "headers": None, **opts}
+        return await self._step(self._op("AIGateway", name, opts=opts), None)
+
+    async def fetch(self, name: str, url: str, **opts: Any) -> Any:
+        return await self._step(self._op("Gateway", name, opts={"url": url, **opts}), None)
+
     async def op(self, op: str, name: str, **fields: Any) -> Any:
         """Any instruction at all."""
         return await self._step({**self._op(op, name), **fields}, None)

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from stepwell import Context, NonRetriableError, StepError, Stepwell
-from stepwell.testing import harness
+from stepwell import Concurrency, Context, NonRetriableError, StepError, Stepwell
+from stepwell.testing import Harness, harness
 from tests.core.runtime.scripted import Final, Javascript, Python, StepFailed, Steps, pause
 from tests.core.runtime.wired import Wired
 
 RETRIES = 2
+URL = "https://api.test/"
 
 
 class Do(NamedTuple):
@@ -33,6 +34,14 @@ class Do(NamedTuple):
 class Nap(NamedTuple):
     name: str
     seconds: int
+
+
+class Ask(NamedTuple):
+    """A request that the engine makes, which takes so long; the first so many break."""
+
+    name: str
+    seconds: int
+    failures: int
 
 
 class Call(NamedTuple):
@@ -52,6 +61,7 @@ def _leaves() -> st.SearchStrategy[Any]:
         st.builds(Do, name, seconds, st.sampled_from([0, 0, 0, 1, 2, 3]), st.sampled_from([False, False, False, True])),
         st.builds(Nap, name, seconds),
         st.builds(Call, name, st.booleans()),
+        st.builds(Ask, name, seconds, st.sampled_from([0, 0, 1, 99])),
     )
 
 
@@ -99,6 +109,8 @@ async def in_process(ctx: Context, effects: Effects, program: tuple[Any, ...], p
                 )
             elif isinstance(node, Nap):
                 found.append(await ctx.step.sleep(key, f"{node.seconds}s"))
+            elif isinstance(node, Ask):
+                found.append((await ctx.step.fetch(key, URL + key)).body)
             elif isinstance(node, Call):
                 found.append(await ctx.step.invoke(key, effects.child, data={"fails": node.fails}))
             else:
@@ -121,6 +133,8 @@ async def over_http(s: Steps, effects: Effects, program: tuple[Any, ...], path: 
                 found.append(await s.run(key, lambda key=key, node=node: effects.body(key, node, s.attempt, Final)))
             elif isinstance(node, Nap):
                 found.append(await s.sleep(key, f"{node.seconds}s"))
+            elif isinstance(node, Ask):
+                found.append((await s.fetch(key, URL + key))["body"])
             elif isinstance(node, Call):
                 found.append(await s.invoke(key, "app-child", {"fails": node.fails}))
             else:
@@ -135,7 +149,7 @@ async def over_http(s: Steps, effects: Effects, program: tuple[Any, ...], path: 
     return found
 
 
-def _expected(program: tuple[Any, ...]) -> tuple[Any, Effects]:
+def _expected(program: tuple[Any, ...], limit: int | None) -> tuple[Any, Effects]:
     app, effects = Stepwell("app"), Effects()
 
     @app.create_function(id="child", trigger="child", retries=0)
@@ -144,12 +158,13 @@ def _expected(program: tuple[Any, ...]) -> tuple[Any, Effects]:
             raise KeyError("child")
         return "child"
 
-    @app.create_function(id="f", trigger="f", retries=RETRIES)
+    @app.create_function(id="f", trigger="f", retries=RETRIES, concurrency=Concurrency(limit) if limit else ())
     async def f(ctx: Context) -> Any:
         return await in_process(ctx, effects, program)
 
     effects.child = child
     with harness(app, retry_interval="2s") as t:
+        _answer(t, program)
         t.send("f", {})
         t.advance("1h")
         run = t.run(f)
@@ -158,24 +173,44 @@ def _expected(program: tuple[Any, ...]) -> tuple[Any, Effects]:
 
 
 def _budget(program: tuple[Any, ...], path: str = "") -> dict[str, int]:
-    """How often each body begins if nobody is killed."""
+    """How often each body begins, or each request, if nobody is killed."""
     found: dict[str, int] = {}
     for index, node in enumerate(program):
         key = f"{path}{index}{getattr(node, 'name', '')}"
         if isinstance(node, Do):
             found[key] = 1 if node.final else min(node.failures, RETRIES) + 1
+        elif isinstance(node, Ask):
+            found[key] = min(node.failures, RETRIES) + 1
         elif isinstance(node, Group):
             for number, branch in enumerate(node.branches):
                 found |= _budget(branch, f"{key}.{number}.")
     return found
 
 
+def _answer(t: Harness, program: tuple[Any, ...], path: str = "") -> None:
+    """What comes back from each request of a program."""
+    for index, node in enumerate(program):
+        key = f"{path}{index}{getattr(node, 'name', '')}"
+        if isinstance(node, Ask):
+            broken = iter([OSError("broken")] * node.failures)
+            t.answer_fetch(
+                URL + key, body=lambda _, key=key, broken=broken: next(broken, f"{key} came"), after=f"{node.seconds}s"
+            )
+        elif isinstance(node, Group):
+            for number, branch in enumerate(node.branches):
+                _answer(t, branch, f"{key}.{number}.")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "version"), [(Javascript, 1), (Javascript, 2), (Python, 2)])
-@given(program=PROGRAMS, kills=st.lists(st.integers(0, 40_000), max_size=4))
+@given(
+    program=PROGRAMS,
+    kills=st.lists(st.integers(0, 40_000), max_size=4),
+    limit=st.sampled_from([None, None, 1, 2]),
+)
 @settings(max_examples=30, deadline=None)
-def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, program, kills):
-    expected, _ = _expected(program)
+def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, program, kills, limit):
+    expected, _ = _expected(program, limit)
     budget = _budget(program)
     effects = Effects()
     with Wired(dialect, version=version, retry_interval=2_000) as t:
@@ -186,10 +221,11 @@ def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, pr
                 raise KeyError("child")
             return "child"
 
-        @t.function("f", retries=RETRIES)
+        @t.function("f", retries=RETRIES, **({"concurrency": [{"limit": limit}]} if limit else {}))
         async def f(s):
             return await over_http(s, effects, program)
 
+        _answer(t, program)
         run = t.start("f")
         for ms in kills:
             t.advance(ms)
@@ -198,6 +234,7 @@ def test_a_program_gives_over_http_what_it_gives_in_process(dialect, version, pr
 
         note(run.trace())
         t.assert_completed(run, expected)
+        effects.begun.update(made.url.removeprefix(URL) for made in t.fetches)
         assert set(effects.begun) == set(budget)
         for name, count in effects.begun.items():
             assert count <= budget[name] + t.kills, name

@@ -170,6 +170,7 @@ class Wired(Harness):
             {"app": self._configs},
             settings=self._settings,
             tidies=False,
+            outbound=self._answers,
         )
         with suppress(_Died):
             self._finish(self._node.start())

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from stepwell.model.event import Event
+from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     INVOKE_FUNCTION,
     SLEEP,
@@ -90,6 +91,8 @@ class Run:
         self.stopping = False
         self.lost_unnoticed = False  # what a look finds out
         self.executing: dict[str, Executing] = {}
+        self.gate: Gate | None = None
+        self.news: set[str] = set()
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
 
     # What the SDK asks ------------------------------------------------------------------------------------------------
@@ -119,6 +122,7 @@ class Run:
     async def call(self) -> Answer:
         """One call, from what is remembered to where it ends."""
         self.calls += 1
+        self.gate = Gate(self.parallel_max, self.widen) if self.parallel_max else None
         call = Call(
             function_id=self.function_id,
             run_id=RUN_ID,

