@@ -133,6 +133,14 @@ class Sdk(Both):
         return [line for line in self.app.ledger() if line["what"] == what]
 
 
+def synced(app: Served, path: str = "/api/inngest") -> None:
+    """Make the app register with its server."""
+    put = HTTPConnection("127.0.0.1", app.port, timeout=PATIENCE_S)
+    put.request("PUT", path)
+    assert put.getresponse().status == 200
+    put.close()
+
+
 def started(folder: Path, command: Callable[[int], list[str]], *options: str) -> Iterator[Both]:
     dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "300ms", *options, target=None)
     app: Served | None = None
@@ -140,10 +148,7 @@ def started(folder: Path, command: Callable[[int], list[str]], *options: str) ->
         eventually(lambda: dev.http("GET", "/health").status == 200)
         port = free_port()
         app = Served(folder, command(port), dev.url, port)
-        put = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-        put.request("PUT", "/api/inngest")
-        assert put.getresponse().status == 200
-        put.close()
+        synced(app)
         yield Both(dev, app)
     finally:
         if app is not None:
