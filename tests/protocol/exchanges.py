@@ -114,6 +114,8 @@ EXCHANGES: Final[dict[str, Asked]] = {
     "invoke-without-data": Asked("invokes-without-data"),
     "ai-gateway": Asked("infers"),
     "gateway": Asked("fetches", JAVASCRIPT),
+    "defer": Asked("defers", (JS4,)),
+    "defer-then-nothing": Asked("defers-nothing", (JS4,), steps={"load": _data({"id": 7})}),
     # Groups.
     "group": Asked("both"),
     "group-first-version": Asked("both", (JS4,), version=1),

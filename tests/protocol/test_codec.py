@@ -163,7 +163,8 @@ def test_every_message_we_know_has_a_golden_one() -> None:
     answers = {message["means"]["is"] for name, message in GOLDEN.items() if name.startswith("answer-")}
     memos = {message["means"]["kind"] for name, message in GOLDEN.items() if name.startswith("memo-")}
 
-    assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
+    assert opcodes >= {"StepRun", "StepPlanned", "StepError", "StepFailed", "RunComplete"}
+    assert opcodes >= {"Sleep", "WaitForEvent", "WaitForSignal", "InvokeFunction"}
     assert answers == {"Completed", "Ops", "Failed"}
     assert memos == {"data", "error", "input", "bare"}
 
@@ -200,6 +201,12 @@ OPTIONS = {
     "WaitForEvent": (
         "waitForEvent",
         st.fixed_dictionaries({"event": texts, "timeout_ms": lengths}, optional={"if": texts, "lookback_ms": lengths}),
+    ),
+    "WaitForSignal": (
+        "waitForSignal",
+        st.fixed_dictionaries(
+            {"signal": texts, "timeout_ms": lengths}, optional={"conflict": st.sampled_from(["fail", "replace"])}
+        ),
     ),
     "InvokeFunction": (
         "invoke",

@@ -8,6 +8,7 @@ const require = createRequire(new URL(`./javascript/${version}/package.json`, im
 export const sdk = require("inngest");
 export const { serve } = require("inngest/node");
 export const zod = require("zod");
+export const { createDefer } = require("inngest/experimental"); // of v4
 
 const LEDGER = process.env.LEDGER ?? "ledger";
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };

@@ -2,7 +2,7 @@
 
 import http from "node:http";
 
-import { declare, port, sdk, serve, silent, version } from "./javascript_base.mjs";
+import { createDefer, declare, port, sdk, serve, silent, version } from "./javascript_base.mjs";
 
 const { Inngest, NonRetriableError, RetryAfterError, openai, referenceFunction } = sdk;
 const client = new Inngest({ id: "app", logger: silent });
@@ -89,5 +89,19 @@ define("runs-then-breaks", async ({ step }) => {
   await step.run("a", () => "a");
   await step.run("break", broken);
 });
+
+if (version === "v4") {
+  const followUp = createDefer(client, { id: "follow-up" }, async () => {});
+  functions.push(followUp);
+  define("defers", async ({ defer, step }) => {
+    defer("later", { function: followUp, data: { n: 1 } });
+    return await step.run("load", () => ({ id: 7 }));
+  });
+  define("defers-nothing", async ({ defer, step }) => {
+    const later = defer("later", { function: followUp, data: { n: 1 } });
+    await step.run("load", () => ({ id: 7 }));
+    later.abort();
+  });
+}
 
 http.createServer(serve({ client, functions })).listen(Number(port), "127.0.0.1");
