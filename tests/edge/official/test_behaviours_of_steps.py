@@ -230,7 +230,7 @@ def test_a_signal_reaches_the_one_that_waits(sdk: Sdk) -> None:
 @pytest.mark.parametrize("sdk", ["v4", "v3"], indirect=True)
 def test_who_waits_for_a_signal_that_is_taken_fails_or_takes_it_over(sdk: Sdk) -> None:
     """Checklist 63."""
-    first = sdk.start("signalled", signal="taken", timeout="3s")
+    first = sdk.start("signalled", signal="taken", timeout="2s")
     sdk.dev.why(first, "waiting-for-signal")
 
     second = sdk.run("signalled", signal="taken")

@@ -17,7 +17,7 @@ import pytest
 
 from examples.mail import read_mail
 from tests.edge.conftest import Dev, eventually
-from tests.edge.official.conftest import HERE, NODE, Served, free_port, synced
+from tests.edge.official.conftest import NODE, Served, free_port, installed, synced
 from tests.meta.sources import ROOT
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def _typescript(factory: pytest.TempPathFactory, legacy: Path, open_ones: list[A
     (folder / "data").symlink_to(DATA)
     app = folder / "typescript"
     shutil.copytree(ROOT / "examples" / "typescript", app, ignore=shutil.ignore_patterns("node_modules"))
-    (app / "node_modules").symlink_to(HERE / "javascript" / "v4" / "node_modules")
+    (app / "node_modules").symlink_to(installed("v4"))
     dev = Dev(factory.mktemp("typescript-server"), *OPTIONS, target=None)
     open_ones.append(dev)
     eventually(lambda: dev.http("GET", "/health").status == 200)
