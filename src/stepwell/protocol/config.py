@@ -362,7 +362,7 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
 def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
     """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
     runs and one for steps."""
-    fields = cast("dict[str, object]", value if isinstance(value, dict) else {})
+    fields = _object(value) if _is_object(value) else {}
     if "fn" in fields or "step" in fields:
         yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
         yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
@@ -371,10 +371,10 @@ def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunCon
 
 
 def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
-    entries = (
-        [value] if isinstance(value, int | dict) else problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
-    )
-    for index, entry in enumerate(cast("list[object]", entries or [])):
+    entries: list[object] | None = [value]
+    if not isinstance(value, int) and not _is_object(value):
+        entries = problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
+    for index, entry in enumerate(entries or []):
         place = f"{name}[{index}]" if isinstance(value, list) else name
         control = problems.attempt(place, read, entry)
         if control is not None and control.limit:  # 0 is how the wire says "no limit"
@@ -382,6 +382,10 @@ def _entries(problems: _Problems, name: str, read: Callable[[object], L], value:
 
 
 # Values --------------------------------------------------------------------------------------------------------------
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _object(value: object) -> dict[str, object]:
