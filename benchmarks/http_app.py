@@ -12,7 +12,11 @@ from stepwell import Context, Stepwell
 STEPS = 5
 
 
-def own(server: str) -> Any:
+def by_step(server: str) -> Any:
+    return own(server, checkpointing=False)
+
+
+def own(server: str, *, checkpointing: bool = True) -> Any:
     from starlette.applications import Starlette
     from starlette.routing import Route
 
@@ -27,7 +31,7 @@ def own(server: str) -> Any:
     async def body(n: int) -> int:
         return n
 
-    return Starlette(routes=[Route("/api/inngest", app.serve(dev=True, server=server))])
+    return Starlette(routes=[Route("/api/inngest", app.serve(dev=True, server=server, checkpointing=checkpointing))])
 
 
 def official(server: str) -> Any:
@@ -55,5 +59,5 @@ def official(server: str) -> Any:
 
 if __name__ == "__main__":
     sdk, port, server_port = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    site = {"own": own, "official": official}[sdk](f"http://127.0.0.1:{server_port}")
+    site = {"own": own, "by-step": by_step, "official": official}[sdk](f"http://127.0.0.1:{server_port}")
     uvicorn.run(site, host="127.0.0.1", port=port, log_level="error", access_log=False)

@@ -1,7 +1,8 @@
 """``python -m benchmarks.over_http``: 1,000 runs of five steps in an app that a server calls over HTTP.
 
-The app is once of our SDK, which reports each step while its call goes on, and once of the official Python SDK, which
-is called again for each. Both processes' CPU is shown: an SDK that spends all of one is its own limit.
+The app is once of our SDK, which reports each step while its call goes on, once of our SDK that does not and is called
+again for each, and once of the official Python SDK, which always is. Both processes' CPU is shown: an SDK that spends
+all of one is its own limit.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _process(command: list[str], path: str, port: int) -> Iterator[Served]:
 
 
 def measure(sdk: str, runs: int = RUNS) -> Load:
-    """``sdk`` is "own" or "official"."""
+    """``sdk`` is "own", "by-step" or "official"."""
     server_port, app_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         stepwell = [str(Path(sys.executable).with_name("stepwell")), "dev", "--no-discovery", "--no-poll"]
@@ -114,7 +115,7 @@ def _answers(port: int, path: str) -> bool:
 
 
 def main() -> None:
-    for sdk, runs in (("own", RUNS), ("official", RUNS // 2)):
+    for sdk, runs in (("own", RUNS), ("by-step", RUNS), ("official", RUNS // 2)):
         load = measure(sdk, runs)
         print(
             f"{sdk:<10}{load.steps_per_s:>8,.0f} steps/s   server {load.server_ms:.2f} ms CPU a step   "

@@ -182,14 +182,14 @@ class Dev:
         assert reply.status == 200, reply
         return reply.json["data"]
 
-    def send(self, name: str, **data: Any) -> str:
+    def send(self, name: str, /, **data: Any) -> str:
         """The internal id of an event sent over HTTP."""
         reply = self.http("POST", f"/e/{self.event_key}", {"name": name, "data": data})
         assert reply.status == 200, reply
         event_id: str = reply.json["ids"][0]
         return event_id
 
-    def start(self, name: str, **data: Any) -> str:
+    def start(self, name: str, /, **data: Any) -> str:
         """The id of the one run that an event starts."""
         (run,) = self.get(f"/v2/events/{self.send(name, **data)}/runs")["runs"]
         run_id: str = run["id"]

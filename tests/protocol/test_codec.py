@@ -170,6 +170,8 @@ def test_every_message_we_know_has_a_golden_one() -> None:
 
     assert opcodes >= {"StepRun", "StepError", "StepFailed", "Sleep", "WaitForEvent", "InvokeFunction", "RunComplete"}
     assert opcodes >= {"AIGateway", "Gateway"}
+    assert opcodes >= {"StepRun", "StepPlanned", "StepError", "StepFailed", "RunComplete"}
+    assert opcodes >= {"Sleep", "WaitForEvent", "WaitForSignal", "InvokeFunction"}
     assert answers == {"Completed", "Ops", "Failed"}
     assert memos == {"data", "error", "input", "bare"}
 
@@ -219,6 +221,12 @@ OPTIONS = {
         st.fixed_dictionaries({"url": texts}, optional={"auth_key": texts, "format": texts, "body": st.just({"a": 1})}),
     ),
     "Gateway": ("fetch", st.fixed_dictionaries({"url": texts, "method": texts}, optional={"body": texts})),
+    "WaitForSignal": (
+        "waitForSignal",
+        st.fixed_dictionaries(
+            {"signal": texts, "timeout_ms": lengths}, optional={"conflict": st.sampled_from(["fail", "replace"])}
+        ),
+    ),
     "InvokeFunction": (
         "invoke",
         st.fixed_dictionaries(

@@ -165,6 +165,10 @@ async def rests(ctx: Context[Ordered]) -> None:
     assert_type(named, ReceivedEvent[dict[str, Any]] | None)
     if named is not None:
         assert_type(named.data["n"], Any)
+    signal = await ctx.step.wait_for_signal("signal", "order-7/approved", timeout="3d", on_conflict="replace")
+    assert_type(signal, dict[str, Any] | None)
+    assert_type(await ctx.step.send_signal("send", "order-7/approved", {"by": "ada"}), str | None)
+    assert_type(await app.send_signal("order-7/approved"), str | None)
 
 
 @app.create_function(id="calls", trigger=Ordered)

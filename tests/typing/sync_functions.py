@@ -70,6 +70,8 @@ def steps(ctx: Context[Ordered, Sync]) -> Receipt:
     assert_type(step.wait_for_event("named", "shop/x", timeout="1h"), ReceivedEvent[dict[str, Any]] | None)
     assert_type(step.invoke("invoke", by_dataclass, data=Shipped("1", 2)), int)
     assert_type(step.send_event("send", Paid("1")), list[str])
+    assert_type(step.wait_for_signal("signal", "go", timeout="1h"), dict[str, Any] | None)
+    assert_type(step.send_signal("tell", "go", 1), str | None)
     assert_type(step.idempotency_key, str)
     pair = ctx.group.parallel((lambda: step.run("x", pack, "x"), lambda: step.run("y", charge, "y", amount=1)))
     assert_type(pair, tuple[list[str], Receipt])

@@ -166,8 +166,13 @@ def state_elsewhere(body: bytes) -> str | None:
     return found.ctx.run_id if found.use_api or found.ctx.use_api else None
 
 
-def decode_call(body: bytes, *, function_id: str, state: tuple[bytes, bytes] | None = None) -> Call:
-    """The call in this body; ``function_id`` is the ``fnId`` of its URL. Raises ``Unreadable``.
+def decode_call(
+    body: bytes, *, function_id: str, step_id: str | None = None, state: tuple[bytes, bytes] | None = None
+) -> Call:
+    """The call in this body; ``function_id`` and ``step_id`` are those of its URL. Raises ``Unreadable``.
+
+    ``generation`` is there only if the server is one of ours, which shows by how it knows the function: others take no
+    reports of the kind that we make.
 
     ``state`` are the memos and the events that were fetched for it; without them a call is not readable that only says
     where they are (protocol §5.4).
@@ -187,21 +192,26 @@ def decode_call(body: bytes, *, function_id: str, state: tuple[bytes, bytes] | N
             run_id=ctx.run_id,
             request_id=ctx.request_id,
             attempt=ctx.attempt,
-            max_attempts=ctx.attempt + 1 if ctx.max_attempts is None else ctx.max_attempts,
+            # Who does not say decides by itself which attempt is the last.
+            max_attempts=ctx.attempt + 2 if ctx.max_attempts is None else ctx.max_attempts,
             events=tuple(map(_read_event, found.events or [found.event])),
             steps={id: decode_memo(bytes(memo), at=at.get(id, 0)) for id, memo in found.steps.items()},
             stack=stack,
             pending=extra.pending,
-            step_id=ctx.step_id,
+            step_id=step_id or ctx.step_id,
             parallel_max=extra.parallel_max,
             started_at=extra.started_at,
             version=found.version,
             plans_only=ctx.disable_immediate_execution,
-            generation=0 if ctx.generation_id is msgspec.UNSET else ctx.generation_id,
+            generation=ctx.generation_id if _is_ours(ctx, function_id) and ctx.generation_id else 0,
             defers={id: known.abortable for id, known in found.defers.items()},
         )
     except _UNREADABLE as error:
         raise Unreadable(f"the call cannot be read: {error}") from None
+
+
+def _is_ours(ctx: _Ctx, function_id: str) -> bool:
+    return ctx.fn_id == function_uuid(function_id)
 
 
 def encode_memos(steps: Mapping[str, Memo], stack: Sequence[str]) -> bytes:
@@ -295,8 +305,11 @@ def _read_event(found: _Event) -> Event:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-def encode_answer(answer: Answer, *, sdk: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of an answer. ``sdk`` names the SDK that gives it, such as ``stepwell-py:v0.1.0``."""
+def encode_answer(answer: Answer, *, sdk: str, foreign: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of an answer. ``sdk`` names the SDK that gives it, such as ``stepwell-py:v0.1.0``.
+
+    A ``foreign`` server is told in the headers only whether and when a step is to be tried again.
+    """
     headers = {
         "Content-Type": "application/json",
         "X-Inngest-SDK": sdk,
@@ -309,6 +322,8 @@ def encode_answer(answer: Answer, *, sdk: str) -> tuple[int, dict[str, str], byt
         ops = answer.ops if answer.then is None else (*answer.ops, _end(answer.then))
         if len(ops) == 1:  # the headers speak of every op of the answer
             headers |= _write_verdict(ops[0].no_retry, ops[0].retry_at)
+        if foreign:
+            ops = tuple(msgspec.structs.replace(op, no_retry=False, retry_at=None) for op in ops)
         return 206, headers, encode_ops(ops)
     headers |= _write_verdict(answer.no_retry, answer.retry_at)
     return 400 if answer.no_retry else 500, headers, answer.error.json()
@@ -353,7 +368,9 @@ def decode_answer(
             return Completed(body)
         ops = decode_ops(body, no_retry=no_retry, retry_at=retry_at, now=now, attempt=attempt, called_at=called_at)
         version = fields.get("x-inngest-req-version", "")
-        in_one_call = fields.get("x-inngest-sdk", "").startswith("stepwell")
+        # Our SDK plans nothing, unless it was told to go step by step as others do.
+        planned = any(op.op == wire.STEP_PLANNED or op.parallel is not None for op in ops)
+        in_one_call = fields.get("x-inngest-sdk", "").startswith("stepwell") and not planned
         return answer_of(ops, int(version) if version in _VERSIONS else None, in_one_call=in_one_call)
     except Unreadable as error:
         return Failed(WireError("Error", str(error)))

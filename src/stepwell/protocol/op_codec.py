@@ -148,6 +148,8 @@ def _write(op: Op) -> _Op:
     name, opts, extra = _WRITERS.get(op.op, _write_plain)(op, opts)
     extra.attempt, extra.max_attempts = op.attempt, op.max_attempts
     extra.retry_at, extra.no_retry = op.retry_at, op.no_retry
+    if op.parallel == "race":
+        opts["parallelMode"] = _raw(op.parallel)
     if extra != _Extra():
         opts["stepwell"] = msgspec.Raw(_encode(extra))
     timed = op.started_at or op.ended_at

@@ -54,6 +54,7 @@ class DeferOptions(TypedDict, total=False):
     cancel: Cancel | Sequence[Cancel] | None
     timeouts: Timeouts | None
     strict: bool
+    checkpointing: bool | None
 
 
 class FunctionOptions(DeferOptions, total=False):
@@ -74,6 +75,7 @@ class ServeOptions(TypedDict, total=False):
     signing_key_fallback: str
     event_key: str
     url: str
+    checkpointing: bool
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -185,6 +187,8 @@ class Stepwell:
         - ``timeouts``: cancel a run that starts or finishes too late.
         - ``strict``: a run that finds other steps in the code than it remembers fails with ``CodeChanged``, where
           otherwise it goes on and notes it; only code that does one thing at a time can be compared.
+        - ``checkpointing``: where the app is served, whether steps are reported while a call goes on, or each has its
+          own call; by default as ``serve`` has it.
         - ``on_failure``: called once when a run has failed for good, with ``RunFailed`` as its event.
 
         Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.

@@ -470,7 +470,11 @@ class AsyncDrive(Execution):
             if self._busy or self._is_on_the_way():
                 self._watch()
             else:
-                self._end()
+                self._quiet()
+
+    def _quiet(self) -> None:
+        """Each branch rests on a step."""
+        self._end()
 
     def _is_on_the_way(self) -> bool:
         """Is a step due that the code has not come to yet? Then it awaits something else on the way to it.

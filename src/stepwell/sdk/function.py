@@ -73,9 +73,12 @@ class Function(Generic[E_contra, R_co]):
         cancel: Cancel | Sequence[Cancel] | None = None,
         timeouts: Timeouts | None = None,
         strict: bool = False,
+        checkpointing: bool | None = None,
     ) -> None:
         check_retries(retries)
         _check_type("strict", strict, bool, "True")
+        if checkpointing is not None:
+            _check_type("checkpointing", checkpointing, bool, "False")
         about = body(handler)
         _check_takes_context(id, handler)
         self.id = f"{app_id}-{id}"
@@ -83,6 +86,7 @@ class Function(Generic[E_contra, R_co]):
         self.handler = handler
         self.is_async = about.is_async
         self.strict = strict
+        self.checkpointing = checkpointing
         self._returns = about.decode
         self._decoders = decoders(triggers)
         self._invoked = self._decoder_of_invokes()

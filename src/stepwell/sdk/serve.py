@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError
+from stepwell.ids import is_ulid, ulid_ms
 from stepwell.protocol.codec import (
     Unreadable,
     decode_call,
@@ -40,7 +41,10 @@ from stepwell.protocol.messages import (
 )
 from stepwell.protocol.signing import HEADER, SigningKey, sign, verified
 from stepwell.protocol.signing import signing_key as read_key
+from stepwell.sdk.drive_by_step import DISCOVERY, DriveByStep
+from stepwell.sdk.pool import THREADS_MAX
 from stepwell.sdk.server import Server, Unreachable
+from stepwell.sdk.transport import InProcess
 
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
@@ -52,6 +56,7 @@ _DEFAULT: Final = "http://127.0.0.1:8288"
 _CLOUD: Final = "cloud"
 _DEV: Final = "dev"
 
+_NO_REPORTS: Final = (400, 404, 405)  # a server without this route, a proxy before it, or one of another kind
 _encode: Final = msgspec.json.Encoder().encode
 
 Scope = MutableMapping[str, Any]
@@ -79,7 +84,9 @@ class Endpoint:
     """The address at which an app is served: an ASGI application, and by ``wsgi`` a WSGI one.
 
     ``server`` is where events go and where the app registers. In production calls are signed with ``signing_key``;
-    with ``dev`` nothing is checked. Raises ``ConfigurationError`` for production without a key.
+    with ``dev`` nothing is checked. Steps are reported while a call goes on if the server takes that, which a Stepwell
+    server does; without ``checkpointing``, and with other servers, there is a call for each step. Raises
+    ``ConfigurationError`` for production without a key.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class Endpoint:
         signing_key_fallback: str | None = None,
         event_key: str | None = None,
         url: str | None = None,
+        checkpointing: bool = True,
     ) -> None:
         hint = _told("DEV")
         self.dev = dev if dev is not None else hint.lower() not in ("", "0", "false")
@@ -107,10 +115,14 @@ class Endpoint:
         self._app = app
         self._url = url
         self._clock = SystemClock()
-        self._transport = app.transport(self._clock)
+        self._checkpointing = checkpointing
+        self._transport = InProcess(app, self._clock, THREADS_MAX)
+        self._by_step = InProcess(app, self._clock, THREADS_MAX)
+        self._by_step.pool, self._by_step.drive = self._transport.pool, DriveByStep
         self.server = Server(
             origin or (hint if "://" in hint else _DEFAULT), self._keys, event_key or _told("EVENT_KEY") or None
         )
+        self._refused = False  # whether the server has refused a report as such
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
@@ -253,28 +265,47 @@ class Endpoint:
                 signer,
             )
         try:
-            call = await self._read(request.body, function_id)
+            call = await self._read(request.body, function_id, request.query.get("stepId"))
         except (Unreadable, Unreachable) as error:
             return self._signed(self._refuse(500, "body_invalid", str(error)), signer)
         progress = Reporting(self.server, call)
+        transport = self._transport if self._reports(call) else self._by_step
         try:
-            answer = await self._transport.call(call, progress)
+            answer = await transport.call(call, progress)
         except Superseded:
             return self._signed(self._refuse(400, "superseded", "another call has taken the place of this one"), signer)
-        status, headers, body = encode_answer(progress.with_held(answer), sdk=SDK)
+        if progress.refused:
+            self._refused = True
+        status, headers, body = encode_answer(progress.with_held(answer), sdk=SDK, foreign=not call.generation)
         return self._signed(Response(status, headers, body), signer)
 
-    async def _read(self, body: bytes, function_id: str) -> Call:
+    def _reports(self, call: Call) -> bool:
+        """Is the server to be told of steps while the call goes on? Then it must have asked what comes next, and be one
+        that keeps what it is told: a run that dies would else begin anew."""
+        function = self._app.functions[call.function_id]
+        wanted = self._checkpointing if function.checkpointing is None else function.checkpointing
+        return (
+            wanted and call.generation > 0 and call.step_id == DISCOVERY and not call.plans_only and not self._refused
+        )
+
+    async def _read(self, body: bytes, function_id: str, step_id: str | None) -> Call:
         """The call, with its state if that was too large to be sent along (protocol §5.4)."""
+        call = await self._read_whole(body, function_id, step_id)
+        if call.started_at or not is_ulid(call.run_id):
+            return call
+        # Other servers do not say when the run began; its id does, and says the same in each call.
+        return msgspec.structs.replace(call, started_at=ulid_ms(call.run_id))
+
+    async def _read_whole(self, body: bytes, function_id: str, step_id: str | None) -> Call:
         run_id = state_elsewhere(body)
         if run_id is None:
-            return decode_call(body, function_id=function_id)
+            return decode_call(body, function_id=function_id, step_id=step_id)
         actions, batch = await asyncio.gather(
             *(self.server.request("GET", f"/v0/runs/{run_id}/{what}") for what in ("actions", "batch"))
         )
         if actions.status != 200 or batch.status != 200:
             raise Unreachable(f"the state of the run cannot be fetched: status {actions.status} and {batch.status}")
-        return decode_call(body, function_id=function_id, state=(actions.body, batch.body))
+        return decode_call(body, function_id=function_id, step_id=step_id, state=(actions.body, batch.body))
 
     def _registration(self, url: str) -> dict[str, Any]:
         return {
@@ -318,6 +349,7 @@ class Reporting:
 
     def __init__(self, server: Server, call: Call) -> None:
         self.lost = False
+        self.refused = False  # whether the server takes no reports at all
         self.unsure = False
         self.stopping = False
         self.executing: dict[str, Executing] = {}
@@ -386,6 +418,7 @@ class Reporting:
         if reply.status == 409:
             self.lost = True
             raise Superseded
+        self.refused = reply.status in _NO_REPORTS
         return reply.status == 200
 
     async def widen(self, wanted: int) -> int:

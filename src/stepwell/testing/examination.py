@@ -28,6 +28,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _attempts(world)
     yield from _moments(world)
     yield from _waits(world)
+    yield from _signals(world)
     yield from _children(world)
     yield from _outputs(world)
     yield from _ticks(world)
@@ -180,6 +181,27 @@ def _waits(world: World) -> Iterator[Violation]:
             yield Violation("I17", f"step {name} of run {run_id} missed {between[0][0]} and got {got}, {status}")
 
 
+def _signals(world: World) -> Iterator[Violation]:
+    """I16: whom a step says it has signalled has heard it.
+
+    Another may have heard it, too: a process that dies in the very moment sends it again (ADR 0015).
+    """
+    heard: dict[str, list[str]] = defaultdict(list)
+    text = "SELECT run_id, status, output FROM steps WHERE kind = 'waitForSignal' AND ended_at IS NOT NULL"
+    for run_id, status, output in world.tables.ask(text):
+        world.reach(f"signal {status}")
+        found = msgspec.json.decode(output or b"null")
+        if found is not None:
+            heard[run_id].append(found["data"])
+    for run_id, name, output in world.tables.ask(
+        "SELECT run_id, name, output FROM steps WHERE kind = 'sendSignal' AND status = 'COMPLETED'"
+    ):
+        reached = msgspec.json.decode(output)
+        world.reach("signalled" if reached else "signalled nobody")
+        if reached and f"{run_id} {name}" not in heard[reached]:
+            yield Violation("I16", f"run {run_id} has signalled run {reached}, which did not hear it")
+
+
 def _children(world: World) -> Iterator[Violation]:
     """Whoever invoked a function started it once, and got the answer that it gave."""
     text = "SELECT parent, parent_step, count(*) FROM runs WHERE parent IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
@@ -242,10 +264,12 @@ def _outputs(world: World) -> Iterator[Violation]:
 
 
 def _seen(status: str, recorded: Any) -> Any:
-    """What a player notes of a result: of an error its name, of an event its id."""
+    """What a player notes of a result: of an error its name, of an event its id, of a signal its data."""
     if status == "FAILED":
         return f"error: {recorded['name']}"
-    return recorded["id"] if issubclass(type(recorded), dict) else recorded
+    if issubclass(type(recorded), dict):
+        return recorded["data" if "signal" in recorded else "id"]
+    return recorded
 
 
 def _ticks(world: World) -> Iterator[Violation]:

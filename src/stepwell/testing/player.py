@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stepwell.errors import NonRetriableError, RetryAfterError, StepError
 from stepwell.sdk.app import Stepwell
@@ -16,7 +16,21 @@ from stepwell.sdk.execution import RUNNING
 from stepwell.sdk.function import Function
 from stepwell.testing.faults import pause
 from stepwell.testing.ledger import Start
-from stepwell.testing.programs import Await, Dawdle, Do, Emit, Fork, Invoke, Loop, Nap, Node, Spec, Stumble
+from stepwell.testing.programs import (
+    Await,
+    Dawdle,
+    Do,
+    Emit,
+    Fork,
+    Hear,
+    Invoke,
+    Loop,
+    Nap,
+    Node,
+    Signal,
+    Spec,
+    Stumble,
+)
 
 if TYPE_CHECKING:
     from stepwell.testing.world import World
@@ -80,7 +94,7 @@ class Player:
             else:
                 await self._step(node)
 
-    async def _step(self, node: Do | Nap | Await | Invoke | Emit) -> None:
+    async def _step(self, node: Do | Nap | Await | Invoke | Emit | Hear | Signal) -> None:
         name = node.name
         turn = self._turns.get(name, 0)
         self._turns[name] = turn + 1
@@ -100,6 +114,12 @@ class Player:
                 child = self._others[node.function]
                 data, timeout, cancel_child = {"key": key}, node.timeout_ms, node.cancel_child
                 value = await step.invoke(name, child, data=data, timeout=timeout, cancel_child=cancel_child)
+            elif isinstance(node, Hear):
+                conflict: Literal["fail", "replace"] = "replace" if node.replace else "fail"
+                heard = await step.wait_for_signal(name, key, timeout=node.timeout_ms, on_conflict=conflict)
+                value = heard["data"] if heard is not None else None
+            elif isinstance(node, Signal):
+                value = await step.send_signal(name, key, f"{self._ctx.run_id} {name}")
             else:
                 value = await step.send_event(name, Event(node.event, {"key": key}))
         except StepError as error:

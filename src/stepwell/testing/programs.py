@@ -56,6 +56,20 @@ class Emit(msgspec.Struct, frozen=True, tag=True):
     event: str
 
 
+class Hear(msgspec.Struct, frozen=True, tag=True):
+    """Wait for the signal that is called like the key of the event that started the run."""
+
+    name: str
+    timeout_ms: int
+    replace: bool = False
+
+
+class Signal(msgspec.Struct, frozen=True, tag=True):
+    """Send the signal that is called like the key of the event that started the run."""
+
+    name: str
+
+
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Branches at once, started by ``how``: ``"gather"``, ``"parallel"``, or ``"race"``, which the first one ends."""
 
@@ -84,7 +98,7 @@ class Dawdle(msgspec.Struct, frozen=True, tag=True):
     ms: int
 
 
-Node = Do | Nap | Await | Invoke | Emit | Fork | Loop | Stumble | Dawdle
+Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | Fork | Loop | Stumble | Dawdle
 
 
 class Rate(msgspec.Struct, frozen=True):

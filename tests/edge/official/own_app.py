@@ -1,4 +1,7 @@
-"""An app of our own SDK, served over HTTP by the web framework that is named: ``own_app FRAMEWORK PORT``."""
+"""An app of our own SDK, served over HTTP by the web framework that is named: ``own_app FRAMEWORK PORT``.
+
+As ``FRAMEWORK-by-step`` nothing is reported while a call goes on.
+"""
 
 from __future__ import annotations
 
@@ -222,7 +225,8 @@ def fetches(ctx: Context[dict[str, Any], Sync]) -> object:
 
 def main(framework: str, port: int) -> None:
     """Serve the app at ``/api/inngest``."""
-    endpoint = app.serve()
+    framework, _, way = framework.partition("-")
+    endpoint = app.serve(checkpointing=way != "by-step")
     if framework in ("starlette", "fastapi"):
         import uvicorn
 

@@ -127,7 +127,7 @@ async def final(ctx: inngest.Context) -> None:
 async def later(ctx: inngest.Context) -> str:
     note("later", at=time.time())
     if ctx.attempt == 0:
-        raise inngest.RetryAfterError("in a moment", 2000)
+        raise inngest.RetryAfterError("in a moment", 1000)
     return "later"
 
 
@@ -291,15 +291,20 @@ FUNCTIONS = [
 ]
 
 
-def main(framework: str, port: int) -> None:
-    """Serve all functions with this framework at ``/api/inngest``."""
+def serve(
+    framework: str, port: int, client: Any, functions: list[Any], streamed: tuple[Any, list[Any]] | None = None
+) -> None:
+    """Serve functions with this framework at ``/api/inngest``, and those that stream, where it can, at another path."""
     if framework == "fastapi":
         import fastapi
         import inngest.fast_api
         import uvicorn
 
         app = fastapi.FastAPI()
-        inngest.fast_api.serve(app, client, FUNCTIONS)
+        inngest.fast_api.serve(app, client, functions)
+        if streamed is not None:
+            given, path = inngest.Streaming.FORCE, "/api/streaming"
+            inngest.fast_api.serve(app, streamed[0], streamed[1], serve_path=path, streaming=given)
         uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
     elif framework == "flask":
         import flask
@@ -307,11 +312,11 @@ def main(framework: str, port: int) -> None:
         from werkzeug.serving import make_server
 
         site = flask.Flask(__name__)
-        inngest.flask.serve(site, client, FUNCTIONS)
+        inngest.flask.serve(site, client, functions)
         make_server("127.0.0.1", port, site, threaded=True).serve_forever()
     else:
         raise SystemExit(f"no such framework: {framework}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), client, FUNCTIONS)

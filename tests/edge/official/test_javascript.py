@@ -113,7 +113,7 @@ def test_an_app_may_say_when_it_wants_to_be_asked_again(javascript: Both) -> Non
     assert javascript.run("js/later")["output"] == "later"
 
     first, second = (line["at"] for line in javascript.app.ledger() if line["what"] == "later")
-    assert 1.5 < second - first < 4
+    assert 0.6 < second - first < 3
 
 
 @pytest.mark.parametrize("width", [1, 3, 20])
@@ -281,7 +281,7 @@ def test_a_step_may_say_when_it_wants_to_be_tried_again(javascript: Both, form: 
     assert javascript.run("js/later-step", form=form)["output"] == "later"
 
     first, second = (line["at"] for line in javascript.app.ledger() if line["what"] == "later-step")
-    assert 1.5 < second - first < 4
+    assert 0.6 < second - first < 3
 
 
 def test_each_step_and_the_code_between_them_has_all_attempts(javascript: Both) -> None:

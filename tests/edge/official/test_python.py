@@ -86,7 +86,7 @@ def test_an_app_may_say_when_it_wants_to_be_asked_again(python: Both) -> None:
     assert python.run("py/later")["output"] == "later"
 
     first, second = (line["at"] for line in python.app.ledger() if line["what"] == "later")
-    assert 1.5 < second - first < 4
+    assert 0.6 < second - first < 3
 
 
 @pytest.mark.parametrize("width", [1, 3, 20])
