@@ -120,7 +120,7 @@ def started(folder: Path, command: Callable[[int], list[str]], *options: str) ->
         dev.close()
 
 
-@pytest.fixture(scope="module", params=["fastapi", "flask"])
+@pytest.fixture(scope="module", params=["fastapi", "flask", "django"])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The official Python SDK in one of its frameworks."""
     command = [sys.executable, "-m", "tests.edge.official.python_app", request.param]
