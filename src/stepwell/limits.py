@@ -44,6 +44,7 @@ SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
+ANSWER_PAUSE_MAX = timedelta(minutes=10)  # an answer that has begun and stops; streaming SDKs send spaces meanwhile
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most

@@ -134,7 +134,7 @@ def serving(app: App) -> Iterator[App]:
             named = {name.lower(): value for name, value in self.headers.items()}
             status, headers, text = app.handle(Asked(self.command, self.path, named, body))
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(text))}.items():
+            for name, value in {"Content-Length": str(len(text)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(text)

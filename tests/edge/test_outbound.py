@@ -164,3 +164,13 @@ async def test_who_speaks_no_tls_is_not_an_app_behind_tls(app: App) -> None:
         await ask(NEAR, "POST", app.url.replace("http:", "https:"))
 
     assert app.asked == []
+
+
+async def test_an_answer_that_stops_in_the_middle_is_not_waited_for_until_the_call_may_last_no_longer(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "_PAUSE_S_MAX", 0.05)
+    app.answer = lambda asked: (200, {"Content-Length": "600"}, b"half")
+
+    with pytest.raises(Unreachable, match="the answer stopped in the middle"):
+        await ask(NEAR, "POST", app.url)

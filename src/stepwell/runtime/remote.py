@@ -124,7 +124,7 @@ class Remote:
         try:
             reply = await self._outbound.request("POST", call_url(url, call.function_id, call.step_id), headers, body)
         except Unreachable as error:
-            return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
+            return Failed(WireError("Error", f"the call failed: {error}", code=error.code), started_at=now)
         believed = self._outbound.believable(reply)
         if believed is None:
             return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
