@@ -40,6 +40,7 @@ class App:
         self.keys = keys
         self.asked: list[Asked] = []
         self.port = 0
+        self.path = "/api/inngest"
         self.age_s = 0  # of its signatures
         self.in_band = True
         self.signs: Callable[[], bool] = lambda: True
@@ -62,7 +63,7 @@ class App:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/inngest"
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def function(self, id: str, *, trigger: str | None = None, **options: Any) -> dict[str, Any]:
         """The declaration of a function that is served here; ``attempts`` are its retries."""
@@ -83,6 +84,8 @@ class App:
 
     def handle(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
         self.asked.append(asked)
+        if asked.path.partition("?")[0] != self.path:
+            return 404, {}, b"nothing here"
         key = asked.signed_with(*self.keys)
         if self.keys and key is None:
             return 401, {"X-Inngest-SDK-Handled": "true"}, b'{"message":"Unauthorized"}'
@@ -123,7 +126,7 @@ class App:
 
 
 @contextmanager
-def serving(app: App) -> Iterator[App]:
+def serving(app: App, port: int = 0) -> Iterator[App]:
     """The app, while it answers."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -159,7 +162,7 @@ def serving(app: App) -> Iterator[App]:
             if not isinstance(sys.exc_info()[1], ConnectionError):
                 super().handle_error(request, client_address)
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     app.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

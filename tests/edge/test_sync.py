@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -299,6 +302,34 @@ def test_an_option_that_nobody_knows_is_told_in_the_log(start_dev: Callable[...,
     assert register(dev, "newer", function("newer-f", tomorrow={"a": 1})).status == 200
 
     dev.said("the option 'tomorrow' is unknown and has no effect")
+
+
+# Discovery ----------------------------------------------------------------------------------------------------------
+
+USUAL_PORTS = (8000, 8080, 8081, 8787, 8888, 5000, 5173, 4321, *range(8910, 8916), *range(3000, 3011))
+"""The test takes the first that is free on this machine: which they are is not for the system to choose."""
+
+
+def usual_port() -> int:
+    for port in USUAL_PORTS:
+        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))):
+            return port
+    raise AssertionError("all ports at which apps are looked for are taken")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest"]
+)
+def test_30_an_app_is_found_on_the_usual_ports_and_paths(start_dev: Callable[..., Dev], path: str) -> None:
+    app = App(app_id=f"found-{uuid4().hex[:8]}")
+    app.path, app.in_band, app.register_at = path, False, free_port()
+    with serving(app, usual_port()):
+        dev = start_dev("--port", str(app.register_at), target=None)
+
+        eventually(lambda: app.app_id in [each["id"] for each in dev.get("/v2/apps")])
+
+        (found,) = [each for each in dev.http("GET", "/dev").json["apps"] if each["app_id"] == app.app_id]
+        assert (found["url"], found["error"]) == (f"http://localhost:{app.port}{path}", None)
 
 
 # Addresses ----------------------------------------------------------------------------------------------------------
