@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import create_server
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 
@@ -47,7 +48,9 @@ class App:
         self.register_at: int | None = None
         self.registered: tuple[int, bytes] | None = None
         self.answer: Callable[[Asked], tuple[int, dict[str, str], bytes]] = lambda asked: (200, {}, b'"done"')
+        self.refuses: tuple[int, dict[str, str], bytes] | None = None  # to say what it has
         self.functions: list[dict[str, Any]] | None = None  # instead of the one it begins with
+        self.known: list[dict[str, Any]] | None = None  # by the server where it registers
         self.most_at_once = 0  # calls in flight
         self._at_once = 0
         self._lock = Lock()
@@ -86,6 +89,8 @@ class App:
         self.asked.append(asked)
         if asked.path.partition("?")[0] != self.path:
             return 404, {}, b"nothing here"
+        if asked.method == "PUT" and self.refuses is not None:
+            return self.refuses
         key = asked.signed_with(*self.keys)
         if self.keys and key is None:
             return 401, {"X-Inngest-SDK-Handled": "true"}, b'{"message":"Unauthorized"}'
@@ -119,10 +124,18 @@ class App:
             return 500, {}, b'{"message":"it knows no server"}'
         with closing(HTTPConnection("127.0.0.1", self.register_at, timeout=20)) as connection:
             bearer = {"Authorization": f"Bearer {self.keys[0].bearer}"} if self.keys else {}
+            functions = self.functions
             connection.request("POST", "/fn/register", json.dumps(self.registration()), bearer)
             answer = connection.getresponse()
             self.registered = answer.status, answer.read()
+            self.known = functions if answer.status == 200 else None
         return 200, {}, self.registered[1]
+
+
+def free_port() -> int:
+    with closing(create_server(("127.0.0.1", 0))) as sock:
+        port: int = sock.getsockname()[1]
+        return port
 
 
 @contextmanager

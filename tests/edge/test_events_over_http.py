@@ -33,7 +33,7 @@ def test_an_event_is_acknowledged_with_its_internal_id(dev: Dev) -> None:
     assert dev.get(f"/v2/events/{event_id}")["id"] == "mine"
 
 
-def test_several_events_are_answered_in_their_order(dev: Dev) -> None:
+def test_91_several_events_are_answered_in_their_order(dev: Dev) -> None:
     reply = dev.http("POST", "/e/k", [{"name": "http/first"}, {"name": "http/second"}])
 
     assert [dev.get(f"/v2/events/{event_id}")["name"] for event_id in reply.json["ids"]] == [
@@ -133,7 +133,7 @@ def test_a_request_that_does_not_say_that_it_is_too_large_is_refused_as_well(dev
     assert (response.status, answer["ids"]) == (400, [])
 
 
-def test_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> None:
+def test_92_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> None:
     seed = "1700000000000,AAAAAAAAAAAAAA=="
     body = [{"name": "shop/ordered"}, {"name": "shop/ordered"}]
 
@@ -144,7 +144,7 @@ def test_a_request_sent_again_with_its_seed_starts_nothing_twice(dev: Dev) -> No
     assert len(dev.get(f"/v2/events/{first[0]}/runs")["runs"]) == 1
 
 
-def test_the_same_id_starts_a_function_once_and_the_second_event_says_why(dev: Dev) -> None:
+def test_93_the_same_id_starts_a_function_once_and_the_second_event_says_why(dev: Dev) -> None:
     dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"})
     (second,) = dev.http("POST", "/e/k", {"name": "shop/ordered", "id": "order-1"}).json["ids"]
 

@@ -6,12 +6,13 @@ import gzip
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from stepwell.limits import ANSWER_BYTES_MAX
+from stepwell.limits import ANSWER_BYTES_MAX, CALL_TIME_MAX
 from stepwell.runtime import http_client
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, HttpOutbound, Reply, Unreachable
 from stepwell.runtime.reach import Reach, parse_network
@@ -174,3 +175,15 @@ async def test_an_answer_that_stops_in_the_middle_is_not_waited_for_until_the_ca
 
     with pytest.raises(Unreachable, match="the answer stopped in the middle"):
         await ask(NEAR, "POST", app.url)
+
+
+async def test_48_a_call_may_take_so_long_and_no_longer(app: App) -> None:
+    app.hold()
+
+    async with closing(HttpOutbound(NEAR)) as outbound:
+        with pytest.raises(Unreachable, match=r"no answer within 0\.05 s"):
+            await outbound.request("POST", app.url, {}, b"{}", seconds=0.05)
+
+    app.let_go()
+    usual = signature(HttpOutbound.request).parameters["seconds"].default
+    assert usual == CALL_TIME_MAX.total_seconds() == 2 * 60 * 60

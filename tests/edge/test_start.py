@@ -16,8 +16,8 @@ import pytest
 
 from stepwell.protocol.signing import HEADER, SigningKey, sign, signing_key
 from tests.edge.conftest import PATIENCE_S, Dev, Reply, command, eventually
-from tests.edge.official.conftest import HERE, NODE, Served, free_port
-from tests.edge.served_here import App, Asked, serving
+from tests.edge.official.conftest import HERE, NODE, Served
+from tests.edge.served_here import App, Asked, free_port, serving
 
 pytestmark = pytest.mark.slow
 

