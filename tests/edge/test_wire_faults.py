@@ -91,6 +91,32 @@ def test_a_bad_answer_costs_an_attempt_and_nothing_else(
     assert told[:40] in " ".join(shown.split())
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("reset", BROKE),
+        ("half", BROKE),
+        ("html", "status 502, and not from an SDK"),
+        ("no-json", "the answer is not JSON"),
+        ("bomb", "the answer is larger than"),
+        ("redirect", "it redirects to"),
+        ("error", "the database is away"),
+    ],
+)
+def test_a_bad_answer_about_one_of_several_steps_is_an_attempt_of_that_step(
+    served: Dev, wild: Wild, fault: str, told: str
+) -> None:
+    run = served.ended(served.start("wild/go", fault=fault, group=True))
+
+    assert (run["status"], run["output"]) == ("COMPLETED", ["A", "B", "C"])
+    assert ran(wild, run["id"]) == [1, 2, 1]
+    trace = served.get(f"/v2/runs/{run['id']}/trace")
+    tried = {step["name"]: [attempt["status"] for attempt in step["attempts"]] for step in trace["steps"]}
+    assert (tried["b"], trace["attempts"]) == (["ERRORED", "COMPLETED"], [])
+    (failed,) = [step["attempts"][0]["error"] for step in trace["steps"] if step["name"] == "b"]
+    assert told in failed["message"]
+
+
 @pytest.mark.parametrize("fault", ["twice", "drips"])
 def test_an_answer_that_is_odd_and_right_is_taken(served: Dev, wild: Wild, fault: str) -> None:
     """What came a second time is not taken for the answer to the next call on that connection."""

@@ -46,8 +46,11 @@ Fault = Callable[["Wild", socket.socket, Call], bool]
 
 
 class Wild:
-    """Its function runs the steps a, b and c, one for each call. ``data.fault`` of the event names what happens to the
-    answer with step b, the first time. ``ran`` counts the bodies of steps by run."""
+    """Its function runs the steps a, b and c, one for each call; with ``data.group`` of the event, a and b at once.
+
+    ``data.fault`` names what happens to the answer with step b, the first time. ``ran`` counts the
+    bodies of steps by run.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -128,8 +131,12 @@ class Wild:
 
     def _call(self, path: str, asked: dict[str, Any]) -> Call:
         known: dict[str, Any] = asked["steps"]
-        assert parse_qs(urlsplit(path).query)["stepId"] == ["step"]
-        step = next((name for name in STEPS if name * 40 not in known), None)
+        (target,) = parse_qs(urlsplit(path).query)["stepId"]
+        if target == "step" and asked["event"]["data"].get("group") and not known:
+            plans = [{"op": "StepPlanned", "id": name * 40, "name": name, "displayName": name} for name in "ab"]
+            return Call(asked, None, response(json.dumps(plans).encode(), 206))
+        unknown = [name for name in STEPS if name * 40 not in known and target in ("step", name * 40)]
+        step = next(iter(unknown), None)
         if step is None:
             return Call(asked, None, response(json.dumps([known[name * 40]["data"] for name in STEPS]).encode()))
         self.ran[asked["ctx"]["run_id"], step] += 1

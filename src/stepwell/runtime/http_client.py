@@ -145,8 +145,9 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
     clock = asyncio.get_running_loop().time
+    pause = asyncio.timeout(_PAUSE_S_MAX)
     try:
-        async with asyncio.timeout(_PAUSE_S_MAX) as pause:
+        async with pause:
             async for part in response.content.iter_chunked(_CHUNK):
                 pause.reschedule(clock() + _PAUSE_S_MAX)
                 size += len(part)
