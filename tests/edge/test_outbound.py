@@ -114,7 +114,7 @@ async def test_what_was_checked_is_what_is_called(app: App, monkeypatch: pytest.
     names = resolving(monkeypatch, "127.0.0.1")
     here = Reach(networks=(parse_network("127.0.0.1"),))
 
-    reply = await ask(here, "POST", f"http://shop.example:{app.port}/x")
+    reply = await ask(here, "POST", f"http://shop.example:{app.port}{app.path}")
 
     assert reply.status == 200
     assert names == ["shop.example"]
