@@ -42,6 +42,7 @@ class App:
         self.asked: list[Asked] = []
         self.port = 0
         self.path = "/api/inngest"
+        self.nowhere_else = False  # else it answers at every path
         self.age_s = 0  # of its signatures
         self.in_band = True
         self.signs: Callable[[], bool] = lambda: True
@@ -87,7 +88,7 @@ class App:
 
     def handle(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
         self.asked.append(asked)
-        if asked.path.partition("?")[0] != self.path:
+        if self.nowhere_else and asked.path.partition("?")[0] != self.path:
             return 404, {}, b"nothing here"
         if asked.method == "PUT" and self.refuses is not None:
             return self.refuses

@@ -349,7 +349,7 @@ def usual_port() -> int:
 )
 def test_30_an_app_is_found_on_the_usual_ports_and_paths(start_dev: Callable[..., Dev], path: str) -> None:
     app = App(app_id=f"found-{uuid4().hex[:8]}")
-    app.path, app.in_band, app.register_at = path, False, free_port()
+    app.nowhere_else, app.path, app.in_band, app.register_at = True, path, False, free_port()
     with serving(app, usual_port()):
         dev = start_dev("--port", str(app.register_at), target=None)
 
