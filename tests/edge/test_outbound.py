@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -187,3 +188,22 @@ async def test_48_a_call_may_take_so_long_and_no_longer(app: App) -> None:
     app.let_go()
     usual = signature(HttpOutbound.request).parameters["seconds"].default
     assert usual == CALL_TIME_MAX.total_seconds() == 2 * 60 * 60
+
+
+@pytest.mark.slow
+async def test_an_answer_that_goes_on_may_take_longer_than_it_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_PAUSE_S_MAX", 1.0)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+        for _ in range(15):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+
+        assert (await ask(NEAR, "POST", f"http://127.0.0.1:{port}/")).body == b"x" * 15
