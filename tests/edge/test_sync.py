@@ -157,6 +157,18 @@ def test_19_a_run_whose_code_is_gone_waits_until_it_is_back(
     assert attached.ended(run_id)["output"] == "back"
 
 
+def test_19_a_run_that_is_tried_again_says_so_although_its_function_is_gone(attached: Dev, here: App) -> None:
+    refused = {"Retry-After": "3600"}, b'{"name":"Error","message":"not yet"}'
+    here.answer = lambda asked: (500, *refused)
+    run_id = attached.start("here/go")
+    attached.why(run_id, "retrying")
+
+    known(attached, here, here.function("other"))
+
+    gate = attached.why(run_id, "retrying")
+    assert (gate["retry"], gate["retries"], gate["error"]["message"]) == (1, 4, "not yet")
+
+
 def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, here: App) -> None:
     sleep = [{"op": "Sleep", "id": "a" * 40, "name": "300ms", "displayName": "nap"}]
 

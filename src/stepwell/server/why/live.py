@@ -103,9 +103,9 @@ def _due(at: int, situation: Situation) -> Due:
 
 async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> Gate:
     assert item.backlog is not None
-    function = registry.get(run.function_id)
     if item.backlog == unserved(run.function_id):
-        return Unserved(function_id=run.function_id, registered=function is not None)
+        return Unserved(function_id=run.function_id, registered=registry.get(run.function_id) is not None)
+    function = registry.of_run(run.function_id)
     limits = [control for control in function.controls if isinstance(control, GRANT)] if function else []
     control: Concurrency | None = dict(zip(run.slots, limits, strict=False)).get(item.backlog)
     place = await reader.read(BacklogPosition(item.id))
@@ -147,7 +147,7 @@ def _being_tried(step: Step, now: int) -> bool:
 
 def _function_retry(registry: Registry, run: Run, item: Item, attempts: list[Attempt]) -> Retrying:
     own = [attempt for attempt in attempts if not attempt.step_id]
-    function = registry.get(run.function_id)
+    function = registry.of_run(run.function_id)
     assert item.at is not None
     return Retrying(
         step=None,
