@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -99,6 +100,72 @@ def test_98_a_cancelled_run_tells_that_and_not_that_it_failed(attached: Dev, her
     eventually(lambda: len(told()) > 1)
     eventually(lambda: attached.get("/v2/health")["liveRuns"] == 0)
     assert told() == ["inngest/function.cancelled", "inngest/function.finished"]
+
+
+def numbers(here: App) -> list[list[int]]:
+    """What the events of each call said, in the order of the calls."""
+    return [[event["data"]["n"] for event in asked.call["events"]] for asked in here.posts()]
+
+
+def test_100_events_are_collected_until_they_are_enough_or_it_is_time(attached: Dev, here: App) -> None:
+    batch = {"maxSize": 2, "timeout": "1s", "if": "event.data.n > 0"}
+    known(attached, here, here.function("f", trigger="here/go", batchEvents=batch))
+
+    for n in (1, 2):
+        attached.send("here/go", n=n)
+    eventually(lambda: numbers(here) == [[1, 2]])
+    attached.send("here/go", n=0)
+    eventually(lambda: numbers(here) == [[1, 2], [0]])
+    began = time.monotonic()
+    attached.send("here/go", n=3)
+
+    eventually(lambda: numbers(here) == [[1, 2], [0], [3]])
+    assert time.monotonic() - began > 0.9
+
+
+def test_101_of_many_events_the_last_starts_a_run(attached: Dev, here: App) -> None:
+    debounce = {"period": "1s", "timeout": "1m"}
+    known(attached, here, here.function("f", trigger="here/go", debounce=debounce))
+
+    for n in (1, 2, 3):
+        attached.send("here/go", n=n)
+
+    eventually(here.posts)
+    assert numbers(here) == [[3]]
+
+
+def started(attached: Dev, n: int) -> list[Any]:
+    """The runs that an event started."""
+    runs: list[Any] = attached.get(f"/v2/events/{attached.send('here/go', n=n)}/runs")["runs"]
+    return runs
+
+
+def test_102_a_rate_limit_drops(attached: Dev, here: App) -> None:
+    known(attached, here, here.function("f", trigger="here/go", rateLimit={"limit": 1, "period": "1h"}))
+
+    assert [len(started(attached, n)) for n in (1, 2)] == [1, 0]
+
+
+def test_102_a_throttle_delays(attached: Dev, here: App) -> None:
+    known(attached, here, here.function("f", trigger="here/go", throttle={"limit": 1, "period": "1s"}))
+
+    runs = [run for n in (1, 2) for run in started(attached, n)]
+    moments = [datetime.fromisoformat(attached.ended(run["id"])["startedAt"]) for run in runs]
+
+    assert 0.9 < (moments[1] - moments[0]).total_seconds() < 5
+
+
+@pytest.mark.parametrize("mode", ["skip", "cancel"])
+def test_102_of_a_singleton_there_is_one(attached: Dev, here: App, mode: str) -> None:
+    known(attached, here, here.function("f", trigger="here/go", singleton={"mode": mode}))
+    here.answer = resting("1h")
+    (first,) = started(attached, 1)
+    attached.why(first["id"], "sleeping")
+
+    second = started(attached, 2)
+
+    assert len(second) == (0 if mode == "skip" else 1)
+    assert attached.get(f"/v2/runs/{first['id']}")["status"] == ("RUNNING" if mode == "skip" else "CANCELLED")
 
 
 @pytest.mark.parametrize("op", ["Sleep", "WaitForEvent"])
