@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.guard import Envelope, Guard, Headers, envelope
+from stepwell.server.guard import Envelope, Guard, Headers, envelope, is_output
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
 
@@ -44,13 +44,14 @@ class App:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
-            self._rest = Rest(self._engine, self._apps)
+            self._rest = Rest(self._engine, self._apps, self._guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
         events = path.startswith("/e/")
+        shared = events or is_output(path)
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
@@ -61,7 +62,7 @@ class App:
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=events)
+            await _fail(error, path, send, cors=shared)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -79,7 +80,12 @@ class App:
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if scope["path"] != "/health":  # whoever watches over a process need not know its token
+        by_token = is_output(scope["path"])
+        if by_token and scope["method"] == "OPTIONS":  # an app has sent the page of its user here
+            await _answer(send, 204, _PREFLIGHT, b"")
+            return
+        # Whoever watches over a process need not know its token.
+        if scope["path"] != "/health" and not by_token:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)

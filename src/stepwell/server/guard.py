@@ -23,6 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _KNOWN_MAX: Final = 64
+_OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")
 _EVENT_KEY: Final = re.compile(r"[A-Za-z0-9._~-]{16,255}")  # it is a segment of a path
 
 
@@ -77,6 +78,13 @@ class Guard:
         self._keys = keys
         self._known: set[bytes] = set()
 
+    @property
+    def lasting_keys(self) -> tuple[str, ...]:
+        """What tokens are signed with that are good for longer than this process lives: with the first, and read with
+        any. There is none where nobody needs a key or token."""
+        texts = [key.text for key in self._keys.signing] if self._keys is not None else [self._token or ""]
+        return tuple(sha256(f"results {text}".encode()).hexdigest() for text in texts if text)
+
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""
         if host in self._known:
@@ -127,6 +135,11 @@ class Guard:
             return
         if not compare_digest(key.encode(errors="replace"), self._token.encode()):
             raise Refused(401, "unauthorized", "Event key not found", "the key is not the server's token")
+
+
+def is_output(path: str) -> bool:
+    """Is this where the result of a run is waited for? Whoever does shows a token in place of a key."""
+    return _OUTPUT.fullmatch(path) is not None
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -13,7 +13,9 @@ from starlette.routing import Route, Router
 from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps
+from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
+from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
@@ -26,13 +28,16 @@ from stepwell.server.views import app_views, function_view
 class Rest:
     """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
 
-    def __init__(self, engine: Engine, apps: Apps | None = None, *, led: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, apps: Apps | None = None, guard: Guard | None = None, *, led: bool = True
+    ) -> None:
         self._engine = engine
         self._apps = apps
         routes = [
             Route("/health", self.health, methods=["GET"]),
             Route("/dev", self.dev, methods=["GET"]),
             *(Sync(apps).routes() if apps is not None else ()),
+            *(Endpoints(engine, apps, guard).routes() if apps is not None and guard is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
             *V2(engine, led=led).routes(),
