@@ -15,9 +15,11 @@ from stepwell.errors import (
     InvalidDuration,
     InvalidEvent,
     InvalidExpression,
+    InvalidMessage,
     InvalidOutput,
     InvalidSignal,
     LimitExceeded,
+    MessageTooLarge,
     NonRetriableError,
     NotFound,
     NotRunning,
@@ -35,6 +37,7 @@ from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
 from stepwell.sdk.function import Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
+from stepwell.sdk.realtime import Channel, RealtimeMessage, SubscriptionToken, Topic
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
 
 __version__ = "0.1.0"
@@ -43,6 +46,7 @@ __all__ = [
     "Backoff",
     "BatchEvents",
     "Cancel",
+    "Channel",
     "CodeChanged",
     "Concurrency",
     "ConfigurationError",
@@ -55,14 +59,17 @@ __all__ = [
     "InvalidDuration",
     "InvalidEvent",
     "InvalidExpression",
+    "InvalidMessage",
     "InvalidOutput",
     "InvalidSignal",
     "LimitExceeded",
+    "MessageTooLarge",
     "NonRetriableError",
     "NotFound",
     "NotRunning",
     "Priority",
     "RateLimit",
+    "RealtimeMessage",
     "ReceivedEvent",
     "RetryAfterError",
     "RunConcurrency",
@@ -74,9 +81,11 @@ __all__ = [
     "StepwellError",
     "StorageError",
     "StorageUnavailable",
+    "SubscriptionToken",
     "Sync",
     "Throttle",
     "Timeouts",
+    "Topic",
     "TriggerCron",
     "TriggerEvent",
     "UnknownName",

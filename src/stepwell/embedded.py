@@ -20,6 +20,7 @@ from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.signals import checked_signal
 from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
+from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
@@ -160,6 +161,11 @@ class Embedded:
     async def signal(self, name: str, data: bytes) -> str | None:
         """Give a signal to the run that waits for it. ``app.send_signal()`` ends here."""
         return await signal_to(self.engine, name, data)
+
+    @property
+    def messages(self) -> LocalMessages:
+        """Where messages go. ``app.realtime`` ends here."""
+        return LocalMessages(self.engine.realtime, self.engine.clock)
 
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run. False if it had ended already. Raises ``NotFound``."""

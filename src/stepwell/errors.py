@@ -12,6 +12,8 @@
     │  ├─ InvalidEvent              an event that cannot be accepted
     │  │  └─ EventTooLarge
     │  ├─ InvalidSignal             a signal that cannot be accepted
+    │  ├─ InvalidMessage            a realtime message, or a subscription, that cannot be accepted
+    │  │  └─ MessageTooLarge
     │  ├─ NotFound                  no such run, event or function
     │  ├─ InvalidOutput             a value that cannot be remembered as JSON
     │  ├─ LimitExceeded             a documented limit was reached
@@ -101,6 +103,18 @@ class InvalidSignal(StepwellError):
     """A signal cannot be accepted (semantics §5.4)."""
 
     slug = "invalid-signal"
+
+
+class InvalidMessage(StepwellError):
+    """A realtime message, or a subscription, cannot be accepted (semantics §15.1)."""
+
+    slug = "invalid-message"
+
+
+class MessageTooLarge(InvalidMessage):
+    """A realtime message is larger than the limit (semantics §16)."""
+
+    slug = "message-too-large"
 
 
 class NotFound(StepwellError):

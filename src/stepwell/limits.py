@@ -71,3 +71,18 @@ EXPRESSION_STEPS_MAX = 100_000
 # One process.
 CALLS_MAX = 1_000  # calls in flight when nothing says otherwise
 INVOKE_DEPTH_MAX = 64  # a function that invokes itself for ever is stopped here
+
+# Realtime (semantics §15.1). Nothing of it is durable, so what is not fetched in time is lost.
+REALTIME_BYTES_MAX = 512 * 1024  # one message
+REALTIME_NAME_BYTES_MAX = 512  # a channel or a topic
+REALTIME_METADATA_BYTES_MAX = 4 * 1024
+REALTIME_CHUNK_BYTES_MAX = 1_024  # a stream is passed on in pieces of this size
+REALTIME_CHUNKS_MAX = 1_000  # of one stream
+REALTIME_TOPICS_MAX = 64  # of one subscriber; they are all in its token
+REALTIME_SUBSCRIBERS_MAX = 4_096  # of one process
+REALTIME_WAITING_MAX = 2_048  # messages that wait for a slow subscriber, before it is closed; a whole stream fits
+REALTIME_WAITING_BYTES_MAX = 8 * 1024 * 1024
+REALTIME_KEPT_MAX = 4_096  # messages that wait in the database for other processes
+REALTIME_KEPT = timedelta(seconds=5)  # and for how long
+REALTIME_STREAM_MAX = timedelta(minutes=15)  # one request that publishes a stream, or reads one
+TOKEN_TIME = timedelta(minutes=1)  # it has to be used by then; a connection made with it lives on

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_type
 
-from stepwell import Cancel, Context, Event, Function, RunFailed, Stepwell, Sync, Timeouts, TriggerCron
+from stepwell import Cancel, Context, Event, Function, RunFailed, Stepwell, Sync, Timeouts, Topic, TriggerCron
 from stepwell.testing import harness
 from tests.typing.classes import Ordered, Paid, Receipt, Report, charge, pack
 
@@ -96,3 +96,11 @@ RunFailed(function_id="x")  # type: ignore[call-arg]
 with harness(app) as t:
     t.advance(1.5)  # type: ignore[arg-type]
     print(t.run(report).output_of)  # type: ignore[attr-defined]
+
+
+@app.create_function(id="publishes", trigger=Ordered)
+async def publishes(ctx: Context[Ordered]) -> None:
+    topic = Topic("reports", Report)
+    await ctx.step.realtime.publish("wrong-type", "c", topic, 7)  # type: ignore[misc]
+    await ctx.realtime.publish("c", topic, {"lines": []})  # type: ignore[misc]
+    await app.realtime.publish("c", topic, None)  # type: ignore[misc]

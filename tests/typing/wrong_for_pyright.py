@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import assert_type
 
-from stepwell import Cancel, Context, Event, Function, RunFailed, Stepwell, Sync, Timeouts, TriggerCron
+from stepwell import Cancel, Context, Event, Function, RunFailed, Stepwell, Sync, Timeouts, Topic, TriggerCron
 from stepwell.testing import harness
 from tests.typing.classes import Ordered, Paid, Receipt, Report, charge, pack
 
@@ -100,3 +100,11 @@ RunFailed(function_id="x")  # pyright: ignore[reportCallIssue]
 with harness(app) as t:
     t.advance(1.5)  # pyright: ignore[reportArgumentType]
     print(t.run(report).output_of)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@app.create_function(id="publishes", trigger=Ordered)
+async def publishes(ctx: Context[Ordered]) -> None:
+    topic = Topic("reports", Report)
+    await ctx.step.realtime.publish("wrong-type", "c", topic, 7)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await ctx.realtime.publish("c", topic, {"lines": []})  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await app.realtime.publish("c", topic, None)  # pyright: ignore[reportCallIssue, reportArgumentType]

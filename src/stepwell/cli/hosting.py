@@ -16,6 +16,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
+from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.reach import EVERYWHERE, Reach
 from stepwell.runtime.signed import Signed
@@ -27,6 +28,7 @@ from stepwell.server.app import App
 from stepwell.server.apps import Apps
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
+from stepwell.server.token_keys import TokenKeys
 from stepwell.server.wiring import NOBODY, Member, open_sqlite
 
 _USUAL: Final = Settings()
@@ -156,6 +158,11 @@ class Host:
         """Where the app's own signals go."""
         return await signal_to(self.engine, name, data)
 
+    @property
+    def messages(self) -> LocalMessages:
+        """Where the app's own messages go."""
+        return LocalMessages(self.engine.realtime, self.engine.clock, TokenKeys(self.engine, self._guard).all)
+
     async def stop(self) -> None:
         """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
         grace_ms = self._settings.grace_ms
@@ -163,6 +170,7 @@ class Host:
         if self._apps is not None:
             await self._apps.stop()
         if self._member is not None:
+            self.engine.realtime.close_subscribers()  # they would keep the listener waiting
             self.engine.closing = True  # who waits for a result would keep the listener waiting
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)

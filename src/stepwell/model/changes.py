@@ -15,6 +15,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
+from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -306,6 +307,30 @@ class ArchiveFunction(msgspec.Struct, frozen=True):
     at: int
 
 
+class Listen(msgspec.Struct, frozen=True):
+    """This process has subscribers, and wants what others publish until ``expires_at``. Forgets those whose time is
+    over."""
+
+    listener: str
+    expires_at: int
+    now: int
+
+
+class Unlisten(msgspec.Struct, frozen=True):
+    """It has none any more."""
+
+    listener: str
+
+
+class Post(msgspec.Struct, frozen=True):
+    """Leave messages for other processes. Forgets those that have expired by ``now``, and all but the newest
+    ``kept``."""
+
+    postings: tuple[Posting, ...]
+    now: int
+    kept: int
+
+
 Change = (
     SaveEvent
     | SaveOutcome
@@ -343,6 +368,9 @@ Change = (
     | DropApp
     | SaveFunction
     | ArchiveFunction
+    | Listen
+    | Unlisten
+    | Post
 )
 
 T = TypeVar("T")

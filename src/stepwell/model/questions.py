@@ -14,6 +14,7 @@ from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -297,6 +298,38 @@ class FunctionItems(Question[list[Item]], frozen=True):
     """Items of a function that belong to no run: its cron ticks."""
 
     function_id: str
+
+
+# What realtime asks ---------------------------------------------------------------------------------------------------
+
+
+class OthersListen(Question[bool], frozen=True):
+    """Whether any process but this one wants to be told of messages. Asked for each message, so it must be cheap."""
+
+    listener: str
+    now: int
+
+
+class LastPosting(Question[int], frozen=True):
+    """The id of the newest message that was left for other processes; 0 if there has been none."""
+
+
+class Postings(Question[list[Posting]], frozen=True):
+    """Messages left after the one with this id, oldest first. Those of ``listener`` itself come without their body."""
+
+    after: int
+    listener: str
+    limit: int
+
+
+class RunStates(Question[list[Run]], frozen=True):
+    """These runs, as far as they exist."""
+
+    run_ids: tuple[str, ...]
+    shard: int = 0
+
+
+# What people ask ------------------------------------------------------------------------------------------------------
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

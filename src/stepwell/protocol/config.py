@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -359,7 +359,7 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
     return tuple(found)
 
 
-def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
+def _limits(problems: _Problems, value: Any) -> Iterator[Concurrency | RunConcurrency]:
     """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
     runs and one for steps."""
     fields = cast("dict[str, object]", value if isinstance(value, dict) else {})
@@ -371,10 +371,10 @@ def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunCon
 
 
 def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
-    entries = (
-        [value] if isinstance(value, int | dict) else problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
-    )
-    for index, entry in enumerate(cast("list[object]", entries or [])):
+    entries: list[object] | None = [value]
+    if not (isinstance(value, int) or type(value) is dict):
+        entries = problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
+    for index, entry in enumerate(entries or []):
         place = f"{name}[{index}]" if isinstance(value, list) else name
         control = problems.attempt(place, read, entry)
         if control is not None and control.limit:  # 0 is how the wire says "no limit"

@@ -51,6 +51,7 @@ from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import UNSEEN_MS, Caller
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
+from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
 
@@ -141,6 +142,7 @@ class Engine:
         self.observers: list[Observer] = []
         self.refused: tuple[int, str] | None = None  # when and why something could not be written last
         self.caller = Caller(self, transport)
+        self.realtime = Hub(store, clock, timers, ids, self.observers, shared=shared)
         self._ids = ids
         self._plan_ids = plan_ids
         self.shared = shared
@@ -207,6 +209,7 @@ class Engine:
             deadline = asyncio.ensure_future(rest(grace_ms, self.clock, self.timers))
             await asyncio.wait((finished, deadline), return_when=asyncio.FIRST_COMPLETED)
             deadline.cancel()
+        await self.realtime.close()
         cut_off = [call.leased for call in self.caller.live.values() if not call.lost]
         await self.halt()
         with suppress(StorageError):
@@ -222,6 +225,7 @@ class Engine:
         self.stopping = True
         for loop in (self._watcher, self._dispatcher, self._retention, self._leases):
             await loop.stop()
+        await self.realtime.halt()
         tasks = [call.task for call in self.caller.live.values() if call.task is not None] + list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -23,6 +23,7 @@ from stepwell.sdk.function import FAILURE, Function, failure_handler, option
 from stepwell.sdk.names import check_id, no_such_app_name, wrong_keywords
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.pool import THREADS_MAX
+from stepwell.sdk.realtime import Realtime
 from stepwell.sdk.transport import InProcess
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent, triggers
 
@@ -124,6 +125,7 @@ class Stepwell:
         self._sender: Sender | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._served: Endpoint | None = None
+        self.realtime = Realtime(lambda: self._reached().messages, self._blocking)
 
     @overload
     def create_function(self, *, id: str, trigger: type[E], **options: Unpack[FunctionOptions]) -> Define[E]: ...
@@ -280,6 +282,9 @@ class Stepwell:
     def send_sync(self, events: object) -> list[str]:
         """As ``send``, for code that runs in another thread than the event loop. It blocks until all is durable."""
         found = payloads(events)
+        return self._blocking(lambda: self.deliver(found), "send_sync", "send")
+
+    def _blocking(self, work: Callable[[], Coroutine[Any, Any, R]], name: str, instead: str) -> R:
         loop = self._loop
         if loop is None and self._served is not None:
             loop = self._served.background()
@@ -291,11 +296,11 @@ class Stepwell:
             here = None
         if here is loop:
             raise NotRunning(
-                what="send_sync was called in the thread of the event loop",
+                what=f"{name} was called in the thread of the event loop",
                 why="it would wait for the very loop it blocks",
-                fix="write await app.send(…) there",
+                fix=f"write await app.{instead}(…) there",
             )
-        return asyncio.run_coroutine_threadsafe(self.deliver(found), loop).result()
+        return asyncio.run_coroutine_threadsafe(work(), loop).result()
 
     async def deliver(self, events: Sequence[EventPayload], seed: str | None = None) -> list[str]:
         """Hand over events that are written out already."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,22 @@ class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
     user: bytes | None = None
 
 
+class Messages(Protocol):
+    """Where the messages of an app go: to an engine in this process, or to a server."""
+
+    async def publish(self, channel: str, topic: str, data: bytes, run_id: str | None) -> None:
+        """Bring ``data``, JSON text, to whoever listens. Raises ``InvalidMessage`` and ``NotRunning``."""
+        ...
+
+    async def token(self, channel: str, topics: Sequence[str]) -> str:
+        """A token to listen. Raises ``InvalidMessage`` and ``NotRunning``."""
+        ...
+
+    def listen(self, channel: str, topics: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The messages from now on, as JSON text. When it ends by itself it raises ``NotRunning``, which says why."""
+        ...
+
+
 class Sender(Protocol):
     """Where the events of an app go: an engine in this process, or a server."""
 
@@ -38,4 +55,9 @@ class Sender(Protocol):
 
         Raises ``InvalidSignal``, ``NotRunning`` or ``StorageUnavailable``.
         """
+        ...
+
+    @property
+    def messages(self) -> Messages:
+        """Where messages go."""
         ...

@@ -15,6 +15,7 @@ from stepwell.sdk.events import ReceivedEvent
 from stepwell.sdk.execution import Execution
 from stepwell.sdk.group import Group
 from stepwell.sdk.names import no_such_context_name
+from stepwell.sdk.realtime import RunRealtime, SyncRunRealtime
 from stepwell.sdk.step import Step
 from stepwell.sdk.step_sync import SyncGroup, SyncStep
 
@@ -64,6 +65,19 @@ class _GroupOf:
         return self if ctx is None else ctx._group  # pyright: ignore[reportPrivateUsage]
 
 
+class _RealtimeOf:
+    """``ctx.realtime``: messages that are no steps."""
+
+    @overload
+    def __get__(self, ctx: None, owner: object) -> _RealtimeOf: ...
+    @overload
+    def __get__(self, ctx: Context[Any, Sync], owner: object) -> SyncRunRealtime: ...
+    @overload
+    def __get__(self, ctx: Context[Any, Async], owner: object) -> RunRealtime: ...
+    def __get__(self, ctx: Context[Any, Any] | None, owner: object) -> Any:
+        return self if ctx is None else ctx._step._outside()  # pyright: ignore[reportPrivateUsage]
+
+
 class Context(Generic[E_co, S_co]):
     """One call of a function.
 
@@ -73,6 +87,7 @@ class Context(Generic[E_co, S_co]):
 
     step = _StepOf()
     group = _GroupOf()
+    realtime = _RealtimeOf()
 
     def __init__(
         self,

@@ -35,10 +35,12 @@ SEND_EVENT: Final = "sendEvent"
 SLEEP: Final = "sleep"
 SEND_SIGNAL: Final = "sendSignal"
 WAIT: Final = "waitForEvent"
+REALTIME: Final = "realtimePublish"
 WAIT_FOR_SIGNAL: Final = "waitForSignal"
 INVOKE: Final = "invoke"
 
-BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL)  # the kinds of steps whose body runs here, and which have attempts
+# The kinds of steps whose body runs here, and which have attempts.
+BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL, REALTIME)
 
 
 class StepOptions(msgspec.Struct, frozen=True, kw_only=True):

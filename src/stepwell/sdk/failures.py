@@ -18,6 +18,7 @@ from stepwell.errors import (
     ConfigurationError,
     InvalidDuration,
     InvalidEvent,
+    InvalidMessage,
     InvalidOutput,
     NonRetriableError,
     RetryAfterError,
@@ -39,7 +40,7 @@ _OURS: Final = (
 )
 
 
-_FINAL: Final = (NonRetriableError, StepError, ConfigurationError, InvalidEvent, InvalidOutput)
+_FINAL: Final = (NonRetriableError, StepError, ConfigurationError, InvalidEvent, InvalidMessage, InvalidOutput)
 
 
 class StepNested(NonRetriableError):

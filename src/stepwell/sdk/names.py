@@ -72,12 +72,14 @@ _STEP: Final = {
     "invoke_function": "invoke",
     "invokeById": "invoke_by_id",
     "parallel": "ctx.group.parallel",
+    "publish": "realtime.publish",
     "gather": "ctx.group.parallel, or asyncio.gather",
 }
 _CONTEXT: Final = {
     "data": "event.data",
     "input": "event.data",
     "payload": "event.data",
+    "publish": "realtime.publish",
     "runId": "run_id",
     "id": "run_id",
     "log": "logger",
@@ -164,6 +166,7 @@ def no_such_step(name: str) -> UnknownName:
         "invoke",
         "invoke_by_id",
         "options",
+        "realtime",
         "run",
         "send_event",
         "sleep",

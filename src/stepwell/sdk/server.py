@@ -16,6 +16,8 @@ from stepwell.sdk.client import EventPayload
 if TYPE_CHECKING:
     import aiohttp
 
+    from stepwell.sdk.server_messages import ServerMessages
+
 _TRIES: Final = 5
 _PAUSE_S: Final = 0.1  # before the second try; each further one is twice as long
 _TIMEOUT_S: Final = 30.0
@@ -49,7 +51,7 @@ class Server:
         """As ``Sender`` has it."""
         body = msgspec.json.encode([_wire(payload) for payload in payloads])
         headers = {"X-Inngest-Event-Id-Seed": seed} if seed else {}
-        reply = await self._told(f"/e/{self._event_key}", body, headers)
+        reply = await self.told(f"/e/{self._event_key}", body, headers)
         found = _json(reply.body)
         if reply.status == 200:
             return list(found.get("ids", []))
@@ -62,7 +64,7 @@ class Server:
     async def signal(self, name: str, data: bytes) -> str | None:
         """As ``Sender`` has it."""
         body = msgspec.json.encode({"signal": name, "data": msgspec.Raw(data)})
-        reply = await self._told("/v1/signals", body, {})
+        reply = await self.told("/v1/signals", body, {})
         found = _json(reply.body)
         if reply.status == 200:
             return msgspec.convert(found.get("data"), _Resumed).run_id
@@ -73,7 +75,15 @@ class Server:
             raise InvalidSignal(text, "the server refused it", str(found.get("fix", "correct it")))
         raise NotRunning(f"the server at {self.origin} took no signal", text, "look at its log")
 
-    async def _told(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    @property
+    def messages(self) -> ServerMessages:
+        """As ``Sender`` has it."""
+        from stepwell.sdk.server_messages import ServerMessages
+
+        return ServerMessages(self)
+
+    async def told(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """The answer to something sent, which is sent again while the server fails. Raises ``NotRunning``."""
         try:
             return await self.request("POST", path, body, headers, patient=True)
         except Unreachable as error:
@@ -102,7 +112,7 @@ class Server:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         for tries in range(1, _TRIES + 1):
             try:
-                async with self._session().request(
+                async with self.session().request(
                     method, self.origin + path, data=body or None, headers=told, timeout=timeout
                 ) as response:
                     reply = Reply(response.status, await response.read())
@@ -118,7 +128,8 @@ class Server:
             await _pause(_PAUSE_S * 2 ** (tries - 1))
         raise Unreachable("it refused both keys")
 
-    def _session(self) -> aiohttp.ClientSession:
+    def session(self) -> aiohttp.ClientSession:
+        """The connections of the present event loop."""
         import aiohttp
 
         loop = asyncio.get_running_loop()

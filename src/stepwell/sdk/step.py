@@ -26,6 +26,7 @@ from stepwell.sdk.instructions import (
 )
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration, step_options
+from stepwell.sdk.realtime import RunRealtime, StepRealtime, SyncRunRealtime
 
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
@@ -204,9 +205,21 @@ class Step:
         return self._send(id, events)
 
     @property
+    def realtime(self) -> StepRealtime:
+        """Messages to whoever listens, as steps: ``await ctx.step.realtime.publish(id, channel, topic, data)``."""
+        return StepRealtime(self._drive, self._app.realtime)
+
+    @property
     def idempotency_key(self) -> str:
         """Inside the body of a step: text that is the same in all attempts at it, and differs from all other steps."""
         return idempotency_key(self._drive)
+
+    def _outside(self) -> RunRealtime:
+        """``ctx.realtime``, for which the context has nothing of its own."""
+        return RunRealtime(self._app.realtime, self._drive.call.run_id)
+
+    def _outside_sync(self) -> SyncRunRealtime:
+        return SyncRunRealtime(self._app.realtime, self._drive.call.run_id)
 
     async def _send(self, id: str, events: object) -> list[str]:
         drive = self._drive

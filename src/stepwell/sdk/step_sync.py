@@ -12,6 +12,7 @@ from stepwell.sdk.events import ReceivedEvent
 from stepwell.sdk.group import ParallelMode, fails_at_once, members
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration
+from stepwell.sdk.realtime import SyncRunRealtime, SyncStepRealtime
 from stepwell.sdk.replay import Suspend
 from stepwell.sdk.step import Step, StepWithOptions
 
@@ -150,6 +151,15 @@ class SyncStep:
     def send_event(self, id: str, /, events: object) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried; their internal ids."""
         return self._bridge.call(self._step.send_event(id, events))
+
+    @property
+    def realtime(self) -> SyncStepRealtime:
+        """Messages to whoever listens, as steps: ``ctx.step.realtime.publish(id, channel, topic, data)``."""
+        return SyncStepRealtime(self._step.realtime, self._bridge)
+
+    def _outside(self) -> SyncRunRealtime:
+        """``ctx.realtime``, for which the context has nothing of its own."""
+        return self._step._outside_sync()  # pyright: ignore[reportPrivateUsage]
 
     @property
     def idempotency_key(self) -> str:

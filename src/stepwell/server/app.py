@@ -23,6 +23,10 @@ _PREFLIGHT: Final[Headers] = [
     (b"access-control-max-age", b"86400"),
 ]
 _RETRY_AFTER: Final = (b"retry-after", b"1")
+_LISTEN: Final = "/v1/realtime/sse"
+# Whoever watches over a process need not know its token. Who listens to messages shows one in the address, and who
+# publishes may show one in place of a key: both are looked at where they are read (server/realtime.py).
+_WITHOUT_KEY: Final = frozenset({"/health", _LISTEN, "/v1/realtime/publish", "/v1/realtime/publish/tee"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -47,11 +51,14 @@ class App:
             self._rest = Rest(self._engine, self._apps, self._guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
         events = path.startswith("/e/")
-        shared = events or is_output(path)
+        shared = events or _is_shared(path)
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
@@ -80,17 +87,35 @@ class App:
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        by_token = is_output(scope["path"])
-        if by_token and scope["method"] == "OPTIONS":  # an app has sent the page of its user here
+        if _is_shared(scope["path"]) and scope["method"] == "OPTIONS":
+            # An app has sent the page of its user here.
             await _answer(send, 204, _PREFLIGHT, b"")
             return
-        # Whoever watches over a process need not know its token.
-        if scope["path"] != "/health" and not by_token:
+        if scope["path"] not in _WITHOUT_KEY and not is_output(scope["path"]):
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
         self.warm()
         await self._rest(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pages of any origin may listen: what they show is a token in the address, never what a browser adds."""
+        from stepwell.server.realtime import CONNECT, refuse_socket
+
+        try:
+            self._guard.check_host(envelope(scope["headers"]).host)
+            if scope["path"] != CONNECT:
+                raise by_status(404)
+        except Refused as error:
+            await refuse_socket(error, send, self._guard)
+            return
+        self.warm()
+        await self._rest.realtime.connect(scope, receive, send)
+
+
+def _is_shared(path: str) -> bool:
+    """May pages of any origin ask for this? What they show is a token in the address."""
+    return path == _LISTEN or is_output(path)
 
 
 async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:

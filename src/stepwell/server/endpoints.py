@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,10 +32,10 @@ from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.ingest import read_body
 from stepwell.server.replies import Refused, ulid_of
+from stepwell.server.token_keys import TokenKeys
 
 PREFIXES: Final = ("/v1/checkpoint", "/v1/http/runs")
 _WAIT_MS: Final = OUTPUT_WAIT_MAX // type(OUTPUT_WAIT_MAX)(milliseconds=1)
-_SECRET: Final = "endpoints"
 # What an app has answered is shown as coming from us: it must not act in our name (invariants S20).
 _SANDBOX: Final = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
 _SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store"}
@@ -48,8 +47,7 @@ class Endpoints:
     def __init__(self, engine: Engine, apps: Apps, guard: Guard) -> None:
         self._engine = engine
         self._apps = apps
-        self._guard = guard
-        self._kept: str | None = None
+        self._keys = TokenKeys(engine, guard)
         self._endings = Endings(engine)
 
     def routes(self) -> list[Route]:
@@ -73,7 +71,7 @@ class Endpoints:
         except Unreadable as error:
             raise _unreadable(error) from None
         accept(standing, creation.run_id)
-        keys, now_s = await self._keys(), self._engine.clock.now_ms() // 1000
+        keys, now_s = await self._keys.all(), self._engine.clock.now_ms() // 1000
         told = output_claims(creation.run_id, now_s=now_s, life_s=int(OUTPUT_TOKEN_LIFE.total_seconds()))
         heard = stream_claims(
             creation.run_id,
@@ -120,18 +118,9 @@ class Endpoints:
             body, status = run.output or _encode({"error": f"the run was {run.status.lower()}", "status": 500}), 500
         return Response(body, status, media_type="application/json", headers=_SHARED)
 
-    async def _keys(self) -> Sequence[str]:
-        """Those of the server; if it has none, one that is kept with the runs: results are asked for after a restart,
-        and a page in a browser must not be able to make a token."""
-        if self._guard.lasting_keys:
-            return self._guard.lasting_keys
-        if self._kept is None:
-            self._kept = await self._engine.kept_secret(_SECRET)
-        return (self._kept,)
-
     async def _check_token(self, run_id: str, token: str) -> None:
         now = self._engine.clock.now_ms()
-        for key in await self._keys():
+        for key in await self._keys.all():
             try:
                 if may_read(read(token, key, now), run_id):
                     return

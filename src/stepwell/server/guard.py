@@ -83,7 +83,7 @@ class Guard:
         """What tokens are signed with that are good for longer than this process lives: with the first, and read with
         any. There is none where nobody needs a key or token."""
         texts = [key.text for key in self._keys.signing] if self._keys is not None else [self._token or ""]
-        return tuple(sha256(f"results {text}".encode()).hexdigest() for text in texts if text)
+        return tuple(sha256(f"tokens {text}".encode()).hexdigest() for text in texts if text)
 
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""
@@ -114,7 +114,7 @@ class Guard:
 
     def check_token(self, authorization: bytes | None) -> None:
         """Raises ``Refused`` unless the request shows a signing key or the token, if the server has such."""
-        token = _bearer(authorization)
+        token = bearer(authorization)
         if self._keys is not None and not knows(self._keys.signing, token.decode("latin-1")):
             raise Refused(
                 401,
@@ -131,7 +131,7 @@ class Guard:
         """Raises ``Refused`` unless the key of the events route is one, or the token in either place."""
         if self._keys is not None and not self._keys.know_event_key(key):
             raise Refused(401, "unauthorized", "Event key not found")
-        if self._token is None or compare_digest(_bearer(authorization), self._token.encode()):
+        if self._token is None or compare_digest(bearer(authorization), self._token.encode()):
             return
         if not compare_digest(key.encode(errors="replace"), self._token.encode()):
             raise Refused(401, "unauthorized", "Event key not found", "the key is not the server's token")
@@ -168,7 +168,8 @@ def envelope(headers: Headers) -> Envelope:
     return Envelope(host, origin, authorization, seed, length)
 
 
-def _bearer(authorization: bytes | None) -> bytes:
+def bearer(authorization: bytes | None) -> bytes:
+    """What is shown as ``Authorization: Bearer …``; nothing if nothing is."""
     kind, _, given = (authorization or b"").partition(b" ")
     return given.strip() if kind.lower() == b"bearer" else b""
 

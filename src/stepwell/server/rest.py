@@ -17,6 +17,7 @@ from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
+from stepwell.server.realtime import Realtime
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import V2
@@ -26,12 +27,16 @@ from stepwell.server.views import app_views, function_view
 
 
 class Rest:
-    """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
+    """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers.
+
+    Without a ``guard`` nobody can listen: there is no server then, only a file that is read.
+    """
 
     def __init__(
         self, engine: Engine, apps: Apps | None = None, guard: Guard | None = None, *, led: bool = True
     ) -> None:
         self._engine = engine
+        self.realtime = Realtime(engine, guard) if guard is not None else None
         self._apps = apps
         routes = [
             Route("/health", self.health, methods=["GET"]),
@@ -40,6 +45,7 @@ class Rest:
             *(Endpoints(engine, apps, guard).routes() if apps is not None and guard is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
+            *(self.realtime.routes() if self.realtime is not None else ()),
             *V2(engine, led=led).routes(),
         ]
         self._router = Router(routes, redirect_slashes=False)

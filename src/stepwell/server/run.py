@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -22,6 +22,8 @@ BACKLOG: Final = 2048  # connections that wait while the process is busy, or bei
 IDLE_S: Final = 75  # a connection that says nothing for this long is closed
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _DATE_MS: Final = 1_000
+_STUCK_MS: Final = 60_000  # a connection that takes nothing of what is written to it is cut off by the system
+_FRAME_BYTES_MAX: Final = 64 * 1024  # of what a subscriber says: tokens, and names of topics
 
 
 class PortInUse(ConfigurationError):
@@ -64,6 +66,8 @@ def _listen(family: int, address: Any) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError as error:
@@ -95,7 +99,10 @@ class Listener:
         self._config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=cast("type[asyncio.Protocol]", _websocket),
+            ws_max_size=_FRAME_BYTES_MAX,
+            ws_per_message_deflate=False,  # it would cost memory for each connection
+            log_level="warning",  # below, it writes addresses down, which hold tokens
             lifespan="off",
             interface="asgi3",
             access_log=False,
@@ -125,6 +132,13 @@ class Listener:
     async def _set_date(self, now: int) -> int | None:
         await self._server.on_tick(0)
         return now + _DATE_MS
+
+
+def _websocket(**given: Any) -> asyncio.Protocol:
+    """The protocol of a connection that becomes a WebSocket. Most processes never have one, and need not import it."""
+    from stepwell.server.websocket import WebSocket
+
+    return WebSocket(**given)
 
 
 class Stop:

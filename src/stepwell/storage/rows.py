@@ -13,6 +13,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.questions import StoredFunction
+from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -207,4 +208,10 @@ def app(row: Row) -> App:
 def function(row: Row) -> StoredFunction:
     return StoredFunction(
         id=row[0], app_id=row[1], config=row[2], version=row[3], updated_at=row[4], archived_at=row[5]
+    )
+
+
+def posting(row: Row) -> Posting:
+    return Posting(
+        id=row[0], origin=row[1], channel=row[2], topic=row[3], body=row[4], raw=bool(row[5]), expires_at=row[6]
     )

@@ -29,10 +29,12 @@ from stepwell.sdk.client import EventPayload
 from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.options import length_ms
 from stepwell.sdk.pool import THREADS_MAX, Pool
+from stepwell.sdk.realtime import RealtimeMessage, Topic
 from stepwell.sdk.transport import InProcess
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing.loop import PATIENCE_S, Stuck, VirtualClock, VirtualLoop, VirtualTimers
 from stepwell.testing.node import Door, Node
+from stepwell.testing.published import Published
 from stepwell.testing.stubs import Stubs
 from stepwell.testing.views import RunView, short
 
@@ -97,6 +99,7 @@ class Harness:
         self._settings = settings
         self._concurrency = concurrency
         self._stubs = Stubs()
+        self._published = Published(lambda: self.engine, self._clock)
         self._dies: Dies | None = None
         self._sent = 0
         self._store: SqliteStore | None = None
@@ -219,6 +222,12 @@ class Harness:
         wanted = self._function_id(function) if function is not None else None
         found: list[Run] = self.ask(ListRuns(_RUNS_MAX, function_id=wanted))
         return [RunView(self.ask, run.id) for run in reversed(found)]
+
+    def published(
+        self, channel: str | None = None, topic: str | Topic[Any] | None = None
+    ) -> list[RealtimeMessage[Any]]:
+        """The realtime messages that were published, of this channel and topic if they are given, oldest first."""
+        return self._published.messages(channel, topic)
 
     def ask(self, question: Question[A]) -> A:
         """Put a question of ``stepwell.model.questions`` to the store."""
@@ -425,6 +434,10 @@ class _Sender:
 
     async def signal(self, name: str, data: bytes) -> str | None:
         return await signal_to(self._harness.engine, name, data)
+
+    @property
+    def messages(self) -> Published:
+        return self._harness._published  # pyright: ignore[reportPrivateUsage]
 
 
 class _LoopPool(Pool):

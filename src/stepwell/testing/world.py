@@ -27,6 +27,7 @@ from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import LoopTimers
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
@@ -369,6 +370,13 @@ class World:
         process = NODE.get()
         assert process is not None, "signals are sent by steps"
         return await process.node.engine.signal(Signal(name, data))
+
+    @property
+    def messages(self) -> LocalMessages:
+        """The same for messages."""
+        process = NODE.get()
+        assert process is not None, "messages are published by steps"
+        return LocalMessages(process.node.engine.realtime, self.clock)
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if "handle" in context and not isinstance(context.get("exception"), StorageError):

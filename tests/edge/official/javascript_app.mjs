@@ -332,6 +332,30 @@ define({ id: "held", checkpointing: true }, "js/held", async ({ event, step }) =
   return await step.run("held", async () => (note("held"), await gate(event.data.gate)));
 });
 
+// Realtime, which is a part of v4 ----------------------------------------------------------------------------------------
+
+if (version === "v4") {
+  const { realtime, staticSchema } = require("inngest/realtime");
+  const orders = realtime.channel({
+    name: ({ id }) => `orders:${id}`,
+    topics: { progress: { schema: staticSchema() }, log: { schema: staticSchema() } },
+  });
+
+  define({ id: "publishes" }, "js/publishes", async ({ event, step }) => {
+    const channel = orders({ id: event.data.id });
+    const told = await step.realtime.publish("tell", channel.progress, { done: 1 });
+    await step.sleep("nap", 10);
+    await step.run("inside", () => client.realtime.publish(channel.log, "plain text"));
+    return told;
+  });
+
+  define({ id: "streams-out" }, "js/streams-out", async ({ event, step }) => {
+    await step.run("stream", () =>
+      client.realtime.publish(orders({ id: event.data.id }).log, ReadableStream.from(["one ", "two ", "drei ä"]).pipeThrough(new TextEncoderStream())),
+    );
+  });
+}
+
 // What a function returns ----------------------------------------------------------------------------------------------
 
 define({ id: "returns" }, "js/returns", async ({ event }) => event.data.value);

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stepwell import Cancel, Concurrency, Context, Event, NonRetriableError, RunFailed, StepError, Stepwell, Sync
+from stepwell import Cancel, Concurrency, Context, Event, NonRetriableError, RunFailed, StepError, Stepwell, Sync, Topic
 
 LEDGER = Path(os.environ.get("LEDGER", "ledger"))
 app = Stepwell("own")
@@ -147,6 +147,29 @@ async def large(ctx: Context[dict[str, Any]]) -> int:
 async def dying(ctx: Context[dict[str, Any]]) -> str:
     await ctx.step.run("kept", note, "kept")
     return await ctx.step.run("dies", dies)
+
+
+progress = Topic("progress", dict[str, int])
+
+
+@app.create_function(id="publishes", trigger="own/publishes")
+async def publishes(ctx: Context[dict[str, Any]]) -> object:
+    channel = ctx.event.data["channel"]
+    note("listens")
+    async with app.realtime.subscribe(channel, progress) as messages:
+        await ctx.step.realtime.publish("tell", channel, progress, {"done": 1})
+        heard = None if ctx.event.data.get("deaf") else (await anext(messages)).data
+    await ctx.realtime.publish(channel, "progress", {"done": 2})
+    return {"heard": heard, "token": await app.realtime.token(channel, [progress])}
+
+
+@app.create_function(id="publishes-sync", trigger="own/publishes-sync")
+def publishes_sync(ctx: Context[dict[str, Any], Sync]) -> None:
+    channel = ctx.event.data["channel"]
+    ctx.step.realtime.publish("tell", channel, progress, {"done": 1})
+    ctx.step.run("inside", lambda: ctx.realtime.publish(channel, progress, {"done": 2}))
+    ctx.step.sleep("nap", "10ms")
+    ctx.step.run("outside", app.realtime.publish_sync, channel, "progress", {"done": 3})
 
 
 def main(framework: str, port: int) -> None:

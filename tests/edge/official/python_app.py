@@ -17,6 +17,7 @@ from typing import Any
 
 import inngest
 import inngest.experimental
+from inngest.experimental import realtime
 
 LEDGER = Path(os.environ.get("LEDGER", "ledger"))
 client = inngest.Inngest(app_id="py", logger=None)
@@ -236,6 +237,18 @@ async def dies(ctx: inngest.Context) -> str:
     return await ctx.step.run("cut-off", body)
 
 
+@client.create_function(fn_id="publishes", trigger=inngest.TriggerEvent(event="py/publishes"))
+async def publishes(ctx: inngest.Context) -> object:
+    channel = str(ctx.event.data["channel"])
+
+    async def tell() -> None:
+        await realtime.publish(client, channel, "progress", {"done": 1})
+
+    await ctx.step.run("tell", tell)
+    await ctx.step.sleep("nap", datetime.timedelta(milliseconds=10))
+    return dict(await realtime.get_subscription_token(client, channel, ["progress"]))
+
+
 FUNCTIONS = [
     steps,
     sleeps,
@@ -256,6 +269,7 @@ FUNCTIONS = [
     limited,
     large,
     dies,
+    publishes,
 ]
 
 

@@ -98,6 +98,10 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
     q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
     q.Count: (sql.COUNT, lambda x: (x.now,), _totals),
+    q.OthersListen: (sql.OTHERS_LISTEN, lambda x: (x.listener, x.now), _flag),
+    q.LastPosting: (sql.LAST_POSTING, lambda x: (), _value),
+    q.Postings: (sql.POSTINGS, lambda x: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.RunStates: (sql.LOAD_RUNS, lambda x: (x.shard, _ids(x.run_ids)), _all(rows.run)),
 }
 
 

@@ -81,6 +81,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
+    c.Unlisten: (sql.UNLISTEN, lambda x: (x.listener,)),
 }
 
 
@@ -98,6 +99,8 @@ class Writer:
             c.TakeSlots: self._take_slots,
             c.SettleStep: self._settle,
             c.OpenWait: self._open_wait,
+            c.Listen: self._listen,
+            c.Post: self._post,
         }
 
     def apply(self, decision: c.Decision) -> bool:
@@ -164,6 +167,16 @@ class Writer:
     def _open_wait(self, x: c.OpenWait) -> None:
         self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait))
         self._paths.clear()
+
+    def _listen(self, x: c.Listen) -> None:
+        self._execute(sql.FORGET_LISTENERS, (x.now,))
+        self._execute(sql.LISTEN, (x.listener, x.expires_at))
+
+    def _post(self, x: c.Post) -> None:
+        for p in x.postings:
+            self._execute(sql.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
+        self._execute(sql.FORGET_POSTINGS, (x.now,))
+        self._execute(sql.FORGET_ALL_BUT, (x.kept,))
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:

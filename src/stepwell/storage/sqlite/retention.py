@@ -31,4 +31,6 @@ def sweep(execute: Execute, before: int, now: int, limit: int) -> Swept:
     cells = execute(sql.OLD_CELLS, (max(before, now), limit)).fetchall()
     for cell in cells:
         execute(sql.FORGET_CELL, cell)
+    execute(sql.FORGET_POSTINGS, (now,))
+    execute(sql.FORGET_LISTENERS, (now,))
     return Swept(runs=len(runs), events=len(events), more=limit in (len(runs), len(events), len(cells)))

@@ -1,4 +1,4 @@
--- Every table but the three for reference starts its key with the shard (ADR 0003). Moments are milliseconds since 1970.
+-- Every table but the three for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
 -- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
 -- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
 
@@ -201,3 +201,22 @@ CREATE TABLE slots (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX slots_holder ON slots (shard, holder, key);
+
+-- Realtime (ADR 0020). Both are small and short-lived: processes that have subscribers, and messages that they are to
+-- fetch. Ids must never be given twice, also when all rows are gone: a reader goes on after the last that it has seen.
+CREATE TABLE listeners (
+  id         TEXT PRIMARY KEY,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE postings (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  origin     TEXT NOT NULL,
+  channel    TEXT NOT NULL,
+  topic      TEXT NOT NULL,
+  body       BLOB NOT NULL,
+  raw        INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX postings_expiry ON postings (expires_at);
