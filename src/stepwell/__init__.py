@@ -35,7 +35,7 @@ from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimi
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
-from stepwell.sdk.function import Function
+from stepwell.sdk.function import DeferredFunction, Function
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.realtime import Channel, RealtimeMessage, SubscriptionToken, Topic
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
@@ -52,6 +52,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Debounce",
+    "DeferredFunction",
     "Event",
     "EventTooLarge",
     "Function",

@@ -244,7 +244,13 @@ async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: 
     events: list[Incoming] = [
         validate_incoming(
             Incoming(
-                name=payload.name, data=payload.data, id=payload.id, ts=payload.ts, v=payload.v, user=payload.user
+                name=payload.name,
+                data=payload.data,
+                id=payload.id,
+                ts=payload.ts,
+                v=payload.v,
+                user=payload.user,
+                meta=payload.meta,
             ),
             bytes_max=engine.settings.event_bytes_max,
         )

@@ -47,6 +47,17 @@ RUN_STATE_BYTES_MAX = 32 * 1024 * 1024
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
+# Functions that a run puts off until its end (semantics §5.11).
+DEFERS_PER_RUN_MAX = 20
+DEFER_BYTES_MAX = 4 * 1024 * 1024  # the data of each, and of all of a run
+DEFER_META_BYTES_MAX = 32 * 1024
+
+# What is said about a run (semantics §5.10).
+METADATA_BYTES_MAX = 64 * 1024  # of one kind about one target
+METADATA_PER_RUN_BYTES_MAX = 1024 * 1024
+METADATA_KIND_BYTES_MAX = 128
+METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
+
 # Time.
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
+from datetime import datetime
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -196,3 +198,96 @@ def test_a_server_can_be_given_another_limit(start_dev: Callable[..., Dev]) -> N
         reply = dev.http("POST", path, larger)
         assert reply.status == 400
         assert "the limit is 2,000,000 bytes" in reply.text.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"name=shop%2Fordered&data=x", "application/x-www-form-urlencoded"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nshop/ordered\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+        ),
+    ],
+)
+def test_a_form_is_no_event(dev: Dev, body: bytes, kind: str) -> None:
+    refused(dev.http("POST", "/e/k", body, content_type=kind))
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_json_is_read_whatever_the_request_calls_it(dev: Dev, kind: str) -> None:
+    """As curl has it, which calls everything a form."""
+    assert dev.http("POST", "/e/k", b'{"name": "http/typed"}', content_type=kind).status == 200
+
+
+def test_94_routing_information_of_strangers_is_not_kept(dev: Dev) -> None:
+    event = {"name": "http/routed", "data": {"n": 1, "_inngest": {"fn_id": "shop-bill"}}}
+    (event_id,) = dev.http("POST", "/e/k", event).json["ids"]
+
+    assert dev.get(f"/v2/events/{event_id}")["data"] == {"n": 1}
+
+
+def test_95_an_event_of_the_future_starts_its_runs_then(dev: Dev) -> None:
+    now = int(time.time() * 1000)
+    (event_id,) = dev.http("POST", "/e/k", {"name": "shop/ordered", "ts": now + 1_500}).json["ids"]
+
+    (run,) = dev.get(f"/v2/events/{event_id}/runs")["runs"]
+    assert (run["status"], run["startedAt"]) == ("QUEUED", None)
+    ended = dev.ended(run["id"])
+    assert 0 <= moment(ended["startedAt"]) - (now + 1_500) < 1_500
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() * 1000
+
+
+@pytest.mark.parametrize(
+    ("meta", "kept"),
+    [
+        ({"sessions": {"chat": "c1", "n": 7}}, {"sessions": {"chat": "c1", "n": "7"}}),
+        (
+            {"propagated_sessions": {"chat": "c1", "room": "r"}, "sessions": {"chat": "c2"}},
+            {"sessions": {"chat": "c2", "room": "r"}},
+        ),
+        ({"propagated_sessions": {"chat": "c1"}, "sessions": {"chat": None}}, None),
+        ({"propagated_sessions": {"chat": "c1"}, "sessions": None}, None),
+        ({"sessions": {str(n): "x" for n in range(5)} | {"gone": None}}, {"sessions": {str(n): "x" for n in range(5)}}),
+        ({}, None),
+    ],
+)
+def test_sessions_are_merged_and_kept(dev: Dev, meta: object, kept: object) -> None:
+    (event_id,) = dev.http("POST", "/e/k", {"name": "http/session", "meta": meta}).json["ids"]
+
+    assert dev.get(f"/v2/events/{event_id}")["meta"] == kept
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [{str(n): "x" for n in range(6)}, {"k" * 129: "x"}, {"k": "x" * 513}, {"": "x"}, {"k": ""}, {"k": []}, []],
+)
+def test_sessions_beyond_their_limits_are_refused(dev: Dev, sessions: object) -> None:
+    refused(dev.http("POST", "/e/k", {"name": "http/session", "meta": {"sessions": sessions}}))
+
+
+def test_91_names_of_512_bytes_and_5000_events_fit(dev: Dev) -> None:
+    reply = dev.http("POST", "/e/k", [{"name": "n" * 512}] * 5_000)
+
+    assert (reply.status, len(set(reply.json["ids"]))) == (200, 5_000)
+    assert reply.json["ids"] == sorted(reply.json["ids"])
+    refused(dev.http("POST", "/e/k", {"name": "n" * 513}))
+
+
+@pytest.mark.parametrize(
+    ("ts", "status"), [(315_532_800_000, 200), (315_532_799_999, 400), (4_102_444_800_001, 400), (0, 200)]
+)
+def test_a_moment_lies_between_1980_and_2100(dev: Dev, ts: int, status: int) -> None:
+    assert dev.http("POST", "/e/k", {"name": "http/moment", "ts": ts}).status == status
+
+
+def test_missing_and_empty_members_are_as_if_they_were_left_out(dev: Dev) -> None:
+    """As the SDKs of the field send them."""
+    event = {"name": "http/bare", "data": None, "id": "", "ts": 0, "v": None, "user": {}, "meta": None}
+    (event_id,) = dev.http("POST", "/e/k", event).json["ids"]
+
+    found = dev.get(f"/v2/events/{event_id}")
+    assert (found["id"], found["data"], found["v"], found["user"], found["meta"]) == (event_id, {}, None, None, None)

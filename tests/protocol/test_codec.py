@@ -49,8 +49,8 @@ def words(message: msgspec.Struct) -> dict[str, Any]:
     """A message as the golden files describe it: JSON text as what it says, defaults left out."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, bytes):
-            return json.loads(value)
+        if isinstance(value, bytes | msgspec.Raw):
+            return json.loads(bytes(value))
         if isinstance(value, msgspec.Struct):
             return words(value)
         if isinstance(value, dict):
@@ -62,9 +62,14 @@ def words(message: msgspec.Struct) -> dict[str, Any]:
     return {field.name: plain(kept[field.name]) for field in fields if kept[field.name] != field.default}
 
 
+def wire_error(means: dict[str, Any]) -> WireError:
+    cause = {"cause": msgspec.Raw(json.dumps(means["cause"]).encode())} if "cause" in means else {}
+    return WireError(**{**means, **cause})
+
+
 def op(means: dict[str, Any]) -> Op:
-    texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data") if name in means}
-    error = {"error": WireError(**means["error"])} if "error" in means else {}
+    texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data", "metadata") if name in means}
+    error = {"error": wire_error(means["error"])} if "error" in means else {}
     return Op(**{**means, **texts, **error})
 
 

@@ -392,3 +392,63 @@ def runs_that_are_left_alone_after_their_process_died_three_times(app: Stepwell,
             return 7
 
         return await ctx.step.run("long-4", body)
+
+
+def cancel_the_first(t: Harness) -> None:
+    for run in t.runs():
+        if run.function_id == "sweep-f" and not run.ended:
+            t.cancel(run)
+            t.run_until_idle()
+
+
+def put_off(app: Stepwell, did: Any, *, ends: str) -> None:
+    @app.create_defer(id="later")
+    async def later(ctx: Any) -> object:
+        return await ctx.step.run("work", did, ctx, "work", ctx.event.data)
+
+    @app.create_function(id="f", trigger="go", retries=0)
+    async def f(ctx: Any) -> None:
+        ctx.defer("first", function=later, data={"n": 1})
+        aborted = ctx.defer("aborted", function=later, data={"n": 2})
+
+        async def body() -> None:
+            await did(ctx, "one")
+            ctx.defer("in a body", function=later, data={"n": 3})
+
+        await ctx.step.run("one", body)
+        await ctx.step.sleep("rest", "1h")
+        aborted.abort()
+        if ends == "cancelled":
+            await ctx.step.sleep("rest long", "10d")
+        ctx.defer("last", function=later, data={"n": 4})
+        if ends == "failed":
+            raise NonRetriableError("no")
+
+
+@scenario(send("go"), until(2 * DAY), writes="SettleStep")
+def functions_that_are_put_off_until_the_run_completes(app: Stepwell, did: Any) -> None:
+    put_off(app, did, ends="completed")
+
+
+@scenario(send("go"), until(2 * DAY), writes="SettleStep")
+def functions_that_are_put_off_until_the_run_fails(app: Stepwell, did: Any) -> None:
+    put_off(app, did, ends="failed")
+
+
+@scenario(send("go"), until(2 * DAY), cancel_the_first, writes="SettleStep")
+def functions_that_are_put_off_until_the_run_is_cancelled(app: Stepwell, did: Any) -> None:
+    put_off(app, did, ends="cancelled")
+
+
+@scenario(send("go"), until(2 * DAY), writes="SaveMetadata")
+def what_a_run_says_of_itself(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go")
+    async def f(ctx: Any) -> None:
+        async def body() -> None:
+            await did(ctx, "one")
+            ctx.metadata({"n": 1})
+
+        await ctx.step.run("one", body)
+        await ctx.step.metadata("begun", {"phase": 1})
+        await ctx.step.sleep("rest", "1h")
+        await ctx.step.metadata("over", {"phase": 2})

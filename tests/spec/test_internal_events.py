@@ -288,7 +288,7 @@ def test_an_invoke_can_start_others_beside_the_function_it_is_for(app) -> None:
         assert len(t.runs(child)) == 1
 
 
-def test_a_tick_can_start_resume_and_cancel_others(app) -> None:
+def test_99_a_tick_can_start_resume_and_cancel_others(app) -> None:
     watch = watcher(app, TIMER)
 
     @app.create_function(id="report", trigger=TriggerCron("0 * * * *"))

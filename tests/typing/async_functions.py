@@ -16,6 +16,7 @@ from stepwell import (
     Cancel,
     Concurrency,
     Context,
+    DeferredFunction,
     Event,
     Function,
     NonRetriableError,
@@ -272,6 +273,22 @@ def helper(ctx: Context[Ordered]) -> str:
 
 async def generic_helper(ctx: Context[Any], body: Callable[[], int]) -> int:
     return await ctx.step.run("helper", body)
+
+
+@app.create_defer(id="after-order", retries=1)
+async def after_order(ctx: Context[Ordered]) -> str:
+    assert_type(ctx.event.data, Ordered)
+    await ctx.step.metadata("said", {"n": 1}, kind="progress")
+    await ctx.step.score("judge", "accuracy", 0.5)
+    return ctx.event.data.order_id
+
+
+assert_type(after_order, DeferredFunction[Ordered, str])
+
+
+@app.create_function(id="puts-off", trigger=Ordered)
+async def puts_off(ctx: Context[Ordered]) -> None:
+    ctx.defer("later", function=after_order, data=ctx.event.data).abort()
 
 
 # Sending, running ----------------------------------------------------------------------------------------------------

@@ -87,6 +87,12 @@ async def for_orders(ctx: Context[Ordered]) -> None: ...
 async def wrong_handler(ctx: Context[Ordered]) -> None: ...
 
 
+@app.create_defer(id="later")
+async def later(ctx: Context[Ordered]) -> None:
+    ctx.defer("plain", function=report, data=None)  # type: ignore[arg-type]
+    ctx.defer("data", function=later, data=7)  # type: ignore[misc]
+
+
 wrong: Function[Paid, Report] = report  # type: ignore[assignment]
 Event(Ordered, Paid("1"), id=7)  # type: ignore[arg-type]
 Timeouts(begin="1h")  # type: ignore[call-arg]

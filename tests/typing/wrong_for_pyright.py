@@ -91,6 +91,12 @@ async def for_orders(ctx: Context[Ordered]) -> None: ...
 async def wrong_handler(ctx: Context[Ordered]) -> None: ...
 
 
+@app.create_defer(id="later")
+async def later(ctx: Context[Ordered]) -> None:
+    ctx.defer("plain", function=report, data=None)  # pyright: ignore[reportArgumentType]
+    ctx.defer("data", function=later, data=7)  # pyright: ignore[reportArgumentType]
+
+
 wrong: Function[Paid, Report] = report  # pyright: ignore[reportAssignmentType]
 Event(Ordered, Paid("1"), id=7)  # pyright: ignore[reportArgumentType]
 Timeouts(begin="1h")  # pyright: ignore[reportCallIssue]

@@ -24,7 +24,7 @@ from stepwell.model.changes import (
 )
 from stepwell.model.event import INTERNAL_PREFIX, Event
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, Attempt, Step, StepStatus
 from stepwell.server.views import error_view
 from stepwell.server.why.ended import BY_PARENT
 from stepwell.server.wording import clock_time, count, span
@@ -157,6 +157,8 @@ class Story:
             known.steps[step.id] = (step.name, step.kind, step.started_at)
         name = step.name + (f" #{step.repeat}" if step.repeat else "")
         at = step.ended_at or step.started_at
+        if step.kind == DEFER:
+            return self._deferred(step, name)
         if step.status == StepStatus.QUEUED:
             return None  # it is about to run, and says so when it has
         if step.status == StepStatus.SLEEPING:
@@ -180,7 +182,7 @@ class Story:
     def _settled(self, change: SettleStep, now: int) -> Line | None:
         known = self._known(change.run_id)
         found = known.steps.pop(change.step_id, None) if known is not None else None
-        if found is None:
+        if found is None or found[1] == DEFER:  # the run that it starts tells of itself
             return None
         name, kind, started = found
         took = change.ended_at - started
@@ -262,6 +264,14 @@ class Story:
         )
         self._runs.pop(change.run_id, None)
         return line
+
+    def _deferred(self, step: Step, name: str) -> Line:
+        at, target = step.ended_at or step.started_at, _detail(step, "function_id")
+        if step.status == StepStatus.REJECTED:
+            return self._moved(step, at, name, "✗", "yellow", f"is not put off: {_detail(step, 'reason')}")
+        if step.status == StepStatus.ABORTED:
+            return self._moved(step, at, name, "■", "yellow", f"{target} is not started after all")
+        return self._moved(step, at, name, "↳", "cyan", f"{target} starts when the run ends")
 
     def _moved(self, step: Step, at: int, name: str, mark: str, colour: str, text: str, **more: Any) -> Line:
         return self._line(

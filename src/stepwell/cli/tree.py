@@ -15,6 +15,7 @@ from stepwell.server.views import (
     RUNNING,
     AttemptView,
     ErrorView,
+    MetadataView,
     RunView,
     StepView,
     TraceView,
@@ -34,6 +35,9 @@ _MARKS: Final = {
     "INVOKING": ("↳", "blue"),
     "TIMED_OUT": ("⌛", "yellow"),
     CANCELLED: ("■", "yellow"),
+    "DEFERRED": ("↳", "cyan"),
+    "ABORTED": ("■", "yellow"),
+    "REJECTED": ("✗", "yellow"),
 }
 _OUTPUT_SHOWN: Final = 400
 _CHILD_OUTPUT_SHOWN: Final = 60  # on the line of the child
@@ -49,6 +53,7 @@ class _Details(msgspec.Struct, rename={"condition": "if"}):
     function_id: str = ""
     matched: str | None = None
     run_id: str | None = None
+    reason: str = ""
 
 
 _decode_details: Final = msgspec.json.Decoder(_Details).decode
@@ -67,6 +72,7 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
     begun = parse_moment(run.started_at or run.queued_at)
     for step in trace.steps:
         branch = tree.add(_step(step, begun, now))
+        _add_metadata(branch, run.metadata, step.id)
         _add_attempts(branch, step.attempts, step.max_attempts, now)
         if step.child is not None:
             child = branch.add(_heading(step.child.run, now))
@@ -79,6 +85,7 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
         if wait.kind == "cancel":
             condition = f" if {wait.condition}" if wait.condition else ""
             tree.add(Text(f"cancelled by {wait.event}{condition}", style="dim"))
+    _add_metadata(tree, run.metadata, None)
     for note in gathered(trace.notes):
         if note.kind != "cancelled" or run.reason is None:
             tree.add(Text(f"note, {relative(parse_moment(note.at), now)}: {printable(note.text)}", style="yellow"))
@@ -89,6 +96,15 @@ def _fill(tree: Tree, trace: TraceView, now: int, output_shown: int) -> None:
         tree.add(Text.assemble(("output  ", "dim"), _shortened(output, output_shown)))
     if run.reason is not None:
         tree.add(Text.assemble(("reason  ", "dim"), printable(run.reason)))
+
+
+def _add_metadata(branch: Tree, metadata: list[MetadataView], step_id: str | None) -> None:
+    for one in metadata:
+        if one.step_id == step_id:
+            of = "" if one.attempt is None else f" of {nth_attempt(one.attempt, None)}"
+            values = bytes(one.values).decode(errors="replace")
+            said = f"{printable(one.kind)}  {_shortened(values, _OUTPUT_SHOWN)}"
+            branch.add(Text.assemble((f"metadata{of}  ", "dim"), said))
 
 
 def _heading(run: RunView, now: int) -> Text:
@@ -111,6 +127,8 @@ def _facts(run: RunView, now: int) -> list[Text]:
         facts[1].append(f", scheduled for {at(parse_moment(run.scheduled_at), now, None)}")
     if run.parent_run_id is not None:
         facts.append(Text.assemble(("invoked by  ", "dim"), run.parent_run_id))
+    if run.deferred_by is not None:
+        facts.append(Text.assemble(("deferred by  ", "dim"), run.deferred_by))
     return facts
 
 
@@ -119,7 +137,7 @@ def _step(step: StepView, begun: int, now: int) -> Text:
     text = Text(f"{mark} ", style=style)
     text.append(printable(step.name) + (f" #{step.repeat}" if step.repeat else ""), style="bold")
     started = parse_moment(step.started_at)
-    if step.ended_at is not None:
+    if step.ended_at is not None and step.kind != "defer":
         text.append(f"  {span(parse_moment(step.ended_at) - started)}", style="not bold default")
     text.append(printable(_story(step, now)), style="not bold default")
     if step.status == "COMPLETED" and step.output_bytes >= _LARGE_BYTES:
@@ -151,6 +169,8 @@ def _story(step: StepView, now: int) -> str:
         return f"  no signal {details.signal} came" if step.status == "TIMED_OUT" else f"  got signal {details.signal}"
     if step.kind == "invoke":
         return f"  invokes {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
+    if step.kind == "defer":
+        return _deferral(step, details)
     attempt = nth_attempt(step.attempt, step.max_attempts)
     if step.status == RUNNING:
         so_far = span(now - parse_moment(step.started_at))
@@ -160,6 +180,17 @@ def _story(step: StepView, now: int) -> str:
     if step.status == "ERRORED":
         return f"  {attempt}{until.replace('until', 'at', 1)}"
     return f"  {attempt}" if step.attempt and step.status == "COMPLETED" else ""
+
+
+def _deferral(step: StepView, details: _Details) -> str:
+    """What became of a function that was put off until the end of the run."""
+    if step.status == "REJECTED":
+        return f"  was not put off: {details.reason}"
+    if step.status == "ABORTED":
+        return f"  put {details.function_id} off, and did not start it after all"
+    if step.status != "COMPLETED":
+        return f"  starts {details.function_id} when the run ends"
+    return f"  started {details.function_id}" + (f" {details.run_id}" if details.run_id and not step.child else "")
 
 
 def _unfinished(step: StepView, details: _Details) -> str:

@@ -184,6 +184,7 @@ def _take(
         function=function,
         events=tuple(loaded.events) or (event,),
         steps={},
+        defers={},
     )
     for step in settle_due(draft, steps):
         leased.learn(step)

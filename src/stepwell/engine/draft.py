@@ -19,6 +19,7 @@ from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
+from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 
 _USUAL: Final = Settings()
@@ -51,12 +52,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A run that this decision ends, which the rest of the world may want to hear about."""
+    """A run that this decision ends, which the rest of the world may want to hear about.
+
+    A ``quiet`` one is not told of. ``deferred`` is false if nothing was put off until its end, as far as is known.
+    """
 
     run: Run
     event: Event
     status: str
     output: bytes | None
+    quiet: bool = False
+    deferred: bool = True
 
 
 class Draft:
@@ -64,6 +70,7 @@ class Draft:
 
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
+    ``put_off`` is what it says of functions that runs put off until their end, by run and step.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
     """
@@ -90,6 +97,7 @@ class Draft:
         self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []
+        self.put_off: dict[str, dict[str, Step]] = {}
         self.guarded: dict[str, tuple[Run, Event]] = {}
         self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None

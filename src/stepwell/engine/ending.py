@@ -43,8 +43,10 @@ def finish(
     reason: str | None = None,
     tidy: bool = True,
     width: int = 1,
+    deferred: bool = True,
 ) -> None:
-    """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers.
+    """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers, ``deferred`` if
+    it knows that nothing was put off until now.
 
     The item goes first: for a holder that is the change which proves its lease.
     """
@@ -64,8 +66,9 @@ def finish(
         draft.due(draft.now)
     draft.add(*changes)
     draft.ended.add(run.id)
-    if event.name not in (FINISHED, FAILED):  # a function that watches the ends of runs must not watch its own
-        draft.endings.append(Ending(run, event, status, output))
+    quiet = event.name in (FINISHED, FAILED)  # a function that watches the ends of runs must not watch its own
+    if deferred or not quiet:
+        draft.endings.append(Ending(run, event, status, output, quiet, deferred))
 
 
 def _give_up(draft: Draft, run: Run) -> list[Change]:
@@ -163,15 +166,17 @@ def announcements(draft: Draft, ending: Ending, names: tuple[str, ...], collecte
     ]
 
 
-def _standard_error(output: bytes) -> dict[str, str]:
-    """``{error, name, message, stack?}``, without the SDK's own extras (protocol §9.5)."""
+def _standard_error(output: bytes) -> dict[str, Any]:
+    """``{error, name, message, stack?, cause?}``, without the SDK's own extras (protocol §5.6, §9.5)."""
     try:
         error = msgspec.json.decode(output, type=Failure)
     except msgspec.MsgspecError:
         error = Failure("Error", "Function execution error")
-    found = {"error": "invalid status code: 500", "name": error.name, "message": error.message}
+    found: dict[str, Any] = {"error": "invalid status code: 500", "name": error.name, "message": error.message}
     if error.stack:
         found["stack"] = error.stack
+    if bytes(error.cause):
+        found["cause"] = error.cause
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stepwell.engine.deferral import deferred, schedule, settle
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import announcements, cancel
 from stepwell.engine.windows import arrive
@@ -81,13 +82,21 @@ def publish(
 
 
 def announce(draft: Draft) -> Generator[Any, Any, None]:
-    """Publish what this decision itself has to say: runs that ended. Ends a plan that may have ended runs.
+    """Publish what this decision itself has to say: runs that ended, and what they had put off until then. Ends a plan
+    that may have ended runs.
 
     That a run has finished can be read from the run, so that event is written down only if something could come of it;
     that one failed or was cancelled is rarer, and always is.
     """
     while draft.endings:
         ending = draft.endings.pop(0)
+        if ending.deferred:
+            for put_off in (yield from deferred(draft, ending.run)):
+                event, before = schedule(draft, ending, put_off), len(draft.changes)
+                yield from publish(draft, event)
+                settle(draft, put_off, event, draft.changes[before:])
+        if ending.quiet:
+            continue
         names = _NAMES[ending.status]
         if ending.event.name == CANCELLED and names[0] == CANCELLED:
             names = names[1:]  # a clean-up that is cancelled must not start itself

@@ -8,7 +8,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.item import Lease
 from stepwell.model.run import Run
-from stepwell.model.step import Step
+from stepwell.model.step import DEFER, Step
 
 
 class Leased(msgspec.Struct, kw_only=True):
@@ -17,6 +17,7 @@ class Leased(msgspec.Struct, kw_only=True):
     ``position`` is that of the next result.
     ``promised`` are the steps on their way to the disk, with the bytes of their results: the limits count them too.
     ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
+    ``defers`` is what the run has put off until its end, apart from the steps: nothing waits for it.
     ``unheard`` counts what was asked to be written and whose outcome did not come back to the call.
     """
 
@@ -27,6 +28,7 @@ class Leased(msgspec.Struct, kw_only=True):
     function: Function
     events: tuple[Event, ...]
     steps: dict[str, Step]
+    defers: dict[str, Step] = {}
     state_bytes: int = 0
     width: int = 1
     position: int = 1
@@ -47,6 +49,9 @@ class Leased(msgspec.Struct, kw_only=True):
 
     def learn(self, step: Step) -> None:
         """A step of this run is now known to be so."""
+        if step.kind == DEFER:
+            self.defers[step.id] = step
+            return
         known = self.steps.get(step.id)
         if known is not None and not known.open:
             return
@@ -59,7 +64,7 @@ class Leased(msgspec.Struct, kw_only=True):
     def gain(self, step: Step) -> None:
         """A step moved while the call goes on. The code after a result has all its attempts (semantics §6.1)."""
         self.learn(step)
-        if not step.open:
+        if not step.open and step.kind != DEFER:
             self.attempt = 0
 
     def next_due(self) -> int | None:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.admission import admit
+from stepwell.engine.annotation import annotate_step
+from stepwell.engine.deferral import put_off, so_far
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
@@ -31,15 +33,26 @@ from stepwell.model.changes import (
     SetExecutionVersion,
     TakeSlots,
 )
-from stepwell.model.event import INVOKED, Event
+from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
-from stepwell.model.function import Function
+from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
 from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
 from stepwell.model.run import RunStatus
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
-from stepwell.ops import Op, StepPlanned, StepRun, Turn, WaitForEvent, WaitForSignal
+from stepwell.ops import (
+    Annotated,
+    DeferAbort,
+    DeferAdd,
+    Invocation,
+    Op,
+    StepPlanned,
+    StepRun,
+    Turn,
+    WaitForEvent,
+    WaitForSignal,
+)
 
 
 def save(
@@ -80,7 +93,7 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
         if step is None or leased.run.id in draft.ended:
             break
         steps.append(step)
-    if leased.attempt and any(not step.open for step in steps):
+    if leased.attempt and any(not step.open and step.kind != DEFER for step in steps):
         draft.add(Retry(leased.lease, 0))
     yield from announce(draft)
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
@@ -97,15 +110,15 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None
         return draft.decision(None, holds=leased.lease)
     known, width = yield from _known(leased)
     steps = {step_id: step for step_id, step in known.items() if step.open}
-    again = not ops and not steps
+    again = not steps and all(isinstance(op, DeferAdd | DeferAbort) for op in ops)
     for number, op in enumerate(_waits_first(ops)):
         step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
         if leased.run.id in draft.ended:
             yield from announce(draft)
             return draft.decision(None, holds=leased.lease)
-        if step is not None and step.open:
+        if step is not None and step.open and step.kind != DEFER:
             steps[step.id] = step
-        else:
+        elif step is None or step.kind != DEFER:
             again = True
     dues = [step.due for step in steps.values() if step.due is not None]
     at = draft.now if again else min(dues, default=None)
@@ -203,7 +216,7 @@ def fail(
 
 
 def _waits_first(ops: Sequence[Op]) -> list[Op]:
-    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent | WaitForSignal))
+    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent | WaitForSignal | DeferAdd | DeferAbort))
 
 
 def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any, Any, bool]:
@@ -215,7 +228,8 @@ def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any
     most = max(OPS_PER_ANSWER_MAX, steps_max)
     if len(ops) <= most:
         most = steps_max
-        if len(ops) < 2 or len(leased.steps.keys() | {op.id for op in ops}) <= most:
+        found = {op.id for op in ops if not isinstance(op, DeferAdd | DeferAbort)}
+        if len(found) < 2 or len(leased.steps.keys() | found) <= most:
             return False
     _refuse(draft, leased, too_many_steps(most))
     yield from announce(draft)
@@ -231,6 +245,15 @@ def _apply(
     draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None], position: int
 ) -> Generator[Any, Any, Step | None]:
     """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
+    if isinstance(op, Annotated):
+        step = yield from _apply(draft, leased, op.op, function_of, position)
+        if step is not None:
+            yield from annotate_step(draft, leased.run, op)
+        return step
+    if isinstance(op, DeferAdd | DeferAbort):
+        turn = _turn(leased, draft.moment, function_of, position)
+        turn.defers = so_far(draft, leased)
+        return (yield from put_off(draft, op, turn))
     known = leased.steps.get(op.id)
     if known is None:
         # An earlier try of this very decision may have been written although nobody was told so.
@@ -265,7 +288,7 @@ def _apply(
     if parallel is not None:
         step = msgspec.structs.replace(step, parallel=parallel)
     if effect.invoke is not None:
-        step = yield from _invoke(draft, leased, step, effect.invoke.function, effect.invoke.data)
+        step = yield from _invoke(draft, leased, step, effect.invoke)
         if step is None:
             return None
     draft.add(SaveStep(step), *effect.changes)
@@ -283,13 +306,29 @@ def _with_those_opened(draft: Draft, question: FindWaits, waits: Sequence[Wait])
     return list(found.values())
 
 
-def _invoke(
-    draft: Draft, leased: Leased, step: Step, function: Function, data: bytes
-) -> Generator[Any, Any, Step | None]:
+def _invoke(draft: Draft, leased: Leased, step: Step, asked: Invocation) -> Generator[Any, Any, Step | None]:
     """Start the other function. ``None`` if the run has heard its own invoke, which cancels it."""
-    run = leased.run
+    run, function = leased.run, asked.function
+    routing = {
+        "fn_id": function.id,
+        "correlation_id": f"{run.id}.{step.id}",
+        "source_app_id": app_uuid(leased.function.app_id),
+        "source_fn_id": function_uuid(run.function_id),
+        "source_fn_v": run.function_version,
+        "expire": step.due,
+        "name": step.name,
+    }
     event = Event(
-        id=draft.moment.new_id(), name=INVOKED, ts=draft.now, received_at=draft.now, data=data, source="invoke"
+        id=draft.moment.new_id(),
+        name=INVOKED,
+        ts=asked.ts or draft.now,
+        received_at=draft.now,
+        data=routed(asked.data, routing),
+        key=asked.key,
+        v=asked.v,
+        user=asked.user,
+        meta=asked.meta,
+        source="invoke",
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
     watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)
@@ -317,7 +356,7 @@ def _known(leased: Leased) -> Generator[Any, Any, tuple[Mapping[str, Step], int]
     steps = yield from ask(GetSteps(run.id, run.shard))
     if run.slots:
         width = max(1, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
-    return {step.id: step for step in steps}, width
+    return {step.id: step for step in steps if step.kind != DEFER}, width
 
 
 def _end(
@@ -325,7 +364,18 @@ def _end(
 ) -> Generator[Any, Any, None]:
     steps, width = yield from _known(leased)
     tidy = any(step.open for step in steps.values())
-    finish(draft, leased.run, leased.event, status, output=output, failure=failure, tidy=tidy, width=width)
+    finish(
+        draft,
+        leased.run,
+        leased.event,
+        status,
+        output=output,
+        failure=failure,
+        tidy=tidy,
+        width=width,
+        # An app may have said so to another process, of which the holder of the lease has not heard.
+        deferred=bool(leased.defers or leased.unheard or leased.function.url),
+    )
 
 
 def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:
@@ -335,7 +385,7 @@ def _refuse(draft: Draft, leased: Leased, failure: Failure | None) -> None:
 
 def _new_attempts(leased: Leased, step: Step) -> tuple[Change, ...]:
     """A result is progress: what comes after it is not on its second attempt (semantics §6.1)."""
-    return (Retry(leased.lease, 0),) if leased.attempt and not step.open else ()
+    return (Retry(leased.lease, 0),) if leased.attempt and not step.open and step.kind != DEFER else ()
 
 
 def _fits(leased: Leased, step: Step) -> bool:

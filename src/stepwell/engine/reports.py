@@ -15,7 +15,7 @@ from stepwell.model.item import Lease
 from stepwell.model.questions import GetEvent, GetItem, GetRun, GetSteps, ask
 from stepwell.model.run import Run
 from stepwell.model.step import Step
-from stepwell.ops import Op, StepRun
+from stepwell.ops import Annotated, Op, StepRun
 
 
 class Standing(StrEnum):
@@ -73,7 +73,8 @@ def held(draft: Draft, run: Run, steps: Sequence[Step], token: int) -> Generator
 
 def too_large(leased: Leased, ops: Iterable[Op], output: bytes = b"") -> bool:
     """Is this more than is kept? It is refused before anything of it is stored, so that an app can say it otherwise."""
-    sizes = [len(op.output) for op in ops if isinstance(op, StepRun) and op.id not in leased.steps]
+    plain = [op.op if isinstance(op, Annotated) else op for op in ops]
+    sizes = [len(op.output) for op in plain if isinstance(op, StepRun) and op.id not in leased.steps]
     if any(size > STEP_BYTES_MAX for size in sizes) or len(output) > ANSWER_BYTES_MAX:
         return True
     return leased.bytes_besides("") + sum(sizes) + len(output) > RUN_STATE_BYTES_MAX

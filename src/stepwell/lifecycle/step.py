@@ -13,9 +13,12 @@ STEP: Final[dict[str, frozenset[str]]] = {
     StepStatus.SLEEPING: frozenset({StepStatus.COMPLETED}),
     StepStatus.WAITING: frozenset({StepStatus.COMPLETED, StepStatus.TIMED_OUT}),
     StepStatus.INVOKING: frozenset({StepStatus.COMPLETED, StepStatus.FAILED}),
+    StepStatus.DEFERRED: frozenset({StepStatus.COMPLETED, StepStatus.ABORTED}),
     StepStatus.COMPLETED: frozenset(),
     StepStatus.FAILED: frozenset(),
     StepStatus.TIMED_OUT: frozenset(),
+    StepStatus.ABORTED: frozenset(),
+    StepStatus.REJECTED: frozenset(),
 }
 
 BORN: Final = frozenset(STEP)

@@ -15,6 +15,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
+from stepwell.model.metadata import Metadata
 from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
@@ -99,6 +100,12 @@ class SaveAttempt(msgspec.Struct, frozen=True):
 
 class SaveNote(msgspec.Struct, frozen=True):
     note: Note
+
+
+class SaveMetadata(msgspec.Struct, frozen=True):
+    """Remember what is said about a run, in place of what was known of this kind about this target."""
+
+    metadata: Metadata
 
 
 class Enqueue(msgspec.Struct, frozen=True):
@@ -342,6 +349,7 @@ Change = (
     | SettleStep
     | SaveAttempt
     | SaveNote
+    | SaveMetadata
     | Enqueue
     | Schedule
     | Park

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,7 +15,10 @@ CANCELLED: Final = "inngest/function.cancelled"
 INVOKED: Final = "inngest/function.invoked"
 HTTP_REQUEST: Final = "inngest/http.request"
 TIMER: Final = "inngest/scheduled.timer"
+DEFERRED: Final = "inngest/deferred.schedule"
 
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder().decode
 
@@ -55,6 +59,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         if self.meta is not None:
             found["meta"] = _decode(self.meta)
         return found
+
+
+def routed(data: bytes, routing: Mapping[str, object]) -> bytes:
+    """The data of an event that the server sends on behalf of a run, with what it says of where it comes from and goes
+    to (protocol §6.4, §6.6). It is kept apart from what users say: theirs is removed."""
+    fields: dict[str, object] = dict(_decode_object(data))
+    fields["_inngest"] = routing
+    return _encode(fields)
 
 
 def rfc3339(ms: int) -> str:

@@ -7,15 +7,17 @@ import msgspec
 from stepwell.errors import LimitExceeded
 
 _encode = msgspec.json.Encoder().encode
+_NOTHING = msgspec.Raw(b"")
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as the wire carries it (protocol §5.6)."""
+    """An error as the wire carries it (protocol §5.6). ``cause`` is JSON, of whatever form its SDK gave it."""
 
     name: str
     message: str
     stack: str | None = None
     code: str | None = None
+    cause: msgspec.Raw = _NOTHING
 
     def json(self) -> bytes:
         return _encode(self)
@@ -60,6 +62,15 @@ def input_too_large(size: int, limit: int) -> Failure:
         "it is the event of the run that is started, and every call of that run reads it again",
         "store it elsewhere and give where it is",
         code="input_too_large",
+    )
+
+
+def input_no_object() -> Failure:
+    return _failure(
+        "InvalidInput",
+        "the data of an invoke is no JSON object",
+        "it becomes the data of an event, to which fields can be added later",
+        'wrap it, as in {"value": …}',
     )
 
 

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import sha1
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.trigger import CancelOn, Trigger
+
+_ADDRESSES = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")
+
+
+@lru_cache(maxsize=1024)
+def function_uuid(function_id: str) -> str:
+    """The id by which SDKs of other languages know a function on the server; always the same for the same function."""
+    return _uuid5(f"stepwell:{function_id}")
+
+
+@lru_cache(maxsize=1024)
+def app_uuid(app_id: str) -> str:
+    """The id by which they know an app."""
+    return _uuid5(f"stepwell-app:{app_id}")
+
+
+def _uuid5(name: str) -> str:
+    """As ``uuid.uuid5`` gives it for an address (RFC 9562 §5.5); that module reads clocks and random numbers too."""
+    digest = bytearray(sha1(_ADDRESSES + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x50, digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Control(Protocol):

@@ -14,6 +14,7 @@ from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.metadata import Metadata
 from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
@@ -54,6 +55,14 @@ class GetSteps(Question[list[Step]], frozen=True):
 class GetStep(Question[Step | None], frozen=True):
     run_id: str
     step_id: str
+    shard: int = 0
+
+
+class OpenSteps(Question[list[Step]], frozen=True):
+    """The steps of this kind of a run that have no result, in the order in which they were first seen."""
+
+    run_id: str
+    kind: str
     shard: int = 0
 
 
@@ -272,6 +281,13 @@ class Attempts(Question[list[Attempt]], frozen=True):
 
 class Notes(Question[list[Note]], frozen=True):
     run_id: str
+
+
+class GetMetadata(Question[list[Metadata]], frozen=True):
+    """All that is said about a run and its steps."""
+
+    run_id: str
+    shard: int = 0
 
 
 class SlotHolders(Question[list[str]], frozen=True):

@@ -8,7 +8,10 @@ import msgspec
 
 
 class StepStatus(StrEnum):
-    """Where a step is (semantics §4.2). The first five are open: the run is still owed something."""
+    """Where a step is (semantics §4.2). The first five are open: the run is still owed something.
+
+    The last three are those of a function that the run has put off until its end (ADR 0017).
+    """
 
     QUEUED = "QUEUED"  # the app has said that it is next, and is to be told to run it
     ERRORED = "ERRORED"  # failed, and will be tried again at ``due``
@@ -18,14 +21,26 @@ class StepStatus(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     TIMED_OUT = "TIMED_OUT"
+    DEFERRED = "DEFERRED"  # open, but nothing that the run would wait for: its end is what it waits for
+    ABORTED = "ABORTED"
+    REJECTED = "REJECTED"
 
 
 OPEN: frozenset[str] = frozenset(
-    {StepStatus.QUEUED, StepStatus.ERRORED, StepStatus.SLEEPING, StepStatus.WAITING, StepStatus.INVOKING}
+    {
+        StepStatus.QUEUED,
+        StepStatus.ERRORED,
+        StepStatus.SLEEPING,
+        StepStatus.WAITING,
+        StepStatus.INVOKING,
+        StepStatus.DEFERRED,
+    }
 )
 TO_RUN: frozenset[str] = frozenset({StepStatus.QUEUED, StepStatus.ERRORED})
 """A body is to be executed, from ``due`` on."""
-RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "waitForSignal", "invoke"})
+DEFER = "defer"
+"""The kind of what a run has put off until its end. It is no step of its code: no memo, no position, not counted."""
+RESTS: frozenset[str] = frozenset({"sleep", "waitForEvent", "waitForSignal", "invoke", DEFER})
 """The kinds of steps that have no body: nothing is tried, others bring them to their end."""
 
 

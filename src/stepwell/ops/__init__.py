@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from stepwell.ops.annotated import Annotated
 from stepwell.ops.base import Effect, Invocation, Op, Turn
+from stepwell.ops.defer import DeferAbort, DeferAdd
 from stepwell.ops.invoke import Invoke
 from stepwell.ops.plan import StepPlanned
 from stepwell.ops.run import StepError, StepRun
@@ -21,10 +23,15 @@ OPS: Final[dict[str, type[Op]]] = {
     "WaitForEvent": WaitForEvent,
     "WaitForSignal": WaitForSignal,
     "InvokeFunction": Invoke,
+    "DeferAdd": DeferAdd,
+    "DeferAbort": DeferAbort,
 }
 
 __all__ = [
     "OPS",
+    "Annotated",
+    "DeferAbort",
+    "DeferAdd",
     "Effect",
     "Invocation",
     "Invoke",

@@ -19,7 +19,7 @@ from stepwell.model.step import Step
 class Turn(msgspec.Struct, kw_only=True):
     """All an op may look at: the run it belongs to, what is known of its steps, the moment, a chance in [0, 1).
 
-    ``position`` is that of the next result of the run.
+    ``position`` is that of the next result of the run. ``defers`` is what it has put off until its end.
     ``answer`` is that to the question the op asked, if it asked one.
     """
 
@@ -32,14 +32,20 @@ class Turn(msgspec.Struct, kw_only=True):
     chance: float
     function_of: Callable[[str], Function | None]
     retry_ms: int | None = None
+    defers: Mapping[str, Step] = {}
     answer: Any = None
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """Please start this function on behalf of the step."""
+    """Please start this function on behalf of the step, for an event with these members. ``key`` is its public id."""
 
     function: Function
     data: bytes
+    key: str | None = None
+    ts: int = 0
+    v: str | None = None
+    user: bytes | None = None
+    meta: bytes | None = None
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Final
-from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from stepwell.model.event import Event
+from stepwell.model.function import function_uuid
 from stepwell.protocol import messages as wire
 from stepwell.protocol.canonical import canonical
 from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Op, Ops, Pending, WireError
@@ -94,6 +94,10 @@ class _Ctx(msgspec.Struct):
     stepwell: _Extra | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Defer(msgspec.Struct):
+    abortable: bool = False
+
+
 class _Call(msgspec.Struct):
     ctx: _Ctx
     event: _Event
@@ -101,7 +105,7 @@ class _Call(msgspec.Struct):
     steps: dict[str, msgspec.Raw]
     use_api: bool
     version: int = -1
-    defers: dict[str, msgspec.Raw] = {}
+    defers: dict[str, _Defer] = {}
 
 
 class _Streamed(msgspec.Struct):
@@ -118,11 +122,6 @@ _decode_call: Final = msgspec.json.Decoder(_Call).decode
 _decode_events: Final = msgspec.json.Decoder(list[_Event]).decode
 _decode_streamed: Final = msgspec.json.Decoder(_Streamed).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
-
-
-def function_uuid(function_id: str) -> str:
-    """The id by which SDKs of other languages know a function on the server; always the same for the same function."""
-    return str(uuid5(NAMESPACE_URL, f"stepwell:{function_id}"))
 
 
 def dispatch_id(run_id: str, generation: int) -> str:
@@ -200,6 +199,7 @@ def decode_call(body: bytes, *, function_id: str, state: tuple[bytes, bytes] | N
             version=found.version,
             plans_only=ctx.disable_immediate_execution,
             generation=0 if ctx.generation_id is msgspec.UNSET else ctx.generation_id,
+            defers={id: known.abortable for id, known in found.defers.items()},
         )
     except _UNREADABLE as error:
         raise Unreadable(f"the call cannot be read: {error}") from None
@@ -257,6 +257,7 @@ def _write_call(call: Call, *, use_api: bool) -> _Call:
         steps={} if use_api else _write_memos(call.steps, stack),
         use_api=use_api,
         version=call.version,
+        defers={id: _Defer(abortable) for id, abortable in call.defers.items()},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -359,10 +359,10 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
     return tuple(found)
 
 
-def _limits(problems: _Problems, value: Any) -> Iterator[Concurrency | RunConcurrency]:
+def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
     """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
     runs and one for steps."""
-    fields = cast("dict[str, object]", value if isinstance(value, dict) else {})
+    fields = _object(value) if _is_object(value) else {}
     if "fn" in fields or "step" in fields:
         yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
         yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
@@ -372,7 +372,7 @@ def _limits(problems: _Problems, value: Any) -> Iterator[Concurrency | RunConcur
 
 def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
     entries: list[object] | None = [value]
-    if not (isinstance(value, int) or type(value) is dict):
+    if not isinstance(value, int) and not _is_object(value):
         entries = problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
     for index, entry in enumerate(entries or []):
         place = f"{name}[{index}]" if isinstance(value, list) else name
@@ -382,6 +382,10 @@ def _entries(problems: _Problems, name: str, read: Callable[[object], L], value:
 
 
 # Values --------------------------------------------------------------------------------------------------------------
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _object(value: object) -> dict[str, object]:

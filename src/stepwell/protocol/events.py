@@ -63,7 +63,7 @@ class _Wire(msgspec.Struct):
 
 class _Meta(msgspec.Struct):
     sessions: dict[str, str | int | float | None] | None = {}
-    propagated_sessions: dict[str, str] | None = None
+    propagated_sessions: dict[str, str | int | float] | None = None
 
 
 _decode_one: Final = msgspec.json.Decoder(_Wire).decode
@@ -108,6 +108,14 @@ def validate_incoming(incoming: Incoming, *, bytes_max: int = EVENT_BYTES_MAX) -
     return _checked(
         None, incoming.name, incoming.data, incoming.id, incoming.ts, incoming.v, incoming.user, incoming.meta
     )
+
+
+def merged_sessions(meta: bytes) -> bytes | None:
+    """The meta of an event that is no request of its own: its sessions as they are kept, ``None`` without any.
+
+    Raises ``InvalidEvent``.
+    """
+    return None if meta == b"null" else _sessions(None, meta)
 
 
 def seeded_id(seed_header: str | None, index: int) -> str | None:

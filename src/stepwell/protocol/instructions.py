@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
+from stepwell.errors import InvalidEvent
 from stepwell.model.failure import Failure
 from stepwell.model.step import TO_RUN, Step, StepStatus
-from stepwell.ops import Invoke, Sleep, StepError, StepPlanned, StepRun, WaitForEvent, WaitForSignal
+from stepwell.ops import (
+    Annotated,
+    DeferAbort,
+    DeferAdd,
+    Invoke,
+    Sleep,
+    StepError,
+    StepPlanned,
+    StepRun,
+    WaitForEvent,
+    WaitForSignal,
+)
 from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
+from stepwell.protocol.events import Incoming, merged_sessions, validate_incoming
+from stepwell.protocol.metadata import UnreadableMetadata, read_of_step
 
 
 class UnknownOp(Exception):
@@ -41,6 +55,19 @@ class _InvokeOpts(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"{}")
     timeout_ms: int | None = None
     cancel_child: bool = False
+    id: str | None = None
+    ts: int | float = 0
+    v: str | None = None
+    user: msgspec.Raw = msgspec.Raw(b"null")
+    meta: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _DeferOpts(msgspec.Struct):
+    fn_slug: msgspec.Raw = msgspec.Raw(b'""')
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    meta: msgspec.Raw = msgspec.Raw(b"null")
+    target_hashed_id: str | None = None
+    problem: str | None = None  # what our SDK has found wrong with it
 
 
 class _ErrorOpts(msgspec.Struct):
@@ -51,7 +78,10 @@ _sleep_opts = msgspec.json.Decoder(_SleepOpts).decode
 _wait_opts = msgspec.json.Decoder(_WaitOpts).decode
 _signal_opts = msgspec.json.Decoder(_SignalOpts).decode
 _invoke_opts = msgspec.json.Decoder(_InvokeOpts).decode
+_defer_opts = msgspec.json.Decoder(_DeferOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
+
+_text = msgspec.json.Decoder(str).decode
 
 _UNNAMED = Failure("Error", "the SDK reported an error without saying which")
 
@@ -61,6 +91,16 @@ def instruction(op: wire.Op) -> Instruction:
 
     Raises ``UnknownOp``, or ``msgspec.ValidationError`` for options it cannot read.
     """
+    plain = _instruction(op)
+    if op.metadata is None:
+        return plain
+    try:
+        return Annotated(plain, read_of_step(op.metadata, op.id, op.attempt))
+    except UnreadableMetadata as error:
+        return Annotated(plain, problem=str(error))
+
+
+def _instruction(op: wire.Op) -> Instruction:
     kind = op.op
     if kind == wire.STEP_RUN:
         return StepRun(
@@ -131,18 +171,67 @@ def instruction(op: wire.Op) -> Instruction:
             parallel=op.parallel,
         )
     if kind == wire.INVOKE_FUNCTION:
-        invoke = _invoke_opts(opts)
-        return Invoke(
-            id=op.id,
-            name=op.name,
-            repeat=op.repeat,
-            function_id=invoke.function_id,
-            data=bytes(invoke.data),
-            timeout_ms=invoke.timeout_ms,
-            cancel_child=invoke.cancel_child,
-            parallel=op.parallel,
-        )
+        return _invoke(op, _invoke_opts(opts))
+    if kind in wire.LAZY:
+        return _lazy(op, _defer_opts(opts))
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
+
+
+def _invoke(op: wire.Op, opts: _InvokeOpts) -> Instruction:
+    event, problem = _PLAIN, None
+    if opts.id or opts.ts or opts.v or bytes(opts.user) != b"null" or bytes(opts.meta) != b"null":
+        given = Incoming(
+            name=_PLAIN.name,
+            id=opts.id,
+            ts=opts.ts,  # type: ignore[arg-type]  # it is checked
+            v=opts.v,
+            user=bytes(opts.user),
+            meta=bytes(opts.meta),
+        )
+        try:
+            event = validate_incoming(given)
+        except InvalidEvent as error:
+            problem = Failure("InvalidEvent", str(error))
+    return Invoke(
+        id=op.id,
+        name=op.name,
+        repeat=op.repeat,
+        function_id=opts.function_id,
+        data=bytes(opts.data),
+        timeout_ms=opts.timeout_ms,
+        cancel_child=opts.cancel_child,
+        key=event.id,
+        ts=event.ts,
+        v=event.v,
+        user=event.user,
+        meta=event.meta,
+        problem=problem,
+        parallel=op.parallel,
+    )
+
+
+_PLAIN = Incoming(name="invoke")
+
+
+def _lazy(op: wire.Op, opts: _DeferOpts) -> Instruction:
+    """What is put off, with what is wrong with it: that is the run's to note, and fails nothing (protocol §6.6)."""
+    problem = opts.problem
+    function_id, data, meta = "", bytes(opts.input), None
+    try:
+        function_id = _text(bytes(opts.fn_slug))
+    except msgspec.MsgspecError:
+        problem = problem or "the id of its function is no text"
+    if op.op == wire.DEFER_ABORT:
+        return DeferAbort(id=op.id, name=op.name, target=opts.target_hashed_id or op.id, function_id=function_id)
+    if not function_id:
+        problem = problem or "it names no function"
+    if not data.startswith(b"{"):
+        problem = problem or "its data is no JSON object"
+    try:
+        meta = merged_sessions(bytes(opts.meta))
+    except InvalidEvent as error:
+        problem = problem or f"its meta cannot be used: {error.why}"
+    return DeferAdd(id=op.id, name=op.name, function_id=function_id, data=data, meta=meta, problem=problem)
 
 
 def memo(step: Step) -> wire.Memo | None:

@@ -15,8 +15,11 @@ from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
 
 __all__ = [
+    "DEFER_ABORT",
+    "DEFER_ADD",
     "DISCOVERY_REQUEST",
     "INVOKE_FUNCTION",
+    "LAZY",
     "RUN_COMPLETE",
     "SLEEP",
     "STEP_ERROR",
@@ -52,6 +55,9 @@ WAIT_FOR_SIGNAL: Final = "WaitForSignal"
 INVOKE_FUNCTION: Final = "InvokeFunction"
 RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"
+DEFER_ADD: Final = "DeferAdd"
+DEFER_ABORT: Final = "DeferAbort"
+LAZY: Final = frozenset({DEFER_ADD, DEFER_ABORT})  # they ride along with other ops, and nothing waits for them
 
 
 class Memo(msgspec.Struct, frozen=True):
@@ -95,6 +101,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     unless it is named there. ``version`` is the dialect of the run's answers so far (protocol §7.5). ``generation``
     distinguishes the calls of a run that may report steps while they run; 0 where that is not possible. ``endpoint`` is
     that of the function (``model/function.py``): with it the call is made in another form.
+
+    ``defers`` says of what the run has put off, by hashed id, whether it can still be aborted.
     """
 
     function_id: str
@@ -112,6 +120,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     version: int = -1
     plans_only: bool = False
     generation: int = 0
+    defers: Mapping[str, bool] = {}
     endpoint: str | None = None
 
 
@@ -121,7 +130,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` is the hashed step id; ``name`` and ``repeat`` are what the user wrote. ``opts`` is JSON text, as the
     opcode has it. ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides
     the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran. ``parallel`` says of
-    an op that was reported with others how the run goes on when it is done.
+    an op that was reported with others how the run goes on when it is done. ``metadata`` is what is to be known of the
+    step, JSON text of a list (protocol §6.1).
     """
 
     op: str
@@ -139,6 +149,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     ended_at: int = 0
     parallel: str | None = None
+    metadata: bytes | None = None
 
 
 class Completed(msgspec.Struct, frozen=True):

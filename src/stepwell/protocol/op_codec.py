@@ -23,6 +23,8 @@ _KIND_OF_OP: Final = {
     wire.WAIT_FOR_EVENT: "waitForEvent",
     wire.WAIT_FOR_SIGNAL: "waitForSignal",
     wire.INVOKE_FUNCTION: "invoke",
+    wire.DEFER_ADD: "defer",
+    wire.DEFER_ABORT: "defer",
 }
 _TYPE_OF_KIND: Final = {
     "sendEvent": "step.sendEvent",
@@ -76,6 +78,7 @@ class _Op(msgspec.Struct, omit_defaults=True):
     data: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
     timing: _Timing | None = None
+    metadata: msgspec.Raw = _NOTHING
 
 
 class _Error(msgspec.Struct):
@@ -84,6 +87,7 @@ class _Error(msgspec.Struct):
     stack: str | None = None
     code: str | None = None
     error: str | None = None
+    cause: msgspec.Raw = _NOTHING
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -133,7 +137,9 @@ def read_error(text: bytes, fallback: str) -> WireError:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return WireError("Error", fallback)
     message = found.error if found.message is None else found.message
-    return WireError(found.name or "Error", fallback if message is None else message, found.stack, found.code)
+    error = WireError(found.name or "Error", fallback if message is None else message, found.stack, found.code)
+    cause = bytes(found.cause)  # a copy: it would keep the whole text
+    return error if cause in (b"", b"null") else msgspec.structs.replace(error, cause=msgspec.Raw(cause))
 
 
 def _write(op: Op) -> _Op:
@@ -154,6 +160,7 @@ def _write(op: Op) -> _Op:
         data=_NOTHING if op.data is None else msgspec.Raw(op.data),
         error=_NOTHING if op.error is None else msgspec.Raw(op.error.json()),
         timing=_Timing(op.started_at * _MS_NS, (op.ended_at - op.started_at) * _MS_NS) if timed else None,
+        metadata=_NOTHING if op.metadata is None else msgspec.Raw(op.metadata),
     )
 
 
@@ -193,6 +200,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         started_at=started_at,
         ended_at=started_at + int(timing.b) // _MS_NS if timing else 0,
         parallel="race" if mode == "race" else None,
+        metadata=None if bytes(found.metadata) in (b"", b"null", b"[]") else bytes(found.metadata),
     )
 
 
@@ -282,11 +290,12 @@ def _read_signal(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     return read
 
 
+_INVOKED: Final = ("id", "ts", "v", "user", "meta")  # what the event of an invoke may have besides its data
+
+
 def _write_invoke(op: Op, opts: Opts) -> tuple[str, Opts, _Extra]:
-    written: Opts = {
-        "function_id": opts.get("function_id", _NULL),
-        "payload": _raw({"data": opts.get("data", msgspec.Raw(b"{}"))}),
-    }
+    payload = {"data": opts.get("data", msgspec.Raw(b"{}"))} | {name: opts[name] for name in _INVOKED if name in opts}
+    written: Opts = {"function_id": opts.get("function_id", _NULL), "payload": _raw(payload)}
     timeout = _write_time(opts, "timeout_ms")
     if timeout is not None:
         written["timeout"] = _raw(timeout)
@@ -298,8 +307,10 @@ def _read_invoke(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     if not target:
         raise Unreadable("an invoke names no function")
     payload = bytes(opts.get("payload", _NULL))
-    data = bytes(_decode_object(payload).get("data", _NULL)) if payload != b"null" else b"null"
+    members = _decode_object(payload) if payload != b"null" else {}
+    data = bytes(members.get("data", _NULL))
     read: Opts = {"function_id": _raw(target), "data": msgspec.Raw(b"{}" if data == b"null" else data)}
+    read |= {name: members[name] for name in _INVOKED if bytes(members.get(name, _NULL)) not in (b"null", b"{}")}
     timeout = _text(opts, "timeout")
     if timeout is not None:
         until = read_moment(timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +17,7 @@ from stepwell.model.changes import Decision, Extend, Plan
 from stepwell.model.questions import GetStep, GetSteps, Standings
 from stepwell.model.step import Step
 from stepwell.ops import Op as Instruction
+from stepwell.ops.defer import wire_id
 from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
 from stepwell.protocol.messages import (
     Answer,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
+_NO_DEFERS: Mapping[str, bool] = {}
 _MANY = 16
 UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
 _LOOK_PAUSE_MS = 500
@@ -419,6 +421,7 @@ def call_of(leased: Leased) -> Call:
             memos[step.id] = known
             order.append((step.position, step.ended_at or 0, step.id))
     order.sort()
+    defers = {wire_id(step_id): step.open for step_id, step in leased.defers.items()} if leased.defers else _NO_DEFERS
     return Call(
         function_id=run.function_id,
         run_id=run.id,
@@ -434,6 +437,7 @@ def call_of(leased: Leased) -> Call:
         version=run.execution_version,
         plans_only=grouped,
         generation=leased.lease.token,
+        defers=defers,
         endpoint=leased.function.endpoint,
     )
 

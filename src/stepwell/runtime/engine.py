@@ -28,7 +28,7 @@ from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
 from stepwell.model.changes import Change, Decision, Plan
-from stepwell.model.event import INVOKED, Event
+from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.questions import (
@@ -302,7 +302,7 @@ class Engine:
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,
-            data=data.data,
+            data=routed(data.data, {"fn_id": function_id}),
             key=data.id,
             v=data.v,
             user=data.user,

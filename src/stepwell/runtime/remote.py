@@ -24,6 +24,7 @@ from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
     DISCOVERY_REQUEST,
     INVOKE_FUNCTION,
+    LAZY,
     SLEEP,
     STEP_ERROR,
     STEP_FAILED,
@@ -53,7 +54,7 @@ _COULD_NOT_FIND: Final = "Could not find function"  # and JavaScript
 _RACE: Final = "race"
 _WAIT: Final = "wait"
 _ALONE: Final = "alone"
-_LAZY: Final = frozenset({DISCOVERY_REQUEST, "DeferAdd", "DeferAbort"})
+_UNCOUNTED: Final = LAZY | {DISCOVERY_REQUEST}
 _DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
@@ -280,7 +281,7 @@ class _Drive:
         if any(op.op == DISCOVERY_REQUEST for op in ops):
             self._owed.append(None)
             ops = [op for op in ops if op.op != DISCOVERY_REQUEST]
-        if answer.then is None and not self._owed and not self._targets and all(_rests(op) for op in ops):
+        if answer.then is None and not self._owed and not self._targets and _all_rest(ops):
             return Ops(tuple(ops), version)  # they and the rest of the run are one transaction
         known = self._progress.call.steps  # SDKs report unfinished steps again, which may be finished by now
         try:
@@ -291,7 +292,7 @@ class _Drive:
             return self._fail(answer.then) if isinstance(answer.then, Failed) else answer.then
         pending = self._progress.call.pending
         opened = [pending[op.id] for op in ops if op.id in pending]
-        settled = any(op.id not in pending and op.id not in known for op in ops)
+        settled = any(op.op not in LAZY and op.id not in pending and op.id not in known for op in ops)
         if settled and all(step.parallel == _RACE for step in opened):
             self._owed.append(None)
         return None
@@ -346,6 +347,8 @@ class _Drive:
             await self._progress.report(ops, version)
 
     def _is_news(self, op: Op) -> bool:
+        if op.op in LAZY:
+            return op.id not in self._discovered.defers
         if op.id in self._discovered.steps:
             return False
         known = self._discovered.pending.get(op.id)
@@ -412,8 +415,10 @@ def _careful(told: Call, call: Call) -> Call:
     return msgspec.structs.replace(told, plans_only=True) if stale or call.plans_only else told
 
 
-def _rests(op: Op) -> bool:
-    return op.op in _RESTING and not op.no_retry
+def _all_rest(ops: Sequence[Op]) -> bool:
+    """What is put off moves nothing, so by itself it is no reason to rest."""
+    counted = [op for op in ops if op.op not in LAZY]
+    return all(op.op in _RESTING and not op.no_retry for op in counted) and (bool(counted) or not ops)
 
 
 def in_groups(answer: Ops, version: int) -> list[Op]:
@@ -422,7 +427,7 @@ def in_groups(answer: Ops, version: int) -> list[Op]:
     What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An
     app that runs all its branches in one call plans nothing, and goes on after each.
     """
-    if answer.in_one_call or sum(op.op not in _LAZY for op in answer.ops) < 2:
+    if answer.in_one_call or sum(op.op not in _UNCOUNTED for op in answer.ops) < 2:
         return [msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops]
     every = (answer.version or version) == 1
     return [

@@ -19,7 +19,7 @@ from stepwell.sdk.client import EventPayload, Sender
 from stepwell.sdk.codec import encode
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import RunFailed, payloads
-from stepwell.sdk.function import FAILURE, Function, failure_handler, option
+from stepwell.sdk.function import FAILURE, DeferredFunction, Function, failure_handler, option
 from stepwell.sdk.names import check_id, no_such_app_name, wrong_keywords
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.pool import THREADS_MAX
@@ -37,8 +37,8 @@ E = TypeVar("E")
 R = TypeVar("R")
 
 
-class FunctionOptions(TypedDict, total=False):
-    """What ``create_function`` takes besides ``id`` and ``trigger``; its docstring says what each means."""
+class DeferOptions(TypedDict, total=False):
+    """What ``create_defer`` takes besides ``id``; the docstring of ``create_function`` says what each means."""
 
     name: str | None
     retries: int
@@ -49,12 +49,17 @@ class FunctionOptions(TypedDict, total=False):
     rate_limit: RateLimit | None
     throttle: Throttle | None
     debounce: Debounce | None
-    batch_events: BatchEvents | None
     priority: Priority | None
     singleton: Singleton | None
     cancel: Cancel | Sequence[Cancel] | None
     timeouts: Timeouts | None
     strict: bool
+
+
+class FunctionOptions(DeferOptions, total=False):
+    """What ``create_function`` takes besides ``id`` and ``trigger``; its docstring says what each means."""
+
+    batch_events: BatchEvents | None
     on_failure: (
         Callable[[Context[RunFailed]], Coroutine[Any, Any, Any]] | Callable[[Context[RunFailed, Sync]], Any] | None
     )
@@ -102,6 +107,15 @@ class DefineAny(Protocol):
     def __call__(self, handler: Callable[[Context[E]], Coroutine[Any, Any, R]], /) -> Function[E, R]: ...
     @overload
     def __call__(self, handler: Callable[[Context[E, Sync]], R], /) -> Function[E, R]: ...
+
+
+class DefineDeferred(Protocol):
+    """Makes a function that runs put off, of a callable that says itself what data it is given."""
+
+    @overload
+    def __call__(self, handler: Callable[[Context[E]], Coroutine[Any, Any, R]], /) -> DeferredFunction[E, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[Context[E, Sync]], R], /) -> DeferredFunction[E, R]: ...
 
 
 class Stepwell:
@@ -176,16 +190,11 @@ class Stepwell:
         Raises ``ConfigurationError`` and its kin for everything that is wrong with the declaration.
         """
         if given:
-            raise _not_by_name(given[0])
+            raise _not_by_name(given[0], "create_function")
         unknown = options.keys() - FunctionOptions.__annotations__.keys()
         if unknown:
             raise wrong_keywords(f"create_function(id={id!r})", unknown, _OPTIONS)
-        if not isinstance(id, str) or not id.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                what="a function has no id",
-                why="its runs are found by it, also by the next version of the program",
-                fix='name it, as in @app.create_function(id="bill")',
-            )
+        _check_named(id, "create_function")
         on_failure = options.pop("on_failure", None)
         check_id("the id of a function", id, before=f"{self.app_id}-", after=FAILURE if on_failure else "")
         started_by = triggers(trigger)
@@ -202,6 +211,28 @@ class Stepwell:
                     fix="write both with def or both with async def",
                 )
             self._add(function, failure_handler(self.app_id, id, function.name, on_failure))
+            return function
+
+        return define
+
+    def create_defer(self, *given: object, id: str = "", **options: Unpack[DeferOptions]) -> DefineDeferred:
+        """Declare code that other functions put off until their runs end: ``ctx.defer("receipt", function=…, data=…)``.
+
+        It is a function like those of ``create_function``, and takes the same options, but for a trigger,
+        ``batch_events`` and ``on_failure``. The class in its ``Context[…]`` says what data it takes. Raises
+        ``ConfigurationError``.
+        """
+        if given:
+            raise _not_by_name(given[0], "create_defer")
+        unknown = options.keys() - DeferOptions.__annotations__.keys()
+        if unknown:
+            raise wrong_keywords(f"create_defer(id={id!r})", unknown, ("id", *DeferOptions.__annotations__))
+        _check_named(id, "create_defer")
+        check_id("the id of a function", id, before=f"{self.app_id}-")
+
+        def define(handler: Callable[..., Any]) -> DeferredFunction[Any, Any]:
+            function = DeferredFunction[Any, Any](self.app_id, id, handler, **options)
+            self._add(function)
             return function
 
         return define
@@ -340,20 +371,29 @@ class Stepwell:
             raise no_such_app_name(name, dir(type(self)))
 
 
-def _not_by_name(given: object) -> ConfigurationError:
+def _check_named(id: object, declared: str) -> None:
+    if not isinstance(id, str) or not id.strip():
+        raise ConfigurationError(
+            what="a function has no id",
+            why="its runs are found by it, also by the next version of the program",
+            fix=f'name it, as in @app.{declared}(id="bill")',
+        )
+
+
+def _not_by_name(given: object, declared: str) -> ConfigurationError:
+    trigger = ", trigger=…" if declared == "create_function" else ""
     if callable(given):
         name = getattr(given, "__name__", "work")
+        mostly = ", and mostly a trigger" if trigger else ""
         return ConfigurationError(
-            what=f"@app.create_function stands before {name} without its parentheses",
-            why="what it declares has an id, under which its runs are filed, and mostly a trigger",
-            fix=f'write @app.create_function(id="{name.replace("_", "-")}", trigger=…)',
+            what=f"@app.{declared} stands before {name} without its parentheses",
+            why=f"what it declares has an id, under which its runs are filed{mostly}",
+            fix=f'write @app.{declared}(id="{name.replace("_", "-")}"{trigger})',
         )
     return ConfigurationError(
-        what=f"create_function got {given!r:.80} without saying what it is",
+        what=f"{declared} got {given!r:.80} without saying what it is",
         why="all that it takes is given by name",
-        fix=f'write @app.create_function(id="{given}", trigger=…)'
-        if isinstance(given, str)
-        else "write id=… before it",
+        fix=f'write @app.{declared}(id="{given}"{trigger})' if isinstance(given, str) else "write id=… before it",
     )
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 
 class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it is handed over. ``data`` and ``user`` are JSON text of objects; ``ts`` is milliseconds, 0 for now.
+    """An event as it is handed over. ``data``, ``user`` and ``meta`` are JSON text of objects; ``ts`` is milliseconds,
+    0 for now. ``meta`` has its ``sessions``, and ``propagated_sessions`` where a run sends it (semantics §1.7).
 
     ``id`` is the sender's idempotency key.
     """
@@ -21,6 +22,7 @@ class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
     ts: int = 0
     v: str | None = None
     user: bytes | None = None
+    meta: bytes | None = None
 
 
 class Messages(Protocol):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from random import Random
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 from uuid import UUID
 
 from stepwell import clock
+from stepwell.sdk.defer import Deferred, defer
 from stepwell.sdk.events import ReceivedEvent
 from stepwell.sdk.execution import Execution
 from stepwell.sdk.group import Group
+from stepwell.sdk.metadata import say
 from stepwell.sdk.names import no_such_context_name
 from stepwell.sdk.realtime import RunRealtime, SyncRunRealtime
 from stepwell.sdk.step import Step
@@ -22,6 +24,9 @@ from stepwell.sdk.step_sync import SyncGroup, SyncStep
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from stepwell.sdk.function import DeferredFunction
+
+    D = TypeVar("D")
     E_co = TypeVar("E_co", default=dict[str, Any], covariant=True)
     S_co = TypeVar("S_co", bound="Async | Sync", default="Async", covariant=True)
 else:
@@ -119,6 +124,32 @@ class Context(Generic[E_co, S_co]):
     def run_id(self) -> str:
         """The id of the run: the same in every call of it."""
         return self._execution.call.run_id
+
+    def defer(self, id: str, /, *, function: DeferredFunction[D, Any], data: D | None = None) -> Deferred:
+        """Start a function of ``@app.create_defer`` when this run has ended, however it ends. Gives a handle that can
+        ``abort()`` it.
+
+        It is no step: it is not awaited, in neither colour, and may stand inside the body of a step. It is remembered
+        with the next step, or with the end of the run. A run puts off up to 20, each under an ``id`` of its own, with
+        at most 4 MiB of data in all. What cannot be taken, also because its data has not the declared type, is noted on
+        the run, which goes on. Raises ``ConfigurationError`` for an id that is used twice and for any other function.
+        """
+        return defer(self._execution, id, function, data)
+
+    def metadata(
+        self,
+        values: Mapping[str, Any],
+        *,
+        kind: str = "default",
+        target: Literal["step", "attempt", "run"] = "step",
+    ) -> None:
+        """Inside the body of a step: say something about it that people see beside it, or about this attempt or run.
+
+        ``values`` takes the place of what was said of this ``kind`` before, with up to 64 KiB each and 1 MiB for a
+        run; what is larger is noted on the run and not kept. It is remembered with the step. Raises ``NotRunning``
+        outside of a body, where ``ctx.step.metadata`` says something of the run, and ``ConfigurationError``.
+        """
+        say(self._execution, values, kind, target)
 
     @property
     def attempt(self) -> int:

@@ -36,6 +36,7 @@ from stepwell.sdk.bodies import Body, body
 from stepwell.sdk.execution import BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef
 from stepwell.sdk.failures import StepTimeout, code_changed
 from stepwell.sdk.family import Family
+from stepwell.sdk.metadata import annotated
 from stepwell.sdk.order import Order
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
@@ -117,7 +118,7 @@ class AsyncDrive(Execution):
             self._main.uncancel()
         if self._superseded:
             raise Superseded
-        return answer
+        return await self._with_lazy(answer) if self.lazy else answer
 
     @property
     def changed(self) -> str | None:
@@ -295,6 +296,7 @@ class AsyncDrive(Execution):
         """Run the body once. The op says how it went; the value is the result as replay will see it."""
         self._busy += 1
         outer = RUNNING.get()
+        running: Running | None = None
         started_at = self.clock.now_ms()
         try:
             if self._gate is not None:
@@ -302,7 +304,8 @@ class AsyncDrive(Execution):
                 started_at = self.clock.now_ms()  # it had no slot until now
             try:
                 await self.may_begin()
-                RUNNING.set(Running(self, step, attempt, started_at))
+                running = Running(self, step, attempt, started_at)
+                RUNNING.set(running)
                 self.progress.executing[step.id] = Executing(step.name, step.repeat, step.kind, attempt, started_at)
                 if options is not None and options.timeout_s is not None:
                     result = await self._in_time(fn, args, kwargs, about, options.timeout_s)
@@ -316,13 +319,14 @@ class AsyncDrive(Execution):
                 if self._gate is not None:
                     self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1
-            return self.result_op(step, result, about.decode, attempt, started_at, own)
+            op, value = self.result_op(step, result, about.decode, attempt, started_at, own)
+            return annotated(op, running), value
         except (KeyboardInterrupt, GeneratorExit, Suspend):
             raise
         except BaseException as error:
             if isinstance(error, CancelledError) and self._is_cancelled():
                 raise
-            return self.error_op(step, error, attempt, started_at, options), None
+            return annotated(self.error_op(step, error, attempt, started_at, options), running), None
         finally:
             self._idle()
 
@@ -361,9 +365,19 @@ class AsyncDrive(Execution):
                 raise
             raise StepTimeout(f"the body took longer than {seconds:g} s") from None
 
+    async def _with_lazy(self, answer: Answer) -> Answer:
+        if isinstance(answer, Ops):
+            return Ops((*self.drain(), *answer.ops))
+        for op in self.drain():
+            await self.progress.save(op)
+        return answer
+
     async def _save(self, op: Op) -> Settled:
         self._busy += 1
         try:
+            if self.lazy:  # a body may have said it, which is not run again once its result is known
+                for lazy in self.drain():
+                    await self.progress.save(lazy)
             settled = await self.progress.save(op)
         except Superseded:
             raise self._give_up() from None

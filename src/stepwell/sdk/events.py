@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,7 @@ else:
     E_co = TypeVar("E_co", covariant=True)
     C = TypeVar("C")
 
+_INHERITED: Final[Mapping[str, str | int | None]] = MappingProxyType({})
 _NAMES: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
 
@@ -72,10 +74,12 @@ class Event(Generic[E_co]):
 
     ``name`` is a name or an event class, whose type ``data`` must have then. ``id`` makes it start each function at
     most once in 24 hours. ``ts`` delays the runs it starts until then: a ``datetime`` or milliseconds, default now.
-    ``v`` is a version label of your own.
+    ``v`` is a version label of your own. ``sessions`` are up to 5 groups that the runs it starts belong to, such as
+    ``{"chat": "c1"}``. An event that a run sends belongs to those of the run too, unless it says otherwise: with
+    ``None`` in place of one or of all.
     """
 
-    __slots__ = ("data", "id", "name", "ts", "type", "user", "v")
+    __slots__ = ("data", "id", "name", "sessions", "ts", "type", "user", "v")
 
     def __init__(
         self,
@@ -86,7 +90,9 @@ class Event(Generic[E_co]):
         ts: datetime | int | None = None,
         v: str | None = None,
         user: dict[str, Any] | None = None,
+        sessions: Mapping[str, str | int | None] | None = _INHERITED,
     ) -> None:
+        self.sessions = sessions
         self.name = event_name(name)
         self.type = None if isinstance(name, str) else name
         self.data = data
@@ -105,11 +111,21 @@ class ReceivedEvent(Generic[E_co]):
     ``data`` is of the type of the trigger's event class, or a plain dict.
     """
 
-    __slots__ = ("_data", "_decode", "_raw", "_user", "id", "name", "ts", "v")
+    __slots__ = ("_data", "_decode", "_meta", "_raw", "_user", "id", "name", "ts", "v")
 
     def __init__(
-        self, *, name: str, id: str, ts: int, v: str | None, data: bytes, user: bytes | None, decode: Decode
+        self,
+        *,
+        name: str,
+        id: str,
+        ts: int,
+        v: str | None,
+        data: bytes,
+        user: bytes | None,
+        decode: Decode,
+        meta: bytes | None = None,
     ) -> None:
+        self._meta = meta
         self.name = name
         self.id = id
         self.ts = ts
@@ -131,6 +147,11 @@ class ReceivedEvent(Generic[E_co]):
         """About whom; deprecated by the field, kept for those who have it."""
         return cast("dict[str, Any]", decode_any(self._user)) if self._user else {}
 
+    @property
+    def sessions(self) -> dict[str, str]:
+        """The groups that it belongs to, by their kinds (semantics §1.7)."""
+        return _sessions(self._meta)
+
     def __repr__(self) -> str:
         return f"ReceivedEvent(name={self.name!r}, id={self.id!r}, data={self.data!r})"
 
@@ -146,6 +167,18 @@ class ReceivedEvent(Generic[E_co]):
 
 
 _UNREAD: Final = object()
+
+
+class _Meta(msgspec.Struct):
+    sessions: dict[str, Any] | None = None
+
+
+_decode_meta: Final = msgspec.json.Decoder(_Meta).decode
+
+
+def _sessions(meta: bytes | None) -> dict[str, str]:
+    found = _decode_meta(meta).sessions if meta else None
+    return {key: str(id) for key, id in found.items() if id is not None} if found else {}
 
 
 class RunError(msgspec.Struct, frozen=True):
@@ -191,10 +224,29 @@ def event_decoder(named: str | type) -> Decode:
 
 
 def received(event: accepted.Event, decode: Decode) -> ReceivedEvent[Any]:
-    """The event of a call, as its function sees it. Raises ``InvalidEvent`` naming the field that is wrong."""
+    """The event of a call, as its function sees it. Raises ``InvalidEvent`` naming the field that is wrong.
+
+    What the server has put into ``data`` to route the event is not what was sent, so a class need not know of it.
+    """
+    data = event.data
+    if event.name in _ROUTED and b'"_inngest"' in data:
+        fields = _decode_object(data)
+        fields.pop("_inngest", None)
+        data = msgspec.json.encode(fields)
     return ReceivedEvent(
-        name=event.name, id=event.public_id, ts=event.ts, v=event.v, data=event.data, user=event.user, decode=decode
+        name=event.name,
+        id=event.public_id,
+        ts=event.ts,
+        v=event.v,
+        data=data,
+        user=event.user,
+        decode=decode,
+        meta=event.meta,
     )
+
+
+_ROUTED: Final = (accepted.INVOKED, accepted.DEFERRED)
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Remembered(msgspec.Struct):
@@ -204,6 +256,7 @@ class _Remembered(msgspec.Struct):
     v: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"{}")
     user: msgspec.Raw = msgspec.Raw(b"{}")
+    meta: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decode_remembered: Final = msgspec.json.Decoder(_Remembered | None).decode
@@ -222,6 +275,7 @@ def remembered(data: bytes, decode: Decode) -> ReceivedEvent[Any] | None:
         data=bytes(found.data),
         user=bytes(found.user),
         decode=decode,
+        meta=bytes(found.meta),
     )
 
 
@@ -262,6 +316,7 @@ def payload(item: object) -> EventPayload:
             ts=0 if ts is None else clock.to_ms(ts) if isinstance(ts, datetime) else ts,
             v=given.v,
             user=_object(given.name, "user", given.user) if given.user else None,
+            meta=None if given.sessions is _INHERITED else _meta(given.name, given.sessions),
         )
     name = _NAMES.get(type(item))
     if name is None:
@@ -271,6 +326,27 @@ def payload(item: object) -> EventPayload:
             fix='send Event("app/thing.happened", {…}) or an instance of a class marked with @event',
         )
     return EventPayload(name=name, data=_checked(name, type(item), item))
+
+
+def _meta(name: str, sessions: Mapping[str, str | int | None] | None) -> bytes:
+    return b'{"sessions":%b}' % (b"null" if sessions is None else _object(name, "sessions", dict(sessions)))
+
+
+def propagated(events: Sequence[accepted.Event]) -> dict[str, str]:
+    """The sessions that what a run sends belongs to: those that all of its events share (semantics §1.7)."""
+    shared: dict[str, str] = {}
+    for number, event in enumerate(events):
+        own = _sessions(event.meta)
+        shared = own if number == 0 else {key: id for key, id in shared.items() if own.get(key) == id}
+    return shared
+
+
+def stamped(payload: EventPayload, sessions: Mapping[str, str]) -> EventPayload:
+    """The same event, sent by a run of these sessions."""
+    if not sessions:
+        return payload
+    meta: dict[str, object] = dict(_decode_object(payload.meta)) if payload.meta else {}
+    return msgspec.structs.replace(payload, meta=msgspec.json.encode({**meta, "propagated_sessions": sessions}))
 
 
 def _checked(name: str, type_: type | None, data: object) -> bytes:

@@ -24,6 +24,7 @@ from stepwell.protocol.messages import (
     Progress,
 )
 from stepwell.sdk.codec import Decode, encode, mismatch
+from stepwell.sdk.events import propagated
 from stepwell.sdk.failures import StepNested, step_error, verdict, wire_error
 from stepwell.sdk.replay import Replay
 
@@ -38,6 +39,7 @@ WAIT: Final = "waitForEvent"
 REALTIME: Final = "realtimePublish"
 WAIT_FOR_SIGNAL: Final = "waitForSignal"
 INVOKE: Final = "invoke"
+DEFER: Final = "defer"
 
 # The kinds of steps whose body runs here, and which have attempts.
 BODIES: Final = (RUN, SEND_EVENT, SEND_SIGNAL, REALTIME)
@@ -63,7 +65,7 @@ class StepRef(msgspec.Struct, frozen=True):
 class Running:
     """A step body that is running now. ``attempt`` counts from 0, ``started_at`` is in milliseconds."""
 
-    __slots__ = ("attempt", "execution", "random", "started_at", "step")
+    __slots__ = ("attempt", "execution", "metadata", "random", "started_at", "step")
 
     def __init__(self, execution: Execution, step: StepRef, attempt: int, started_at: int) -> None:
         self.execution = execution
@@ -71,6 +73,7 @@ class Running:
         self.attempt = attempt
         self.started_at = started_at
         self.random: Random | None = None
+        self.metadata: list[dict[str, Any]] | None = None
 
 
 # The innermost step body around the present code. It may belong to another execution: a body may do anything,
@@ -87,6 +90,9 @@ class Execution:
         self.clock = clock
         self.replay = Replay(call.steps, call.pending, call.stack, call.started_at)
         self.began_at = clock.now_ms()
+        self.lazy: list[Op] = []  # what the next message brings along: nothing waits for it
+        self.put_off: dict[str, tuple[str, int]] = {}  # by hashed id, the step and attempt whose body said so
+        self.aborted: set[str] = set()
 
     @property
     def running(self) -> Running | None:
@@ -175,6 +181,18 @@ class Execution:
         """What to answer when the function itself raised."""
         said = verdict(error, self.clock.now_ms())
         return Failed(wire_error(error), said.final, said.retry_at, self.began_at)
+
+    @property
+    def sessions(self) -> dict[str, str]:
+        """Those that what this run sends belongs to."""
+        return propagated(self.call.events)
+
+    def drain(self) -> tuple[Op, ...]:
+        """What is to be brought along, which is then said. A thread may add to it meanwhile."""
+        found: list[Op] = []
+        while self.lazy:
+            found.append(self.lazy.pop(0))
+        return tuple(found)
 
     def chance(self, salt: str) -> Random:
         """Random numbers that are the same each time this run asks for them."""

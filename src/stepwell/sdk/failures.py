@@ -6,6 +6,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple, cast
@@ -31,6 +32,9 @@ from stepwell.protocol.messages import WireError
 STACK_BYTES_MAX: Final = 16 * 1024
 MESSAGE_BYTES_MAX: Final = 16 * 1024
 _FRAMES_MAX: Final = 100
+_CAUSES_MAX: Final = 5
+
+_encode: Final = msgspec.json.Encoder().encode
 
 # Frames of these folders say nothing about the user's error.
 _OURS: Final = (
@@ -77,7 +81,31 @@ def code_changed(what: str) -> CodeChanged:
 
 
 def wire_error(error: BaseException, place: str = "") -> WireError:
-    """The error with its class name, message and the user's part of its stack. ``place`` is put before the message."""
+    """The error with its class name, message and the user's part of its stack, and what it was raised from.
+
+    ``place`` is put before the message.
+    """
+    found = _wire_error(error, place)
+    cause = _causes(error)
+    return found if cause is None else msgspec.structs.replace(found, cause=msgspec.Raw(_encode(cause)))
+
+
+def _causes(error: BaseException) -> dict[str, object] | None:
+    """What it says to have been raised from: names and messages, for the stack has the rest."""
+    chain: list[BaseException] = []
+    while (before := error.__cause__) is not None and before not in chain and len(chain) < _CAUSES_MAX:
+        chain.append(before)
+        error = before
+    found: dict[str, object] | None = None
+    for one in reversed(chain):
+        name = one.name if isinstance(one, StepError) else type(one).__name__
+        text = one.message if isinstance(one, StepError) else _message(one)
+        said: dict[str, object] = {"name": name, "message": _clean(text)}
+        found = said if found is None else {**said, "cause": found}
+    return found
+
+
+def _wire_error(error: BaseException, place: str) -> WireError:
     leaves = list(_leaves(error))
     if len(leaves) == 1:
         error = leaves[0]
@@ -95,13 +123,22 @@ def step_error(data: bytes) -> StepError:
         error = _decode_error(data)
     except msgspec.MsgspecError:
         return StepError(data.decode(errors="replace"))
-    return StepError(error.message, name=error.name, stack=error.stack)
+    return _step_error(error)
+
+
+def _step_error(remembered: _Remembered) -> StepError:
+    error = StepError(remembered.message, name=remembered.name, stack=remembered.stack)
+    with suppress(msgspec.MsgspecError):  # a cause may be anything
+        if bytes(remembered.cause):
+            error.__cause__ = _step_error(_decode_error(bytes(remembered.cause)))
+    return error
 
 
 class _Remembered(msgspec.Struct):
     name: str = "Error"
     message: str = ""
     stack: str | None = None
+    cause: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_error: Final = msgspec.json.Decoder(_Remembered).decode

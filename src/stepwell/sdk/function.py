@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast, get_args, get_origi
 from stepwell.errors import ConfigurationError
 from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.limits import RETRIES_DEFAULT
-from stepwell.model.event import INVOKED
+from stepwell.model.event import DEFERRED, INVOKED
 from stepwell.sdk.bodies import body, hints
 from stepwell.sdk.codec import Decode, decode_any, decoder
 from stepwell.sdk.context import Context
@@ -154,11 +154,25 @@ class Function(Generic[E_contra, R_co]):
         return f"<Function {self.id}>"
 
 
+class DeferredFunction(Function[E_contra, R_co]):
+    """Durable code that runs put off until they end: what ``@app.create_defer`` gives, and ``ctx.defer`` takes."""
+
+    def __init__(self, app_id: str, id: str, handler: Callable[..., Any], **options: Any) -> None:
+        trigger = TriggerEvent[Any](DEFERRED, if_=f"event.data._inngest.fn_slug == '{_quoted(f'{app_id}-{id}')}'")
+        super().__init__(app_id, id, handler, triggers=[trigger], **options)
+        self._decoders = {DEFERRED: decoder(event_type(handler))}
+        self._invoked = self._decoders[DEFERRED]
+
+
 def failure_handler(app_id: str, id: str, name: str | None, handler: Callable[..., Any]) -> Function[RunFailed, Any]:
     """The companion that runs once when a run of ``id`` has failed for good (semantics §6.4)."""
-    quoted = f"{app_id}-{id}".replace("\\", "\\\\").replace("'", "\\'")
-    trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{quoted}'")
+    trigger = TriggerEvent(RunFailed, if_=f"event.data.function_id == '{_quoted(f'{app_id}-{id}')}'")
     return Function(app_id, f"{id}{FAILURE}", handler, name=f"{name or id} (failure)", triggers=[trigger], retries=0)
+
+
+def _quoted(id: str) -> str:
+    """The id between the quotes of an expression."""
+    return id.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def option(config: Mapping[str, Any], place: str) -> str:

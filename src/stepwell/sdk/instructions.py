@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha1
 from typing import Any, Final
@@ -112,7 +113,9 @@ def target_by_id(app_id: object, function_id: object) -> str:
     return f"{app_id}-{function_id}"
 
 
-def invoke_opts(function_id: str, data: object, timeout: Duration | None, cancel_child: bool) -> bytes:
+def invoke_opts(
+    function_id: str, data: object, timeout: Duration | None, cancel_child: bool, sessions: Mapping[str, str]
+) -> bytes:
     text = b"{}" if data is None else encode(data, "data")
     if not text.startswith(b"{"):
         raise ConfigurationError(
@@ -125,6 +128,8 @@ def invoke_opts(function_id: str, data: object, timeout: Duration | None, cancel
         opts["timeout_ms"] = _length("timeout", timeout)
     if cancel_child:
         opts["cancel_child"] = True
+    if sessions:
+        opts["meta"] = {"propagated_sessions": sessions}
     return _encode(opts)
 
 

@@ -24,6 +24,7 @@ from stepwell.protocol.codec import (
     state_elsewhere,
 )
 from stepwell.protocol.messages import (
+    LAZY,
     STEP_FAILED,
     STEP_RUN,
     Answer,
@@ -322,6 +323,7 @@ class Reporting:
         self._server = server
         self._call = call
         self._held: list[Op] = []
+        self._lazy: list[Op] = []
 
     @property
     def call(self) -> Call:
@@ -332,11 +334,12 @@ class Reporting:
 
     def with_held(self, answer: Answer) -> Answer:
         """The answer, with all that was not reported yet."""
-        if not self._held:
+        held = (*self._held, *self._lazy)
+        if not held:
             return answer
         if isinstance(answer, Ops):
-            return Ops((*self._held, *answer.ops))
-        return Ops(tuple(self._held), then=answer)
+            return Ops((*held, *answer.ops))
+        return Ops(held, then=answer)
 
     async def look(self) -> None:
         """There is nothing to look at: the server refuses what comes too late."""
@@ -345,17 +348,22 @@ class Reporting:
         return False
 
     async def save(self, op: Op) -> Settled:
+        if op.op in LAZY:
+            self._lazy.append(op)  # it goes with the next step, or with the end
+            return Settled()
         if op.op not in (STEP_RUN, STEP_FAILED):
             self._held.append(op)
             return Settled(pending=Pending(op.kind, op.attempt + 1, None))
-        if not await self._reported(op):
-            self._held.append(op)  # told at the end instead: nothing is lost but the time since
+        told = [*self._lazy, op]
+        self._lazy = []
+        if not await self._reported(told):
+            self._held += told  # told at the end instead: nothing is lost but the time since
         if op.op == STEP_RUN or op.error is None:
             return Settled()
         return Settled(memo=Memo("error", op.error.json()))
 
-    async def _reported(self, op: Op) -> bool:
-        """Whether the server has taken it. Raises ``Superseded`` if another call has taken the place of this one."""
+    async def _reported(self, ops: Sequence[Op]) -> bool:
+        """Whether the server has taken them. Raises ``Superseded`` if another call has taken the place of this one."""
         call = self._call
         if not call.generation:
             return False
@@ -365,7 +373,7 @@ class Reporting:
             "qi_id": dispatch_id(call.run_id, call.generation),
             "request_id": call.request_id,
             "generation_id": call.generation,
-            "steps": msgspec.Raw(encode_ops([op])),
+            "steps": msgspec.Raw(encode_ops(ops)),
         }
         path = f"/v1/checkpoint/{call.run_id}/async"
         try:

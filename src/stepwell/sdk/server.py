@@ -159,6 +159,8 @@ def _wire(payload: EventPayload) -> dict[str, object]:
         found["v"] = payload.v
     if payload.user is not None:
         found["user"] = msgspec.Raw(payload.user)
+    if payload.meta is not None:
+        found["meta"] = msgspec.Raw(payload.meta)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -11,7 +11,7 @@ from stepwell.protocol.messages import INVOKE_FUNCTION, SLEEP, WAIT_FOR_EVENT, W
 from stepwell.sdk import execution as kinds
 from stepwell.sdk.bodies import Body
 from stepwell.sdk.codec import Decode, decode_any
-from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered
+from stepwell.sdk.events import ReceivedEvent, event_decoder, payloads, remembered, stamped
 from stepwell.sdk.execution import Execution, StepOptions
 from stepwell.sdk.group import Awaited
 from stepwell.sdk.instructions import (
@@ -24,6 +24,7 @@ from stepwell.sdk.instructions import (
     target_by_id,
     wait_opts,
 )
+from stepwell.sdk.metadata import add, metadata_entry, score_entry
 from stepwell.sdk.names import no_such_step
 from stepwell.sdk.options import Backoff, Duration, step_options
 from stepwell.sdk.realtime import RunRealtime, StepRealtime, SyncRunRealtime
@@ -175,7 +176,7 @@ class Step:
         Raises ``StepError`` if that run fails, is cancelled, could not start, or takes longer than ``timeout`` (default
         one year), after which it still runs on. ``cancel_child`` cancels it when this run is cancelled.
         """
-        opts = invoke_opts(target(function), data, timeout, cancel_child)
+        opts = invoke_opts(target(function), data, timeout, cancel_child, self._drive.sessions)
         return self._invoke(id, function.returns, opts)
 
     def invoke_by_id(
@@ -195,7 +196,8 @@ class Step:
         JSON. Raises ``StepError`` as ``invoke`` does, and if nobody has registered such a function.
         """
         function = target_by_id(self._app.app_id if app_id is None else app_id, function_id)
-        return self._invoke(id, decode_any, invoke_opts(function, data, timeout, cancel_child))
+        opts = invoke_opts(function, data, timeout, cancel_child, self._drive.sessions)
+        return self._invoke(id, decode_any, opts)
 
     def send_event(self, id: str, /, events: object) -> Awaited[list[str]]:
         """Send an event or a sequence of them, once however often this is tried, and give their internal ids.
@@ -203,6 +205,21 @@ class Step:
         Raises ``InvalidEvent`` at once for an event that is not valid.
         """
         return self._send(id, events)
+
+    def metadata(self, id: str, /, values: Mapping[str, Any], *, kind: str = "default") -> Awaited[None]:
+        """Say something about this run, once, that people see beside it: JSON values by name.
+
+        It takes the place of what was said of this ``kind`` before. Up to 64 KiB each and 1 MiB for a run are kept;
+        what is larger is noted on the run, which goes on. ``ctx.metadata`` says something of a step. Raises
+        ``ConfigurationError``.
+        """
+        entry = metadata_entry(values, kind, "run")
+        return self._drive.body(id, add, (self._drive, entry), {}, None, kinds.RUN, _SEND)
+
+    def score(self, id: str, /, name: str, value: float | bool) -> Awaited[None]:
+        """Say how well this run did, once: a finite number, or whether it did. Raises ``ConfigurationError``."""
+        entry = score_entry(name, value)
+        return self._drive.body(id, add, (self._drive, entry), {}, None, kinds.RUN, _SEND)
 
     @property
     def realtime(self) -> StepRealtime:
@@ -225,7 +242,7 @@ class Step:
         drive = self._drive
 
         async def send() -> list[str]:
-            found = payloads(events)
+            found = [stamped(payload, drive.sessions) for payload in payloads(events)]
             await drive.registered()
             running = drive.running
             assert running is not None, "this is the body of a step"

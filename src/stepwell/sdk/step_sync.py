@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -151,6 +151,14 @@ class SyncStep:
     def send_event(self, id: str, /, events: object) -> list[str]:
         """Send an event or a sequence of them, once however often this is tried; their internal ids."""
         return self._bridge.call(self._step.send_event(id, events))
+
+    def metadata(self, id: str, /, values: Mapping[str, Any], *, kind: str = "default") -> None:
+        """Say something about this run, once, in place of what was said of this ``kind`` before."""
+        self._bridge.call(self._step.metadata(id, values, kind=kind))
+
+    def score(self, id: str, /, name: str, value: float | bool) -> None:
+        """Say how well this run did, once: a finite number, or whether it did."""
+        self._bridge.call(self._step.score(id, name, value))
 
     @property
     def realtime(self) -> SyncStepRealtime:

@@ -17,6 +17,7 @@ from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
+from stepwell.server.metadata import Annotations
 from stepwell.server.realtime import Realtime
 from stepwell.server.replies import by_status
 from stepwell.server.rest_v1 import V1
@@ -46,6 +47,7 @@ class Rest:
             *State(engine).routes(),
             *V1(engine).routes(),
             *(self.realtime.routes() if self.realtime is not None else ()),
+            *Annotations(engine).routes(),
             *V2(engine, led=led).routes(),
         ]
         self._router = Router(routes, redirect_slashes=False)

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from stepwell.errors import NotFound
 from stepwell.model.event import rfc3339
 from stepwell.model.history import Outcome
-from stepwell.model.questions import GetEvent, ListFunctions, Outcomes, RunsOfEvent, StoredFunction
+from stepwell.model.questions import GetEvent, GetMetadata, ListFunctions, Outcomes, RunsOfEvent, StoredFunction
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
 from stepwell.server.desk import Query, find_event, find_function, find_run, list_events, list_runs
@@ -183,7 +183,12 @@ class V2:
 
     async def _run(self, run_id: str) -> RunView:
         run = await find_run(self._engine, run_id)
-        return run_view(run, await self._engine.store.read(GetEvent(run.event_id, run.shard)))
+        read = self._engine.store.read
+        return run_view(
+            run,
+            await read(GetEvent(run.event_id, run.shard)),
+            await read(GetMetadata(run.id, run.shard)),
+        )
 
     async def _registered(self, query: Query) -> list[StoredFunction]:
         archived = query.get("archived", "").lower() in ("1", "true")

@@ -14,18 +14,19 @@ from stepwell.engine.reports import Standing
 from stepwell.ids import is_ulid
 from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
 from stepwell.model.run import Run
+from stepwell.model.step import DEFER
 from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos, generation_of
 from stepwell.protocol.instructions import memo
-from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo
+from stepwell.protocol.messages import LAZY, STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo
 from stepwell.runtime.checkpoints import store
 from stepwell.runtime.engine import Engine
 from stepwell.server.endpoints import accept, body_of
 from stepwell.server.envelopes import plain
 from stepwell.server.replies import Refused
 
-_REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED})  # the second by our own SDK
+_REPORTED: Final = LAZY | {STEP_RUN, STEP_FAILED}  # the last by our own SDK
 _GENERATION_MAX: Final = 1 << 62  # beyond are the leases of durable endpoints, which report otherwise
-_IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
+_IGNORED: Final = frozenset({STEP_PLANNED})
 
 
 class _Checkpoint(msgspec.Struct):
@@ -59,7 +60,7 @@ class State:
         run = await self._run(request.path_params["run_id"])
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
         steps.sort(key=lambda step: step.position)
-        known: dict[str, Memo] = {step.id: found for step in steps if (found := memo(step)) is not None}
+        known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
         return Response(encode_memos(known, list(known)), media_type="application/json")
 
     async def batch(self, request: Request) -> Response:

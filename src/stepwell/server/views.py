@@ -14,14 +14,16 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from stepwell.model.event import Event, rfc3339
+from stepwell.model.event import DEFERRED, Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.item import ItemKind
+from stepwell.model.metadata import EVERY_ATTEMPT, Metadata
 from stepwell.model.questions import (
     Attempts,
     FunctionItems,
     GetEvent,
+    GetMetadata,
     GetRun,
     GetSteps,
     GetWaits,
@@ -31,7 +33,7 @@ from stepwell.model.questions import (
     StoredFunction,
 )
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind, signal_of
 from stepwell.protocol.messages import Executing
 
@@ -42,6 +44,8 @@ CHILDREN_SHOWN: Final = 50
 RUNNING: Final = "RUNNING"  # what a step is whose body executes: it is stored when it has a result
 CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
+_NOTHING: Final = msgspec.Raw(b"")
+_NONE: Final[list[Metadata]] = []
 
 
 class Reader(Protocol):
@@ -55,12 +59,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ErrorView(View, frozen=True, omit_defaults=True):
-    """An error as it was reported. ``stack`` is text of the language it came from."""
+    """An error as it was reported. ``stack`` is text of the language it came from; ``cause`` is as its SDK says it."""
 
     name: str
     message: str
     stack: str | None = None
     code: str | None = None
+    cause: msgspec.Raw = _NOTHING
 
 
 class AttemptView(View, frozen=True):
@@ -116,12 +121,28 @@ class ListedRun(View, frozen=True):
     cron: str | None = None
 
 
+class MetadataView(View, frozen=True):
+    """What is said about a run, or about a step or one attempt at it. ``values`` is an object."""
+
+    kind: str
+    values: msgspec.Raw
+    updated_at: str
+    step_id: str | None
+    attempt: int | None
+
+
 class RunView(ListedRun, frozen=True):
-    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one."""
+    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one.
+
+    ``deferred_by`` is the run that had put this one off until its own end. ``metadata`` is what is said about it and
+    its steps, where that was asked for.
+    """
 
     event_name: str | None = None
+    deferred_by: str | None = None
     output: msgspec.Raw = NULL
     error: ErrorView | None = None
+    metadata: list[MetadataView] = []
 
 
 class StepView(View, frozen=True):
@@ -256,14 +277,42 @@ def listed_run(run: Run) -> ListedRun:
     return ListedRun(**_of_run(run))
 
 
-def run_view(run: Run, event: Event | None) -> RunView:
+def metadata_view(one: Metadata) -> MetadataView:
+    return MetadataView(
+        kind=one.kind,
+        values=msgspec.Raw(one.values),
+        updated_at=rfc3339(one.updated_at),
+        step_id=one.step_id or None,
+        attempt=one.attempt if one.attempt != EVERY_ATTEMPT else None,
+    )
+
+
+def run_view(run: Run, event: Event | None, metadata: list[Metadata] = _NONE) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
         **_of_run(run),
         event_name=event.name if event else None,
+        deferred_by=deferred_by(event) if event else None,
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
+        metadata=[metadata_view(one) for one in metadata],
     )
+
+
+class _Routing(msgspec.Struct, frozen=True):
+    parent_run_id: str | None = None
+
+
+class _Routed(msgspec.Struct):
+    routing: _Routing = msgspec.field(name="_inngest", default=_Routing())
+
+
+_decode_routed: Final = msgspec.json.Decoder(_Routed).decode
+
+
+def deferred_by(event: Event) -> str | None:
+    """The run that had put off the one that this event starts (protocol §6.6)."""
+    return _decode_routed(event.data).routing.parent_run_id if event.name == DEFERRED else None
 
 
 def _of_run(run: Run) -> dict[str, Any]:
@@ -328,7 +377,7 @@ async def trace_view(
         for step in steps
     ]
     return TraceView(
-        run=run_view(run, event),
+        run=run_view(run, event, await reader.read(GetMetadata(run.id, run.shard))),
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
         max_attempts=function.retries + 1 if function is not None else None,
         attempts=own_attempts(run, steps, failed),
@@ -553,8 +602,8 @@ _decode_error: Final = msgspec.json.Decoder(ErrorView).decode
 
 
 def child_run(step: Step) -> str | None:
-    """The run that an invoke step started."""
-    return _decode_details(step.details).run_id if step.kind == "invoke" and step.details else None
+    """The run that an invoke step started, or that was put off until this one's end."""
+    return _decode_details(step.details).run_id if step.kind in ("invoke", DEFER) and step.details else None
 
 
 def max_attempts(step: Step) -> int | None:

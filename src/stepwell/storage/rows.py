@@ -12,6 +12,7 @@ from stepwell.model.app import App
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.metadata import Metadata
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.run import Run
@@ -199,6 +200,22 @@ def outcome(row: Row) -> Outcome:
 
 def note(row: Row) -> Note:
     return Note(run_id=row[0], at=row[1], kind=row[2], text=row[3], shard=row[4])
+
+
+def metadata(row: Row) -> Metadata:
+    return Metadata(
+        run_id=row[0],
+        kind=row[1],
+        values=row[2],
+        updated_at=row[3],
+        step_id=row[4],
+        attempt=row[5],
+        shard=row[6],
+    )
+
+
+def metadata_row(one: Metadata) -> tuple[Any, ...]:
+    return (one.shard, one.run_id, one.step_id, one.attempt, one.kind, one.values, one.updated_at)
 
 
 def app(row: Row) -> App:

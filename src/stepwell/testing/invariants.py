@@ -101,6 +101,10 @@ SELECT 'I9', 'run ' || r.id || ' has ended and is still owed item ' || i.id
 FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.run_id
 WHERE i.shard = 0 AND r.ended_at IS NOT NULL
 UNION ALL
+SELECT 'I9', 'run ' || r.id || ' has ended and ' || s.name || ' is still put off'
+FROM steps AS s JOIN runs AS r ON r.shard = 0 AND r.id = s.run_id
+WHERE s.shard = 0 AND s.status = 'DEFERRED' AND r.ended_at IS NOT NULL
+UNION ALL
 SELECT 'I9', 'run ' || r.id || ' has ended and still waits for ' || w.event_name
 FROM waits AS w JOIN runs AS r ON r.shard = 0 AND r.id = w.run_id
 WHERE w.shard = 0 AND r.ended_at IS NOT NULL

@@ -17,7 +17,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.item import Item
 from stepwell.model.questions import Attempts, GetEvent, GetRun, GetSteps, Notes, Question, RunItems
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, Attempt, Step, StepStatus
 
 A = TypeVar("A")
 
@@ -147,7 +147,16 @@ class RunView:
         for attempt in self._attempts():
             failures.setdefault(attempt.step_id, []).append(attempt)
         steps: list[Step] = self._ask(GetSteps(self.id))
-        return {step_key(step): StepView(step, failures.get(step.id, [])) for step in steps}
+        return {step_key(step): StepView(step, failures.get(step.id, [])) for step in steps if step.kind != DEFER}
+
+    @property
+    def deferred(self) -> dict[str, StepView]:
+        """What it has put off until its end, by the id it was given, in the order in which it said so.
+
+        Its ``status`` is ``DEFERRED``, ``ABORTED``, ``REJECTED``, or ``COMPLETED`` when it was started.
+        """
+        steps: list[Step] = self._ask(GetSteps(self.id))
+        return {step.name: StepView(step, []) for step in steps if step.kind == DEFER}
 
     @property
     def errors(self) -> list[Failure]:

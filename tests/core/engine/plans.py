@@ -29,6 +29,7 @@ _NOTHING: dict[str, Any] = {
     "DueItems": [],
     "Children": [],
     "GetSteps": [],
+    "OpenSteps": [],
     "CountSlots": 0,
     "CountHeld": 0,
     "FindEvents": [],

@@ -68,6 +68,22 @@ async def branches(ctx: Context[dict[str, Any]]) -> object:
     return await asyncio.gather(chain("slow", "1s"), chain("quick", "100ms"), ctx.step.run("now", note, "now"))
 
 
+@app.create_defer(id="receipt")
+async def receipt(ctx: Context[dict[str, Any]]) -> object:
+    note("receipt", data=ctx.event.data)
+    return ctx.event.data
+
+
+@app.create_function(id="defers", trigger="own/defers")
+def defers(ctx: Context[dict[str, Any], Sync]) -> str:
+    aborted = ctx.defer("aborted", function=receipt, data={"order": 1})
+    ctx.step.run("one", lambda: ctx.defer("in a body", function=receipt, data={"order": 2}) and None)
+    ctx.step.sleep("nap", "100ms")
+    aborted.abort()
+    ctx.defer("at the end", function=receipt, data={"order": 3})
+    return "done"
+
+
 @app.create_function(id="retries", trigger="own/retries", retries=3)
 async def retries(ctx: Context[dict[str, Any]]) -> object:
     await ctx.step.run("before", note, "before")

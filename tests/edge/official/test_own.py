@@ -99,3 +99,18 @@ def test_a_signal_reaches_the_run_that_waits_for_it(own: Both) -> None:
 
     assert own.run("own/signaller")["output"] == [run_id, None]
     assert own.dev.ended(run_id)["output"] == {"n": 1}
+
+
+def test_72_what_a_run_has_put_off_starts_when_it_has_ended(own: Both) -> None:
+    run = own.run("own/defers")
+
+    assert run["output"] == "done"
+    eventually(lambda: own.app.did("receipt") == 2)
+    found = [line["data"] for line in own.app.ledger() if line["what"] == "receipt"]
+    assert sorted(data["order"] for data in found) == [2, 3]
+    steps = [step for step in own.trace(run["id"])["steps"] if step["kind"] == "defer"]
+    assert [(step["name"], step["status"]) for step in steps] == [
+        ("aborted", "ABORTED"),
+        ("in a body", "COMPLETED"),
+        ("at the end", "COMPLETED"),
+    ]

@@ -122,8 +122,10 @@ def test_functions_invoke_one_another(python: Both) -> None:
     """Checklist 64."""
     run = python.run("py/invokes")
 
-    assert run["output"][:2] == [{"got": {"n": 1}}, {"got": {"n": 2}}]
-    assert run["output"][2]["message"] == "the child fails"
+    by_function, by_id, failing = run["output"]
+    assert (by_function["got"]["n"], by_id["got"]["n"]) == (1, 2)
+    assert by_function["got"]["_inngest"]["fn_id"] == "py-child"  # protocol §6.4: it is given as it is
+    assert failing["message"] == "the child fails"
 
 
 def test_a_step_sends_events_that_start_others(python: Both) -> None:
@@ -160,3 +162,26 @@ def test_an_app_that_dies_is_called_again_when_it_is_back(python: Both) -> None:
 
     assert python.dev.ended(run_id)["output"] == "alive"
     assert (python.app.did("kept"), python.app.did("cut-off")) == (1, 2)
+
+
+def test_97_a_run_that_fails_is_told_of_with_the_exact_words(python: Both) -> None:
+    run = python.run("py/fails")
+
+    events = python.dev.get("/v2/events?internal=true&name=inngest/function.failed&limit=100")
+    (event,) = [event for event in events if event["data"]["run_id"] == run["id"]]
+    assert event["id"] == run["id"]
+    assert event["data"].keys() == {"function_id", "run_id", "event", "events", "error", "_inngest"}
+    error = event["data"]["error"]
+    assert error.keys() == {"error", "name", "message", "stack"}
+    assert (error["error"], error["name"]) == ("invalid status code: 500", run["error"]["name"])
+
+
+def test_98_a_run_that_is_cancelled_is_told_of_as_cancelled(python: Both) -> None:
+    run_id = python.dev.start("py/cancellable", id=5)
+    python.dev.why(run_id, "sleeping")
+    python.dev.send("py/cancel", id=5)
+    python.dev.ended(run_id)
+
+    events = python.dev.get("/v2/events?internal=true&limit=100")
+    about = [event["name"] for event in events if event["data"].get("run_id") == run_id]
+    assert about == ["inngest/function.cancelled"]  # nobody listens to the ends of runs, so that one is not written

@@ -7,7 +7,7 @@ from typing import Final
 
 from stepwell.model.questions import Attempts, GetRun, GetSteps
 from stepwell.model.run import Run, RunStatus
-from stepwell.model.step import Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, Attempt, Step, StepStatus
 from stepwell.server.views import ErrorView, Reader, child_run, error_view, own_attempts, step_attempts
 from stepwell.server.why.live import Explain
 from stepwell.server.why.shapes import Cancelled, Cause, Completed, Failed, Frame
@@ -25,7 +25,7 @@ _LIBRARY: Final = ("/site-packages/", "/dist-packages/", "/lib/python3", "/node_
 
 async def cause(reader: Reader, run: Run, explain: Explain) -> Cause:
     """The root cause of an ended run. ``explain`` is asked about the child run whose error it passed on."""
-    steps = await reader.read(GetSteps(run.id, run.shard))
+    steps = [step for step in await reader.read(GetSteps(run.id, run.shard)) if step.kind != DEFER]
     if run.status == RunStatus.FAILED:
         return await _failed(reader, run, steps, explain)
     if run.status == RunStatus.CANCELLED:

@@ -28,7 +28,7 @@ from stepwell.model.questions import (
     SlotHolders,
 )
 from stepwell.model.run import Run
-from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.views import Reader, child_run, error_view, max_attempts
 from stepwell.server.why.shapes import (
     Due,
@@ -82,7 +82,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         return [Lost()]
     if item.backlog is not None and item.at is None:
         return [await _backlog(reader, registry, run, item, situation)]
-    steps = await reader.read(GetSteps(run.id, run.shard))
+    steps = [step for step in await reader.read(GetSteps(run.id, run.shard)) if step.kind != DEFER]
     attempts = await reader.read(Attempts(run.id))
     if is_of_app(item.lease) and item.at is not None and item.at > situation.now:
         return [_reporting(run, item.at, steps)]

@@ -57,6 +57,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveStep: (sql.SAVE_STEP, lambda x: rows.step_row(x.step)),
     c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
     c.SaveNote: (sql.SAVE_NOTE, _row_of_note),
+    c.SaveMetadata: (sql.SAVE_METADATA, lambda x: rows.metadata_row(x.metadata)),
     c.Enqueue: (sql.ENQUEUE, lambda x: rows.item_row(x.item)),
     c.Schedule: (sql.SCHEDULE, lambda x: rows.item_row(x.item)),
     c.Park: (sql.PARK, _row_of_park),

@@ -10,6 +10,7 @@ _OF_RUN = (
     sql.FORGET_STEPS,
     sql.FORGET_ATTEMPTS,
     sql.FORGET_NOTES,
+    sql.FORGET_METADATA,
     sql.CLOSE_WAITS,
     sql.DROP_RUN_ITEMS,
     sql.FREE_SLOTS,

@@ -81,6 +81,11 @@ ON CONFLICT (shard, run_id, step_id, attempt, started_at) DO UPDATE SET
 
 SAVE_NOTE: Final = "INSERT INTO notes (shard, run_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)"
 
+SAVE_METADATA: Final = """
+INSERT INTO metadata (shard, run_id, step_id, attempt, kind, "values", updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (shard, run_id, step_id, attempt, kind) DO UPDATE SET "values" = excluded."values",
+  updated_at = excluded.updated_at"""
+
 _ITEM: Final = """
 INSERT INTO items (shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked, losses, mark)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) """
@@ -214,6 +219,7 @@ SELECT backlog FROM items
 WHERE shard = ?1 AND backlog > ?3 AND backlog < substr(?2, 1, length(?2) - 1) || '0' ORDER BY backlog LIMIT 1"""
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
+OPEN_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND kind = ?3 AND ended_at IS NULL"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = ?1 AND id = ?2"
 STANDINGS: Final = "SELECT id, lease, poked FROM items " + _MANY
@@ -303,6 +309,8 @@ ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
 WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
 NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
+GET_METADATA: Final = """
+SELECT run_id, kind, "values", updated_at, step_id, attempt, shard FROM metadata WHERE shard = ?1 AND run_id = ?2"""
 SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
 BACKLOG: Final = """
 SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
@@ -357,6 +365,7 @@ OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at 
 FORGET_STEPS: Final = "DELETE FROM steps WHERE shard = ?1 AND run_id = ?2"
 FORGET_ATTEMPTS: Final = "DELETE FROM attempts WHERE shard = ?1 AND run_id = ?2"
 FORGET_NOTES: Final = "DELETE FROM notes WHERE shard = ?1 AND run_id = ?2"
+FORGET_METADATA: Final = "DELETE FROM metadata WHERE shard = ?1 AND run_id = ?2"
 FORGET_RUN: Final = "DELETE FROM runs WHERE shard = ?1 AND id = ?2"
 FORGET_OUTCOMES: Final = "DELETE FROM outcomes WHERE shard = ?1 AND event_id = ?2"
 FORGET_EVENT: Final = "DELETE FROM events WHERE shard = ?1 AND id = ?2"

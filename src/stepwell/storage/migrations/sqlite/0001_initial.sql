@@ -145,6 +145,17 @@ CREATE TABLE notes (
 
 CREATE INDEX notes_run ON notes (shard, run_id);
 
+CREATE TABLE metadata (
+  shard      INTEGER NOT NULL,
+  run_id     TEXT NOT NULL,
+  step_id    TEXT NOT NULL,
+  attempt    INTEGER NOT NULL,
+  kind       TEXT NOT NULL,
+  "values"   BLOB NOT NULL,
+  updated_at INTEGER NOT NULL,
+  PRIMARY KEY (shard, run_id, step_id, attempt, kind)
+) STRICT;
+
 CREATE TABLE items (
   shard       INTEGER NOT NULL,
   id          TEXT NOT NULL,
