@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import embedded, floors, served, virtual
+from benchmarks import embedded, floors, over_http, served, virtual
 from benchmarks.embedded import run_all
 
 Found = dict[str, float]
@@ -57,6 +57,15 @@ FIGURES: dict[str, Figure] = {
     "wake_late_ms_p99": Figure("ms", 250, tolerance=TOLERANCE_P99),
     "events_per_s_1": Figure("/s", 4_000, more=True),
     "events_per_s_100": Figure("/s", 30_000, more=True),
+    "http_steps_per_s": Figure("/s", 1_500, more=True),
+    "http_server_ms_per_step": Figure("ms", 1),
+    "http_app_ms_per_step": Figure("ms"),
+    "http_by_step_steps_per_s": Figure("/s", 400, more=True),
+    "http_by_step_server_ms_per_step": Figure("ms", 1),
+    "http_by_step_app_ms_per_step": Figure("ms"),
+    "http_official_steps_per_s": Figure("/s", more=True),  # the SDK's own CPU is its limit: see the next two
+    "http_official_server_ms_per_step": Figure("ms", 1),
+    "http_official_app_ms_per_step": Figure("ms"),
     "idle_cpu_pct": Figure("%", 1, grain=0.5),  # a tick of the kernel's clock is 0.25 % of 4 s
     "rss_mib": Figure("MiB", 90),
     "ready_s": Figure("s", 0.6),
@@ -140,6 +149,17 @@ class Group(NamedTuple):
     past: bool = True
 
 
+def _over_http(sdk: str, prefix: str) -> Group:
+    """Runs in an app that is called over HTTP: how many steps, and the CPU of both processes for each."""
+    names = tuple(f"{prefix}_{name}" for name in ("steps_per_s", "server_ms_per_step", "app_ms_per_step"))
+
+    def measure(setting: Setting) -> Found:
+        share = over_http.SHARE[sdk] / (5 if setting.quick else 1)
+        return dict(zip(names, over_http.measure(sdk, round(over_http.RUNS * share), setting.path), strict=True))
+
+    return Group(names, measure)
+
+
 GROUPS: tuple[Group, ...] = (
     Group(("sequential_step_ms", "sqlite_full_commit_ms"), _sequential),
     Group(("steps_per_s", "runs_per_s", "steps_per_s_2kb"), _five),
@@ -149,6 +169,9 @@ GROUPS: tuple[Group, ...] = (
     Group(("parallel_200_ms",), lambda s: {"parallel_200_ms": s.on_engine(embedded.wide)}),
     Group(("wake_late_ms_p50", "wake_late_ms_p99"), _wakeups),
     Group(("events_per_s_1", "events_per_s_100"), _events),
+    _over_http("own", "http"),
+    _over_http("by-step", "http_by_step"),
+    _over_http("official", "http_official"),
     Group(("idle_cpu_pct", "rss_mib"), _idle),
     Group(("ready_s",), lambda s: {"ready_s": served.ready_s(s.path)}),
     # Near the end, because these runs stay in the database: they sleep for an hour.

@@ -8,9 +8,24 @@ import inspect
 import pytest
 from hypothesis import settings
 
+from tests.conformance import describe
+
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("repeatable")  # the other one: pytest --hypothesis-profile=explore
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--conformance", action="store_true", help="Only tests of the protocol's checklist.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Results say what they show of the protocol; docs/reference/conformance.md is made of that."""
+    describe(items)
+    if config.getoption("--conformance"):
+        others = [item for item in items if not any(name == "statement" for name, _ in item.user_properties)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
+from tests.edge.served_here import App, free_port, serving
+
 T = TypeVar("T")
 
 PATIENCE_S = 20
@@ -244,6 +246,12 @@ class Dev:
             self._written += written
 
 
+def known(attached: Dev, here: App, *functions: dict[str, Any]) -> None:
+    """Until the server knows these functions of the app, and no others."""
+    here.functions = list(functions)
+    eventually(lambda: here.known is here.functions)
+
+
 def environment() -> dict[str, str]:
     ours = ("STEPWELL_", "INNGEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -293,3 +301,29 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     yield start
     for each in running:
         each.close()
+
+
+@pytest.fixture
+def here() -> Iterator[App]:
+    """An app in the test's own process, which registers where ``attached`` is."""
+    with serving(App()) as app:
+        app.in_band = False
+        app.register_at = free_port()
+        yield app
+
+
+@pytest.fixture
+def attached(start_dev: Callable[..., Dev], here: App) -> Dev:
+    """A development server that has the functions of ``here``, and asks for them again and again."""
+    options = (
+        "--port",
+        str(here.register_at),
+        "--no-discovery",
+        "--poll-interval",
+        "100ms",
+        "--retry-interval",
+        "100ms",
+    )
+    dev = start_dev(*options, "-u", here.url, target=None)
+    eventually(lambda: [each for each in dev.http("GET", "/dev").json["apps"] if each["app_id"] == here.app_id])
+    return dev

@@ -35,7 +35,7 @@ def test_an_event_is_acknowledged_with_its_internal_id(dev: Dev) -> None:
     assert dev.get(f"/v2/events/{event_id}")["id"] == "mine"
 
 
-def test_several_events_are_answered_in_their_order(dev: Dev) -> None:
+def test_91_several_events_are_answered_in_their_order(dev: Dev) -> None:
     reply = dev.http("POST", "/e/k", [{"name": "http/first"}, {"name": "http/second"}])
 
     assert [dev.get(f"/v2/events/{event_id}")["name"] for event_id in reply.json["ids"]] == [

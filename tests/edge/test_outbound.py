@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from stepwell.limits import ANSWER_BYTES_MAX
+from stepwell.limits import ANSWER_BYTES_MAX, CALL_TIME_MAX
 from stepwell.runtime import http_client
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, HttpOutbound, Reply, Unreachable
 from stepwell.runtime.reach import Reach, parse_network
@@ -113,7 +115,7 @@ async def test_what_was_checked_is_what_is_called(app: App, monkeypatch: pytest.
     names = resolving(monkeypatch, "127.0.0.1")
     here = Reach(networks=(parse_network("127.0.0.1"),))
 
-    reply = await ask(here, "POST", f"http://shop.example:{app.port}/x")
+    reply = await ask(here, "POST", f"http://shop.example:{app.port}{app.path}")
 
     assert reply.status == 200
     assert names == ["shop.example"]
@@ -164,3 +166,44 @@ async def test_who_speaks_no_tls_is_not_an_app_behind_tls(app: App) -> None:
         await ask(NEAR, "POST", app.url.replace("http:", "https:"))
 
     assert app.asked == []
+
+
+async def test_an_answer_that_stops_in_the_middle_is_not_waited_for_until_the_call_may_last_no_longer(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "_PAUSE_S_MAX", 0.05)
+    app.answer = lambda asked: (200, {"Content-Length": "600"}, b"half")
+
+    with pytest.raises(Unreachable, match="the answer stopped in the middle"):
+        await ask(NEAR, "POST", app.url)
+
+
+async def test_48_a_call_may_take_so_long_and_no_longer(app: App) -> None:
+    app.hold()
+
+    async with closing(HttpOutbound(NEAR)) as outbound:
+        with pytest.raises(Unreachable, match=r"no answer within 0\.05 s"):
+            await outbound.request("POST", app.url, {}, b"{}", seconds=0.05)
+
+    app.let_go()
+    usual = signature(HttpOutbound.request).parameters["seconds"].default
+    assert usual == CALL_TIME_MAX.total_seconds() == 2 * 60 * 60
+
+
+@pytest.mark.slow
+async def test_an_answer_that_goes_on_may_take_longer_than_it_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_PAUSE_S_MAX", 1.0)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+        for _ in range(15):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+
+        assert (await ask(NEAR, "POST", f"http://127.0.0.1:{port}/")).body == b"x" * 15

@@ -52,7 +52,7 @@ def test_numbers_are_written_as_javascript_writes_them(bits: int, text: str) -> 
     ("text", "expected"),
     [("1.0", "1"), ("-0", "0"), ("1e2", "100"), ("9007199254740993", "9007199254740992"), ("1E-3", "0.001")],
 )
-def test_one_number_has_one_form(text: str, expected: str) -> None:
+def test_03_one_number_has_one_form(text: str, expected: str) -> None:
     assert canonical(text.encode()) == expected.encode()
 
 
@@ -69,7 +69,7 @@ def test_the_sample_of_the_rfc_is_reproduced() -> None:
     )
 
 
-def test_keys_are_sorted_by_utf_16_units() -> None:
+def test_03_keys_are_sorted_by_utf_16_units() -> None:
     sample = rb'{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}'
 
     assert list(json.loads(canonical(sample)).values()) == [2, 4, 6, 7, 1, 5, 3]

@@ -98,7 +98,7 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["inngest/function.finished", "Inngest/x", "INNGEST/", "inngest/"])
-def test_internal_names_are_reserved(name: str) -> None:
+def test_94_internal_names_are_reserved(name: str) -> None:
     assert "reserved" in refusal({"name": name}).why
 
 
@@ -179,7 +179,7 @@ def test_data_that_is_not_an_object_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", ["_inngest", "_inn\\u0067est"])
-def test_routing_information_of_strangers_is_removed(key: str) -> None:
+def test_94_routing_information_of_strangers_is_removed(key: str) -> None:
     (event,) = parse_events(b'{"name":"a","data":{"x":1,"%b":{"fn_id":"other"}}}' % key.encode())
 
     assert event.data == b'{"x":1}'
@@ -376,7 +376,7 @@ def test_both_ways_in_decide_alike(name: str, id: str, ts: int, value: str) -> N
 # Seeds ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_seed_gives_the_ids_of_the_vectors() -> None:
+def test_92_a_seed_gives_the_ids_of_the_vectors() -> None:
     seed = "1700000000000,AAAAAAAAAAAAAA=="
 
     assert [seeded_id(seed, n) for n in (1, 2)] == ["01HF7YAT000000000000000001", "01HF7YAT000000000000000002"]

@@ -86,7 +86,7 @@ def test_the_moment_at_which_the_engine_starts_is_no_tick(app) -> None:
         assert ticks(t) == []
 
 
-def test_the_event_of_a_tick_says_which_it_is(app) -> None:
+def test_99_the_event_of_a_tick_says_which_it_is(app) -> None:
     report(app, "30 * * * *")
 
     with harness(app) as t:

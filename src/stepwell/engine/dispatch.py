@@ -144,7 +144,7 @@ def _take(
         finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
         return
     pause = pause_ms(losses, run.id) if item.lease else 0
-    function = draft.registry.get(run.function_id)
+    function = draft.registry.of_run(run.function_id)
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
     else:

@@ -25,10 +25,15 @@ class Match:
 
 
 class Registry:
-    """An immutable picture of the registered functions. A change of configuration makes a new one."""
+    """An immutable picture of the registered functions. A change of configuration makes a new one.
 
-    def __init__(self, functions: Iterable[Function] = ()) -> None:
+    ``departed`` are those that an app no longer lists, while it is still served: nothing starts them, and the runs that
+    they have go on as long as the app has the code (semantics §9.6).
+    """
+
+    def __init__(self, functions: Iterable[Function] = (), departed: Iterable[Function] = ()) -> None:
         self.functions: dict[str, Function] = {function.id: function for function in functions}
+        self.departed: dict[str, Function] = {function.id: function for function in departed}
         self._exact: dict[str, list[Match]] = {}
         self._prefix: dict[str, list[Match]] = {}
         for function in self.functions.values():
@@ -42,6 +47,10 @@ class Registry:
 
     def get(self, function_id: str) -> Function | None:
         return self.functions.get(function_id)
+
+    def of_run(self, function_id: str) -> Function | None:
+        """The function of a run that exists: it may have left the list of its app by now."""
+        return self.functions.get(function_id) or self.departed.get(function_id)
 
     def listens(self, function_id: str, event_name: str) -> bool:
         """Does this event start this function?"""

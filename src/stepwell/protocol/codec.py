@@ -50,6 +50,7 @@ _COMPLETE_ID: Final = sha1(
 ).hexdigest()  # JavaScript's step id for the function itself
 _REQUEST_VERSION: Final = "2"  # the execution version that our SDK speaks (protocol §7.5)
 _VERSIONS: Final = ("1", "2")
+_BUSY: Final = (429, 503)
 _NOTHING: Final = msgspec.Raw(b"")
 _TEXT_MAX: Final = 1_000  # characters of a foreign body that are kept to explain a failure
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -353,11 +354,10 @@ def decode_answer(
             status, fields, body = _unwrap(fields, body)
         except _UNREADABLE as error:
             return Failed(WireError("Error", f"the streamed answer cannot be read: {error}"))
+    # A proxy that limits rates, or an app that is overloaded, says when it has room again; it may only delay.
+    later = read_retry_after(fields.get("retry-after", ""), now) if status in _BUSY else None
     if "x-inngest-sdk" not in fields and fields.get("x-inngest-sdk-handled") != "true":
-        # An answer whose headers were lost on its way may have the keys of requests in it (protocol §6.5).
-        shown = "(steps)" if status == 206 else _excerpt(body)
-        what = f"status {status}, and not from an SDK: {shown}"
-        return Failed(WireError("Server returned a fatal error", what))
+        return Failed(WireError("Server returned a fatal error", _of_nobody(status, fields, body)), retry_at=later)
     no_retry = fields.get("x-inngest-no-retry", "").lower() == "true"
     retry_at = None if no_retry else read_retry_after(fields.get("retry-after", ""), now)
     if status not in (200, 206):
@@ -428,6 +428,16 @@ def answer_of(ops: tuple[Op, ...], version: int | None, *, in_one_call: bool = F
 def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:
     headers = {"X-Inngest-No-Retry": "true" if no_retry else "false"}
     return headers if retry_at is None else headers | {"Retry-After": write_moment(retry_at)}
+
+
+def _of_nobody(status: int, fields: Mapping[str, str], body: bytes) -> str:
+    """What was answered by something that is not an SDK."""
+    if 300 <= status < 400:
+        return (
+            f"status {status}: it redirects to {fields.get('location', 'nowhere')[:_TEXT_MAX]}, and calls do not follow"
+        )
+    # An answer whose headers were lost on its way may have the keys of requests in it (protocol §6.5).
+    return f"status {status}, and not from an SDK: {'(steps)' if status == 206 else _excerpt(body)}"
 
 
 def _excerpt(body: bytes) -> str:

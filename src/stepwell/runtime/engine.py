@@ -31,7 +31,17 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.questions import AnyLease, Count, ListFunctions, NextDue, RegistryStamp, StoredFunction, Totals, ask
+from stepwell.model.questions import (
+    AnyLease,
+    Count,
+    ListApps,
+    ListFunctions,
+    NextDue,
+    RegistryStamp,
+    StoredFunction,
+    Totals,
+    ask,
+)
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
@@ -166,9 +176,12 @@ class Engine:
     async def load(self) -> None:
         """Read the registered functions."""
         stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
-        functions = await self.store.read(ListFunctions())
+        stored = await self.store.read(ListFunctions(archived=True))
+        served = {app.id for app in await self.store.read(ListApps())}
         if stamp >= self._stamp:  # several may read at once
-            self.registry = Registry(function for stored in functions if (function := _readable(stored)) is not None)
+            here = [each for each in stored if each.archived_at is None]
+            left = [each for each in stored if each.archived_at is not None and each.app_id in served]
+            self.registry = Registry(filter(None, map(_readable, here)), filter(None, map(_readable, left)))
             self._stamp = stamp
 
     async def lead(self) -> None:

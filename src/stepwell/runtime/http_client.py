@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Mapping
@@ -11,14 +12,17 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from stepwell.limits import ANSWER_BYTES_MAX
+from stepwell.limits import ANSWER_BYTES_MAX, ANSWER_PAUSE_MAX
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
 from stepwell.runtime.reach import Reach
 
 CONNECT_S_MAX: Final = 10.0
 _CONNECTIONS_MAX: Final = 0  # calls in flight are bounded by the engine
 _KEEP_ALIVE_S: Final = 60.0
+_PAUSE_S_MAX: Final = ANSWER_PAUSE_MAX.total_seconds()
 _CHUNK: Final = 64 * 1024
+_EXCERPT: Final = 200  # characters of nonsense that are shown
+_UNPACKED: Final = re.compile("content-encoding", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
 
 
@@ -63,16 +67,8 @@ class Client:
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, found, await _bounded(response))
-        except TimeoutError:
-            raise Unreachable("unreachable", f"no answer within {seconds:g} s") from None
-        except aiohttp.ClientSSLError as error:
-            raise Unreachable("unsupported_protocol", f"no TLS connection: {error}") from None
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise Unreachable("unreachable", f"{error} is no address that can be called") from None
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError, aiohttp.ClientPayloadError):
-            raise Unreachable("unreachable", "the connection broke before the answer was there") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable("unreachable", f"{type(error).__name__}: {error}") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _explained(error, urlsplit(url).netloc, seconds) from None
 
     def _checked(self, url: str) -> str:
         """The host in a URL. An address is checked here, because only names are resolved.
@@ -122,13 +118,45 @@ def _check(reach: Reach, host: str, addresses: list[str]) -> None:
             raise Unreachable(ADDRESS_NOT_ALLOWED, f"{where}{objection}, which this server may not call")
 
 
+def _explained(error: Exception, place: str, seconds: float) -> Unreachable:
+    """What went wrong, in words for somebody who has never heard of our HTTP client."""
+    code, what = "unreachable", f"{type(error).__name__}: {error}"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        what = f"no connection to {place} within {CONNECT_S_MAX:g} s"
+    elif isinstance(error, TimeoutError):
+        what = f"no answer within {seconds:g} s"
+    elif isinstance(error, aiohttp.ClientSSLError):
+        code, what = "unsupported_protocol", f"no TLS connection to {place}: {error.os_error.strerror}"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        what = f"nobody answers at {place}: {error.os_error.strerror or error.os_error}"
+    elif isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        what = f"{error} is no address that can be called"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        what = f"what answered does not speak HTTP: {' '.join(error.message.split())[:_EXCERPT]}"
+    elif isinstance(error, aiohttp.ClientPayloadError) and _UNPACKED.search(str(error)):
+        what = "the answer says that it is packed, and cannot be unpacked"
+    elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError):
+        what = "the connection broke before the answer was there"
+    return Unreachable(code, what)
+
+
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     """The body, which may not be larger than a run could remember anyway, however well it was packed."""
     parts: list[bytes] = []
     size = 0
-    async for part in response.content.iter_chunked(_CHUNK):
-        size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise Unreachable("output_too_large", f"the answer is larger than {ANSWER_BYTES_MAX:,} bytes")
-        parts.append(part)
+    clock = asyncio.get_running_loop().time
+    pause = asyncio.timeout(_PAUSE_S_MAX)
+    try:
+        async with pause:
+            async for part in response.content.iter_chunked(_CHUNK):
+                pause.reschedule(clock() + _PAUSE_S_MAX)
+                size += len(part)
+                if size > ANSWER_BYTES_MAX:
+                    raise Unreachable("output_too_large", f"the answer is larger than {ANSWER_BYTES_MAX:,} bytes")
+                parts.append(part)
+    except TimeoutError:
+        if pause.expired():
+            what = f"the answer stopped in the middle, and nothing more came for {_PAUSE_S_MAX:g} s"
+            raise Unreachable("unreachable", what) from None
+        raise
     return b"".join(parts)

@@ -48,6 +48,8 @@ from stepwell.runtime.outbound import Unreachable
 from stepwell.runtime.signed import Signed
 
 DISCOVERY: Final = "step"
+_FUNCTION_NOT_FOUND: Final = "function_not_found"  # how Python and our SDK say it
+_COULD_NOT_FIND: Final = "Could not find function"  # and JavaScript
 _RACE: Final = "race"
 _WAIT: Final = "wait"
 _ALONE: Final = "alone"
@@ -61,18 +63,41 @@ _NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their re
 class Remote:
     """A ``protocol.messages.Transport`` for the functions that apps serve over HTTP.
 
-    ``where`` gives the URL of a function, if it has one.
+    ``where`` gives the URL of a function, if it has one. ``departed`` tells whether its app no longer lists it: its
+    runs go on while the app has the code, and wait for it once it does not (semantics §9.6).
     """
 
-    def __init__(self, outbound: Signed, where: Callable[[str], str | None], clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        outbound: Signed,
+        where: Callable[[str], str | None],
+        clock: Clock,
+        ids: Ids,
+        departed: Callable[[str], bool] = lambda function_id: False,
+    ) -> None:
         self.clock = clock
         self._ids = ids
         self._outbound = outbound
         self._where = where
+        self._departed = departed
+        self._gone: set[str] = set()
 
     def serves(self, function_id: str) -> bool:
         """Does an app serve this function over HTTP?"""
+        if self._gone and function_id in self._gone:
+            if self._departed(function_id):
+                return False
+            self._gone.discard(function_id)  # it is back
         return self._where(function_id) is not None
+
+    def is_gone(self, function_id: str, failed: Failed) -> bool:
+        """Does the app say that it has no such function, which it does not list any more either?"""
+        error = failed.error
+        unknown = error.code == _FUNCTION_NOT_FOUND or error.message.startswith(_COULD_NOT_FIND)
+        if unknown and self._departed(function_id):
+            self._gone.add(function_id)
+            return True
+        return False
 
     async def call(self, call: Call, progress: Reports) -> Answer:
         """Drive the run until it rests or ends. Raises ``Superseded``."""
@@ -94,7 +119,7 @@ class Remote:
         try:
             reply = await self._outbound.request(made.method, made.url, made.headers, made.body, signed=made.signed)
         except Unreachable as error:
-            return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
+            return Failed(WireError("Error", f"the call failed: {error}", code=error.code), started_at=now)
         believed = self._outbound.believable(reply)
         if believed is None:
             return Failed(WireError("Error", "the app's answer is not signed with our key"), started_at=now)
@@ -149,7 +174,7 @@ class _Drive:
         # a race brings one, which is told what was known when it was done, as the protocol counts them (§7.3).
         self._owed: list[Call | None] = [None] if self._may_go_on(call) else []
         self._in_vain = False
-        self._end: Failed | None = None  # the run cannot go on, once what is in flight is written down
+        self._end: Failed | Ops | None = None  # the run cannot go on, once what is in flight is written down
 
     async def run(self) -> Answer:
         try:
@@ -250,7 +275,8 @@ class _Drive:
         if isinstance(answer, Completed):
             return answer
         if isinstance(answer, Failed):
-            return self._fail(answer)
+            # It spends no attempt that there is nobody any more to run it.
+            return self._fail(Ops() if self._remote.is_gone(self._discovered.function_id, answer) else answer)
         ops, version = in_groups(answer, self._discovered.version), answer.version
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
             return await self._nothing_new()
@@ -363,7 +389,7 @@ class _Drive:
         elif step is None or step.parallel != _WAIT or self._may_go_on(call):
             self._owed.append(None)
 
-    def _fail(self, failed: Failed) -> Answer | None:
+    def _fail(self, failed: Failed | Ops) -> Answer | None:
         """What is in flight beside it is written down first: the next call would run it once more."""
         if not self._targets.keys() - {step_id for step_id, task in self._targets.items() if task.done()}:
             return failed

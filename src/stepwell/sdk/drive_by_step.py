@@ -56,8 +56,8 @@ class DriveByStep(AsyncDrive):
             return Failed(WireError("StepNotFound", seen))
         return answer
 
-    async def rest(self, name: str, kind: str, opcode: str, opts: bytes) -> Memo:
-        if self.foreign:
+    async def rest(self, name: str, kind: str, opcode: str, opts: bytes | Callable[[], bytes]) -> Memo:
+        if self.foreign and isinstance(opts, bytes):  # else it is a request, for which we have no options of our own
             _refuse_own(name, opts)
         return await super().rest(name, kind, opcode, opts)
 

@@ -116,13 +116,15 @@ def open_sqlite(
         outbound=outbound or own,
     )
     if calls is not None:
-        there = Remote(calls, lambda id: _address(engine, id), clock, RandomIds())
+        there = Remote(
+            calls, lambda id: _address(engine, id), clock, RandomIds(), lambda id: id in engine.registry.departed
+        )
         engine.caller.transport = Both(transport, there)
     return Member(engine, None if private else LeaderLock(path), apps, own)
 
 
 def _address(engine: Engine, function_id: str) -> str | None:
-    function = engine.registry.get(function_id)
+    function = engine.registry.of_run(function_id)
     return None if function is None else function.url
 
 

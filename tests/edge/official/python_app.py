@@ -314,9 +314,24 @@ def serve(
         site = flask.Flask(__name__)
         inngest.flask.serve(site, client, functions)
         make_server("127.0.0.1", port, site, threaded=True).serve_forever()
+    elif framework == "django":
+        import django
+        import inngest.django
+        import uvicorn
+        from django.conf import settings
+        from django.core.handlers.asgi import ASGIHandler
+
+        # A call has up to 4 MiB; of itself, Django refuses more than 2.5.
+        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], DATA_UPLOAD_MAX_MEMORY_SIZE=5_000_000)
+        django.setup()
+        # Coroutine functions need its ASGI side; its WSGI side takes plain ones only.
+        urlpatterns.append(inngest.django.serve(client, FUNCTIONS))
+        uvicorn.run(ASGIHandler(), host="127.0.0.1", port=port, lifespan="off", log_level="warning")
     else:
         raise SystemExit(f"no such framework: {framework}")
 
+
+urlpatterns: list[Any] = []  # what Django looks for in this module
 
 if __name__ == "__main__":
     serve(sys.argv[1], int(sys.argv[2]), client, FUNCTIONS)

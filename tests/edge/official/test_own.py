@@ -32,6 +32,7 @@ def test_each_branch_goes_on_when_its_own_step_is_done(own: Both) -> None:
 
 
 def test_attempts_are_those_of_the_step(own: Both) -> None:
+    """Checklist 50, 51."""
     run = own.run("own/retries")
 
     assert run["output"] == ["done", "ValueError", "it never works"]
@@ -39,6 +40,7 @@ def test_attempts_are_those_of_the_step(own: Both) -> None:
 
 
 def test_a_run_that_fails_has_its_handler(own: Both) -> None:
+    """Checklist 97."""
     run = own.run("own/fails")
 
     assert (run["status"], run["error"]["message"]) == ("FAILED", "never again")
@@ -47,6 +49,7 @@ def test_a_run_that_fails_has_its_handler(own: Both) -> None:
 
 
 def test_waits_invokes_and_events(own: Both) -> None:
+    """Checklist 59, 64."""
     run_id = own.dev.start("own/waits", order=7)
     own.dev.why(run_id, "waiting")
     own.dev.send("own/approved", order=7)
@@ -65,6 +68,7 @@ def test_a_cancelled_run_is_called_no_more(own: Both) -> None:
 
 
 def test_a_limit_holds_for_branches_and_runs(own: Both) -> None:
+    """Checklist 23."""
     for run_id in [own.dev.start("own/limited") for _ in range(3)]:
         assert own.dev.ended(run_id)["status"] == "COMPLETED"
 
@@ -76,6 +80,7 @@ def test_a_limit_holds_for_branches_and_runs(own: Both) -> None:
 
 
 def test_state_that_is_too_large_for_a_call_is_fetched(own: Both) -> None:
+    """Checklist 45."""
     assert own.run("own/large")["output"] == 6_000_000
 
 
@@ -89,6 +94,7 @@ def test_an_app_that_dies_goes_on_with_what_was_reported(own: Both) -> None:
 
 
 def test_a_signal_reaches_the_run_that_waits_for_it(own: Both) -> None:
+    """Checklist 62."""
     run_id = own.dev.start("own/signals")
     eventually(lambda: own.dev.get(f"/v2/runs/{run_id}/trace")["steps"])
 

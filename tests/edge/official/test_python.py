@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_steps_run_once_and_their_results_are_remembered(python: Both) -> None:
+    """Checklist 49."""
     run = python.run("py/steps")
 
     assert run["output"] == {"one": {"n": 1}, "two": None, "again": [{"n": 1}, {"n": 1}]}
@@ -25,6 +26,7 @@ def test_steps_run_once_and_their_results_are_remembered(python: Both) -> None:
 
 
 def test_a_sleep_holds_nothing_and_one_into_the_past_is_over_at_once(python: Both) -> None:
+    """Checklist 56, 57, 58."""
     run = python.run("py/sleeps")
 
     assert run["output"] == "awake"
@@ -32,6 +34,7 @@ def test_a_sleep_holds_nothing_and_one_into_the_past_is_over_at_once(python: Bot
 
 
 def test_a_wait_gets_the_event_that_fits(python: Both) -> None:
+    """Checklist 59."""
     run_id = python.dev.start("py/waits", order=7)
     python.dev.why(run_id, "waiting")
 
@@ -42,10 +45,12 @@ def test_a_wait_gets_the_event_that_fits(python: Both) -> None:
 
 
 def test_a_wait_that_is_too_long_gives_none(python: Both) -> None:
+    """Checklist 57."""
     assert python.run("py/waits", timeout=1)["output"] is None
 
 
 def test_a_step_that_fails_is_tried_again_and_those_before_it_are_not(python: Both) -> None:
+    """Checklist 50."""
     run = python.run("py/retries")
 
     assert run["output"] == "done"
@@ -55,6 +60,7 @@ def test_a_step_that_fails_is_tried_again_and_those_before_it_are_not(python: Bo
 
 
 def test_a_step_out_of_attempts_raises_where_it_was_called(python: Both) -> None:
+    """Checklist 51, 55."""
     run = python.run("py/catches")
 
     assert run["output"] == {"name": "ValueError", "message": "it never works"}
@@ -62,10 +68,12 @@ def test_a_step_out_of_attempts_raises_where_it_was_called(python: Both) -> None
 
 
 def test_the_functions_own_code_has_attempts_of_its_own(python: Both) -> None:
+    """Checklist 39."""
     assert python.run("py/own-code")["output"] == {"attempt": 1}
 
 
 def test_a_function_out_of_attempts_fails_with_its_error(python: Both) -> None:
+    """Checklist 42."""
     run = python.run("py/fails")
 
     assert (run["status"], run["error"]["name"]) == ("FAILED", "KeyError")
@@ -73,6 +81,7 @@ def test_a_function_out_of_attempts_fails_with_its_error(python: Both) -> None:
 
 
 def test_an_error_that_is_final_is_not_repeated_and_its_handler_runs(python: Both) -> None:
+    """Checklist 39, 97."""
     run = python.run("py/final")
 
     assert (run["status"], run["error"]["message"]) == ("FAILED", "never again")
@@ -83,6 +92,7 @@ def test_an_error_that_is_final_is_not_repeated_and_its_handler_runs(python: Bot
 
 
 def test_an_app_may_say_when_it_wants_to_be_asked_again(python: Both) -> None:
+    """Checklist 41."""
     assert python.run("py/later")["output"] == "later"
 
     first, second = (line["at"] for line in python.app.ledger() if line["what"] == "later")
@@ -109,6 +119,7 @@ def test_a_race_of_two_chains_costs_nine_calls(python: Both) -> None:
 
 
 def test_functions_invoke_one_another(python: Both) -> None:
+    """Checklist 64."""
     run = python.run("py/invokes")
 
     by_function, by_id, failing = run["output"]

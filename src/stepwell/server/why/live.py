@@ -120,11 +120,11 @@ def _due(at: int, situation: Situation) -> Due:
 
 async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, situation: Situation) -> Gate:
     assert item.backlog is not None
-    function = registry.get(run.function_id)
+    function = registry.of_run(run.function_id)
     if item.backlog == ready(run.function_id):
         return _due(item.queued_at, situation)
     if item.backlog == unserved(run.function_id):
-        return Unserved(function_id=run.function_id, registered=function is not None)
+        return Unserved(function_id=run.function_id, registered=registry.get(run.function_id) is not None)
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:
@@ -198,7 +198,7 @@ def _being_tried(step: Step, now: int) -> bool:
 
 def _function_retry(registry: Registry, run: Run, item: Item, attempts: list[Attempt]) -> Retrying:
     own = [attempt for attempt in attempts if not attempt.step_id]
-    function = registry.get(run.function_id)
+    function = registry.of_run(run.function_id)
     assert item.at is not None
     return Retrying(
         step=None,
