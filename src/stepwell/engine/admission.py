@@ -38,8 +38,12 @@ def admit(
     *,
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
+    again: Run | None = None,
 ) -> Generator[Any, Any, Run | Outcome]:
-    """Start a run of the function for the event, or say why not. Order of the checks: semantics §7.1."""
+    """Start a run of the function for the event, or say why not. Order of the checks: semantics §7.1.
+
+    With ``again`` it is a run that somebody wants once more: whether it may start was decided then (semantics §9.1).
+    """
     env = {"event": fields}
     depth = parent[0].depth + 1 if parent else 0
     if depth > INVOKE_DEPTH_MAX:
@@ -47,7 +51,7 @@ def admit(
         return _skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
     run_id = draft.moment.new_id()
     remember: list[Cell] = []  # written only if the run does start
-    for control in function.controls:
+    for control in function.controls if again is None else ():
         if isinstance(control, ADMIT):
             key = control.cell(function.id, env, draft.now)
             if key is None:
@@ -59,7 +63,7 @@ def admit(
             if verdict.remember is not None:
                 remember.append(verdict.remember)
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
-    if event.key is not None and event.source != "cron" and parent is None:
+    if event.key is not None and event.source != "cron" and parent is None and again is None:
         key = f"event/{owner(function.id)}/{event.key}"
         seen = yield from _remembered(draft, key)
         if seen is not None:
@@ -74,7 +78,7 @@ def admit(
         for control in function.controls
         if isinstance(control, GRANT) and (slot := control.slot(function.id, env, draft.now)) is not None
     )
-    at = max(draft.now, event.ts) if parent is None and cron is None else draft.now
+    at = max(draft.now, event.ts) if parent is None and cron is None and again is None else draft.now
     run = Run(
         id=run_id,
         function_id=function.id,
@@ -88,6 +92,7 @@ def admit(
         slots=slots,
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
+        original=again.id if again is not None else None,
     )
     run = _create(draft, run, function, event)
     if run.guarded:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stepwell.engine import bulk
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
@@ -33,6 +34,9 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """Do what this item was owed for."""
     if item.kind == ItemKind.CRON:
         yield from _tick(draft, item)
+        return
+    if item.kind == ItemKind.CANCELLATION:
+        yield from bulk.go_on(draft, item)
         return
     draft.add(Drop(item.id, item.shard))
     if item.run_id is None:

@@ -6,11 +6,14 @@ from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.intake import announce, publish
-from stepwell.model.changes import Plan
+from stepwell.limits import DEDUPE_WINDOW
+from stepwell.model.changes import Plan, PutCell
 from stepwell.model.event import Event
-from stepwell.model.history import Outcome
-from stepwell.model.questions import GetEvent, RunsOfEvent, ask
+from stepwell.model.history import Cell, Outcome
+from stepwell.model.questions import GetCell, GetEvent, GetRun, RunsOfEvent, ask
 from stepwell.model.run import Run
+
+_DEDUPE_MS = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
 
 
 def cancel_run(draft: Draft, run_id: str, reason: str) -> Plan:
@@ -33,4 +36,26 @@ def invoke(draft: Draft, function_id: str, event: Event, *, seeded: bool = False
         yield from publish(draft, event, besides=function.id)
         started = yield from admit(draft, function, event, event.fields())
     yield from announce(draft)
+    return draft.decision(started)
+
+
+def rerun(draft: Draft, run_id: str, key: str | None = None) -> Plan:
+    """Start a run again: a new one, for the same event, under the function as it is now (semantics §9.1).
+
+    The value is the new run, or ``None`` if the run, its event or its function is not there any more. With a ``key``
+    the second request within 24 hours gets the run of the first.
+    """
+    cell = f"rerun/{run_id}/{key}"
+    if key is not None:
+        seen = yield from ask(GetCell(cell, draft.now))
+        if seen is not None:
+            return draft.decision((yield from ask(GetRun(seen.value))))
+    run = yield from ask(GetRun(run_id))
+    event = (yield from ask(GetEvent(run.event_id, run.shard))) if run is not None else None
+    function = draft.registry.get(run.function_id) if run is not None else None
+    if run is None or event is None or function is None:
+        return draft.decision(None)
+    started = yield from admit(draft, function, event, event.fields(), cron=run.cron, again=run)
+    if key is not None and isinstance(started, Run):
+        draft.add(PutCell(Cell(key=cell, value=started.id, expires_at=draft.now + _DEDUPE_MS, shard=run.shard)))
     return draft.decision(started)

@@ -12,6 +12,7 @@ class ItemKind(StrEnum):
     START_TIMEOUT = "start-timeout"
     FINISH_TIMEOUT = "finish-timeout"
     CRON = "cron"
+    CANCELLATION = "cancellation"  # go on cancelling many runs (model/cancellation.py)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
