@@ -177,8 +177,8 @@ def test_v2_leaves_out_of_a_list_what_only_the_run_itself_tells(dev: Dev) -> Non
     (listed,) = (run for run in dev.get("/v2/runs?functionId=shop-fail") if run["id"] == run_id)
     run = dev.get(f"/v2/runs/{run_id}")
 
-    assert {name for name in run if name not in listed} == {"eventName", "output", "error"}
-    assert (run["eventName"], run["error"]["message"]) == ("shop/failing", "card declined")
+    assert {name for name in run if name not in listed} == {"rerunIds", "output", "error"}
+    assert (listed["eventName"], run["error"]["message"]) == ("shop/failing", "card declined")
 
 
 def test_v2_shows_a_run_as_a_tree(dev: Dev) -> None:

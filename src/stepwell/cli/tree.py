@@ -111,6 +111,10 @@ def _facts(run: RunView, now: int) -> list[Text]:
         facts[1].append(f", scheduled for {at(parse_moment(run.scheduled_at), now, None)}")
     if run.parent_run_id is not None:
         facts.append(Text.assemble(("invoked by  ", "dim"), run.parent_run_id))
+    if run.original_run_id is not None:
+        facts.append(Text.assemble(("again  ", "dim"), run.original_run_id))
+    if run.rerun_ids:
+        facts.append(Text.assemble(("run again as  ", "dim"), ", ".join(run.rerun_ids)))
     return facts
 
 

@@ -215,6 +215,13 @@ class ListRuns(Question[list[Run]], frozen=True):
     output: bool = False
 
 
+class EventNames(Question[dict[str, str]], frozen=True):
+    """The names of these events by their ids, as far as they exist."""
+
+    event_ids: tuple[str, ...]
+    shard: int = 0
+
+
 class RunsOfEvent(Question[list[Run]], frozen=True):
     event_id: str
 

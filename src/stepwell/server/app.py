@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
+from stepwell.server.access import Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
@@ -44,13 +45,13 @@ class App:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
-            self._rest = Rest(self._engine, self._apps)
+            self._rest = Rest(self._engine, self._apps, keys=self._guard.keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
-        events = path.startswith("/e/")
+        events = access(path) is Access.EVENT_KEY
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
@@ -75,11 +76,12 @@ class App:
         await _answer(send, 200, [_JSON, _ANY_ORIGIN], body)
 
     async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/dev" and self._guard.kind == "cloud":
+        needed = access(scope["path"])
+        if needed is Access.DEVELOPMENT and self._guard.kind == "cloud":
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if scope["path"] != "/health":  # whoever watches over a process need not know its token
+        if needed is not Access.PUBLIC:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)

@@ -23,6 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _KNOWN_MAX: Final = 64
+_SHOWN: Final = 12  # digits of a hash that people compare
 _EVENT_KEY: Final = re.compile(r"[A-Za-z0-9._~-]{16,255}")  # it is a segment of a path
 
 
@@ -43,6 +44,14 @@ class Keys:
                 )
         self.signing = tuple(signing)
         self._events = tuple(map(_hash, events))
+
+    def fingerprints(self) -> tuple[list[str], list[str]]:
+        """What tells signing keys and event keys apart for people, and is of no use to whoever wants in.
+
+        The hash of a signing key is as good as the key (protocol §3.4), so it is hashed once more.
+        """
+        signing = [_hash(key.bearer).hex()[:_SHOWN] for key in self.signing]
+        return signing, [hash.hex()[:_SHOWN] for hash in self._events]
 
     def know_event_key(self, key: str) -> bool:
         """Raises ``Refused`` if there are none at all: unset never means open."""
@@ -76,6 +85,11 @@ class Guard:
         self._token = token
         self._keys = keys
         self._known: set[bytes] = set()
+
+    @property
+    def keys(self) -> Keys | None:
+        """What requests must show, if this is a server for production."""
+        return self._keys
 
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""

@@ -17,9 +17,11 @@ from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_
 from stepwell.protocol.instructions import memo
 from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo, Superseded
 from stepwell.runtime.engine import Engine
+from stepwell.server.desk import find_run
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import envelope
 from stepwell.server.ingest import read_body
+from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.replies import Refused
 
 _REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED})  # the second by our own SDK
@@ -46,6 +48,15 @@ class State:
         return [
             Route("/v0/runs/{run_id}/actions", self.actions, methods=["GET"]),
             Route("/v0/runs/{run_id}/batch", self.batch, methods=["GET"]),
+            Operation(
+                "DELETE",
+                "/v0/runs/{run_id}",
+                self.cancel,
+                "cancels it; no body; 409 if it had ended",
+                style=Style.PLAIN,
+                status=204,
+                refuses=[409],
+            ),
             *(
                 Route(f"{prefix}/{{run_id}}/async", self.checkpoint, methods=["POST"])
                 for prefix in ("/v1/checkpoint", "/v1/http/runs")
@@ -65,6 +76,12 @@ class State:
         run = await self._run(request.path_params["run_id"])
         event = await self._engine.store.read(GetEvent(run.event_id, run.shard))
         return Response(encode_events([] if event is None else [event]), media_type="application/json")
+
+    async def cancel(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        if run.ended or not await self._engine.cancel(run.id):
+            raise Refused(409, "run-ended", f"the run {run.id} has ended already", "what has ended stays as it is")
+        return Response(status_code=204)
 
     async def checkpoint(self, request: Request) -> Response:
         """Steps of a call that goes on. 409 if it is not the present call of its run any more."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from stepwell.model.app import App
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
@@ -27,6 +28,7 @@ from stepwell.model.questions import (
     GetWaits,
     Notes,
     Question,
+    Reruns,
     RunItems,
     StoredFunction,
 )
@@ -110,18 +112,20 @@ class ListedRun(View, frozen=True):
     scheduled_at: str
     started_at: str | None
     ended_at: str | None
+    event_name: str | None = None
     reason: str | None = None
     parent_run_id: str | None = None
     original_run_id: str | None = None
     cron: str | None = None
 
 
-class RunView(ListedRun, frozen=True):
-    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one."""
+class RunView(ListedRun, frozen=True, kw_only=True):
+    """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one. ``rerun_ids`` are the
+    runs that were made to run this one again."""
 
-    event_name: str | None = None
-    output: msgspec.Raw = NULL
+    output: msgspec.Raw
     error: ErrorView | None = None
+    rerun_ids: list[str] = []
 
 
 class StepView(View, frozen=True):
@@ -219,11 +223,25 @@ class FunctionView(View, frozen=True):
 
 
 class AppView(View, frozen=True):
-    """The functions that were registered under one name."""
+    """The functions that were registered under one name. Of an app that is served at an address: where, by which SDK,
+    when it was synced last, and why that failed since."""
 
     id: str
     functions: int
     updated_at: str
+    url: str | None = None
+    sdk: str | None = None
+    framework: str | None = None
+    version: str | None = None
+    synced_at: str | None = None
+    error: SyncError | None = None
+
+
+class SyncError(View, frozen=True):
+    """Why an app cannot be asked what it has. ``code`` is the protocol's word for it."""
+
+    code: str
+    message: str
 
 
 def event_view(event: Event) -> EventView:
@@ -252,15 +270,23 @@ def outcome_view(outcome: Outcome) -> OutcomeView:
     )
 
 
-def listed_run(run: Run) -> ListedRun:
-    return ListedRun(**_of_run(run))
+def listed_run(run: Run, event_name: str | None) -> ListedRun:
+    return ListedRun(**_of_run(run), event_name=event_name)
 
 
-def run_view(run: Run, event: Event | None) -> RunView:
+async def whole_run(reader: Reader, run: Run) -> RunView:
+    """A run with what stands elsewhere: its event, and the runs that repeat it."""
+    event = await reader.read(GetEvent(run.event_id, run.shard))
+    reruns: list[str] = await reader.read(Reruns(run.id, run.event_id))
+    return run_view(run, event, reruns)
+
+
+def run_view(run: Run, event: Event | None, reruns: Sequence[str]) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
         **_of_run(run),
         event_name=event.name if event else None,
+        rerun_ids=list(reruns),
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
     )
@@ -308,7 +334,6 @@ async def trace_view(
 ) -> TraceView:
     """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
     function = function_of(run.function_id)
-    event = await reader.read(GetEvent(run.event_id, run.shard))
     steps = await reader.read(GetSteps(run.id, run.shard))
     failed = await reader.read(Attempts(run.id))
     by_step: defaultdict[str, list[Attempt]] = defaultdict(list)
@@ -328,7 +353,7 @@ async def trace_view(
         for step in steps
     ]
     return TraceView(
-        run=run_view(run, event),
+        run=await whole_run(reader, run),
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
         max_attempts=function.retries + 1 if function is not None else None,
         attempts=own_attempts(run, steps, failed),
@@ -521,14 +546,34 @@ async def function_view(reader: Reader, function: StoredFunction) -> FunctionVie
     )
 
 
-def app_views(functions: Sequence[StoredFunction]) -> list[AppView]:
+_NO_ERRORS: Final[Mapping[str, SyncError]] = {}
+
+
+def app_views(
+    functions: Sequence[StoredFunction], served: Sequence[App] = (), errors: Mapping[str, SyncError] = _NO_ERRORS
+) -> list[AppView]:
+    """The apps that have functions. ``served`` are those at an address; ``errors`` is what was wrong at the last sync,
+    by the id of the app."""
     apps: defaultdict[str, list[StoredFunction]] = defaultdict(list)
     for function in functions:
         apps[function.app_id].append(function)
-    return [
-        AppView(id=app, functions=len(found), updated_at=rfc3339(max(f.updated_at for f in found)))
-        for app, found in sorted(apps.items())
-    ]
+    at = {app.id: app for app in served}
+    return [_app_view(id, found, at.get(id), errors.get(id)) for id, found in sorted(apps.items())]
+
+
+def _app_view(id: str, functions: Sequence[StoredFunction], app: App | None, error: SyncError | None) -> AppView:
+    view = AppView(id=id, functions=len(functions), updated_at=rfc3339(max(f.updated_at for f in functions)))
+    if app is None:
+        return view
+    return msgspec.structs.replace(
+        view,
+        url=app.url,
+        sdk=app.sdk,
+        framework=app.framework,
+        version=app.version,
+        synced_at=rfc3339(app.synced_at),
+        error=error,
+    )
 
 
 class _Trigger(msgspec.Struct):

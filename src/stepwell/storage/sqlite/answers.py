@@ -89,6 +89,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
     q.ListApps: (sql.LIST_APPS, lambda x: (), _all(rows.app)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),
+    q.EventNames: (sql.EVENT_NAMES, lambda x: (x.shard, _ids(set(x.event_ids))), dict),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x: (x.shard, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (sql.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
