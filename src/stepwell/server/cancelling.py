@@ -21,7 +21,7 @@ from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.parameters import CURSOR, LIMIT
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import NOBODY
-from stepwell.server.views import View, moment
+from stepwell.server.views import CancellationView, View, cancellation_view, moment
 from stepwell.server.wording import parse_moment
 
 _NAME: Final = "runs of {}"
@@ -73,23 +73,6 @@ class Selecting(View, frozen=True):
     started_after: Moment | None = None
     condition: str | None = msgspec.field(default=None, name="if")
     dry_run: bool = False
-
-
-class CancellationView(View, frozen=True):
-    """An order to cancel many runs. It is done when it has ended; ``examined`` and ``cancelled`` are numbers of runs.
-
-    For what was only counted there is no ``id``, and ``cancelled`` is how many would be.
-    """
-
-    id: str | None
-    function_id: str
-    created_at: str | None
-    started_before: str | None
-    started_after: str | None
-    condition: str | None = msgspec.field(name="if")
-    examined: int
-    cancelled: int
-    ended_at: str | None
 
 
 class Cancelling:
@@ -191,7 +174,7 @@ class CancellingV2:
             condition=given.condition,
         )
         if not given.dry_run:
-            return v2(self._clock, _view(await cancel_many(self._engine, selection)))
+            return v2(self._clock, cancellation_view(await cancel_many(self._engine, selection)))
         counted = CancellationView(
             id=None,
             function_id=function.id,
@@ -210,10 +193,10 @@ class CancellingV2:
         found = await self._engine.store.read(ListCancellations(limit + 1, asked.query["cursor"]))
         more = len(found) > limit
         page = Page(limit, more, found[limit - 1].id if more else None)
-        return v2(self._clock, [_view(each) for each in found[:limit]], page=page)
+        return v2(self._clock, [cancellation_view(each) for each in found[:limit]], page=page)
 
     async def one(self, asked: Asked) -> Response:
-        return v2(self._clock, _view(await find_cancellation(self._engine, asked.path["cancellation_id"])))
+        return v2(self._clock, cancellation_view(await find_cancellation(self._engine, asked.path["cancellation_id"])))
 
     async def end(self, asked: Asked) -> Response:
         await end_cancellation(self._engine, asked.path["cancellation_id"])
@@ -241,20 +224,6 @@ def _of_v1(found: Cancellation) -> V1Cancellation:
         started_after=moment(found.started_after),
         started_before=rfc3339(found.started_before),
         condition=UNSET if found.condition is None else found.condition,
-        examined=found.examined,
-        cancelled=found.cancelled,
-        ended_at=moment(found.ended_at),
-    )
-
-
-def _view(found: Cancellation) -> CancellationView:
-    return CancellationView(
-        id=found.id,
-        function_id=found.function_id,
-        created_at=rfc3339(found.created_at),
-        started_before=rfc3339(found.started_before),
-        started_after=moment(found.started_after),
-        condition=found.condition,
         examined=found.examined,
         cancelled=found.cancelled,
         ended_at=moment(found.ended_at),

@@ -188,6 +188,7 @@ class V1:
                 "/v1/traces/userland",
                 self.traces,
                 "takes spans of an app's own tracing, and drops them",
+                style=Style.PLAIN,
                 body=_SPANS,
                 answer=Nothing,
                 refuses=[413],

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from stepwell.model.app import App
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
@@ -242,6 +243,23 @@ class SyncError(View, frozen=True):
 
     code: str
     message: str
+
+
+class CancellationView(View, frozen=True):
+    """An order to cancel many runs. It is done when it has ended; ``examined`` and ``cancelled`` are numbers of runs.
+
+    For what was only counted there is no ``id``, and ``cancelled`` is how many would be.
+    """
+
+    id: str | None
+    function_id: str
+    created_at: str | None
+    started_before: str | None
+    started_after: str | None
+    condition: str | None = msgspec.field(name="if")
+    examined: int
+    cancelled: int
+    ended_at: str | None
 
 
 def event_view(event: Event) -> EventView:
@@ -573,6 +591,20 @@ def _app_view(id: str, functions: Sequence[StoredFunction], app: App | None, err
         version=app.version,
         synced_at=rfc3339(app.synced_at),
         error=error,
+    )
+
+
+def cancellation_view(found: Cancellation) -> CancellationView:
+    return CancellationView(
+        id=found.id,
+        function_id=found.function_id,
+        created_at=rfc3339(found.created_at),
+        started_before=rfc3339(found.started_before),
+        started_after=moment(found.started_after),
+        condition=found.condition,
+        examined=found.examined,
+        cancelled=found.cancelled,
+        ended_at=moment(found.ended_at),
     )
 
 
