@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
 
 
 class Access(StrEnum):
-    """What a request to a production server has to show. A server for development asks for its token, if it has one."""
+    """What a request to a production server has to show. A server for development asks for its token in place of a key,
+    if it has one.
+
+    A token in the address is one that the server itself has given to somebody without a key, for a moment and for one
+    thing; the route that takes it looks at it.
+    """
 
     PUBLIC = "everybody"
     EVENT_KEY = "an event key"
+    TOKEN = "a token in the address"
+    TOKEN_OR_KEY = "a token, or a signing key"
     SIGNING_KEY = "a signing key"
     DEVELOPMENT = "development only"
 
@@ -19,9 +27,21 @@ class Access(StrEnum):
 _OTHERS: Final = {
     "/health": Access.PUBLIC,  # whoever watches over a process need not know its token
     "/dev": Access.DEVELOPMENT,  # SDKs that find JSON there take the server for one of development (protocol §1.3)
+    "/v1/realtime/sse": Access.TOKEN,
+    "/v1/realtime/publish": Access.TOKEN_OR_KEY,
+    "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,
 }
+_OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
+
+CHECKED_BY_ROUTE: Final = frozenset({Access.PUBLIC, Access.TOKEN, Access.TOKEN_OR_KEY})
+"""Where the listener lets everybody in, because nothing has to be shown or the route looks at it."""
 
 
 def access(path: str) -> Access:
     """Who may use this address, whatever the method."""
-    return Access.EVENT_KEY if path.startswith("/e/") else _OTHERS.get(path, Access.SIGNING_KEY)
+    if path.startswith("/e/"):
+        return Access.EVENT_KEY
+    found = _OTHERS.get(path)
+    if found is None:
+        return Access.TOKEN if _OUTPUT.fullmatch(path) else Access.SIGNING_KEY
+    return found

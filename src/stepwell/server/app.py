@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.access import Access, access
+from stepwell.server.access import CHECKED_BY_ROUTE, Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
@@ -45,7 +45,7 @@ class App:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
-            self._rest = Rest(self._engine, self._apps, keys=self._guard.keys)
+            self._rest = Rest(self._engine, self._apps, self._guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +81,7 @@ class App:
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if needed is not Access.PUBLIC:
+        if needed not in CHECKED_BY_ROUTE:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)

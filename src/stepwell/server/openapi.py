@@ -21,6 +21,8 @@ _TWICE: Final = "/api/v2"  # the same operations under another prefix, which a d
 _SECURITY: Final[dict[Access, list[dict[str, list[str]]]]] = {
     Access.PUBLIC: [],
     Access.EVENT_KEY: [],  # it is in the address
+    Access.TOKEN: [],  # so is this
+    Access.TOKEN_OR_KEY: [{}, {"signingKey": []}],
     Access.SIGNING_KEY: [{"signingKey": []}],
     Access.DEVELOPMENT: [{"signingKey": []}],
 }

@@ -15,7 +15,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached
 from stepwell.server.cancelling import Cancelling, CancellingV2
 from stepwell.server.envelopes import plain
-from stepwell.server.guard import Keys
+from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
@@ -61,12 +61,15 @@ class AcceptedAnswer(msgspec.Struct, frozen=True):
 class Rest:
     """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers.
 
-    ``apps`` attaches apps, if the process does that; ``keys`` are what requests have to show, checked by the caller.
+    ``apps`` attaches apps and ``guard`` knows the keys, where there is a server and not only a file that is read.
     """
 
-    def __init__(self, engine: Engine, apps: Apps | None = None, *, keys: Keys | None = None, led: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, apps: Apps | None = None, guard: Guard | None = None, *, led: bool = True
+    ) -> None:
         self._engine = engine
         self._apps = apps
+        keys = guard.keys if guard is not None else None
         v2 = (V2(engine, led=led), CancellingV2(engine), AppsV2(engine, apps, keys))
         self.routes: list[BaseRoute] = [
             Operation("GET", "/health", self.health, "whether due work moves", style=Style.PLAIN, answer=HealthAnswer),

@@ -145,12 +145,14 @@ class Both:
 
 async def all_routes() -> list[BaseRoute]:
     """What a server of this version answers, on an engine that nobody uses."""
+    from stepwell.server.guard import Guard
     from stepwell.server.rest import Rest
 
     clock = SystemClock()
     store = SqliteStore.open(":memory:")
     await store.close()
-    return Rest(Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())).all_routes()
+    engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
+    return Rest(engine, None, Guard()).all_routes()
 
 
 async def api_document() -> bytes:
