@@ -10,7 +10,8 @@ import msgspec
 from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reaching
-from stepwell.server.views import CancellationView, RunView
+from stepwell.server.cancellation_view import CancellationView
+from stepwell.server.views import RunView
 from stepwell.server.wording import count
 
 _LOOK_S = 0.1

@@ -15,6 +15,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached
 from stepwell.server.cancelling import Cancelling, CancellingV2
 from stepwell.server.envelopes import plain
+from stepwell.server.function_views import AppView, FunctionView, app_views, function_view
 from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.openapi import document
@@ -25,7 +26,6 @@ from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import EVENTS, V2
 from stepwell.server.state import State
 from stepwell.server.sync import Sync
-from stepwell.server.views import AppView, FunctionView, app_views, function_view
 
 PREFIXES: Final = ("/v2", "/api/v2")
 

@@ -17,12 +17,13 @@ from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached, attaching
 from stepwell.server.desk import find_function, find_run
 from stepwell.server.envelopes import v2
+from stepwell.server.function_views import AppView, FunctionView, SyncError, app_views, function_view
 from stepwell.server.guard import Keys
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import flag
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import INVOCATION, nameless_event
-from stepwell.server.views import AppView, FunctionView, SyncError, View, app_views, function_view, moment
+from stepwell.server.views import View, moment
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
 _INVOCATION: Final = {

@@ -14,15 +14,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from stepwell.model.app import App
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome
 from stepwell.model.item import ItemKind
 from stepwell.model.questions import (
     Attempts,
-    FunctionItems,
     GetEvent,
     GetRun,
     GetSteps,
@@ -31,7 +28,6 @@ from stepwell.model.questions import (
     Question,
     Reruns,
     RunItems,
-    StoredFunction,
 )
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
@@ -199,67 +195,6 @@ class OutcomeView(View, frozen=True):
     reason: str
     at: str
     run_id: str | None = None
-
-
-class TriggerView(View, frozen=True, omit_defaults=True):
-    """What starts a function: an event name, perhaps with a condition, or a schedule."""
-
-    event: str | None = None
-    expression: str | None = None
-    cron: str | None = None
-
-
-class FunctionView(View, frozen=True):
-    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons."""
-
-    id: str
-    app_id: str
-    name: str
-    version: int
-    triggers: list[TriggerView]
-    updated_at: str
-    archived_at: str | None
-    next_tick: str | None
-    configuration: msgspec.Raw
-
-
-class AppView(View, frozen=True):
-    """The functions that were registered under one name. Of an app that is served at an address: where, by which SDK,
-    when it was synced last, and why that failed since."""
-
-    id: str
-    functions: int
-    updated_at: str
-    url: str | None = None
-    sdk: str | None = None
-    framework: str | None = None
-    version: str | None = None
-    synced_at: str | None = None
-    error: SyncError | None = None
-
-
-class SyncError(View, frozen=True):
-    """Why an app cannot be asked what it has. ``code`` is the protocol's word for it."""
-
-    code: str
-    message: str
-
-
-class CancellationView(View, frozen=True):
-    """An order to cancel many runs. It is done when it has ended; ``examined`` and ``cancelled`` are numbers of runs.
-
-    For what was only counted there is no ``id``, and ``cancelled`` is how many would be.
-    """
-
-    id: str | None
-    function_id: str
-    created_at: str | None
-    started_before: str | None
-    started_after: str | None
-    condition: str | None = msgspec.field(name="if")
-    examined: int
-    cancelled: int
-    ended_at: str | None
 
 
 def event_view(event: Event) -> EventView:
@@ -548,83 +483,11 @@ def gathered(notes: Sequence[NoteView]) -> list[NoteView]:
 _IN_A_ROW: Final = re.compile(r"(; it is left alone for [\d.]+ s)? \(\d+ in a row\)$")
 
 
-async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
-    ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
-    config = _decode_config(function.config)
-    return FunctionView(
-        id=function.id,
-        app_id=function.app_id,
-        name=config.name or function.id,
-        version=function.version,
-        triggers=[TriggerView(event=t.event, expression=t.expression, cron=t.cron) for t in config.triggers or ()],
-        updated_at=rfc3339(function.updated_at),
-        archived_at=moment(function.archived_at),
-        next_tick=moment(min(ticks, default=None)),
-        configuration=msgspec.Raw(function.config),
-    )
-
-
-_NO_ERRORS: Final[Mapping[str, SyncError]] = {}
-
-
-def app_views(
-    functions: Sequence[StoredFunction], served: Sequence[App] = (), errors: Mapping[str, SyncError] = _NO_ERRORS
-) -> list[AppView]:
-    """The apps that have functions. ``served`` are those at an address; ``errors`` is what was wrong at the last sync,
-    by the id of the app."""
-    apps: defaultdict[str, list[StoredFunction]] = defaultdict(list)
-    for function in functions:
-        apps[function.app_id].append(function)
-    at = {app.id: app for app in served}
-    return [_app_view(id, found, at.get(id), errors.get(id)) for id, found in sorted(apps.items())]
-
-
-def _app_view(id: str, functions: Sequence[StoredFunction], app: App | None, error: SyncError | None) -> AppView:
-    view = AppView(id=id, functions=len(functions), updated_at=rfc3339(max(f.updated_at for f in functions)))
-    if app is None:
-        return view
-    return msgspec.structs.replace(
-        view,
-        url=app.url,
-        sdk=app.sdk,
-        framework=app.framework,
-        version=app.version,
-        synced_at=rfc3339(app.synced_at),
-        error=error,
-    )
-
-
-def cancellation_view(found: Cancellation) -> CancellationView:
-    return CancellationView(
-        id=found.id,
-        function_id=found.function_id,
-        created_at=rfc3339(found.created_at),
-        started_before=rfc3339(found.started_before),
-        started_after=moment(found.started_after),
-        condition=found.condition,
-        examined=found.examined,
-        cancelled=found.cancelled,
-        ended_at=moment(found.ended_at),
-    )
-
-
-class _Trigger(msgspec.Struct):
-    event: str | None = None
-    expression: str | None = None
-    cron: str | None = None
-
-
-class _Config(msgspec.Struct):
-    name: str | None = None
-    triggers: list[_Trigger] | None = None
-
-
 class _Details(msgspec.Struct):
     run_id: str | None = None
     max_attempts: int | None = None
 
 
-_decode_config: Final = msgspec.json.Decoder(_Config).decode
 _decode_details: Final = msgspec.json.Decoder(_Details).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorView).decode
 
