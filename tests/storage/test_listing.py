@@ -22,6 +22,7 @@ from stepwell.model.event import FINISHED
 from stepwell.model.questions import (
     BacklogPosition,
     Count,
+    EventNames,
     FindEvents,
     FunctionItems,
     GetCancellation,
@@ -185,6 +186,13 @@ async def test_live_runs_are_found_by_their_state_between_two_ids(store: Store):
     assert await _ids(store, LiveRuns("QUEUED", "", "r5", 9)) == ["r0", "r2", "r4"]
     assert await _ids(store, LiveRuns("QUEUED", "r0", "\x7f", 2)) == ["r2", "r4"]
     assert await _ids(store, LiveRuns("RUNNING", "", "\x7f", 9)) == ["r1"]
+
+
+async def test_the_names_of_many_events_are_one_question(store: Store):
+    await write(store, SaveEvent(event("e1", "a")), SaveEvent(event("e2", "b")), SaveEvent(event("e3", "a")))
+
+    assert await store.read(EventNames(("e1", "e1", "e2", "gone"))) == {"e1": "a", "e2": "b"}
+    assert await store.read(EventNames(())) == {}
 
 
 async def test_a_run_finds_its_reruns(store: Store):
