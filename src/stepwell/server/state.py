@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stepwell.ids import is_ulid
 from stepwell.model.questions import GetEvent, GetRun, GetSteps
 from stepwell.model.run import Run
 from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_events, encode_memos
@@ -46,8 +45,24 @@ class State:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/v0/runs/{run_id}/actions", self.actions, methods=["GET"]),
-            Route("/v0/runs/{run_id}/batch", self.batch, methods=["GET"]),
+            Operation(
+                "GET",
+                "/v0/runs/{run_id}/actions",
+                self.actions,
+                "all results of its steps, for its app; 410 if it has ended",
+                style=Style.PLAIN,
+                answer=dict[str, Any],
+                refuses=[410],
+            ),
+            Operation(
+                "GET",
+                "/v0/runs/{run_id}/batch",
+                self.batch,
+                "its events, for its app; 410 if it has ended",
+                style=Style.PLAIN,
+                answer=list[dict[str, Any]],
+                refuses=[410],
+            ),
             Operation(
                 "DELETE",
                 "/v0/runs/{run_id}",
@@ -63,17 +78,17 @@ class State:
             ),
         ]
 
-    async def actions(self, request: Request) -> Response:
+    async def actions(self, asked: Asked) -> Response:
         """All memos, in the order in which they became known."""
-        run = await self._run(request.path_params["run_id"])
+        run = await self._run(asked.path["run_id"])
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
         steps.sort(key=lambda step: step.position)
         known: dict[str, Memo] = {step.id: found for step in steps if (found := memo(step)) is not None}
         return Response(encode_memos(known, list(known)), media_type="application/json")
 
-    async def batch(self, request: Request) -> Response:
+    async def batch(self, asked: Asked) -> Response:
         """The events of the run."""
-        run = await self._run(request.path_params["run_id"])
+        run = await self._run(asked.path["run_id"])
         event = await self._engine.store.read(GetEvent(run.event_id, run.shard))
         return Response(encode_events([] if event is None else [event]), media_type="application/json")
 
@@ -106,8 +121,6 @@ class State:
         return plain({"ok": True})
 
     async def _run(self, run_id: str) -> Run:
-        if not is_ulid(run_id):
-            raise Refused(400, "invalid-run-id", f"{run_id[:80]!r} is not the id of a run")
         run = await self._engine.store.read(GetRun(run_id))
         if run is None or run.ended:
             raise Refused(410, "state-gone", f"the run {run_id} has no state any more", "it has ended or is forgotten")
