@@ -33,6 +33,9 @@ _OTHERS: Final = {
 }
 _OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
 
+FOR_PAGES: Final = frozenset({Access.EVENT_KEY, Access.TOKEN})
+"""What web pages of any origin may ask for: what they show is in the address, never what a browser adds."""
+
 CHECKED_BY_ROUTE: Final = frozenset({Access.PUBLIC, Access.TOKEN, Access.TOKEN_OR_KEY})
 """Where the listener lets everybody in, because nothing has to be shown or the route looks at it."""
 

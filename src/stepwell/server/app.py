@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.access import CHECKED_BY_ROUTE, Access, access
+from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
@@ -51,18 +51,18 @@ class App:
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
-        events = access(path) is Access.EVENT_KEY
+        needed = access(path)
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
-            if events:
+            if needed is Access.EVENT_KEY:
                 await self._events(scope, asked, receive, send, path[3:])
             else:
-                await self._other(scope, asked, receive, send)
+                await self._other(scope, asked, receive, send, needed)
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=events)
+            await _fail(error, path, send, cors=needed in FOR_PAGES)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -75,11 +75,13 @@ class App:
         body = await ingest(self._engine, scope, asked, receive)
         await _answer(send, 200, [_JSON, _ANY_ORIGIN], body)
 
-    async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send) -> None:
-        needed = access(scope["path"])
+    async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, needed: Access) -> None:
         if needed is Access.DEVELOPMENT and self._guard.kind == "cloud":
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
+            return
+        if needed is Access.TOKEN and scope["method"] == "OPTIONS":
+            await _answer(send, 204, _PREFLIGHT, b"")
             return
         if needed not in CHECKED_BY_ROUTE:
             self._guard.check_token(asked.authorization)
