@@ -200,7 +200,8 @@ class AppsV2:
         return [] if self._apps is None else self._apps.attached()
 
     async def _registered(self, *, archived: bool) -> list[StoredFunction]:
-        return await self._engine.store.read(ListFunctions(archived=archived))
+        functions = await self._engine.store.read(ListFunctions(archived=archived))
+        return sorted(functions, key=lambda function: function.id)
 
     async def _views(self, functions: list[StoredFunction]) -> list[FunctionView]:
         return [await function_view(self._engine.store, function) for function in functions]
