@@ -29,7 +29,7 @@ from stepwell.errors import (
     StorageUnavailable,
     UnknownName,
 )
-from stepwell.flow import Concurrency
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
@@ -41,11 +41,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BatchEvents",
     "Cancel",
     "CodeChanged",
     "Concurrency",
     "ConfigurationError",
     "Context",
+    "Debounce",
     "Event",
     "EventTooLarge",
     "Function",
@@ -59,16 +61,21 @@ __all__ = [
     "NonRetriableError",
     "NotFound",
     "NotRunning",
+    "Priority",
+    "RateLimit",
     "ReceivedEvent",
     "RetryAfterError",
+    "RunConcurrency",
     "RunFailed",
     "SchemaTooNew",
+    "Singleton",
     "StepError",
     "Stepwell",
     "StepwellError",
     "StorageError",
     "StorageUnavailable",
     "Sync",
+    "Throttle",
     "Timeouts",
     "TriggerCron",
     "TriggerEvent",

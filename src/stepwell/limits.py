@@ -23,6 +23,12 @@ CRON_CHARS_MAX = 255
 TRIGGERS_MAX = 10
 CANCELS_MAX = 5
 CONCURRENCY_ENTRIES_MAX = 2
+CONTROL_PERIOD_MIN, CONTROL_PERIOD_MAX = timedelta(seconds=1), timedelta(days=7)  # throttle, debounce
+RATE_LIMIT_PERIOD_MAX = timedelta(hours=24)
+BATCH_EVENTS_MAX = 100
+BATCH_BYTES_MAX = 10 * 1024 * 1024  # a batch that has as much starts at once
+BATCH_TIMEOUT_DEFAULT = timedelta(seconds=60)
+PRIORITY_MAX = timedelta(hours=12)  # in both directions
 ID_CHARS_MAX = 255
 URL_CHARS_MAX = 2_048
 JITTER_MIN, JITTER_MAX = timedelta(seconds=1), timedelta(minutes=5)

@@ -10,8 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import ConfigurationError
-from stepwell.flow import KEYWORDS, Concurrency, Idempotency
-from stepwell.model.function import Backoff, Function
+from stepwell.flow import (
+    KEYWORDS,
+    BatchEvents,
+    Concurrency,
+    Debounce,
+    Idempotency,
+    Priority,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Throttle,
+)
+from stepwell.model.function import Backoff, Control, Function
 from stepwell.model.trigger import CancelOn, CronTrigger, EventTrigger
 from stepwell.protocol.config import parse_function, unknown_options, warnings
 
@@ -164,6 +175,8 @@ def test_retries_are_4_by_default_and_kept_within_0_and_20(attempts: int | None,
             (Concurrency(3, key="event.id"), Concurrency(9, key="'all'", scope="env")),
         ),
         ({"fn": [], "step": [{"limit": 3}]}, (Concurrency(3),)),
+        ({"fn": [{"limit": 2, "key": "event.data.a"}]}, (RunConcurrency(2, key="event.data.a"),)),
+        ({"fn": 1, "step": {"limit": 3}}, (RunConcurrency(1), Concurrency(3))),
         ({"step": 3}, (Concurrency(3),)),
         ({"fn": None}, ()),
         ({"limit": 3, "key": "", "scope": None}, (Concurrency(3),)),
@@ -257,7 +270,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"concurrency": [{"limit": 1, "scope": "env"}]}, "concurrency[0]: a concurrency with scope 'env' has no key"),
     ({"concurrency": [{"limit": 1, "scope": 7}]}, "concurrency[0]: the scope"),
     ({"concurrency": [{"limit": 1, "key": "event."}]}, "concurrency[0]: "),
-    ({"concurrency": {"fn": [{"limit": 1}]}}, "concurrency: limits of whole runs"),
+    ({"concurrency": {"fn": [{"limit": -1}]}}, "concurrency.fn[0]: the limit of a run_concurrency is -1"),
+    ({"concurrency": {"fn": [1, 2, 3]}}, "concurrency.fn: it has 3 entries"),
     ({"idempotency": 7}, "idempotency: the key"),
     ({"idempotency": "event.data."}, "idempotency: "),
     ({"steps": {"step": {}, "other": {}}}, "steps.step.retries.attempts: it holds step, other"),
@@ -278,9 +292,58 @@ def test_what_cannot_work_is_refused_at_its_place(options: dict[str, Any], what:
     assert refusal(**options).what.startswith(f"function 'shop-bill', {what}")
 
 
-@pytest.mark.parametrize("option", ["throttle", "rateLimit", "debounce", "batchEvents", "priority", "singleton"])
-def test_an_option_this_engine_does_not_have_is_refused_not_ignored(option: str) -> None:
-    assert option in refusal(**{option: {"limit": 1, "period": "1m"}}).what
+RULES: list[tuple[dict[str, Any], Control]] = [
+    ({"throttle": {"limit": 2, "period": "1m"}}, Throttle(2, "1m", burst=0)),  # JavaScript
+    ({"throttle": {"limit": 2, "period": "60s", "burst": 1, "key": None}}, Throttle(2, "60s", burst=1)),  # Python
+    ({"throttle": {"limit": 0, "period": "1m", "key": ""}}, Throttle(1, "1m", burst=0)),
+    ({"rateLimit": {"limit": 10, "period": "24h", "key": "event.data.a"}}, RateLimit(10, "24h", "event.data.a")),
+    ({"debounce": {"period": "10s"}}, Debounce("10s")),
+    ({"debounce": {"period": "10s", "timeout": "1m", "key": "event.data.a"}}, Debounce("10s", "1m", "event.data.a")),
+    ({"batchEvents": {"maxSize": 100, "timeout": "5s"}}, BatchEvents(100, "5s")),
+    (
+        {"batchEvents": {"maxSize": 2, "timeout": "5s", "key": "event.data.a", "if": "event.data.b"}},
+        BatchEvents(2, "5s", "event.data.a", "event.data.b"),
+    ),
+    ({"priority": {"run": "event.data.a ? 120 : 0"}}, Priority("event.data.a ? 120 : 0")),
+    ({"singleton": {"mode": "cancel", "key": "event.data.a"}}, Singleton("cancel", "event.data.a")),
+    ({"singleton": {"mode": "skip"}}, Singleton("skip")),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "control"), RULES, ids=lambda value: "" if isinstance(value, dict) else repr(value)
+)
+def test_rules_are_read_as_sdks_write_them_and_written_so_again(options: dict[str, Any], control: Control) -> None:
+    assert read(**options).controls == (control,)
+    keyword = control.keyword
+    again = read(**{keyword: control.config()}).controls
+    assert [one.config() for one in again] == [control.config()]
+
+
+def test_a_batch_of_one_is_none() -> None:
+    assert read(batchEvents={"maxSize": 1, "timeout": "5s"}).controls == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"throttle": {"period": "1m"}}, "throttle: the limit of throttle is None"),
+        ({"throttle": 5}, "throttle: 5 stands there"),
+        ({"rateLimit": {"limit": 1, "period": "2d"}}, "rateLimit: the period of rate_limit is 2d"),
+        ({"debounce": {}}, "debounce: an empty text is not a length of time"),
+        ({"debounce": {"period": "1x"}}, "debounce: '1x' is not a length"),
+        ({"batchEvents": {"maxSize": 101, "timeout": "1s"}}, "batchEvents: the max_size"),
+        ({"priority": {}}, "priority: the run of priority is None"),
+        ({"priority": {"run": "event.data."}}, "priority: "),
+        ({"singleton": {}}, "singleton: the mode of singleton is None"),
+        (
+            {"singleton": {"mode": "skip"}, "batchEvents": {"maxSize": 2}},
+            "batchEvents: it cannot be together with sing",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_kept_is_refused_at_its_place(options: dict[str, Any], what: str) -> None:
+    assert refusal(**options).what.startswith(f"function 'shop-bill', {what}")
 
 
 @pytest.mark.parametrize("id", [None, "", " ", " a", "a ", "a\x00", "a\n", "\x7f", "x" * 256, 7])

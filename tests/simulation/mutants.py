@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from stepwell.engine import bulk, dispatch, due, ending, progress
-from stepwell.flow.concurrency import Concurrency
-from stepwell.flow.verdicts import Go
+from stepwell.flow import Concurrency, Debounce, RateLimit, Singleton, Throttle
+from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
@@ -156,7 +156,48 @@ def _no_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Concurrency, "grant", lambda self, used: Go())
 
 
+def _no_turns(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Throttle, "grant", lambda self, key, cell, now: Go())
+
+
+def _no_rate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RateLimit, "admit", lambda self, key, cell, run_id, now: Accept())
+
+
+def _nobody_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Singleton, "admit", lambda self, holder: Accept())
+
+
+def _forget_timers(kind: str) -> Mutant:
+    def alter(change: Any) -> Any:
+        return None if type(change) is c.Schedule and change.item.kind == kind else change
+
+    return _writing(alter)
+
+
+def _keep_the_oldest(patch: pytest.MonkeyPatch) -> None:
+    hold = Debounce.hold
+
+    def oldest(self: Debounce, window: Any, event_id: str, ts: int, size: int, now: int) -> Any:
+        return hold(self, window, event_id, ts if not window.count else window.ts - 1, size, now)
+
+    patch.setattr(Debounce, "hold", oldest)
+
+
+def _keep_the_window(change: Any) -> Any:
+    gone = type(change) is c.PutCell and change.cell.expires_at == 0
+    return None if gone else change
+
+
 MUTANTS: dict[str, Mutant] = {
+    "throttles let everybody through": _no_turns,
+    "rate limits let everybody through": _no_rate,
+    "a second run starts beside the one there may be": _nobody_alone,
+    "nobody calls those who wait their turn": _forget_timers("throttle"),
+    "nothing ends a window": _forget_timers("window"),
+    "a debounce keeps the oldest": _keep_the_oldest,
+    "a window is used again": _writing(_keep_the_window),
+    "events of a batch are not kept": _dropping(c.HoldEvent),
     "a settled wait stays open": _dropping(c.CloseWait),
     "an ended run keeps its waits": _dropping(c.CloseWaits),
     "nobody is let in when a slot is free": _dropping(c.Release),

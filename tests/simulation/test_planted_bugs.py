@@ -7,7 +7,7 @@ import pytest
 from stepwell.testing.world import play
 from tests.simulation.mutants import MUTANTS
 
-SEEDS_MAX = 300
+SEEDS_MAX = 600
 
 
 @pytest.mark.slow

@@ -97,10 +97,25 @@ def test_a_wrong_keyword_is_named_with_the_right_one(app, wrong: str, right: str
 
 @pytest.mark.parametrize(
     "option",
-    ["throttle", "rate_limit", "debounce", "batch_events", "priority", "singleton", "checkpointing", "middleware"],
+    ["checkpointing", "middleware"],
 )
 def test_an_option_of_a_later_version_is_refused_and_never_ignored(app, option: str) -> None:
     assert f"{option} is not in this version" in refused(app, **{option: {}}).fix
+
+
+@pytest.mark.parametrize(
+    ("option", "example"),
+    [
+        ("throttle", "Throttle("),
+        ("rate_limit", "RateLimit("),
+        ("debounce", "Debounce("),
+        ("batch_events", "BatchEvents("),
+        ("priority", "Priority("),
+        ("singleton", "Singleton("),
+    ],
+)
+def test_a_rule_of_the_wrong_type_is_refused_with_the_right_one(app, option: str, example: str) -> None:
+    assert f"{option}={example}" in refused(app, **{option: {"limit": 1}}).fix
 
 
 @pytest.mark.parametrize("retries", [-1, 21, 1.5, "3", True, None], ids=repr)

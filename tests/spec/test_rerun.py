@@ -6,10 +6,23 @@ import asyncio
 
 import pytest
 
-from stepwell import Cancel, Concurrency, NotFound, Stepwell, Timeouts, TriggerCron
+from stepwell import (
+    BatchEvents,
+    Cancel,
+    Concurrency,
+    Debounce,
+    LimitExceeded,
+    NotFound,
+    RateLimit,
+    Singleton,
+    Stepwell,
+    Timeouts,
+    TriggerCron,
+)
 from stepwell.model.questions import Reruns
 from stepwell.runtime.operator import rerun
 from stepwell.testing import harness
+from tests.spec.looking import outcomes
 
 GONE = "01HF7YAT00000000000000000A"
 
@@ -181,3 +194,54 @@ def test_what_is_not_there_cannot_be_started_again(app: Stepwell) -> None:
         with pytest.raises(NotFound, match="cannot be started again") as raised:
             t.rerun(run.id)
         assert "no function 'shop-bill' is registered" in raised.value.why
+
+
+def test_a_batch_is_run_again_with_all_of_its_events(app: Stepwell) -> None:
+    @app.create_function(id="bill", trigger="go", batch_events=BatchEvents(max_size=2, timeout="1m"))
+    async def bill(ctx):
+        return [event.data["n"] for event in ctx.events]
+
+    with harness(app) as t:
+        t.send("go", {"n": 1})
+        t.send("go", {"n": 2})
+
+        again = t.rerun(t.run(bill))
+
+        t.assert_completed(again, [1, 2])
+
+
+def test_a_rate_limit_does_not_keep_a_run_from_being_started_again(app: Stepwell) -> None:
+    @app.create_function(id="bill", trigger="go", rate_limit=RateLimit(limit=1, period="1h"))
+    async def bill(ctx): ...
+
+    with harness(app) as t:
+        t.send("go")
+
+        t.assert_completed(t.rerun(t.run(bill)))
+
+
+def test_what_is_held_back_by_a_debounce_is_not_when_it_is_run_again(app: Stepwell) -> None:
+    @app.create_function(id="bill", trigger="go", debounce=Debounce(period="1m"))
+    async def bill(ctx): ...
+
+    with harness(app) as t:
+        t.send("go")
+        t.advance("2m")
+
+        t.assert_completed(t.rerun(t.run(bill)))
+
+
+def test_a_function_that_runs_alone_is_not_started_again_beside_itself(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go", singleton=Singleton(mode="skip"))
+    async def work(ctx):
+        await ctx.step.sleep("rest", "1h")
+
+    with harness(app) as t:
+        (event_id,) = t.send("go")
+        run = t.run(work)
+        with pytest.raises(LimitExceeded, match="not started again"):
+            t.rerun(run)
+        assert outcomes(t, event_id) == {}
+
+        t.advance("1h")
+        assert t.rerun(run).status == "RUNNING"

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import msgspec
 
 from stepwell.engine.draft import Draft
+from stepwell.engine.ending import cancel, lock_holder, lock_owner, places
 from stepwell.engine.leased import Leased
 from stepwell.expressions import EvaluationError, compile_expression
-from stepwell.flow import ADMIT, GRANT
+from stepwell.flow import (
+    ADMIT,
+    GRANT,
+    HOLD,
+    RANK,
+    BatchEvents,
+    Debounce,
+    Idempotency,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Throttle,
+)
 from stepwell.flow.keys import owner
-from stepwell.flow.verdicts import Skip
+from stepwell.flow.verdicts import Accept, Replace, Skip
+from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
-from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome
+from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome, TakeSlots
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import GetCell, ask
+from stepwell.model.questions import GetCell, SlotHolders, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
@@ -28,6 +42,13 @@ from stepwell.model.wait import Wait, WaitKind
 _MS = type(DEDUPE_WINDOW)(milliseconds=1)
 _DEDUPE_MS = DEDUPE_WINDOW // _MS
 _LISTEN_MS = WAIT_DEFAULT // _MS
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """The event is to be held back, under this key."""
+
+    control: BatchEvents | Debounce
+    key: str
 
 
 def admit(
@@ -38,47 +59,95 @@ def admit(
     *,
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
+    window: Window | None = None,
     again: Run | None = None,
 ) -> Generator[Any, Any, Run | Outcome]:
-    """Start a run of the function for the event, or say why not. Order of the checks: semantics §7.1.
+    """Start a run of the function for the event, or say why not. It is not held back, whatever the function's rules:
+    with a ``window`` it was, and its time has come, else somebody waits for this very run."""
+    found = yield from consider(draft, function, event, fields, parent=parent, cron=cron, window=window, again=again)
+    assert not isinstance(found, Hold), "only what may be held is"
+    return found
 
-    With ``again`` it is a run that somebody wants once more: whether it may start was decided then (semantics §9.1).
+
+def consider(
+    draft: Draft,
+    function: Function,
+    event: Event,
+    fields: dict[str, object],
+    *,
+    parent: tuple[Run, str] | None = None,
+    cron: str | None = None,
+    window: Window | None = None,
+    again: Run | None = None,
+    may_hold: bool = False,
+) -> Generator[Any, Any, Run | Outcome | Hold]:
+    """Start a run of the function for the event, or say why not, or that the event is to be held back if that may be.
+
+    Order of the checks: semantics §7.1. With a ``window`` what was decided when the event came is not decided again.
+    With ``again`` it is a run that somebody wants once more: what keeps an event from starting two does not count then
+    (semantics §9.1).
     """
     env = {"event": fields}
+    if may_hold:
+        for control in function.controls:
+            if isinstance(control, BatchEvents) and (key := control.window(function.id, env, draft.now)) is not None:
+                return Hold(control, key)
     depth = parent[0].depth + 1 if parent else 0
     if depth > INVOKE_DEPTH_MAX:
         reason = f"invoked more than {INVOKE_DEPTH_MAX} levels deep"
-        return _skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
-    run_id = draft.moment.new_id()
-    remember: list[Cell] = []  # written only if the run does start
-    for control in function.controls if again is None else ():
-        if isinstance(control, ADMIT):
-            key = control.cell(function.id, env, draft.now)
-            if key is None:
-                continue
-            remembered = yield from _remembered(draft, key)
-            verdict = control.admit(key, remembered, run_id, draft.now)
-            if isinstance(verdict, Skip):
-                return _skip(draft, function, event, verdict)
-            if verdict.remember is not None:
-                remember.append(verdict.remember)
+        return skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
+    run_id = window.run_id if window is not None else draft.moment.new_id()
+    batch = window.count if window is not None and window.batch else None
+    if again is not None:
+        batch = again.batch
+    if_started: list[Cell] = []  # written only then
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
-    if event.key is not None and event.source != "cron" and parent is None and again is None:
+    if event.key is not None and event.source != "cron" and parent is None and batch is None and again is None:
         key = f"event/{owner(function.id)}/{event.key}"
-        seen = yield from _remembered(draft, key)
+        seen = yield from remembered(draft, key)
         if seen is not None:
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
-            return _skip(draft, function, event, verdict)
-        remember.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
-    for cell in remember:
-        draft.cells[cell.key] = cell
-        draft.add(PutCell(cell))
+            return skip(draft, function, event, verdict)
+        if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
+    lock: str | None = None
+    for control in function.controls:
+        if not isinstance(control, ADMIT) or (window is not None and isinstance(control, RateLimit)):
+            continue
+        if again is not None and isinstance(control, RateLimit | Idempotency):
+            continue
+        if isinstance(control, HOLD):
+            held = control.window(function.id, env, draft.now) if may_hold else None
+            if held is not None:
+                return Hold(control, held)
+            continue
+        if isinstance(control, Singleton):
+            lock = control.lock(function.id, env, draft.now)
+            if lock is None:
+                continue
+            found = control.admit((yield from _holder(draft, lock)))
+        else:
+            place = control.cell(function.id, env, draft.now)
+            if place is None:
+                continue
+            found = control.admit(place, (yield from remembered(draft, place)), run_id, draft.now)
+        match found:
+            case Skip():
+                return skip(draft, function, event, found)
+            case Replace(holder, reason):
+                yield from cancel(draft, holder, reason)
+            case Accept(kept, spent):
+                if spent is not None:
+                    remember(draft, spent)
+                if kept is not None:
+                    if_started.append(kept)
+    for cell in if_started:
+        remember(draft, cell)
     slots = tuple(
         slot
         for control in function.controls
         if isinstance(control, GRANT) and (slot := control.slot(function.id, env, draft.now)) is not None
     )
-    at = max(draft.now, event.ts) if parent is None and cron is None and again is None else draft.now
+    at = max(draft.now, event.ts) if parent is None and cron is None and batch is None and again is None else draft.now
     run = Run(
         id=run_id,
         function_id=function.id,
@@ -93,12 +162,45 @@ def admit(
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
         original=again.id if again is not None else None,
+        throttle=_queue(function, env, draft.now),
+        locks=(*((lock,) if lock is not None else ()), *_places(function, env, draft.now)),
+        batch=batch,
     )
-    run = _create(draft, run, function, event)
-    if run.guarded:
+    run = _create(draft, run, function, event, _head_start(function, env, draft.now))
+    if lock is not None:
+        draft.locks[lock] = run.id
+        draft.add(TakeSlots((lock,), lock_holder(run.id), run.shard))
+    if run.guarded or lock is not None:
         draft.guarded[run.id] = run, event
+    if run.guarded:
         _guard(draft, run, function, fields)
     return run
+
+
+def _places(function: Function, env: Mapping[str, object], now: int) -> list[str]:
+    """The keys of the limits of runs under way that it counts to."""
+    found = [
+        control.place(function.id, env, now) for control in function.controls if isinstance(control, RunConcurrency)
+    ]
+    return [place for place in found if place is not None]
+
+
+def _queue(function: Function, env: Mapping[str, object], now: int) -> str | None:
+    """The key under which its start waits its turn."""
+    for control in function.controls:
+        if isinstance(control, Throttle):
+            return control.queue(function.id, env, now)
+    return None
+
+
+def _head_start(function: Function, env: Mapping[str, object], now: int) -> int:
+    return sum(control.head_start_ms(env, now) for control in function.controls if isinstance(control, RANK))
+
+
+def ready(function_id: str) -> str:
+    """The backlog of runs that nothing holds up but a process without room (semantics §7.11). Each function has its
+    own, so that none waits for all that another has to do."""
+    return f"ready/{function_id}"
 
 
 def start(draft: Draft, run: Run, function: Function) -> Run:
@@ -118,23 +220,27 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
     return msgspec.structs.replace(run, status=advance(run.status, RunStatus.RUNNING), started_at=draft.now)
 
 
-def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
+def _create(draft: Draft, run: Run, function: Function, event: Event, head_start: int) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    token = draft.take_lease(function.id) if run.scheduled_at <= draft.now and not run.slots else None
+    free = run.scheduled_at <= draft.now and not (run.slots or run.throttle or run.batch or places(run))
+    token = draft.take_lease(function.id) if free else None
+    waits = free and token is None and draft.is_full(function.id)
     item = Item(
         id=run.id,
         kind=ItemKind.RUN,
         function_id=function.id,
         run_id=run.id,
-        at=run.scheduled_at if token is None else draft.until,
+        at=None if waits else run.scheduled_at if token is None else draft.until,
+        backlog=ready(function.id) if waits else None,
         shard=run.shard,
         lease=token or 0,
-        queued_at=run.scheduled_at,
+        queued_at=run.scheduled_at - head_start,
     )
     if token is None:
         draft.add(CreateRun(run), Enqueue(item))
         draft.due(item.at)
+        draft.ready = draft.ready or waits or None
         return run
     run = start(draft, run, function)
     draft.add(CreateRun(run), Enqueue(item))
@@ -146,16 +252,16 @@ def _create(draft: Draft, run: Run, function: Function, event: Event) -> Run:
 
 
 def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]) -> None:
-    for number, cancel in enumerate(function.cancels):
+    for number, listener in enumerate(function.cancels):
         bound = None
-        if cancel.expression:
-            expression = compile_expression(cancel.expression, variables=("event", "async"), restricted=True)
+        if listener.expression:
+            expression = compile_expression(listener.expression, variables=("event", "async"), restricted=True)
             try:
                 bound = expression.bind(fields)
             except EvaluationError as error:
                 # The event puts more into the condition than one may hold. The run goes on, and people can see why
                 # nothing of that name will cancel it.
-                text = f"nothing listens for {cancel.event}: {error}"
+                text = f"nothing listens for {listener.event}: {error}"
                 draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="no-listener", text=text, shard=run.shard)))
                 continue
             if bound.never:
@@ -165,9 +271,9 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             run_id=run.id,
             id=f"cancel:{number}",
             kind=WaitKind.CANCEL,
-            event_name=cancel.event,
+            event_name=listener.event,
             since=draft.now,
-            expires_at=_listens_until(cancel, draft.now),
+            expires_at=_listens_until(listener, draft.now),
             shard=run.shard,
             condition=bound.text if bound else None,
             path=path,
@@ -195,21 +301,37 @@ def _listens_until(cancel: CancelOn, now: int) -> int:
     return now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS)
 
 
-def _remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+def remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+    """The keyed memory, also if this plan has set it."""
     own = draft.cells.get(key)
     if own is not None:
-        return own
+        return own if own.expires_at > draft.now else None
     return (yield from ask(GetCell(key, draft.now)))
 
 
-def _skip(draft: Draft, function: Function, event: Event, skip: Skip) -> Outcome:
+def remember(draft: Draft, cell: Cell) -> None:
+    """Set a keyed memory, and know it for the rest of this plan."""
+    draft.cells[cell.key] = cell
+    draft.add(PutCell(cell))
+
+
+def _holder(draft: Draft, lock: str) -> Generator[Any, Any, str | None]:
+    """The run that holds this key alone."""
+    if lock in draft.locks:
+        return draft.locks[lock]
+    holders = yield from ask(SlotHolders(lock, 1))
+    return lock_owner(holders[0]) if holders else None
+
+
+def skip(draft: Draft, function: Function, event: Event, why: Skip) -> Outcome:
+    """No run, and that is remembered."""
     outcome = Outcome(
         event_id=event.id,
         function_id=function.id,
-        kind=skip.kind,
+        kind=why.kind,
         at=draft.now,
-        reason=skip.reason,
-        run_id=skip.run_id,
+        reason=why.reason,
+        run_id=why.run_id,
     )
     draft.add(SaveOutcome(outcome))
     return outcome

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
-from stepwell.engine.admission import start
+from stepwell.engine.admission import ready, start
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
+from stepwell.engine.turns import begin
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
@@ -35,11 +36,23 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, Loaded, LoadRuns, NextDue, ask
+from stepwell.model.questions import (
+    BacklogItems,
+    Backlogs,
+    CountHeld,
+    CountSlots,
+    DueItems,
+    Loaded,
+    LoadRuns,
+    NextDue,
+    ask,
+)
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Step
 
 ITEMS_PER_CLAIM_MAX = 256
+CROWDS_PER_CLAIM_MAX = 64
+READY = ready("")
 
 
 def claim(
@@ -49,6 +62,7 @@ def claim(
     new_token: Callable[[], int],
     serves: Callable[[str], bool],
     mine: Collection[str] = (),
+    crowded: bool = True,
 ) -> Plan:
     """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
 
@@ -60,12 +74,19 @@ def claim(
     that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
     """
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
-    following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
+    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX))) if crowded and room > 0 else []
+    if crowds:
+        items = yield from _fair(draft, limit, crowds)
+        following: int | None = draft.now
+    else:
+        items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
+        following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
+        draft.ready = None if room <= 0 else False
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
-    for item in sorted(items, key=lambda item: item.kind == ItemKind.RUN):
+    # Then runs in their order, which a priority may have changed.
+    for item in sorted(items, key=lambda item: (item.kind == ItemKind.RUN, item.queued_at, item.id)):
         if item.kind != ItemKind.RUN:
             yield from fire(draft, item)
         elif item.id in draft.touched:
@@ -80,6 +101,26 @@ def claim(
     touched = set(draft.touched)
     draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
     return draft.decision(following)
+
+
+def _fair(draft: Draft, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
+    """As many as there is room for, of what is due and of each function whose runs wait for room: none takes what is
+    another's share while that needs it (semantics §7.11)."""
+    share = max(1, limit // (len(crowds) + 1))
+    items = yield from ask(DueItems(draft.now, share))
+    if len(items) == share:  # what passes by itself is not to wait behind others
+        known = {item.id for item in items}
+        timers = yield from ask(DueItems(draft.now, share, timers_only=True))
+        items += [item for item in timers if item.id not in known]
+    room = limit - sum(item.kind == ItemKind.RUN for item in items)
+    first = int(draft.moment.chance * len(crowds))  # each in turn has what is left over
+    for left, crowd in zip(range(len(crowds), 0, -1), (*crowds[first:], *crowds[:first]), strict=True):
+        if room <= 0:
+            break
+        found = yield from ask(BacklogItems(crowd, -(-room // left)))
+        items += found
+        room -= len(found)
+    return items
 
 
 def _take(
@@ -114,6 +155,9 @@ def _take(
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+    if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
+        assert function is not None, "what nobody serves is blocked"
+        blocked = yield from begin(draft, run, function, item)
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return
@@ -138,7 +182,7 @@ def _take(
         until=draft.until,
         attempt=item.attempt,
         function=function,
-        events=(event,),
+        events=tuple(loaded.events) or (event,),
         steps={},
     )
     for step in settle_due(draft, steps):

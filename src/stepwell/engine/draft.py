@@ -39,6 +39,7 @@ class Outcome(msgspec.Struct, frozen=True):
     ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
     settled, so that a call of them that is alive can go on. ``ended`` are runs that are over: a call of them that is
     alive must begin nothing more. ``wake`` is the earliest moment at which the decision made something due.
+    ``ready`` says whether runs wait for room in a process, if the decision knows.
     """
 
     value: Any = None
@@ -46,6 +47,7 @@ class Outcome(msgspec.Struct, frozen=True):
     touched: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     wake: int | None = None
+    ready: bool | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -60,6 +62,8 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``held`` are the events that it holds back.
+    ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
     """
@@ -70,6 +74,7 @@ class Draft:
         moment: Moment,
         *,
         take_lease: Callable[[str], int | None] | None = None,
+        is_full: Callable[[str], bool] | None = None,
         until: int = 0,
     ) -> None:
         self.registry = registry
@@ -81,11 +86,15 @@ class Draft:
         self.touched: list[str] = []
         self.cells: dict[str, Cell] = {}
         self.slots: dict[str, int] = {}
+        self.held: dict[str, Event] = {}
+        self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()
         self.endings: list[Ending] = []
         self.guarded: dict[str, tuple[Run, Event]] = {}
         self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None
+        self.ready: bool | None = None
+        self._is_full = is_full
         self._take_lease = take_lease
 
     def add(self, *changes: Change) -> None:
@@ -109,11 +118,15 @@ class Draft:
         """A token if the process that asks serves the function and has room for one more call right now."""
         return self._take_lease(function_id) if self._take_lease else None
 
+    def is_full(self, function_id: str) -> bool:
+        """Whether the process that asks serves the function and has no room for one more call."""
+        return self._is_full is not None and self._is_full(function_id)
+
     def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
         # A run that the same decision has leased and then ended is not called (I18): the end has undone the lease.
         leased = [one for one in self.leased if one.run.id not in self.ended] if self.ended else self.leased
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(sorted(self.ended)), self.wake),
+            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(sorted(self.ended)), self.wake, self.ready),
         )

@@ -13,6 +13,8 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.intake import publish
 from stepwell.engine.registry import cron_triggers
+from stepwell.engine.turns import take_turns
+from stepwell.engine.windows import close
 from stepwell.flow.keys import owner
 from stepwell.model.changes import CloseWait, Drop, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
@@ -37,6 +39,12 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         return
     if item.kind == ItemKind.CANCELLATION:
         yield from bulk.go_on(draft, item)
+        return
+    if item.kind == ItemKind.WINDOW:
+        yield from close(draft, item)
+        return
+    if item.kind == ItemKind.THROTTLE:
+        yield from take_turns(draft, item)
         return
     draft.add(Drop(item.id, item.shard))
     if item.run_id is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -56,6 +56,8 @@ def finish(
         changes.append(CloseWaits(run.id, run.shard))
     if run.slots:
         changes += release(draft, run, width)
+    if run.locks:
+        changes += _give_up(draft, run)
     if run.parent and run.parent_step:
         changes += _tell_parent(run, status, output, draft.now)
         draft.touched.append(run.parent)
@@ -66,10 +68,38 @@ def finish(
         draft.endings.append(Ending(run, event, status, output))
 
 
+def _give_up(draft: Draft, run: Run) -> list[Change]:
+    """What the run itself held is free: another run may begin for each place."""
+    changes: list[Change] = [FreeSlots(lock_holder(run.id), run.shard)]
+    for lock in run.locks:
+        if lock not in places(run):
+            draft.locks[lock] = None
+        elif run.started_at is not None:
+            draft.take((lock,), -1)
+            draft.due(draft.now)
+            changes.append(Release(lock, draft.now, 1, run.shard))
+    return changes
+
+
+def places(run: Run) -> tuple[str, ...]:
+    """The keys of which so many runs may hold one."""
+    return tuple(lock for lock in run.locks if lock.startswith("run/"))
+
+
 def release(draft: Draft, run: Run, width: int) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     draft.due(draft.now)
     return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in run.slots)]
+
+
+def lock_holder(run_id: str) -> str:
+    """Who holds what a run alone may hold: unlike the slots of its calls it is not given back before the run ends."""
+    return f"run:{run_id}"
+
+
+def lock_owner(holder: str) -> str:
+    """The run that this holder stands for."""
+    return holder.removeprefix("run:")
 
 
 def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
@@ -100,15 +130,15 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     return True
 
 
-def announcements(draft: Draft, ending: Ending, names: tuple[str, ...]) -> list[Event]:
-    """The internal events of a run's end (protocol §9.5)."""
+def announcements(draft: Draft, ending: Ending, names: tuple[str, ...], collected: Sequence[Event] = ()) -> list[Event]:
+    """The internal events of a run's end (protocol §9.5). ``collected`` are its events if there were several."""
     run, event, status, output = ending.run, ending.event, ending.status, ending.output
     wire = event.fields()
     data: dict[str, Any] = {
         "function_id": run.function_id,
         "run_id": run.id,
         "event": wire,
-        "events": [wire],
+        "events": [event.fields() for event in collected] or [wire],
         "_inngest": {"status": status.capitalize()},
     }
     if run.parent:

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import announcements, cancel
+from stepwell.engine.windows import arrive
 from stepwell.expressions import EvaluationError, compile_expression, probe_value
 from stepwell.model.changes import CloseWait, Plan, SaveEvent, SaveOutcome, SettleStep, Wake
 from stepwell.model.event import CANCELLED, FAILED, FINISHED, Event
 from stepwell.model.history import Outcome, OutcomeKind
-from stepwell.model.questions import FindWaits, GetEvent, WaitPaths, ask
+from stepwell.model.questions import FindWaits, GetEvent, HeldEvents, WaitPaths, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import StepStatus
 from stepwell.model.wait import Wait, WaitKind
@@ -69,7 +69,7 @@ def publish(
                     failed.setdefault(function.id, str(error))
                     continue
             started.add(function.id)
-            yield from admit(draft, function, event, fields)
+            yield from arrive(draft, function, event, fields)
         for function_id, reason in failed.items():
             if function_id not in started:  # another of its triggers may have matched: one outcome for each pair (I2)
                 kind = OutcomeKind.EXPRESSION_FAILED
@@ -94,7 +94,8 @@ def announce(draft: Draft) -> Generator[Any, Any, None]:
         if not draft.registry.matches(FINISHED) and not (yield from ask(WaitPaths(FINISHED))):
             names = names[:-1]
         if names:
-            for event in announcements(draft, ending, names):
+            collected = (yield from ask(HeldEvents(ending.run.id, ending.run.shard))) if ending.run.batch else []
+            for event in announcements(draft, ending, names, collected):
                 yield from publish(draft, event)
 
 

@@ -11,10 +11,11 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm, cron_item_id
 from stepwell.engine.registry import cron_triggers
 from stepwell.errors import ConfigurationError
-from stepwell.flow import GRANT
+from stepwell.flow import Concurrency, Throttle
 from stepwell.model.app import App
 from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, Release, ReleaseFunction, SaveApp, SaveFunction
 from stepwell.model.function import Function
+from stepwell.model.item import ItemKind
 from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ask
 
 
@@ -53,7 +54,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
         crons = cron_triggers(function)
         armed = yield from ask(FunctionItems(function.id))
         for item in armed:
-            if item.id not in {cron_item_id(function.id, cron) for cron in crons}:
+            if item.kind == ItemKind.CRON and item.id not in {cron_item_id(function.id, cron) for cron in crons}:
                 draft.add(Drop(item.id, item.shard))
         for trigger, calendar in crons.values():
             following = arm(function, trigger, calendar, draft.now)
@@ -73,4 +74,4 @@ def _limits(config: bytes) -> list[object]:
         fields = msgspec.json.decode(config, type=dict[str, object])
     except msgspec.DecodeError:
         fields = {}  # written by a version that we cannot read: what it limited is asked anew
-    return [fields.get(control.keyword) for control in GRANT]
+    return [fields.get(control.keyword) for control in (Throttle, Concurrency)]

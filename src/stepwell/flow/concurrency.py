@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
-from typing import ClassVar, Final
+from typing import Any, ClassVar
 
 import msgspec
 
-from stepwell.errors import ConfigurationError
-from stepwell.flow.keys import check_key, key_text, owner
+from stepwell.flow.limit import check_limit, limit_config, read_limit, slot_key
 from stepwell.flow.verdicts import Blocked, Go
-
-SCOPES: Final = ("fn", "env", "account")
 
 
 class Concurrency(msgspec.Struct, frozen=True):
@@ -30,26 +26,16 @@ class Concurrency(msgspec.Struct, frozen=True):
     scope: str = "fn"
 
     def __post_init__(self) -> None:
-        if type(self.limit) is not int or self.limit < 0:
-            raise ConfigurationError(
-                what=f"the limit of a concurrency is {self.limit!r}",
-                why="it is the number of steps that may execute at the same moment",
-                fix="give a whole number of 1 or more, or leave the limit out",
-            )
-        if self.scope not in SCOPES:
-            raise ConfigurationError(
-                what=f"the scope of a concurrency is {self.scope!r}",
-                why="a limit is shared within a function, an environment or an account",
-                fix=f"choose one of {', '.join(map(repr, SCOPES))}",
-            )
-        if self.key is not None:
-            check_key(self.keyword, self.key)
-        elif self.scope != "fn":
-            raise ConfigurationError(
-                what=f"a concurrency with scope {self.scope!r} has no key",
-                why="functions share a limit by the value of its key; without one nothing says what is shared",
-                fix="add a key, for example key=\"'reports'\" for one limit with a name",
-            )
+        check_limit(self.keyword, "steps that may execute at the same moment", self.limit, self.key, self.scope)
+
+    @classmethod
+    def read(cls, value: object) -> Concurrency:
+        """One limit from the wire (protocol §4.5): a number or an object."""
+        return cls(*read_limit(cls.keyword, value))
+
+    def config(self) -> dict[str, Any]:
+        """As the wire has it."""
+        return limit_config(self.limit, self.key, self.scope)
 
     def slot(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the slots that a run started by this event competes for; ``None`` if nothing limits it.
@@ -57,16 +43,7 @@ class Concurrency(msgspec.Struct, frozen=True):
         Evaluated once, when the run is created (semantics §3.5). All events for which the key is missing or fails share
         the slots of one key; ``false`` is a key like any other here (semantics §3.4).
         """
-        if self.limit == 0:
-            return None
-        if self.key is None:
-            return f"fn/{owner(function_id)}"
-        text, _ = key_text(self.key, env, now)
-        if self.scope != "fn":
-            return f"{self.scope}/{text}"
-        # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.
-        expression = sha256(self.key.encode(errors="surrogatepass")).hexdigest()[:8]
-        return f"fn/{owner(function_id)}/{expression}/{text}"
+        return slot_key(self.limit, self.key, self.scope, function_id, env, now)
 
     def grant(self, used: int) -> Go | Blocked:
         """May one more call go out while ``used`` slots of the key are taken?"""

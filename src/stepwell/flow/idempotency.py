@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 import msgspec
 
@@ -34,6 +34,15 @@ class Idempotency(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_key(self.keyword, self.key)
+
+    @classmethod
+    def read(cls, value: object) -> Idempotency:
+        """From the wire (protocol §4.5)."""
+        return cls(cast("str", value))
+
+    def config(self) -> str:
+        """As the wire has it."""
+        return self.key
 
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""

@@ -22,7 +22,20 @@ def check_key(keyword: str, key: object) -> None:
             why="a key is an expression that is evaluated for each event",
             fix='write it as text, such as "event.data.user_id", or "\'everyone\'" for a constant',
         )
-    _compiled(key)
+    compiled(key)
+
+
+def check_condition(keyword: str, condition: object) -> None:
+    """Raises ``ConfigurationError`` unless it is an expression over ``event`` that is true or false."""
+    if not isinstance(condition, str):
+        raise ConfigurationError(
+            what=f"the condition of {keyword} is {condition!r:.40}",
+            why="a condition is an expression that is evaluated for each event",
+            fix='write it as text, such as "event.data.amount < 100"',
+        )
+    from stepwell.expressions import compile_expression
+
+    compile_expression(condition, boolean=True)
 
 
 def key_text(key: str, env: Mapping[str, object], now: int) -> tuple[str, bool]:
@@ -31,7 +44,7 @@ def key_text(key: str, env: Mapping[str, object], now: int) -> tuple[str, bool]:
     ``now`` is the moment in milliseconds at which it is worked out. All events for which the key is missing or fails
     share the empty text.
     """
-    result = _compiled(key).key_result(env, now_ms=now)
+    result = compiled(key).key_result(env, now_ms=now)
     return "" if result.failed or result.missing else storable(result.text), result.is_false
 
 
@@ -47,7 +60,18 @@ def storable(text: str) -> str:
     return "sha256:" + sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _compiled(key: str) -> Expression:
+def value_of(expression: str, env: Mapping[str, object], now: int) -> object:
+    """The value of an expression for this event; ``None`` if it fails."""
+    from stepwell.expressions import EvaluationError
+
+    try:
+        return compiled(expression).evaluate(env, now_ms=now)
+    except EvaluationError:
+        return None
+
+
+def compiled(key: str) -> Expression:
+    """The expression. Raises ``InvalidExpression``."""
     # Controls are part of the public API, and compiling expressions is a third of what it would take to import it.
     from stepwell.expressions import compile_expression
 

@@ -197,6 +197,22 @@ class DropRunItems(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class HoldEvent(msgspec.Struct, frozen=True):
+    """An event is held back for a run that does not exist yet, at this place, where another may have been."""
+
+    run_id: str
+    place: int
+    event_id: str
+    shard: int = 0
+
+
+class DropHeld(msgspec.Struct, frozen=True):
+    """No event is held back for this run any more."""
+
+    run_id: str
+    shard: int = 0
+
+
 class OpenWait(msgspec.Struct, frozen=True):
     wait: Wait
 
@@ -326,6 +342,8 @@ Change = (
     | Wake
     | Drop
     | DropRunItems
+    | HoldEvent
+    | DropHeld
     | OpenWait
     | CloseWait
     | CloseWaits

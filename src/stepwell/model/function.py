@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -14,6 +14,10 @@ class Control(Protocol):
     """A flow control: a value with an opinion about starts or dispatch. Each lives in one file of ``flow/``."""
 
     keyword: ClassVar[str]
+
+    def config(self) -> Any:
+        """As the wire has it, under the keyword (protocol §4.5)."""
+        ...
 
 
 class Backoff(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ class ItemKind(StrEnum):
     FINISH_TIMEOUT = "finish-timeout"
     CRON = "cron"
     CANCELLATION = "cancellation"  # go on cancelling many runs (model/cancellation.py)
+    WINDOW = "window"  # events that are held back start a run; the item's id is their key
+    THROTTLE = "throttle"  # the moment at which the next run of a key may start; the item's id is the key
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +25,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     holder, which is new for each claim. ``poked`` is set when something happened to the run while it was leased, so
     that parking it makes it due at once. ``attempt`` counts the tries at the function's own code. ``losses`` counts the
     leases that ran out in a row without progress; ``mark`` is the number of steps known at the last of them.
+    ``queued_at`` is the order in a backlog, the earliest first: a priority moves it.
     """
 
     id: str

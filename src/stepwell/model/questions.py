@@ -71,12 +71,21 @@ class DueItems(Question[list[Item]], frozen=True):
     shard: int = 0
 
 
+class HeldEvents(Question[list[Event]], frozen=True):
+    """The events that are held back for a run, or that were collected for it, in their order."""
+
+    run_id: str
+    shard: int = 0
+
+
 class Loaded(msgspec.Struct, frozen=True):
-    """A run with what a call of it needs: the event that started it, its steps in the order they were first seen."""
+    """A run with what a call of it needs: the event that started it, its steps in the order they were first seen, all
+    its events if they were collected."""
 
     run: Run
     event: Event | None
     steps: list[Step]
+    events: list[Event] = []
 
 
 class LoadRuns(Question[dict[str, Loaded]], frozen=True):
@@ -144,6 +153,33 @@ class GetCell(Question[Cell | None], frozen=True):
 
 class CountSlots(Question[int], frozen=True):
     key: str
+    shard: int = 0
+
+
+class Backlog(Question[list[tuple[int, str]]], frozen=True):
+    """The first items of a backlog in their order, each as (queued_at, id)."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
+class BacklogItems(Question[list[Item]], frozen=True):
+    """The first items of a backlog in their order."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
+class Backlogs(Question[list[str]], frozen=True):
+    """The backlogs that are not empty and whose names begin so, ``limit`` at most. ``prefix`` ends in a slash.
+
+    Costs what there are of them, not what is in them.
+    """
+
+    prefix: str
+    limit: int
     shard: int = 0
 
 
@@ -276,10 +312,11 @@ class Notes(Question[list[Note]], frozen=True):
 
 
 class SlotHolders(Question[list[str]], frozen=True):
-    """Items that hold a slot of this key."""
+    """Items that hold a slot of this key, and runs that hold a lock."""
 
     key: str
     limit: int
+    shard: int = 0
 
 
 class BacklogPosition(Question[tuple[int, int] | None], frozen=True):

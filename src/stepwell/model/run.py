@@ -26,6 +26,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     the invoke step that waits for this run. ``slots`` are the concurrency keys it holds while a call is
     in flight; they were worked out once, when the run was created (semantics §3.5). ``guarded`` is true if
     cancel listeners or timeouts exist for it, so that ending an unguarded run has nothing to tidy up.
+    ``throttle`` is the key under which it waits for its turn to start, if its starts are throttled.
+    ``batch`` is how many events it was started with, if events were collected for it; ``event_id`` is the first.
+    ``locks`` are the keys that the run itself holds, in whatever it does: from its creation to its end the one that it
+    holds alone, and from its first call those of which so many runs may hold one.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
 
@@ -49,6 +53,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     cron: str | None = None
     original: str | None = None
     execution_version: int = -1
+    throttle: str | None = None
+    locks: tuple[str, ...] = ()
+    batch: int | None = None
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,8 @@ import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.expressions import compile_expression
-from stepwell.flow import KEYWORDS, Concurrency, Idempotency
+from stepwell.flow import KEYWORDS, Concurrency, RunConcurrency
+from stepwell.flow.combinations import conflicts
 from stepwell.limits import (
     CANCELS_MAX,
     CONCURRENCY_ENTRIES_MAX,
@@ -33,14 +34,18 @@ from stepwell.protocol.moments import read_moment
 
 P = ParamSpec("P")
 T = TypeVar("T")
+L = TypeVar("L", Concurrency, RunConcurrency)
 
-_NOT_YET: Final = ("throttle", "rateLimit", "debounce", "batchEvents", "priority", "singleton")
 _KNOWN: Final[dict[str, frozenset[str]]] = {
-    "": frozenset(
-        {"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *_NOT_YET, *KEYWORDS}
-    ),
+    "": frozenset({"id", "name", "triggers", "steps", "cancel", "timeouts", "backoff", "checkpoint", *KEYWORDS}),
     "triggers": frozenset({"event", "expression", "cron", "jitter", "missed"}),
     "concurrency": frozenset({"limit", "key", "scope", "fn", "step"}),
+    "rateLimit": frozenset({"limit", "period", "key"}),
+    "throttle": frozenset({"limit", "period", "burst", "key"}),
+    "debounce": frozenset({"period", "timeout", "key"}),
+    "batchEvents": frozenset({"maxSize", "timeout", "key", "if"}),
+    "priority": frozenset({"run"}),
+    "singleton": frozenset({"mode", "key"}),
     "cancel": frozenset({"event", "if", "timeout"}),
     "timeouts": frozenset({"start", "finish"}),
     "backoff": frozenset({"delays_ms", "jitter_ms"}),
@@ -72,11 +77,6 @@ def parse_function(
     id = problems.attempt("id", _id, fields.get("id")) or ""
     name = problems.attempt("name", _text, fields.get("name"), ID_CHARS_MAX)
     timeouts = problems.attempt("timeouts", _object, fields.get("timeouts")) or {}
-    for option in _NOT_YET:
-        if fields.get(option) is not None:
-            problems.add(
-                option, "this engine does not have it yet", "a rule that is not kept would surprise", "remove it"
-            )
     function = Function(
         id=id,
         app_id=problems.attempt("the app's id", _id, app_id) or "",
@@ -118,17 +118,17 @@ class _Problems:
 
     def __init__(self, called: Callable[[str], str]) -> None:
         self._found: list[tuple[str, ConfigurationError]] = []
-        self._called = called
+        self.called = called
 
     def add(self, place: str, what: str, why: str, fix: str) -> None:
-        self._found.append((self._called(place), ConfigurationError(what, why, fix)))
+        self._found.append((self.called(place), ConfigurationError(what, why, fix)))
 
     def attempt(self, place: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What ``read`` returns, or ``None`` and a problem at this place."""
         try:
             return read(*args, **kwargs)
         except ConfigurationError as error:
-            self._found.append((self._called(place), error))
+            self._found.append((self.called(place), error))
             return None
 
     def report(self, id: object) -> None:
@@ -336,47 +336,42 @@ def _backoff(value: object) -> Backoff | None:
 
 def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, ...]:
     found: list[Control] = []
-    key = fields.get(Idempotency.keyword)
-    if key is not None and (control := problems.attempt(Idempotency.keyword, Idempotency, cast("str", key))):
-        found.append(control)
-    return (*found, *_concurrencies(problems, fields.get(Concurrency.keyword)))
+    for keyword, control in KEYWORDS.items():
+        value = fields.get(keyword)
+        if control is Concurrency:
+            found += _limits(problems, value)
+        elif value is not None:
+            read: Callable[[object], Control | None] = control.read
+            one = problems.attempt(keyword, read, value)
+            found += [one] if one is not None else []
+    given = {control.keyword for control in found}
+    if fields.get("cancel"):
+        given.add("cancel")
+    for place, other, why in conflicts(given):
+        problems.add(place, f"it cannot be together with {problems.called(other)}", why, "remove one of the two")
+    return tuple(found)
 
 
-def _concurrencies(problems: _Problems, value: object) -> Iterator[Concurrency]:
-    name = Concurrency.keyword
-    entries = problems.attempt(name, _concurrency_entries, value) or []
-    for index, entry in enumerate(entries):
+def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
+    """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
+    runs and one for steps."""
+    if isinstance(value, dict) and ("fn" in value or "step" in value):
+        fields = cast("dict[str, object]", value)
+        yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
+        yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
+    else:
+        yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
+
+
+def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:
+    entries = (
+        [value] if isinstance(value, int | dict) else problems.attempt(name, _array, value, CONCURRENCY_ENTRIES_MAX)
+    )
+    for index, entry in enumerate(cast("list[object]", entries or [])):
         place = f"{name}[{index}]" if isinstance(value, list) else name
-        control = problems.attempt(place, _concurrency, entry)
+        control = problems.attempt(place, read, entry)
         if control is not None and control.limit:  # 0 is how the wire says "no limit"
             yield control
-
-
-def _concurrency_entries(value: object) -> list[object]:
-    """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays."""
-    if isinstance(value, int):
-        return [value]
-    if not isinstance(value, dict):
-        return _array(value, CONCURRENCY_ENTRIES_MAX)
-    fields = cast("dict[str, object]", value)
-    if fields.get("fn"):
-        raise ConfigurationError(
-            "limits of whole runs (fn) are not there yet",
-            "only steps that execute at the same moment can be limited",
-            "move the limit to step, or remove it",
-        )
-    return _concurrency_entries(fields["step"]) if "step" in fields else [fields] if "fn" not in fields else []
-
-
-def _concurrency(entry: object) -> Concurrency:
-    fields = {"limit": entry} if isinstance(entry, int) else _object(entry)
-    limit, key, scope = fields.get("limit"), fields.get("key"), fields.get("scope")
-    # Whatever is wrong with their types is for the control itself to say.
-    return Concurrency(
-        limit=0 if limit is None else cast("int", limit),
-        key=None if key == "" else cast("str | None", key),
-        scope="fn" if scope is None else cast("str", scope),
-    )
 
 
 # Values --------------------------------------------------------------------------------------------------------------

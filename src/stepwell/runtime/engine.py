@@ -136,6 +136,7 @@ class Engine:
         self._tokens = itertools.count(1)
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
+        self._ready = True  # runs may wait for room in a process
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
@@ -349,7 +350,7 @@ class Engine:
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
-            if not self.leads or self.stopping or self._room() <= 0:
+            if not self.leads or self.stopping or self._full or self._room() <= 0:
                 return None
             if not self.caller.transport.serves(function_id):
                 return None
@@ -357,11 +358,18 @@ class Engine:
             self._promised += 1
             return next(self._tokens)
 
+        def is_full(function_id: str) -> bool:
+            if not self.leads or self.stopping or not self.caller.transport.serves(function_id):
+                return False
+            return self._ready or self._room() <= 0
+
         def attempt() -> Plan:
             nonlocal written
             moment = self.moment()
             stamp = self._stamp  # before the registry, so that it can only be too old
-            draft = Draft(self.registry, moment, take_lease=take_lease, until=moment.now + self.lease_ms)
+            draft = Draft(
+                self.registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms
+            )
             written = draft.changes
             return _unless_stale(plan(draft), stamp) if self.shared else plan(draft)
 
@@ -473,7 +481,12 @@ class Engine:
         self._full = room <= 0
         verdict = await self.commit(
             lambda draft: claim(
-                draft, room=room, new_token=self._tokens.__next__, serves=caller.transport.serves, mine=caller.live
+                draft,
+                room=room,
+                new_token=self._tokens.__next__,
+                serves=caller.transport.serves,
+                mine=caller.live,
+                crowded=self._ready,
             )
         )
         following: int | None = verdict.result.value
@@ -512,6 +525,11 @@ class Engine:
                 self._late += outcome.leased
             else:
                 self.caller.start(outcome.leased, asked)
+        if outcome.ready is not None:
+            self._ready = outcome.ready
+            if outcome.ready:
+                self._full = True  # whether there was no room, or none that was not promised to those who waited
+                self._make_use_of_room()
         for run_id in outcome.ended:
             self.caller.lose(run_id)
         for run_id in outcome.touched:

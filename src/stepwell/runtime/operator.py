@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from stepwell.engine import bulk, operator
-from stepwell.errors import ConfigurationError, NotFound
+from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.expressions import compile_expression
 from stepwell.ids import is_ulid
 from stepwell.model.cancellation import Cancellation
+from stepwell.model.history import Outcome
 from stepwell.model.questions import GetCancellation, GetRun, Question
 from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
@@ -36,11 +37,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
     """Start a run again, ended or not: a new run, for the same event, under the function as it is now (semantics §9.1).
 
-    With a ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``.
+    With a ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``, and
+    ``LimitExceeded`` if the function runs alone and does.
     """
     engine.refuse_if_stopping()
     verdict = await engine.commit(lambda draft: operator.rerun(draft, run_id, key))
-    started: Run | None = verdict.result.value
+    started: Run | Outcome | None = verdict.result.value
+    if isinstance(started, Outcome):
+        raise LimitExceeded(f"run {run_id} was not started again", started.reason, "try again when that has ended")
     if started is not None:
         return started
     run = await engine.store.read(GetRun(run_id)) if is_ulid(run_id) else None

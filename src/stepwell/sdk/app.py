@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Un
 
 from stepwell.clock import Clock
 from stepwell.errors import ConfigurationError, NotRunning
-from stepwell.flow import Concurrency
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.protocol.messages import Transport
 from stepwell.sdk.bodies import is_async
 from stepwell.sdk.client import EventPayload, Sender
@@ -43,7 +43,14 @@ class FunctionOptions(TypedDict, total=False):
     retries: int
     backoff: Backoff | None
     concurrency: int | Concurrency | Sequence[Concurrency] | None
+    run_concurrency: int | RunConcurrency | Sequence[RunConcurrency] | None
     idempotency: str | None
+    rate_limit: RateLimit | None
+    throttle: Throttle | None
+    debounce: Debounce | None
+    batch_events: BatchEvents | None
+    priority: Priority | None
+    singleton: Singleton | None
     cancel: Cancel | Sequence[Cancel] | None
     timeouts: Timeouts | None
     strict: bool
@@ -150,7 +157,14 @@ class Stepwell:
         - ``retries``: attempts after the first, 0 to 20, default 4; for each step, and for the code between steps.
         - ``backoff``: the pauses before the retries.
         - ``concurrency``: how many calls may be in flight, in all or per key; a list of up to 2.
+        - ``run_concurrency``: a number, a ``RunConcurrency`` or two; so many runs under way, from first call to end.
         - ``idempotency``: an expression over ``event``; one run per value in 24 hours.
+        - ``rate_limit``: a ``RateLimit``; starts beyond it are dropped, and recorded with their events.
+        - ``throttle``: a ``Throttle``; starts beyond it wait their turn.
+        - ``debounce``: a ``Debounce``; one start for events that come in a row, with the newest.
+        - ``batch_events``: a ``BatchEvents``; one start for many events, which ``ctx.events`` holds.
+        - ``priority``: a ``Priority``; which runs that wait go first.
+        - ``singleton``: a ``Singleton``; one run at a time, a second one is dropped or takes its place.
         - ``cancel``: events that cancel a run; a list of up to 5.
         - ``timeouts``: cancel a run that starts or finishes too late.
         - ``strict``: a run that finds other steps in the code than it remembers fails with ``CodeChanged``, where

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, cast, get_args, get_origin
 
 from stepwell.errors import ConfigurationError
-from stepwell.flow import Concurrency
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.event import INVOKED
 from stepwell.sdk.bodies import body, hints
@@ -36,6 +36,8 @@ FAILURE: Final = "-failure"
 # What an option is called on the wire where it is called something else in Python.
 _OPTIONS: Final = {
     "triggers": "trigger",
+    "rateLimit": "rate_limit",
+    "batchEvents": "batch_events",
     "steps.step.retries.attempts": "retries",
     "expression": "if_",
     "if": "if_",
@@ -60,7 +62,14 @@ class Function(Generic[E_contra, R_co]):
         retries: int = RETRIES_DEFAULT,
         backoff: Backoff | None = None,
         concurrency: int | Concurrency | Sequence[Concurrency] | None = None,
+        run_concurrency: int | RunConcurrency | Sequence[RunConcurrency] | None = None,
         idempotency: str | None = None,
+        rate_limit: RateLimit | None = None,
+        throttle: Throttle | None = None,
+        debounce: Debounce | None = None,
+        batch_events: BatchEvents | None = None,
+        priority: Priority | None = None,
+        singleton: Singleton | None = None,
         cancel: Cancel | Sequence[Cancel] | None = None,
         timeouts: Timeouts | None = None,
         strict: bool = False,
@@ -87,9 +96,29 @@ class Function(Generic[E_contra, R_co]):
             _check_type("backoff", backoff, Backoff, 'Backoff.table("1s", "10s", "1m")')
             self._config["backoff"] = {"delays_ms": list(backoff.delays_ms), "jitter_ms": backoff.jitter_ms}
         if concurrency is not None:
-            self._config["concurrency"] = [_concurrency(limit) for limit in _several(concurrency)]
+            limits = [one if isinstance(one, Concurrency) else Concurrency(one) for one in _several(concurrency)]
+            self._config["concurrency"] = [limit.config() for limit in limits]
+        if run_concurrency is not None:
+            places = [
+                one if isinstance(one, RunConcurrency) else RunConcurrency(one) for one in _several(run_concurrency)
+            ]
+            self._config["concurrency"] = {
+                "fn": [place.config() for place in places],
+                "step": self._config.get("concurrency", []),
+            }
         if idempotency is not None:
             self._config["idempotency"] = idempotency
+        for option, control, kind, example in (
+            ("rate_limit", rate_limit, RateLimit, 'RateLimit(10, period="1m")'),
+            ("throttle", throttle, Throttle, 'Throttle(10, period="1m")'),
+            ("debounce", debounce, Debounce, 'Debounce("10s", key="event.data.user_id")'),
+            ("batch_events", batch_events, BatchEvents, 'BatchEvents(100, timeout="5s")'),
+            ("priority", priority, Priority, 'Priority(run="event.data.urgent ? 60 : 0")'),
+            ("singleton", singleton, Singleton, 'Singleton("skip", key="event.data.user_id")'),
+        ):
+            if control is not None:
+                _check_type(option, control, kind, example)
+                self._config[kind.keyword] = control.config()
         if cancel is not None:
             for one in _several(cancel):
                 _check_type("cancel", one, Cancel, 'Cancel("order/cancelled", match="data.order_id")')
@@ -149,17 +178,6 @@ def event_type(handler: Callable[..., Any]) -> object:
         if name != "return" and get_origin(annotation) is Context:
             return get_args(annotation)[0]
     return None
-
-
-def _concurrency(limit: int | Concurrency) -> dict[str, Any]:
-    if not isinstance(limit, Concurrency):
-        limit = Concurrency(limit)
-    found: dict[str, Any] = {"limit": limit.limit}
-    if limit.key is not None:
-        found["key"] = limit.key
-    if limit.scope != "fn":
-        found["scope"] = limit.scope
-    return found
 
 
 def _check_type(option: str, value: object, wanted: type, example: str) -> None:

@@ -105,6 +105,9 @@ _KEYWORDS: Final = {
     "onFailure": "on_failure",
     "concurrency_limit": "concurrency",
     "idempotency_key": "idempotency",
+    "rateLimit": "rate_limit",
+    "batch": "batch_events",
+    "batchEvents": "batch_events",
 }
 _STEP_KEYWORDS: Final = {
     "max_retries": "retries",
@@ -113,15 +116,6 @@ _STEP_KEYWORDS: Final = {
     "time_limit": "timeout",
 }
 LATER: Final = {
-    "throttle": "throttle",
-    "rate_limit": "rate_limit",
-    "rateLimit": "rate_limit",
-    "debounce": "debounce",
-    "batch": "batch_events",
-    "batch_events": "batch_events",
-    "batchEvents": "batch_events",
-    "priority": "priority",
-    "singleton": "singleton",
     "checkpointing": "checkpointing",
     "middleware": "middleware",
 }

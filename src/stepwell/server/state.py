@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stepwell.model.questions import GetEvent, GetRun, GetSteps
+from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
 from stepwell.model.run import Run
 from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_events, encode_memos
 from stepwell.protocol.instructions import memo
@@ -89,8 +89,9 @@ class State:
     async def batch(self, asked: Asked) -> Response:
         """The events of the run."""
         run = await self._run(asked.path["run_id"])
-        event = await self._engine.store.read(GetEvent(run.event_id, run.shard))
-        return Response(encode_events([] if event is None else [event]), media_type="application/json")
+        events = await self._engine.store.read(HeldEvents(run.id, run.shard)) if run.batch else []
+        event = None if events else await self._engine.store.read(GetEvent(run.event_id, run.shard))
+        return Response(encode_events(events if event is None else [event]), media_type="application/json")
 
     async def cancel(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])

@@ -55,6 +55,9 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.cron,
         run.original,
         run.execution_version,
+        run.throttle,
+        _encode(run.locks).decode() if run.locks else None,
+        run.batch,
     )
 
 
@@ -113,6 +116,9 @@ def run(row: Row) -> Run:
         cron=row[17],
         original=row[18],
         execution_version=row[19],
+        throttle=row[20],
+        locks=_decode_slots(row[21]) if row[21] else (),
+        batch=row[22],
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from stepwell.model.event import rfc3339
 from stepwell.testing.invariants import Violation
 from stepwell.testing.programs import Spec
+from stepwell.testing.starts import starts
 
 if TYPE_CHECKING:
     from stepwell.testing.world import World
@@ -31,6 +32,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _outputs(world)
     yield from _ticks(world)
     yield from _orders(world)
+    yield from starts(world)
     yield from _left_over(world)
     _rarities(world)
 
@@ -42,7 +44,10 @@ def _events(world: World) -> Iterator[Violation]:
         if event_id not in stored or stored[event_id][0] != name:
             yield Violation("I1", f"event {event_id} ({name}) was acknowledged and is not there")
     outcomes: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for event_id, function_id in world.tables.ask("SELECT event_id, function_id FROM runs WHERE parent IS NULL"):
+    text = """
+      SELECT event_id, function_id FROM runs WHERE parent IS NULL AND batch IS NULL
+      UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id"""
+    for event_id, function_id in world.tables.ask(text):
         outcomes[event_id, function_id].append("run")
     for event_id, function_id, kind in world.tables.ask("SELECT event_id, function_id, kind FROM outcomes"):
         if stored.get(event_id, ("", b"", ""))[2] != "invoke":
@@ -69,7 +74,8 @@ def _once_per_key(world: World) -> Iterator[Violation]:
     latest: dict[tuple[str, str], int] = {}
     for function_id, queued_at, key, data in world.tables.ask(text):
         spec: Spec | None = specs.get(function_id)
-        keys = [f"id {key}"] if key and key.startswith("id") else []
+        batched = spec is not None and spec.rules.batch is not None  # which looks at no ids (semantics §7.9)
+        keys = [f"id {key}"] if key and key.startswith("id") and not batched else []
         if spec is not None and spec.idempotent:
             keys.append(f"idempotency {msgspec.json.decode(data).get('key')}")
         for one in keys:

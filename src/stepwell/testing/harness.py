@@ -16,7 +16,7 @@ from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
-from stepwell.limits import EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
@@ -60,20 +60,21 @@ def harness(
     retry_interval: timedelta | str | int | None = None,
     max_event_bytes: int = EVENT_BYTES_MAX,
     max_steps: int = STEPS_PER_RUN_MAX,
+    concurrency: int = CALLS_MAX,
 ) -> Harness:
     """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
 
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
-    ``max_event_bytes`` and ``max_steps`` are those of ``app.embedded``. Raises ``ConfigurationError``.
+    ``max_event_bytes``, ``max_steps`` and ``concurrency`` are those of ``app.embedded``. Raises ``ConfigurationError``.
     """
     settings = Settings(
         retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
         event_bytes_max=max_event_bytes,
         steps_max=max_steps,
     )
-    return Harness(_apps(app), start, seed, patience, settings)
+    return Harness(_apps(app), start, seed, patience, settings, concurrency)
 
 
 class Harness:
@@ -86,6 +87,7 @@ class Harness:
         seed: int,
         patience: float,
         settings: Settings,
+        concurrency: int = CALLS_MAX,
     ) -> None:
         start_ms = to_ms(_moment(start))
         self._apps = apps
@@ -94,6 +96,7 @@ class Harness:
         self._timers = VirtualTimers(self._loop, self._clock)
         self._ids = RandomIds(seed)
         self._settings = settings
+        self._concurrency = concurrency
         self._stubs = Stubs()
         self._dies: Dies | None = None
         self._sent = 0
@@ -304,6 +307,7 @@ class Harness:
             self._ids,
             {app.app_id: app.configs() for app in self._apps},
             settings=self._settings,
+            calls_max=self._concurrency,
             tidies=False,  # a test sees all that it did
         )
         with suppress(_Died):  # then another one has been started meanwhile

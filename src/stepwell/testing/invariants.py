@@ -107,7 +107,25 @@ WHERE w.shard = 0 AND r.ended_at IS NOT NULL
 UNION ALL
 SELECT 'I13', s.holder || ' holds a slot of ' || s.key || ' without a lease'
 FROM slots AS s LEFT JOIN items AS i ON i.shard = 0 AND i.id = substr(s.holder, 1, 26)
-WHERE s.shard = 0 AND coalesce(i.lease, 0) = 0
+WHERE s.shard = 0 AND s.holder NOT LIKE 'run:%' AND coalesce(i.lease, 0) = 0
+UNION ALL
+SELECT 'I13', s.holder || ' holds ' || s.key || ' and has ended, or never had it'
+FROM slots AS s LEFT JOIN runs AS r ON r.shard = 0 AND r.id = substr(s.holder, 5)
+WHERE s.shard = 0 AND s.holder LIKE 'run:%' AND (r.id IS NULL OR r.ended_at IS NOT NULL
+  OR instr(coalesce(r.locks, ''), '"' || s.key || '"') = 0)
+UNION ALL
+SELECT 'I22', 'run ' || r.id || ' goes on without holding ' || r.locks
+FROM runs AS r WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
+  AND (r.locks LIKE '%"singleton/%' OR r.locks IS NOT NULL AND r.status = 'RUNNING')
+  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = 'run:' || r.id)
+UNION ALL
+SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
+FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+UNION ALL
+SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
+FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = c.key AND at IS NOT NULL)
 UNION ALL
 SELECT 'I12', 'run ' || r.id || ' is called without a slot'
 FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
@@ -133,25 +151,30 @@ FROM runs AS r JOIN items AS i ON i.shard = 0 AND i.id = r.id
 WHERE r.shard = 0 AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
 """
 
-_USED: Final = "SELECT key, count(*), max(length(holder)) > 26 FROM slots WHERE shard = 0 GROUP BY key"
+_USED: Final = """
+SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%' FROM slots WHERE shard = 0 GROUP BY key"""
 _BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2) AND instr(r.slots, '"' || ?2 || '"')"""
+WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2)
+  AND instr(coalesce(r.slots, '') || coalesce(r.locks, ''), '"' || ?2 || '"')"""
 
 
 class Guard:
     """Watches one store. ``limits`` maps keys of slots (or what they begin with, ending in ``/``) to their limits.
 
-    ``seen`` tells which rare states came up.
+    ``alone`` says that there are keys which one run may hold. ``seen`` tells which rare states came up.
     """
 
-    def __init__(self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int]) -> None:
+    def __init__(
+        self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int], *, alone: bool = False
+    ) -> None:
         tables.ask(_TRIGGERS)
         self.checks = 0
         self.seen: set[str] = set()
         self._ask = tables.ask
         self._limits = limits
+        self._alone = alone
         self._now = now
 
     def check(self) -> list[Violation]:
@@ -159,13 +182,17 @@ class Guard:
         self.checks += 1
         now = self._now()
         found = [Violation(*row) for row in self._ask(_RELATIONS, now)]
-        if self._limits:
+        if self._limits or self._alone:
             used: dict[str, int] = {}
             for key, count, wide in self._ask(_USED):
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
                 limit = self._limit(key)
+                if key.startswith("singleton/"):
+                    self.seen.add("one alone")
+                    if count > 1:
+                        found.append(Violation("I22", f"{count} runs hold {key}"))
                 if limit is not None and count > limit:
                     found.append(Violation("I12", f"{count} calls are in flight under {key}, whose limit is {limit}"))
             found += self._idle_room(used, now)

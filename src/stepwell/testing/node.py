@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from stepwell.clock import Clock
 from stepwell.ids import Ids
+from stepwell.limits import CALLS_MAX
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.model.settings import Settings
@@ -101,6 +102,7 @@ class Node:
         apps: Mapping[str, Sequence[Mapping[str, Any]]],
         *,
         settings: Settings = _USUAL,
+        calls_max: int = CALLS_MAX,
         tidies: bool = True,
     ) -> None:
         self.door = door
@@ -113,6 +115,7 @@ class Node:
             ids,
             ids,
             settings=settings,
+            calls_max=calls_max,
             retention_ms=None,
             shared=False,
             tidies=tidies,

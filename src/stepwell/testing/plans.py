@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from stepwell.limits import CALLS_MAX
 from stepwell.testing.faults import Faults, swarm
 from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 
@@ -31,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[Spec, ...]
     actions: tuple[Action, ...]
     faults: Faults
+    calls_max: int = CALLS_MAX
 
 
 def make_plan(seed: int) -> Plan:
@@ -38,7 +40,9 @@ def make_plan(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     functions = Maker(random).functions(random.randint(2, 5))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
-    return Plan(seed=seed, functions=functions, actions=actions, faults=swarm(random))
+    faults = swarm(random)
+    calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
+    return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
 
 
 def _action(random: Random) -> Action:

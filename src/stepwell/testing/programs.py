@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from stepwell.flow import Concurrency
+from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
 from stepwell.sdk.options import Cancel, Timeouts
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
 
@@ -87,6 +87,39 @@ class Dawdle(msgspec.Struct, frozen=True, tag=True):
 Node = Do | Nap | Await | Invoke | Emit | Fork | Loop | Stumble | Dawdle
 
 
+class Rate(msgspec.Struct, frozen=True):
+    limit: int
+    period_ms: int
+    burst: int = 0
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """When a function starts. With ``keyed`` all of them count for each key of an event, else for all together."""
+
+    keyed: bool = False
+    throttle: Rate | None = None
+    rate_limit: Rate | None = None
+    singleton: Literal["skip", "cancel"] | None = None
+    debounce_ms: tuple[int, int | None] | None = None
+    batch: tuple[int, int] | None = None
+    priority: bool = False
+    runs_max: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """What ``app.create_function`` is told of them."""
+        key = "event.data.key" if self.keyed else None
+        throttle, rate, debounce, batch = self.throttle, self.rate_limit, self.debounce_ms, self.batch
+        return {
+            "run_concurrency": RunConcurrency(self.runs_max, key) if self.runs_max else None,
+            "throttle": Throttle(throttle.limit, throttle.period_ms, throttle.burst, key) if throttle else None,
+            "rate_limit": RateLimit(rate.limit, rate.period_ms, key) if rate else None,
+            "singleton": Singleton(self.singleton, key) if self.singleton else None,
+            "debounce": Debounce(*debounce, key) if debounce else None,
+            "batch_events": BatchEvents(*batch, key) if batch else None,
+            "priority": Priority("event.data.key == 'a' ? 30 : -5") if self.priority else None,
+        }
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """A function: what starts it, what it does, what rules it runs under."""
 
@@ -104,6 +137,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_ms: int | None = None
     finish_timeout_ms: int | None = None
     on_failure: bool = False
+    rules: Rules = Rules()
 
     def matches(self, event: str, key: str) -> bool:
         """Whether an event of this name with this key starts it: the reference for the engine's own matching."""
@@ -127,6 +161,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "idempotency": "event.data.key" if self.idempotent else None,
             "cancel": Cancel(self.cancel_on, match="data.key") if self.cancel_on else None,
             "timeouts": Timeouts(start=self.start_timeout_ms, finish=self.finish_timeout_ms),
+            **self.rules.options(),
         }
 
 
@@ -154,18 +189,46 @@ class Maker:
             # A tick a minute for days: short, so that what comes after the faults is over soon.
             return msgspec.structs.replace(base, cron=cron, program=self._short())
         limited = random.random() < 0.35
+        rules = self._rules() if random.random() < 0.4 else Rules()
+        batched = rules.batch is not None  # with it much else cannot be (semantics §7.2)
         return msgspec.structs.replace(
             base,
+            rules=rules,
             event=EVENTS[min(index, len(EVENTS) - 1)] if random.random() < 0.7 else random.choice(EVENTS[: index + 1]),
             condition="event.data.key != 'a'" if random.random() < 0.2 else None,
             limit=random.choice((1, 1, 2)) if limited else 0,
             keyed=random.random() < 0.5,
             second_limit=random.choice((1, 2)) if limited and random.random() < 0.35 else 0,
-            idempotent=random.random() < 0.12,
-            cancel_on=random.choice(EVENTS) if random.random() < 0.2 else None,
+            idempotent=not batched and random.random() < 0.12,
+            cancel_on=random.choice(EVENTS) if not batched and random.random() < 0.2 else None,
             start_timeout_ms=self._ms(2_000, 60_000) if random.random() < 0.1 else None,
             finish_timeout_ms=self._ms(5_000, 120_000, _HOUR) if random.random() < 0.25 else None,
             on_failure=random.random() < 0.2,
+        )
+
+    def _rules(self) -> Rules:
+        random = self._random
+        throttle = None
+        if random.random() < 0.4:
+            throttle = Rate(random.choice((1, 2, 10)), random.choice((1_000, _MINUTE)), random.choice((0, 1, 3)))
+        runs_max = random.choice((1, 2)) if random.random() < 0.3 else 0
+        if random.random() < 0.3:
+            batch = random.choice((2, 3, 5)), random.choice((1_000, 10_000, 5 * _MINUTE))
+            return Rules(keyed=random.random() < 0.5, throttle=throttle, batch=batch, runs_max=runs_max)
+        debounce = None
+        if random.random() < 0.35:
+            period = random.choice((1_000, 10_000, _MINUTE))
+            debounce = period, random.choice((None, 3 * period))
+        return Rules(
+            keyed=random.random() < 0.5,
+            throttle=throttle,
+            rate_limit=Rate(random.choice((1, 2, 20)), random.choice((10_000, _HOUR)))
+            if random.random() < 0.2
+            else None,
+            singleton=random.choice(("skip", "cancel")) if random.random() < 0.4 else None,
+            debounce_ms=debounce,
+            priority=random.random() < 0.3,
+            runs_max=runs_max,
         )
 
     def _sequence(self, index: int, count: int, depth: int) -> tuple[Node, ...]:

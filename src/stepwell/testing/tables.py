@@ -7,7 +7,7 @@ from typing import Any
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.driver import executor
 
-_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "cells", "slots")
+_ALL = ("events", "outcomes", "runs", "steps", "attempts", "notes", "items", "waits", "cells", "slots", "run_events")
 
 
 class Tables:
@@ -44,3 +44,7 @@ class Tables:
     def unfinished(self) -> list[tuple[str, str]]:
         """The runs that have not ended, oldest first, with their functions."""
         return self.ask("SELECT id, function_id FROM runs WHERE ended_at IS NULL ORDER BY id")
+
+    def held_back(self) -> bool:
+        """Do events wait for a run to start with them?"""
+        return bool(self.ask("SELECT 1 FROM items WHERE kind = 'window'"))

@@ -84,6 +84,7 @@ class Process:
             LoopTimers(world.clock),
             RandomIds(world.plan.seed * 1_000 + number),
             {APP: world.app.configs()},
+            calls_max=world.plan.calls_max,
         )
 
     def look(self) -> None:
@@ -108,7 +109,8 @@ class World:
         self.clock = VirtualClock(self.loop, START_MS)
         self.store = SqliteStore.inline(hook=self)
         self.tables = Tables(self.store)
-        self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms)
+        alone = any(spec.rules.singleton for spec in plan.functions)
+        self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)
         self.violations: list[Violation] = []
         self.story: list[str] = []
         self.reached: Counter[str] = Counter()
@@ -308,10 +310,12 @@ class World:
             await client
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
         waited, step = 0, 1_000
-        while self.tables.unfinished() and not self.violations:
+        while (self.tables.unfinished() or self.tables.held_back()) and not self.violations:
             if waited > _QUIET_MS_MAX:
                 for run_id, function in self.tables.unfinished():
                     self.fail("I10", f"run {run_id} of {function} never ended")
+                if self.tables.held_back():
+                    self.fail("I10", "events are held back for ever")
                 return
             await pause(step)
             waited += step
@@ -399,6 +403,10 @@ def _limits(plan: Plan) -> dict[str, int]:
         for limit in spec.limits():
             key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
             found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
+        runs_max = spec.rules.options()["run_concurrency"]
+        if runs_max is not None:
+            key = runs_max.place(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
+            found[key if runs_max.key is None else key[: key.rfind("/") + 1]] = runs_max.limit
     return found
 
 

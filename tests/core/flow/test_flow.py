@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import ConfigurationError, InvalidExpression
-from stepwell.flow import ADMIT, GRANT, KEYWORDS, Concurrency, Idempotency
+from stepwell.flow import ADMIT, GRANT, HOLD, KEYWORDS, RANK, START, Concurrency, Idempotency, RunConcurrency
 from stepwell.flow.verdicts import Accept, Blocked, Go, Skip
 from stepwell.model.history import Cell, OutcomeKind
 
@@ -196,4 +196,5 @@ def test_values_people_can_read_stay_readable() -> None:
 
 def test_the_tables_hold_every_control_once_under_the_keyword_of_the_wire() -> None:
     assert {keyword: KEYWORDS[keyword].keyword for keyword in KEYWORDS} == {key: key for key in KEYWORDS}
-    assert set(KEYWORDS.values()) == {*ADMIT, *GRANT}
+    assert set(KEYWORDS.values()) == {*ADMIT, *START, *GRANT, *RANK} - {RunConcurrency}
+    assert set(HOLD) < set(ADMIT)

@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Final, Literal
 
+import msgspec
+
 from stepwell.engine.registry import Registry
 from stepwell.expressions import EvaluationError
+from stepwell.flow import HOLD
+from stepwell.flow.window import Window
 from stepwell.model.event import Event, rfc3339
-from stepwell.model.questions import ListFunctions, Outcomes, RunsOfEvent
+from stepwell.model.function import Function
+from stepwell.model.questions import GetCell, HeldEvents, ListFunctions, Outcomes, RunsOfEvent
 from stepwell.model.trigger import EventTrigger
 from stepwell.server.views import Reader, outcome_view
-from stepwell.server.why.shapes import EventWhy, StartedRun, Unstarted
+from stepwell.server.why.shapes import EventWhy, HeldBack, StartedRun, Unstarted
 
 _NEAREST_MAX: Final = 3
 _ALIKE: Final = 0.7
@@ -25,11 +30,17 @@ async def explain_event(reader: Reader, registry: Registry, event: Event) -> Eve
     outcomes = await reader.read(Outcomes(event.id))
     told = {run.function_id for run in runs} | {outcome.function_id for outcome in outcomes}
     registered = {function.id: function.updated_at for function in await reader.read(ListFunctions())}
+    held: dict[str, HeldBack] = {}
     unstarted: dict[str, Unstarted] = {}
     fields = event.fields()
     for match in registry.matches(event.name):
         function_id = match.function.id
-        if function_id in told:
+        if function_id in told or function_id in held:
+            continue
+        waits = await _held(reader, match.function, event, fields)
+        if waits is not None:
+            held[function_id] = waits
+            unstarted.pop(function_id, None)
             continue
         because: Literal["condition", "later", "unknown"] = "unknown"
         if registered.get(function_id, 0) > event.received_at:
@@ -44,7 +55,7 @@ async def explain_event(reader: Reader, registry: Registry, event: Event) -> Eve
         unstarted[function_id] = Unstarted(
             function_id=function_id, because=because, expression=match.trigger.expression
         )
-    nothing = not told and not unstarted
+    nothing = not told and not held and not unstarted
     return EventWhy(
         id=event.id,
         name=event.name,
@@ -52,8 +63,30 @@ async def explain_event(reader: Reader, registry: Registry, event: Event) -> Eve
         runs=[StartedRun(id=run.id, function_id=run.function_id, status=run.status) for run in runs],
         outcomes=[outcome_view(outcome) for outcome in outcomes],
         unstarted=list(unstarted.values()),
+        held=tuple(held.values()),
         nearest=nearest(event.name, trigger_names(registry)) if nothing else [],
     )
+
+
+async def _held(reader: Reader, function: Function, event: Event, fields: dict[str, object]) -> HeldBack | None:
+    """The window in which the event waits, if it does."""
+    for control in function.controls:
+        if not isinstance(control, HOLD):
+            continue
+        key = control.window(function.id, {"event": fields}, event.received_at)
+        cell = await reader.read(GetCell(key, event.received_at)) if key is not None else None
+        if cell is None:
+            continue
+        window = msgspec.json.decode(cell.value, type=Window)
+        if any(held.id == event.id for held in await reader.read(HeldEvents(window.run_id))):
+            return HeldBack(
+                function_id=function.id,
+                by="batch_events" if window.batch else "debounce",
+                run_id=window.run_id,
+                at=rfc3339(window.at),
+                count=window.count,
+            )
+    return None
 
 
 def trigger_names(registry: Registry) -> list[str]:

@@ -7,13 +7,25 @@ from typing import Final, Literal
 
 import msgspec
 
+from stepwell.engine.admission import ready
 from stepwell.engine.dispatch import unserved
+from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.registry import Registry
-from stepwell.flow import GRANT, Concurrency
+from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
+from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import Attempts, BacklogPosition, CountSlots, GetRun, GetSteps, RunItems, SlotHolders
+from stepwell.model.questions import (
+    Attempts,
+    BacklogPosition,
+    CountSlots,
+    GetItem,
+    GetRun,
+    GetSteps,
+    RunItems,
+    SlotHolders,
+)
 from stepwell.model.run import Run
 from stepwell.model.step import TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.views import Reader, child_run, error_view, max_attempts
@@ -32,6 +44,7 @@ from stepwell.server.why.shapes import (
     Scheduled,
     Situation,
     Sleeping,
+    Throttled,
     Unserved,
     Waiting,
     WaitingForSignal,
@@ -66,7 +79,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
     if item is None:
         return [Lost()]
     if item.backlog is not None and item.at is None:
-        return [await _backlog(reader, registry, run, item)]
+        return [await _backlog(reader, registry, run, item, situation)]
     steps = await reader.read(GetSteps(run.id, run.shard))
     attempts = await reader.read(Attempts(run.id))
     if item.lease:
@@ -101,23 +114,49 @@ def _due(at: int, situation: Situation) -> Due:
     return Due(since=rfc3339(at), because=because, calls=situation.calls, calls_max=situation.calls_max)
 
 
-async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item) -> Gate:
+async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, situation: Situation) -> Gate:
     assert item.backlog is not None
     function = registry.get(run.function_id)
+    if item.backlog == ready(run.function_id):
+        return _due(item.queued_at, situation)
     if item.backlog == unserved(run.function_id):
         return Unserved(function_id=run.function_id, registered=function is not None)
-    limits = [control for control in function.controls if isinstance(control, GRANT)] if function else []
-    control: Concurrency | None = dict(zip(run.slots, limits, strict=False)).get(item.backlog)
+    controls = function.controls if function else ()
+    throttle = next((control for control in controls if isinstance(control, Throttle)), None)
+    if item.backlog == run.throttle and throttle is not None:
+        return await _throttled(reader, throttle, item)
+    of_steps = [control for control in controls if isinstance(control, Concurrency)]
+    of_runs = [control for control in controls if isinstance(control, RunConcurrency)]
+    limits: dict[str, Concurrency | RunConcurrency] = {}
+    limits.update(zip(run.slots, of_steps, strict=False))
+    limits.update(zip(places(run), of_runs, strict=False))
+    control = limits.get(item.backlog)
     place = await reader.read(BacklogPosition(item.id))
     before, queued = place or (0, 1)
     return Limited(
         key=item.backlog,
         value=item.backlog.rpartition("/")[2] if control is None or control.key is not None else None,
         expression=control.key if control else None,
-        scope=control.scope if control else item.backlog.partition("/")[0],
+        scope=control.scope if control else item.backlog.removeprefix("run/").partition("/")[0],
+        of_runs=item.backlog in places(run),
         limit=control.limit if control else None,
         used=await reader.read(CountSlots(item.backlog, run.shard)),
-        held_by=await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN)),
+        held_by=[lock_owner(holder) for holder in await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN))],
+        position=before + 1,
+        queued=queued,
+    )
+
+
+async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttled:
+    timer = await reader.read(GetItem(item.backlog or "", item.shard))
+    place = await reader.read(BacklogPosition(item.id))
+    before, queued = place or (0, 1)
+    return Throttled(
+        value=(item.backlog or "").split("/", 2)[2] if throttle.key is not None else None,
+        expression=throttle.key,
+        limit=throttle.limit,
+        period_ms=to_ms(throttle.period),
+        next_at=rfc3339(timer.at if timer is not None and timer.at is not None else item.queued_at),
         position=before + 1,
         queued=queued,
     )

@@ -54,7 +54,8 @@ class Invoking(View, frozen=True, tag_field="kind", tag="invoking"):
 
 
 class Limited(View, frozen=True, tag_field="kind", tag="limited"):
-    """Held back by a concurrency limit. ``value`` is that of the key, ``expression`` what it was worked out from.
+    """Held back by a concurrency limit, of steps, or ``of_runs`` under way. ``value`` is that of the key,
+    ``expression`` what it was worked out from.
 
     ``position`` counts from 1; ``queued`` is how many are held back by the same limit.
     """
@@ -66,6 +67,23 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     limit: int | None
     used: int
     held_by: list[str]
+    position: int
+    queued: int
+    of_runs: bool = False
+
+
+class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):
+    """Its start waits its turn. ``value`` is that of the key, ``expression`` what it was worked out from.
+
+    ``limit`` starts are let through in each ``period_ms``; the next one at ``next_at``. ``position`` counts from 1;
+    ``queued`` is how many wait for the same turns.
+    """
+
+    value: str | None
+    expression: str | None
+    limit: int
+    period_ms: int
+    next_at: str
     position: int
     queued: int
 
@@ -134,6 +152,7 @@ Gate = (
     | Retrying
     | Invoking
     | Limited
+    | Throttled
     | Scheduled
     | Unserved
     | Executing
@@ -221,6 +240,19 @@ class StartedRun(View, frozen=True):
     status: str
 
 
+class HeldBack(View, frozen=True):
+    """A function for which the event waits: for others to come, or for them to stop. ``by`` is the option that says so.
+
+    ``count`` events have come so far. The run ``run_id`` will start at ``at`` at the latest.
+    """
+
+    function_id: str
+    by: Literal["batch_events", "debounce"]
+    run_id: str
+    at: str
+    count: int
+
+
 class EventWhy(View, frozen=True, tag_field="subject", tag="event"):
     """What became of an event: a run, an outcome or a reason for each function it could have started.
 
@@ -234,6 +266,7 @@ class EventWhy(View, frozen=True, tag_field="subject", tag="event"):
     outcomes: list[OutcomeView]
     unstarted: list[Unstarted]
     nearest: list[str]
+    held: tuple[HeldBack, ...] = ()
     text: tuple[str, ...] = ()
 
 

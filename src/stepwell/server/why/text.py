@@ -14,6 +14,7 @@ from stepwell.server.why.shapes import (
     Executing,
     Failed,
     Gate,
+    HeldBack,
     Invoking,
     Lapsed,
     Leaderless,
@@ -24,6 +25,7 @@ from stepwell.server.why.shapes import (
     RunWhy,
     Scheduled,
     Sleeping,
+    Throttled,
     Unserved,
     Unstarted,
     Waiting,
@@ -77,6 +79,8 @@ class _Words:
             return self._invoking(gate)
         if isinstance(gate, Limited):
             return _limited(gate)
+        if isinstance(gate, Throttled):
+            return self._throttled(gate)
         if isinstance(gate, Scheduled):
             return [f"It starts at {self._at(gate.at)}, because its event's ts lies in the future."]
         if isinstance(gate, Unserved):
@@ -100,6 +104,14 @@ class _Words:
             return ["No process is running the engine on this database, so nothing moves until one does."]
         assert isinstance(gate, Lost)
         return ["Nothing is owed to it and nothing can wake it. This is a fault of Stepwell: please report it."]
+
+    def _throttled(self, gate: Throttled) -> list[str]:
+        which = f"for {gate.expression} = {gate.value!r}, " if gate.expression else ""
+        return [
+            f"Its start waits its turn: {which}{gate.limit} per {span(gate.period_ms)} may start, the next at "
+            f"{self._at(gate.next_at)}.",
+            f"It is number {gate.position} of {gate.queued} in line.",
+        ]
 
     def _invoking(self, gate: Invoking) -> list[str]:
         run = f" {gate.run_id}" if gate.run_id else ""
@@ -171,22 +183,29 @@ class _Words:
             stead = f" (run {outcome.run_id})" if outcome.run_id else ""
             reason = f": {outcome.reason}" if outcome.reason else ""
             lines.append(f"It did not start {outcome.function_id}, {outcome.kind}{reason}{stead}.")
+        lines += [self._held(held) for held in why.held]
         lines += [_unstarted(function) for function in why.unstarted]
-        if not (why.runs or why.outcomes or why.unstarted):
+        if not (why.runs or why.outcomes or why.held or why.unstarted):
             lines.append(f"No function has a trigger for {why.name!r}.")
             if why.nearest:
                 lines.append(f"Did you mean {' or '.join(map(repr, why.nearest))}?")
         return lines
+
+    def _held(self, held: HeldBack) -> str:
+        events = f"the {count(held.count, 'event')} that came so far"
+        start = f"run {held.run_id} starts at {self._at(held.at)}"
+        if held.by == "debounce":
+            return f"It is held back for {held.function_id}, the newest of {events}: {start}, unless a newer one comes."
+        return f"It is held back for {held.function_id}, one of {events}: {start}, or when there are enough."
 
     def _at(self, moment: str) -> str:
         return at(parse_moment(moment), self._now, self._zone)
 
 
 def _limited(gate: Limited) -> list[str]:
+    which = "its limit of runs under way" if gate.of_runs else "its concurrency limit"
     if gate.expression:
-        which = f"its concurrency limit for {gate.expression} = {gate.value!r}"
-    else:
-        which = "its concurrency limit"
+        which += f" for {gate.expression} = {gate.value!r}"
     use = f"{gate.used} of {gate.limit} in use" if gate.limit is not None else f"{gate.used} in use"
     more = " and others" if gate.used > len(gate.held_by) else ""
     held = f" by {', '.join(gate.held_by)}{more}" if gate.held_by else ""

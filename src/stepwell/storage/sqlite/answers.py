@@ -77,6 +77,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Standings: (sql.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.AnyLease: (sql.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
+    q.HeldEvents: (sql.HELD_EVENTS, lambda x: (x.shard, x.run_id), _all(rows.event)),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
@@ -95,7 +96,9 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Outcomes: (sql.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
     q.Attempts: (sql.ATTEMPTS, lambda x: (x.run_id,), _all(rows.attempt)),
     q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
-    q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.key, x.limit), _column),
+    q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
+    q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
+    q.Backlog: (sql.BACKLOG, lambda x: (x.shard, x.key, x.limit), _all(tuple)),
     q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
     q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
@@ -119,6 +122,7 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
@@ -139,6 +143,16 @@ class Reader:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
 
+    def _backlogs(self, x: q.Backlogs) -> list[str]:
+        found: list[str] = []
+        while len(found) < x.limit:
+            after = found[-1] if found else x.prefix
+            row = self._execute(sql.NEXT_BACKLOG, (x.shard, x.prefix, after)).fetchall()
+            if not row:
+                break
+            found.append(row[0][0])
+        return found
+
     def _load_runs(self, x: q.LoadRuns) -> dict[str, q.Loaded]:
         execute = self._execute
         runs = [rows.run(row) for row in execute(sql.LOAD_RUNS, (x.shard, _ids(x.run_ids))).fetchall()]
@@ -149,7 +163,8 @@ class Reader:
         found.sort(key=_first_seen)
         for row in found:
             steps[row[1]].append(rows.step(row[1:]))
-        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id]) for run in runs}
+        batches = {run.id: self.answer(q.HeldEvents(run.id, x.shard)) for run in runs if run.batch is not None}
+        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id], batches.get(run.id, [])) for run in runs}
 
     def _wait_paths(self, x: q.WaitPaths) -> list[str]:
         if self._paths is None:

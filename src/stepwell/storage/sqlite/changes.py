@@ -68,6 +68,8 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Wake: (sql.WAKE, lambda x: (x.shard, x.item_id, x.at)),
     c.Drop: (sql.DROP, lambda x: (x.shard, x.item_id)),
     c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x: (x.shard, x.run_id)),
+    c.HoldEvent: (sql.HOLD_EVENT, lambda x: (x.shard, x.run_id, x.place, x.event_id)),
+    c.DropHeld: (sql.DROP_HELD_EVENTS, lambda x: (x.shard, x.run_id)),
     c.CloseWait: (sql.CLOSE_WAIT, lambda x: (x.shard, x.run_id, x.wait_id)),
     c.CloseWaits: (sql.CLOSE_WAITS, lambda x: (x.shard, x.run_id)),
     c.PutCell: (sql.PUT_CELL, _row_of_cell),

@@ -13,6 +13,7 @@ _OF_RUN = (
     sql.CLOSE_WAITS,
     sql.DROP_RUN_ITEMS,
     sql.FREE_SLOTS,
+    sql.DROP_HELD_EVENTS,
     sql.FORGET_RUN,
 )
 

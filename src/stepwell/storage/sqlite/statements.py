@@ -30,8 +30,9 @@ ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
-  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+  ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle,
+  locks, batch)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 START_RUN: Final = """
@@ -130,6 +131,12 @@ DROP_RUN_ITEMS: Final = """
 DELETE FROM items
 WHERE shard = ?1 AND id >= ?2 AND id < ?2 || '0' AND (id = ?2 OR id >= ?2 || '/')"""
 
+HOLD_EVENT: Final = """
+INSERT INTO run_events (shard, run_id, place, event_id) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (shard, run_id, place) DO UPDATE SET event_id = excluded.event_id"""
+
+DROP_HELD_EVENTS: Final = "DELETE FROM run_events WHERE shard = ?1 AND run_id = ?2"
+
 OPEN_WAIT: Final = """
 INSERT INTO waits (run_id, id, kind, event_name, since, expires_at, shard, condition, path, value)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -190,7 +197,7 @@ WHERE id = ?1 AND archived_at IS NULL"""
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
@@ -208,6 +215,15 @@ EVENT_NAMES: Final = "SELECT id, name FROM events INDEXED BY sqlite_autoindex_ev
 LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM json_each(?2))"
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
+HELD_EVENTS: Final = """
+SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
+FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
+WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
+BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"
+# ?3 is the name before, or the prefix: names lie between it and the same with 0, the character after the slash.
+NEXT_BACKLOG: Final = """
+SELECT backlog FROM items
+WHERE shard = ?1 AND backlog > ?3 AND backlog < substr(?2, 1, length(?2) - 1) || '0' ORDER BY backlog LIMIT 1"""
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
@@ -272,7 +288,7 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
-  execution_version
+  execution_version, throttle, locks, batch
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
@@ -283,7 +299,13 @@ LIST_RUNS_OF_FUNCTION: Final = (
 RERUNS: Final = """
 SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?2 AND original = ?1 ORDER BY id"""
 LIST_CANCELLATIONS: Final = _CANCELLATIONS + "WHERE shard = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
-RUNS_OF_EVENT: Final = _RUN + "INDEXED BY runs_event WHERE shard = 0 AND event_id = ?1 ORDER BY id"
+RUNS_OF_EVENT: Final = (
+    _RUN
+    + """
+WHERE shard = 0 AND id IN (
+  SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?1
+  UNION SELECT run_id FROM run_events WHERE shard = 0 AND event_id = ?1) ORDER BY id"""
+)
 
 # ?1 after, ?2 before, ?3 internal?, ?4 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """
@@ -305,7 +327,9 @@ ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
 WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
 NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
-SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = 0 AND key = ?1 ORDER BY holder LIMIT ?2"
+SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
+BACKLOG: Final = """
+SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
 BACKLOG_POSITION: Final = """
 SELECT
   (SELECT count(*) FROM items AS other
@@ -334,6 +358,7 @@ OLD_RUNS: Final = "SELECT shard, id FROM runs WHERE shard = 0 AND ended_at < ?1 
 OLD_EVENTS: Final = """
 SELECT shard, id FROM events WHERE shard = 0 AND received_at < ?1
   AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.shard = 0 AND runs.event_id = events.id)
+  AND NOT EXISTS (SELECT 1 FROM run_events WHERE run_events.shard = 0 AND run_events.event_id = events.id)
 ORDER BY received_at, id LIMIT ?2"""
 OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at <= ?1 ORDER BY expires_at, key LIMIT ?2"
 OLD_CANCELLATIONS: Final = """

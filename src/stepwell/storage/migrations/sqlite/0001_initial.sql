@@ -81,6 +81,9 @@ CREATE TABLE runs (
   cron             TEXT,
   original         TEXT,
   execution_version INTEGER NOT NULL,
+  throttle         TEXT,
+  locks            TEXT,
+  batch            INTEGER,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
@@ -90,6 +93,16 @@ CREATE INDEX runs_event ON runs (shard, event_id, id);
 CREATE INDEX runs_status ON runs (shard, status, id) WHERE status <> 'COMPLETED';
 CREATE INDEX runs_ended ON runs (shard, ended_at, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX runs_parent ON runs (shard, parent) WHERE parent IS NOT NULL;
+
+CREATE TABLE run_events (
+  shard    INTEGER NOT NULL,
+  run_id   TEXT NOT NULL,
+  place    INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  PRIMARY KEY (shard, run_id, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX run_events_event ON run_events (shard, event_id, run_id);
 
 CREATE TABLE steps (
   shard      INTEGER NOT NULL,

@@ -1,0 +1,95 @@
+"""A run starts when there is a place for it, and when its turn has come.
+
+Runs whose starts are throttled take turns: one waits until its moment comes, the others behind it.
+
+Those that wait are out of sight in a backlog, and one timer for each key brings the next of them back. So a deep
+backlog costs nothing but its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from stepwell.engine.draft import Draft
+from stepwell.engine.ending import lock_holder, places
+from stepwell.flow import RunConcurrency, Throttle
+from stepwell.flow.verdicts import Blocked, Later
+from stepwell.model.changes import Drop, PutCell, Release, Schedule, TakeSlots
+from stepwell.model.function import Function
+from stepwell.model.history import Cell
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import Backlog, CountSlots, GetCell, ask
+from stepwell.model.run import Run
+
+
+def begin(draft: Draft, run: Run, function: Function, item: Item) -> Generator[Any, Any, str | None]:
+    """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so."""
+    mine = places(run)
+    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
+    for place, control in zip(mine, limits, strict=False):
+        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
+        if isinstance(control.grant(used), Blocked):
+            return place
+    if run.throttle is not None:
+        blocked = yield from _await_turn(draft, run.throttle, function, item)
+        if blocked is not None:
+            return blocked
+    if mine:
+        draft.add(TakeSlots(mine, lock_holder(run.id), run.shard))
+        draft.take(mine, 1)
+    return None
+
+
+def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:
+    """Take the turn of a run that is about to start. Gives the backlog it has to wait in instead, if so."""
+    control = _throttle(function)
+    if control is None:
+        return None  # its function is not throttled any more
+    cell = yield from _cell(draft, key)
+    verdict = control.grant(key, cell, draft.now)
+    if not isinstance(verdict, Later):
+        # Whoever waits already goes first, unless this one is ahead of them: it may be the one whose turn has come.
+        first = yield from ask(Backlog(key, 1, item.shard))
+        if not first or (item.queued_at, item.id) < first[0]:
+            if verdict.remember is not None:
+                draft.cells[key] = verdict.remember
+                draft.add(PutCell(verdict.remember))
+            return None
+    _, at = control.turns(cell, draft.now) if not isinstance(verdict, Later) else (0, verdict.at)
+    _call(draft, key, function.id, draft.now if not isinstance(verdict, Later) else at)
+    return key
+
+
+def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
+    """The moment of the next start of a key: as many as may start now are due, and the next moment is set."""
+    key = item.id
+    function = draft.registry.get(item.function_id)
+    control = _throttle(function) if function is not None else None
+    if control is None:
+        draft.add(Drop(key, item.shard), Release(key, draft.now, -1, item.shard))
+        draft.due(draft.now)
+        return
+    count, after = control.turns((yield from _cell(draft, key)), draft.now)
+    waiting = yield from ask(Backlog(key, count + 1, item.shard))
+    if count and waiting:
+        draft.add(Release(key, draft.now, count, item.shard))
+        draft.due(draft.now)
+    if len(waiting) > count:
+        _call(draft, key, item.function_id, after)
+    else:
+        draft.add(Drop(key, item.shard))
+
+
+def _call(draft: Draft, key: str, function_id: str, at: int) -> None:
+    draft.add(Schedule(Item(id=key, kind=ItemKind.THROTTLE, function_id=function_id, at=at, queued_at=at)))
+    draft.due(at)
+
+
+def _throttle(function: Function) -> Throttle | None:
+    return next((control for control in function.controls if isinstance(control, Throttle)), None)
+
+
+def _cell(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+    own = draft.cells.get(key)
+    return own if own is not None else (yield from ask(GetCell(key, draft.now)))
