@@ -12,7 +12,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
 
     Runs of ``function_id`` are cancelled that were created at ``started_before`` or earlier, at ``started_after`` or
     later if that is given, and for whose event ``condition`` is true if there is one. A run created after the
-    cancellation is never touched: its id is greater than that of the cancellation.
+    cancellation is never touched: it is later, or its id is greater than that of the cancellation.
 
     ``status`` and ``position`` say how far it has come: first the runs that have not begun are gone through by their
     ids, then those that have, because a run goes from the one to the other and never back. ``examined`` counts the live
