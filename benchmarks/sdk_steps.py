@@ -40,6 +40,9 @@ class Remembers:
     async def report(self, ops: Sequence[Op], version: int | None) -> None:
         raise NotImplementedError("it reports each step by itself")
 
+    async def catch_up(self) -> bool:
+        return False
+
     async def save(self, op: Op) -> Settled:
         assert op.data is not None
         self.memos[op.id] = Memo("data", op.data, op.ended_at)

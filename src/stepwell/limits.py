@@ -31,6 +31,8 @@ BATCH_TIMEOUT_DEFAULT = timedelta(seconds=60)
 PRIORITY_MAX = timedelta(hours=12)  # in both directions
 ID_CHARS_MAX = 255
 URL_CHARS_MAX = 2_048
+TOKEN_CHARS_MAX = 16 * 1024  # it is part of an address
+ENDPOINTS_PER_APP_MAX = 1_000  # a path with an id in it would make a function of each id
 JITTER_MIN, JITTER_MAX = timedelta(seconds=1), timedelta(minutes=5)
 
 # Retries (semantics §6).
@@ -51,6 +53,10 @@ SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
+ENDPOINT_SILENCE = timedelta(minutes=5)  # a durable endpoint that reports nothing for so long is taken for dead
+OUTPUT_WAIT_MAX = timedelta(minutes=5)  # proxies cut connections on which nothing happens
+OUTPUT_TOKEN_LIFE = timedelta(days=30)  # a result is not kept for longer, unless somebody says so
+REALTIME_TOKEN_LIFE = timedelta(minutes=15)  # of the token that an endpoint hands to its client
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most

@@ -64,6 +64,7 @@ def engineering(
     db: str,
     sdk_url: tuple[str, ...],
     retry_interval: int | None,
+    endpoint_silence: int,
     durability: Literal["full", "normal"],
     retention: int,
     concurrency: int,
@@ -77,7 +78,12 @@ def engineering(
         durability=durability,
         concurrency=concurrency,
         retention_ms=None if retention < 0 else retention,
-        rules=Settings(retry_ms=retry_interval, event_bytes_max=max_event_bytes, steps_max=max_steps),
+        rules=Settings(
+            retry_ms=retry_interval,
+            event_bytes_max=max_event_bytes,
+            steps_max=max_steps,
+            endpoint_silence_ms=endpoint_silence,
+        ),
         grace_ms=grace,
         apps=msgspec.structs.replace(apps, urls=sdk_url),
     )
@@ -156,6 +162,8 @@ class Host:
         self._stalls.stop()
         if self._apps is not None:
             await self._apps.stop()
+        if self._member is not None:
+            self.engine.closing = True  # who waits for a result would keep the listener waiting
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:

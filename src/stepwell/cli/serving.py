@@ -11,6 +11,7 @@ from stepwell.cli.options import not_empty
 from stepwell.errors import ConfigurationError, InvalidDuration
 from stepwell.limits import (
     CALLS_MAX,
+    ENDPOINT_SILENCE,
     EVENT_BYTES_CEILING,
     EVENT_BYTES_MAX,
     STEPS_PER_RUN_CEILING,
@@ -36,6 +37,13 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
         click.option("-u", "--sdk-url", type=Address(), multiple=True, help="An app that serves its functions there."),
         click.option(
             "--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off."
+        ),
+        click.option(
+            "--endpoint-silence",
+            type=Length(),
+            default=f"{ENDPOINT_SILENCE.total_seconds():g}s",
+            show_default=True,
+            help="How long a durable endpoint may report nothing before it is called again.",
         ),
         click.option(
             "--durability",

@@ -12,6 +12,7 @@ FINISHED: Final = "inngest/function.finished"
 FAILED: Final = "inngest/function.failed"
 CANCELLED: Final = "inngest/function.cancelled"
 INVOKED: Final = "inngest/function.invoked"
+HTTP_REQUEST: Final = "inngest/http.request"
 TIMER: Final = "inngest/scheduled.timer"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

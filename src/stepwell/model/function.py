@@ -30,7 +30,8 @@ class Backoff(msgspec.Struct, frozen=True):
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """Durable code as registered. ``id`` is the composite id ``<app>-<function>`` of the wire.
 
-    ``url`` is where its app serves it over HTTP, if it does.
+    ``url`` is where its app serves it over HTTP, if it does. ``endpoint`` is set for a durable endpoint, which is
+    a page of its app and is called as that: the language of its SDK, "" if nobody says.
     ``config`` is the configuration as the app sent it (protocol §4.5), which everything else here was read from.
     """
 
@@ -46,4 +47,5 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     controls: tuple[Control, ...] = ()
     version: int = 1
     url: str | None = None
+    endpoint: str | None = None
     config: bytes = b"{}"

@@ -6,6 +6,7 @@ which other SDKs ignore.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Final
@@ -24,6 +25,7 @@ from stepwell.protocol.surrogates import without_lone_surrogates
 __all__ = [
     "CALL_BYTES_MAX",
     "Unreadable",
+    "answer_of",
     "decode_answer",
     "decode_call",
     "decode_memo",
@@ -36,6 +38,7 @@ __all__ = [
     "encode_memos",
     "encode_ops",
     "function_uuid",
+    "generation_of",
     "signature_within",
     "state_elsewhere",
 ]
@@ -126,6 +129,15 @@ def dispatch_id(run_id: str, generation: int) -> str:
 
     JavaScript 3 gives nothing else back (protocol §8.2)."""
     return f"{run_id}.{generation:x}"
+
+
+def generation_of(text: str, run_id: str) -> int | None:
+    """The generation of the call that this was given to, if it is one of this run."""
+    found = _DISPATCH.fullmatch(text)
+    return int(found[2], 16) if found is not None and found[1] == run_id else None
+
+
+_DISPATCH: Final = re.compile(r"([0-9A-Z]{26})\.([0-9a-f]{1,15})")
 
 
 # Calls ---------------------------------------------------------------------------------------------------------------
@@ -337,7 +349,9 @@ def decode_answer(
         if status == 200:
             return Completed(body)
         ops = decode_ops(body, no_retry=no_retry, retry_at=retry_at, now=now, attempt=attempt, called_at=called_at)
-        return _read_progress(ops, fields)
+        version = fields.get("x-inngest-req-version", "")
+        in_one_call = fields.get("x-inngest-sdk", "").startswith("stepwell")
+        return answer_of(ops, int(version) if version in _VERSIONS else None, in_one_call=in_one_call)
     except Unreadable as error:
         return Failed(WireError("Error", str(error)))
     except _UNREADABLE as error:
@@ -374,7 +388,8 @@ def _checked(body: bytes) -> bytes:
     return body
 
 
-def _read_progress(ops: tuple[Op, ...], fields: Mapping[str, str]) -> Answer:
+def answer_of(ops: tuple[Op, ...], version: int | None, *, in_one_call: bool = False) -> Answer:
+    """What these ops say together: the end of a run may be among them (protocol §6.2)."""
     steps: list[Op] = []
     then: Completed | Failed | None = None
     for op in ops:
@@ -387,9 +402,7 @@ def _read_progress(ops: tuple[Op, ...], fields: Mapping[str, str]) -> Answer:
             steps.append(op)
     if then is not None and not steps:
         return then
-    version = fields.get("x-inngest-req-version", "")
-    in_one_call = fields.get("x-inngest-sdk", "").startswith("stepwell")
-    return Ops(tuple(steps), int(version) if version in _VERSIONS else None, then, in_one_call)
+    return Ops(tuple(steps), version, then, in_one_call)
 
 
 def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:

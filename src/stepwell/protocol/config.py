@@ -89,6 +89,7 @@ def parse_function(
         finish_timeout_ms=problems.attempt("timeouts.finish", _timeout, timeouts.get("finish")),
         controls=_controls(problems, fields),
         url=problems.attempt("steps.step.runtime.url", _url, fields),
+        endpoint=problems.attempt("steps.step.runtime", _endpoint, fields),
         version=version,
         config=text,
     )
@@ -297,6 +298,12 @@ def _url(fields: dict[str, object]) -> str | None:
     return checked_url(text)
 
 
+def _endpoint(fields: dict[str, object]) -> str | None:
+    """The SDK's language of a durable endpoint, which no app registers: ``protocol/endpoints.py`` writes such."""
+    runtime = _object(_object(_object(fields.get("steps")).get("step")).get("runtime"))
+    return (_text(runtime.get("sdk"), ID_CHARS_MAX) or "") if runtime.get("type") == "endpoint" else None
+
+
 def checked_url(text: str) -> str:
     """An address at which an app can be called. Raises ``ConfigurationError``."""
     try:
@@ -355,12 +362,12 @@ def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, 
 def _limits(problems: _Problems, value: object) -> Iterator[Concurrency | RunConcurrency]:
     """The limits in any of the forms of protocol §4.5: a number, an object, an array, or an object of arrays, one for
     runs and one for steps."""
-    if isinstance(value, dict) and ("fn" in value or "step" in value):
-        fields = cast("dict[str, object]", value)
+    fields = cast("dict[str, object]", value if isinstance(value, dict) else {})
+    if "fn" in fields or "step" in fields:
         yield from _entries(problems, "concurrency.fn", RunConcurrency.read, fields.get("fn"))
         yield from _entries(problems, "concurrency.step", Concurrency.read, fields.get("step"))
-    else:
-        yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
+        return
+    yield from _entries(problems, Concurrency.keyword, Concurrency.read, value)
 
 
 def _entries(problems: _Problems, name: str, read: Callable[[object], L], value: object) -> Iterator[L]:

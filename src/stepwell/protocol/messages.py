@@ -93,7 +93,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     ``step_id`` is the step that is to be run, or "step" to find out what comes next; with ``plans_only`` nothing is run
     unless it is named there. ``version`` is the dialect of the run's answers so far (protocol §7.5). ``generation``
-    distinguishes the calls of a run that may report steps while they run; 0 where that is not possible.
+    distinguishes the calls of a run that may report steps while they run; 0 where that is not possible. ``endpoint`` is
+    that of the function (``model/function.py``): with it the call is made in another form.
     """
 
     function_id: str
@@ -111,6 +112,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     version: int = -1
     plans_only: bool = False
     generation: int = 0
+    endpoint: str | None = None
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +243,10 @@ class Reports(Progress, Protocol):
     @property
     def call(self) -> Call:
         """The call as it would be made now: with all that has become known of its run since."""
+        ...
+
+    async def catch_up(self) -> bool:
+        """Read what another process has written about this run: ``call`` knows it then. False if none ever has."""
         ...
 
     def report(self, ops: Sequence[Op], version: int | None) -> Awaitable[None]:

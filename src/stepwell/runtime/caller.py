@@ -14,7 +14,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
-from stepwell.model.questions import GetStep, Standings
+from stepwell.model.questions import GetStep, GetSteps, Standings
 from stepwell.model.step import Step
 from stepwell.ops import Op as Instruction
 from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
@@ -59,6 +59,8 @@ class LiveCall:
         self._engine = engine
         self._watchers: dict[str, asyncio.Future[Settled]] = {}
         self._timer: Timer | None = None
+        self._behind = False  # another process has written about the run, and nobody has begun to read it
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def save(self, op: Op) -> Settled:
         """Make one op durable while the call goes on. Raises ``Superseded`` if the lease is lost."""
@@ -144,6 +146,19 @@ class LiveCall:
                 log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
                 await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
 
+    async def catch_up(self) -> bool:
+        """Read the steps that the app has reported to another process, if it has. Waits while they cannot be read.
+
+        Requests that are about to be made together wait for the same.
+        """
+        if self._behind:
+            self._behind = False
+            self._catching_up = self._engine.spawn(self._read_all())
+        if self._catching_up is None:
+            return False
+        await asyncio.shield(self._catching_up)
+        return True
+
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
         step = self.leased.steps.get(step_id)
@@ -173,6 +188,11 @@ class LiveCall:
         for step_id in list(self._watchers):
             self._look(step_id)
 
+    def poked(self) -> None:
+        """Another process has written about the run."""
+        self._behind = True
+        self.touch()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -183,6 +203,20 @@ class LiveCall:
     def _superseded(self) -> None:
         self.lost = True
         raise Superseded
+
+    async def _read_all(self) -> None:
+        run = self.leased.run
+        while True:
+            try:
+                steps = await self._engine.store.read(GetSteps(run.id, run.shard))
+                break
+            except StorageError as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+        for step in steps:
+            known = self.leased.steps.get(step.id)
+            if not step.open and (known is None or known.open):
+                self.leased.gain(step)
 
     def _look(self, step_id: str) -> None:
         self._engine.spawn(self._read(step_id))
@@ -295,7 +329,7 @@ class Caller:
             if token != call.leased.lease.token:
                 call.lost = True
             elif poked:
-                call.touch()
+                call.poked()
 
     async def extend(self, now: int) -> int | None:
         """Hold on to the leases of which a third is left, and say when to look again: never if there are none."""
@@ -400,6 +434,7 @@ def call_of(leased: Leased) -> Call:
         version=run.execution_version,
         plans_only=grouped,
         generation=leased.lease.token,
+        endpoint=leased.function.endpoint,
     )
 
 

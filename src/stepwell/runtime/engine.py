@@ -21,9 +21,10 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import register
 from stepwell.engine.registry import Registry
+from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
-from stepwell.ids import Ids
+from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
 from stepwell.model.changes import Change, Decision, Plan
@@ -124,6 +125,7 @@ class Engine:
         self.lease_ms = LEASE // _MS
         self.leads = False
         self.stopping = False
+        self.closing = False  # the server about it stops: whoever waits for a run is answered
         self.calls_max = calls_max
         self.settings = settings
         self.observers: list[Observer] = []
@@ -224,6 +226,21 @@ class Engine:
         verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
         return bool(verdict.result.value)
+
+    def token_id(self) -> str:
+        """What tells a token of ours from all others."""
+        return self._ids.ulid(self.clock.now_ms())
+
+    async def kept_secret(self, name: str) -> str:
+        """A secret of this installation, made when it is asked for first: every process that asks gets the same."""
+        new = secret(256)
+        found: str = (await self.commit(lambda draft: keep_secret(draft, name, new))).result.value
+        return found
+
+    async def declare(self, plan: Callable[[Draft], Plan]) -> None:
+        """Change what functions there are, and know it. Raises what the plan raises."""
+        if (await self.commit(plan)).result.value:
+            await self.load()
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
         """Accept validated events; their ids once they are durable, with all they cause (semantics §1.2).
@@ -425,7 +442,12 @@ class Engine:
 
         It begins no body unless it has seen all that was written about its run until ``UNSEEN_MS`` ago.
         """
-        if verdict.result.ended and self.shared and not self.leads:
+        if verdict.result.ended:
+            await self.until_seen()
+
+    async def until_seen(self) -> None:
+        """Whoever leads has read by then what this process has written, or reads it before it makes a request."""
+        if self.shared and not self.leads:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:

@@ -17,7 +17,8 @@ from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
 from stepwell.ids import Ids
 from stepwell.model.step import RESTS
-from stepwell.protocol.codec import decode_answer, encode_call
+from stepwell.protocol.codec import Unreadable, decode_answer, encode_call
+from stepwell.protocol.endpoints import CallRequest, reenter
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
@@ -84,20 +85,13 @@ class Remote:
         now = self.clock.now_ms()
         call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
         try:
-            body = encode_call(call, signed=bool(self._outbound.keys))
+            made = reenter(call) if call.endpoint is not None else self._request(call, url)
+        except Unreadable as error:  # nor what is in the event of an endpoint
+            return Failed(WireError("Error", f"the endpoint cannot be called again: {error}"), no_retry=True)
         except InvalidOutput as error:  # no attempt would change what the event or a step has in it
             return Failed(WireError("Error", f"the call cannot be signed: {error.what}: {error.why}"), no_retry=True)
-        headers = {
-            "Content-Type": "application/json",
-            "X-Inngest-Req-Version": str(call.version),
-            "X-Inngest-Step-ID": call.step_id,
-            "X-Run-ID": call.run_id,
-            "X-Request-ID": call.request_id,
-            "X-Inngest-Generation-ID": str(call.generation),
-            "X-Inngest-Job-ID": call.run_id,
-        }
         try:
-            reply = await self._outbound.request("POST", call_url(url, call.function_id, call.step_id), headers, body)
+            reply = await self._outbound.request(made.method, made.url, made.headers, made.body, signed=made.signed)
         except Unreachable as error:
             return Failed(WireError("Error", f"the app could not be called: {error}", code=error.code), started_at=now)
         believed = self._outbound.believable(reply)
@@ -112,6 +106,20 @@ class Remote:
             called_at=now,
         )
         return msgspec.structs.replace(answer, started_at=now) if isinstance(answer, Failed) else answer
+
+    def _request(self, call: Call, url: str) -> CallRequest:
+        body = encode_call(call, signed=bool(self._outbound.keys))
+        headers = {
+            "Content-Type": "application/json",
+            "X-Inngest-Req-Version": str(call.version),
+            "X-Inngest-Step-ID": call.step_id,
+            "X-Run-ID": call.run_id,
+            "X-Request-ID": call.request_id,
+            "X-Inngest-Generation-ID": str(call.generation),
+            "X-Inngest-Job-ID": call.run_id,
+        }
+        address = call_url(url, call.function_id, call.step_id)
+        return CallRequest(method="POST", url=address, headers=headers, body=body, signed=body)
 
 
 def call_url(url: str, function_id: str, step_id: str) -> str:
@@ -205,6 +213,9 @@ class _Drive:
         try:
             if self._progress.unsure:
                 await self._progress.look()
+            if await self._progress.catch_up():
+                now = self._progress.call
+                call = msgspec.structs.replace(call, steps=now.steps, stack=now.stack, pending=now.pending)
             if self._progress.lost:
                 raise Superseded
             return await self._remote.ask(call)
@@ -236,7 +247,7 @@ class _Drive:
             return answer
         if isinstance(answer, Failed):
             return self._fail(answer)
-        ops, version = _in_groups(answer, self._discovered.version), answer.version
+        ops, version = in_groups(answer, self._discovered.version), answer.version
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
             return await self._nothing_new()
         self._in_vain = False
@@ -267,7 +278,7 @@ class _Drive:
             return None  # it has its result from elsewhere
         if isinstance(answer, Ops):
             try:
-                await self._report(_in_groups(answer, self._discovered.version), answer.version)
+                await self._report(in_groups(answer, self._discovered.version), answer.version)
             except UnknownOp as error:
                 answer = Failed(WireError("InvalidOp", str(error)))
             else:
@@ -379,7 +390,7 @@ def _rests(op: Op) -> bool:
     return op.op in _RESTING and not op.no_retry
 
 
-def _in_groups(answer: Ops, version: int) -> list[Op]:
+def in_groups(answer: Ops, version: int) -> list[Op]:
     """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3).
 
     What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An

@@ -34,19 +34,27 @@ class Signed:
         self._liked: dict[str, SigningKey] = {}
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        signed: bytes | None = None,
+        seconds: float = _CALL_S_MAX,
     ) -> Reply:
-        """Raises ``Unreachable``."""
+        """``signed`` is the text that is signed in place of the body. Raises ``Unreachable``."""
         headers = {**headers, "X-Inngest-Server-Kind": self.kind}
         if not self.keys:
             return await self._outbound.request(method, url, headers, body, seconds=seconds)
         place = url.partition("?")[0]
         first, *others = self._in_order(place)
-        reply = await self._signed(first, method, url, headers, body, seconds)
+        text = body if signed is None else signed
+        reply = await self._signed(first, text, method, url, headers, body, seconds)
         for key in others:
             if reply.status != _REFUSED:
                 break
-            reply = await self._signed(key, method, url, headers, body, seconds)
+            reply = await self._signed(key, text, method, url, headers, body, seconds)
             if reply.status != _REFUSED:
                 self._remember(place, key)
         return reply
@@ -79,9 +87,16 @@ class Signed:
         return verified(self.keys, body, signature, self._clock.now_ms() // 1000) is not None
 
     async def _signed(
-        self, key: SigningKey, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float
+        self,
+        key: SigningKey,
+        text: bytes,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
     ) -> Reply:
-        headers = {**headers, HEADER: sign(key, body, self._clock.now_ms() // 1000)}
+        headers = {**headers, HEADER: sign(key, text, self._clock.now_ms() // 1000)}
         return await self._outbound.request(method, url, headers, body, seconds=seconds)
 
     def _in_order(self, place: str) -> list[SigningKey]:

@@ -341,6 +341,9 @@ class Reporting:
     async def look(self) -> None:
         """There is nothing to look at: the server refuses what comes too late."""
 
+    async def catch_up(self) -> bool:
+        return False
+
     async def save(self, op: Op) -> Settled:
         if op.op not in (STEP_RUN, STEP_FAILED):
             self._held.append(op)

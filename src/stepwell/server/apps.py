@@ -129,17 +129,21 @@ class Apps:
     def _attach(self, url: str) -> Attached:
         return self._attached.setdefault(same_address(url), Attached(without_our_query(url)))
 
-    async def _accept(self, found: Registration) -> bool:
+    async def check(self, url: str) -> None:
+        """Raises ``ConfigurationError`` if what is at this address may not be called (S15)."""
         try:
-            await self._calls.check(found.url)
+            await self._calls.check(url)
         except Unreachable as error:
             if error.code == ADDRESS_NOT_ALLOWED:
                 raise ConfigurationError(
-                    f"the app cannot be called at {found.url}",
+                    f"the app cannot be called at {url}",
                     str(error),
                     "start the server with --allow-private or --allow-network NETWORK, or serve the app elsewhere",
                 ) from None
             # A name that nobody knows yet may be known by the time of the first call.
+
+    async def _accept(self, found: Registration) -> bool:
+        await self.check(found.url)
         app = App(
             id=found.app_id,
             url=found.url,

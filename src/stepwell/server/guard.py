@@ -91,6 +91,13 @@ class Guard:
         """What requests must show, if this is a server for production."""
         return self._keys
 
+    @property
+    def lasting_keys(self) -> tuple[str, ...]:
+        """What tokens are signed with that are good for longer than this process lives: with the first, and read with
+        any. There is none where nobody needs a key or token."""
+        texts = [key.text for key in self._keys.signing] if self._keys is not None else [self._token or ""]
+        return tuple(sha256(f"results {text}".encode()).hexdigest() for text in texts if text)
+
     def check_host(self, host: bytes) -> None:
         """Raises ``Refused`` unless the ``Host`` header names this server."""
         if host in self._known:

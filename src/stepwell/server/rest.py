@@ -14,6 +14,7 @@ from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached
 from stepwell.server.cancelling import Cancelling, CancellingV2
+from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.function_views import AppView, FunctionView, app_views, function_view
 from stepwell.server.guard import Guard
@@ -85,6 +86,7 @@ class Rest:
                 answer=dict[str, Any],
             ),
             *Sync(apps).routes(),
+            *(Endpoints(engine, apps, guard).routes() if guard is not None else ()),
             *State(engine).routes(),
             *V1(engine).routes(),
             *Cancelling(engine).routes(),

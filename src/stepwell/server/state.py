@@ -10,20 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stepwell.engine.reports import Standing
 from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
 from stepwell.model.run import Run
-from stepwell.protocol.codec import Unreadable, decode_ops, dispatch_id, encode_events, encode_memos
+from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos, generation_of
 from stepwell.protocol.instructions import memo
-from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo, Superseded
+from stepwell.protocol.messages import STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo
+from stepwell.runtime.checkpoints import store
 from stepwell.runtime.engine import Engine
 from stepwell.server.desk import find_run
+from stepwell.server.endpoints import accept, body_of
 from stepwell.server.envelopes import plain
-from stepwell.server.guard import envelope
-from stepwell.server.ingest import read_body
 from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.replies import Refused
 
 _REPORTED: Final = frozenset({STEP_RUN, STEP_FAILED})  # the second by our own SDK
+_GENERATION_MAX: Final = 1 << 62  # beyond are the leases of durable endpoints, which report otherwise
 _IGNORED: Final = frozenset({STEP_PLANNED, "DeferAdd", "DeferAbort"})
 
 
@@ -101,24 +103,24 @@ class State:
 
     async def checkpoint(self, request: Request) -> Response:
         """Steps of a call that goes on. 409 if it is not the present call of its run any more."""
-        asked = envelope(request.scope["headers"])
-        body = await read_body(asked.length, request.receive)
+        body = await body_of(request)
         try:
             found = _decode(body)
-            ops = decode_ops(bytes(found.steps), now=self._engine.clock.now_ms())
+            now = self._engine.clock.now_ms()
+            ops = decode_ops(bytes(found.steps), now=now, called_at=now)
         except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
         wrong = [op.op for op in ops if op.op not in _REPORTED | _IGNORED]
         if wrong or found.run_id != request.path_params["run_id"]:
             what = f"{wrong[0]} cannot be reported while a call is under way" if wrong else "it is about another run"
             raise Refused(400, "invalid-checkpoint", what, "such an op ends the call", "answer the call with it")
-        live = self._engine.caller.live.get(found.run_id)
-        if live is None or live.lost or not _is_of(found, live.leased.lease.token):
-            raise _stale()
+        reported = [op for op in ops if op.op in _REPORTED]
+        token = _generation(found)
         try:
-            await live.report([op for op in ops if op.op in _REPORTED], None)
-        except Superseded:
-            raise _stale() from None
+            standing = Standing.STALE if token is None else await store(self._engine, found.run_id, token, reported)
+        except Unreadable as error:
+            raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
+        accept(standing, found.run_id)
         return plain({"ok": True})
 
     async def _run(self, run_id: str) -> Run:
@@ -128,12 +130,8 @@ class State:
         return run
 
 
-def _is_of(found: _Checkpoint, generation: int) -> bool:
-    """Does it come from the call of this generation? Only newer SDKs give that back as a number."""
+def _generation(found: _Checkpoint) -> int | None:
+    """The generation of the call that it comes from. Only newer SDKs give that back as a number."""
     if found.generation_id is not None:
-        return found.generation_id == generation
-    return found.qi_id == dispatch_id(found.run_id, generation)
-
-
-def _stale() -> Refused:
-    return Refused(409, "stale-dispatch", "this is not the present call of its run", "another one has taken its place")
+        return found.generation_id if 0 < found.generation_id < _GENERATION_MAX else None
+    return generation_of(found.qi_id or "", found.run_id)

@@ -404,6 +404,9 @@ class App:
         finally:
             self.in_flight -= 1
 
+    async def check(self, url: str) -> None:
+        """Whatever is asked for may be called."""
+
     # What tests look at -----------------------------------------------------------------------------------------------
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepwell.model.settings import Settings
 from stepwell.protocol.events import parse_events
@@ -13,6 +14,9 @@ from stepwell.protocol.signals import Signal
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.remote import Remote
 from stepwell.runtime.signed import Signed
+from stepwell.server.app import App as Server
+from stepwell.server.apps import Apps
+from stepwell.server.guard import Guard
 from stepwell.testing.harness import START, Harness, _Died
 from stepwell.testing.node import Door, Node
 from stepwell.testing.views import RunView
@@ -20,6 +24,18 @@ from tests.core.runtime.scripted import App, Handler, Javascript, Request, Steps
 
 _ROUNDS_MAX = 300_000  # in all, so that a loop without end is found soon
 URL = "http://app.test/api/inngest"
+
+
+class Said(NamedTuple):
+    """What the server has answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 class Wired(Harness):
@@ -107,6 +123,38 @@ class Wired(Harness):
 
     def requests(self, run: RunView | None = None) -> list[Request]:
         return [each for each in self.app.requests if run is None or each.ctx["run_id"] == run.id]
+
+    def http(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
+        """One request to the server, repeated if its process dies meanwhile."""
+        return self._do(lambda: self.asked(method, path, body, **headers))
+
+    async def asked(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
+        server = Server(self.engine, Guard(), Apps(self.engine, Signed(self.app, self._clock)))
+        target, _, query = path.partition("?")
+        text = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        fields = {"host": "localhost", "content-length": str(len(text)), **headers}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": target,
+            "query_string": query.encode(),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()],
+        }
+        sent: list[Any] = []
+        asked = iter([{"type": "http.request", "body": text, "more_body": False}])
+
+        async def receive() -> Any:
+            found = next(asked, None)
+            if found is None:  # the client is still there, and has no more to say
+                await asyncio.get_running_loop().create_future()
+            return found
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await server(scope, receive, send)
+        names = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Said(sent[0]["status"], names, b"".join(each.get("body", b"") for each in sent[1:]))
 
     async def _bind(self) -> None:
         pass

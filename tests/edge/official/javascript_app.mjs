@@ -321,6 +321,12 @@ define({ id: "mixed", checkpointing: true }, "js/mixed", async ({ step }) => {
   return [one, ...pair, await step.run("four", noted("four")), await step.run("five", noted("five"))];
 });
 
+define({ id: "then-group", checkpointing: true }, "js/then-group", async ({ step }) => {
+  const one = await step.run("one", noted("one"));
+  const pair = await Promise.all([step.run("two", noted("two")), step.run("three", noted("three"))]);
+  return [one, ...pair, await step.run("four", noted("four"))];
+});
+
 define({ id: "held", checkpointing: true }, "js/held", async ({ event, step }) => {
   await step.run("first", noted("first"));
   return await step.run("held", async () => (note("held"), await gate(event.data.gate)));

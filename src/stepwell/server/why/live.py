@@ -10,6 +10,7 @@ import msgspec
 from stepwell.engine.admission import ready
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.ending import lock_owner, places
+from stepwell.engine.endpoints import is_of_app
 from stepwell.engine.registry import Registry
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
@@ -39,6 +40,7 @@ from stepwell.server.why.shapes import (
     Limited,
     Lost,
     Postponed,
+    Reporting,
     Retrying,
     RunWhy,
     Scheduled,
@@ -82,6 +84,8 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         return [await _backlog(reader, registry, run, item, situation)]
     steps = await reader.read(GetSteps(run.id, run.shard))
     attempts = await reader.read(Attempts(run.id))
+    if is_of_app(item.lease) and item.at is not None and item.at > situation.now:
+        return [_reporting(run, item.at, steps)]
     if item.lease:
         bodies = situation.bodies(run.id)
         busy: list[Gate] = [
@@ -160,6 +164,14 @@ async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttle
         position=before + 1,
         queued=queued,
     )
+
+
+def _reporting(run: Run, until: int, steps: list[Step]) -> Reporting:
+    since, after = run.started_at or run.queued_at, None
+    for step in steps:
+        if step.ended_at is not None and step.ended_at >= since:
+            since, after = step.ended_at, step.name
+    return Reporting(since=rfc3339(since), until=rfc3339(until), after=after)
 
 
 def _executing(run: Run, item: Item, steps: list[Step], attempts: list[Attempt], now: int) -> Executing | Lapsed:

@@ -114,6 +114,16 @@ class Executing(View, frozen=True, tag_field="kind", tag="executing"):
     after: str | None
 
 
+class Reporting(View, frozen=True, tag_field="kind", tag="reporting"):
+    """A durable endpoint executes the run by itself. ``since`` is the last moment at which it reported anything, and
+    ``until`` when it is called again if it stays silent. ``after`` names the step recorded last.
+    """
+
+    since: str
+    until: str
+    after: str | None
+
+
 class Lapsed(View, frozen=True, tag_field="kind", tag="lapsed"):
     """The process that ran it has gone without a word. It is taken over at ``at``."""
 
@@ -156,6 +166,7 @@ Gate = (
     | Scheduled
     | Unserved
     | Executing
+    | Reporting
     | Lapsed
     | Postponed
     | Due

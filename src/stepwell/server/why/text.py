@@ -21,6 +21,7 @@ from stepwell.server.why.shapes import (
     Limited,
     Lost,
     Postponed,
+    Reporting,
     Retrying,
     RunWhy,
     Scheduled,
@@ -91,6 +92,12 @@ class _Words:
             ]
         if isinstance(gate, Executing):
             return [self._executing(gate)]
+        if isinstance(gate, Reporting):
+            after = f" after step {gate.after!r}" if gate.after else ""
+            return [
+                f"Its app executes it by itself, and reported last at {self._at(gate.since)}{after}. "
+                f"If it says nothing more, it is called at {self._at(gate.until)}."
+            ]
         if isinstance(gate, Lapsed):
             return ["The process that ran it has gone without a word. Another takes it over."]
         if isinstance(gate, Postponed):

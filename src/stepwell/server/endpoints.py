@@ -1,0 +1,191 @@
+"""Durable endpoints: apps begin runs by themselves and report them, their users wait for the result (protocol §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from stepwell.engine.reports import Standing
+from stepwell.errors import EventTooLarge, NotFound
+from stepwell.limits import OUTPUT_TOKEN_LIFE, OUTPUT_WAIT_MAX, REALTIME_TOKEN_LIFE, REQUEST_BYTES_MAX
+from stepwell.model.run import RunStatus
+from stepwell.protocol.codec import Unreadable, function_uuid
+from stepwell.protocol.endpoints import (
+    Creation,
+    may_read,
+    output_claims,
+    read_creation,
+    read_steps,
+    replay,
+    stream_claims,
+)
+from stepwell.protocol.tokens import InvalidToken, read, sign
+from stepwell.runtime import endpoints
+from stepwell.runtime.endings import Endings
+from stepwell.runtime.engine import Engine
+from stepwell.server.apps import Apps, app_uuid, attaching
+from stepwell.server.envelopes import plain
+from stepwell.server.guard import Guard, envelope
+from stepwell.server.ingest import read_body
+from stepwell.server.replies import Refused, ulid_of
+
+PREFIXES: Final = ("/v1/checkpoint", "/v1/http/runs")
+_WAIT_MS: Final = OUTPUT_WAIT_MAX // type(OUTPUT_WAIT_MAX)(milliseconds=1)
+_SECRET: Final = "endpoints"
+# What an app has answered is shown as coming from us: it must not act in our name (invariants S20).
+_SANDBOX: Final = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
+_SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store"}
+
+
+class Endpoints:
+    """The endpoints of an engine for durable endpoints. ``guard`` has the keys with which tokens are signed."""
+
+    def __init__(self, engine: Engine, apps: Apps | None, guard: Guard) -> None:
+        self._engine = engine
+        self._apps = apps
+        self._guard = guard
+        self._kept: str | None = None
+        self._endings = Endings(engine)
+
+    def routes(self) -> list[Route]:
+        return [
+            route
+            for prefix in PREFIXES
+            for route in (
+                Route(prefix, self.create, methods=["POST"]),
+                Route(f"{prefix}/{{run_id}}/steps", self.steps, methods=["POST"]),
+                Route(f"{prefix}/{{run_id}}/output", self.output, methods=["GET"]),
+            )
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """An app has begun a run. The same again is no other: its answer may have been lost on the way."""
+        creation = await self._read_creation(request)
+        if self._engine.registry.get(creation.function_id) is None:
+            await attaching(self._apps).check(creation.app_id)
+        try:
+            standing = await endpoints.begin(self._engine, creation)
+        except Unreadable as error:
+            raise _unreadable(error) from None
+        accept(standing, creation.run_id)
+        keys, now_s = await self._keys(), self._engine.clock.now_ms() // 1000
+        told = output_claims(creation.run_id, now_s=now_s, life_s=int(OUTPUT_TOKEN_LIFE.total_seconds()))
+        heard = stream_claims(
+            creation.run_id,
+            token_id=self._engine.token_id(),
+            now_s=now_s,
+            life_s=int(REALTIME_TOKEN_LIFE.total_seconds()),
+        )
+        data = {
+            "fn_id": function_uuid(creation.function_id),
+            "app_id": app_uuid(creation.app_id),
+            "run_id": creation.run_id,
+            "token": sign(told, keys[0]),
+            "realtime_token": sign(heard, keys[0]),
+        }
+        return plain({"data": data})
+
+    async def steps(self, request: Request) -> Response:
+        """An app reports of a run that it has begun."""
+        run_id = ulid_of(request.path_params["run_id"], "a run")
+        body = await body_of(request)
+        try:
+            report = endpoints.read_report(read_steps(body, run_id), self._engine.clock.now_ms())
+        except Unreadable as error:
+            raise _unreadable(error) from None
+        accept(await endpoints.tell(self._engine, run_id, report), run_id)
+        return plain({"data": {"run_id": run_id}})
+
+    async def output(self, request: Request) -> Response:
+        """What a run has come to, once it has. Whoever asks shows the token that was given for this run."""
+        run_id = request.path_params["run_id"]
+        await self._check_token(run_id, request.query_params.get("token", ""))
+        run = await self._endings.wait(run_id, _WAIT_MS, request.is_disconnected)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}", "retention has removed it", "ask sooner")
+        if not run.ended:
+            said = {"status": "running", "message": "the run has not ended yet: ask again", "run_id": run_id}
+            return Response(_encode(said), media_type="application/json", headers=_SHARED)
+        found = replay(run.output or b"null") if run.status == RunStatus.COMPLETED else None
+        if found is not None:
+            return Response(found.body, found.status, headers={**found.headers, **_SHARED, **_SANDBOX})
+        if run.status == RunStatus.COMPLETED:
+            body, status = run.output or b"null", 200
+        else:
+            body, status = run.output or _encode({"error": f"the run was {run.status.lower()}", "status": 500}), 500
+        return Response(body, status, media_type="application/json", headers=_SHARED)
+
+    async def _keys(self) -> Sequence[str]:
+        """Those of the server; if it has none, one that is kept with the runs: results are asked for after a restart,
+        and a page in a browser must not be able to make a token."""
+        if self._guard.lasting_keys:
+            return self._guard.lasting_keys
+        if self._kept is None:
+            self._kept = await self._engine.kept_secret(_SECRET)
+        return (self._kept,)
+
+    async def _check_token(self, run_id: str, token: str) -> None:
+        now = self._engine.clock.now_ms()
+        for key in await self._keys():
+            try:
+                if may_read(read(token, key, now), run_id):
+                    return
+            except InvalidToken:
+                continue
+        raise Refused(401, "unauthorized", "the token is missing, wrong or too old", "", "use the address as it is")
+
+    async def _read_creation(self, request: Request) -> Creation:
+        body = await body_of(request)
+        sdk = request.headers.get("x-inngest-sdk") or request.headers.get("user-agent", "")
+        try:
+            return read_creation(body, sdk=sdk, bytes_max=self._engine.settings.event_bytes_max)
+        except Unreadable as error:
+            raise _unreadable(error) from None
+        except EventTooLarge as error:
+            raise Refused(413, error.slug, error.what, error.why, error.fix) from None
+
+
+async def body_of(request: Request) -> bytes:
+    """The body of a checkpoint. Raises ``Refused``: 413 if it is too large, so that an SDK knows what to do."""
+    asked = envelope(request.scope["headers"])
+    try:
+        return await read_body(asked.length, request.receive)
+    except Refused as error:
+        if error.code != "request-too-large":
+            raise
+        why = f"a request may have {REQUEST_BYTES_MAX:,} bytes"
+        raise Refused(413, error.code, "the checkpoint is too large", why, "keep large results elsewhere") from None
+
+
+def accept(standing: Standing, run_id: str) -> None:
+    """Raises ``Refused`` unless what was reported of this run is stored."""
+    if standing is Standing.STORED:
+        return
+    if standing is Standing.TAKEN:
+        raise Refused(409, "run-exists", f"there is another run {run_id}", "each run has an id of its own")
+    if standing is Standing.STALE:
+        raise Refused(
+            409,
+            "stale-run",
+            f"the run {run_id} is not in the hands of whoever reports of it",
+            "it has ended, another call has taken its place, or its app was silent until it was called again",
+        )
+    raise Refused(
+        413,
+        "state-too-large",
+        "the result is too large, or all results of the run together are",
+        "they are sent with each call; one may have 4 MiB, all together 32 MiB",
+        "keep large results elsewhere, and give back where they are",
+    )
+
+
+def _unreadable(error: Unreadable) -> Refused:
+    return Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error))
+
+
+_encode: Final[Any] = msgspec.json.Encoder().encode
