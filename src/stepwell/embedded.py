@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import msgspec
 
-from stepwell.clock import SystemClock
+from stepwell.clock import SystemClock, to_ms
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
@@ -22,6 +23,7 @@ from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest
+from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, rerun
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.doing import doing
@@ -31,6 +33,7 @@ from stepwell.server.wiring import Member, open_sqlite
 
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
+    from stepwell.sdk.function import Function
 
 _DURABILITIES = ("full", "normal")
 _LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
@@ -171,6 +174,42 @@ class Embedded:
         """Cancel a run. False if it had ended already. Raises ``NotFound``."""
         await self.run(run_id)
         return await self.engine.cancel(run_id)
+
+    async def cancel_runs(
+        self,
+        function: Function[Any, Any] | str,
+        *,
+        if_: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+    ) -> Cancellation:
+        """Order all runs of a function to be cancelled that were created until ``started_before``, by default now.
+
+        ``if_`` is an expression over the event that started a run. The order is durable and worked off by the process
+        that leads; ``cancellation`` tells how far it is. Runs created later are not touched. Raises
+        ``ConfigurationError``.
+        """
+        function_id = function if isinstance(function, str) else function.id
+        if not function_id.startswith(f"{self.app.app_id}-"):
+            function_id = f"{self.app.app_id}-{function_id}"
+        selection = Selection(
+            app_id=self.app.app_id,
+            function_id=function_id,
+            started_before=None if started_before is None else to_ms(started_before),
+            started_after=None if started_after is None else to_ms(started_after),
+            condition=if_,
+        )
+        return await cancel_many(self.engine, selection)
+
+    async def cancellation(self, cancellation_id: str) -> Cancellation:
+        """How far such an order is: ``examined``, ``cancelled``, and ``ended_at`` when it is done. Raises
+        ``NotFound``."""
+        return await find_cancellation(self.engine, cancellation_id)
+
+    async def rerun(self, run_id: str) -> Run:
+        """Start a run again, ended or not: a new run for the same event, with the code as it is now. Raises
+        ``NotFound``."""
+        return await rerun(self.engine, run_id)
 
     async def run(self, run_id: str) -> Run:
         """A run as it now is. Raises ``NotFound``."""

@@ -15,6 +15,7 @@ EVENT_TS_MS_MIN = 315_532_800_000  # 1980-01-01: an earlier moment is a unit mis
 EVENT_TS_MS_MAX = 4_102_444_800_000  # 2100-01-01: so is a later one
 JSON_DEPTH_MAX = 128  # deeper documents are attacks on recursive readers
 REQUEST_BYTES_MAX = 32 * 1024 * 1024
+TRACES_BYTES_MAX = 8 * 1024 * 1024  # spans of an app in one request (protocol §10.1)
 
 # Function configuration.
 TRIGGER_CHARS_MAX = 255

@@ -77,6 +77,30 @@ def test_v1_lists_events_newest_first_in_pages(dev: Dev) -> None:
     assert [event["internal_id"] for event in [*first, *rest]] == sent[::-1]
 
 
+def test_v1_lists_events_received_in_a_time(dev: Dev) -> None:
+    first, _ = dev.send("rest/timed"), dev.ended(dev.start("shop/ordered"))
+    last = dev.send("rest/timed")
+    moment = dev.get(f"/v1/events/{last}")["received_at"]
+
+    after = dev.get(f"/v1/events?name=rest/timed&received_after={moment}")
+    before = dev.get(f"/v1/events?name=rest/timed&received_before={moment}")
+
+    assert [event["internal_id"] for event in after] == [last]
+    assert [event["internal_id"] for event in before] == [first]
+
+
+@pytest.mark.parametrize(("version", "name"), [("v1", "internal_id"), ("v2", "internalId")])
+def test_our_own_events_are_listed_if_they_are_asked_for(dev: Dev, version: str, name: str) -> None:
+    run_id = dev.start("shop/requested", id=9)
+    dev.http("DELETE", f"/v1/runs/{run_id}")
+
+    usual, all_there_are = (dev.get(f"/{version}/events?limit=50&internal={asked}") for asked in ("false", "true"))
+
+    assert "inngest/function.cancelled" not in {event["name"] for event in usual}
+    assert "inngest/function.cancelled" in {event["name"] for event in all_there_are}
+    assert {event[name] for event in usual} & {event[name] for event in all_there_are}
+
+
 def test_v1_cancels_a_run_once_and_takes_a_second_time_for_done(dev: Dev) -> None:
     run_id = dev.start("shop/requested", id=1)
 
@@ -177,8 +201,8 @@ def test_v2_leaves_out_of_a_list_what_only_the_run_itself_tells(dev: Dev) -> Non
     (listed,) = (run for run in dev.get("/v2/runs?functionId=shop-fail") if run["id"] == run_id)
     run = dev.get(f"/v2/runs/{run_id}")
 
-    assert {name for name in run if name not in listed} == {"deferredBy", "eventName", "output", "error", "metadata"}
-    assert (run["eventName"], run["error"]["message"]) == ("shop/failing", "card declined")
+    assert {name for name in run if name not in listed} == {"rerunIds", "deferredBy", "output", "error", "metadata"}
+    assert (listed["eventName"], run["error"]["message"]) == ("shop/failing", "card declined")
 
 
 def test_v2_shows_a_run_as_a_tree(dev: Dev) -> None:
@@ -276,6 +300,14 @@ def test_v2_says_what_is_not_there(dev: Dev, path: str) -> None:
         "/v2/events?receivedAfter=yesterday",
         "/v1/runs/nonsense",
         "/v1/events?limit=-1",
+        "/v1/events?internal=perhaps",
+        "/v1/events?cursor=x",
+        "/v1/events/nonsense",
+        "/v1/events/nonsense/runs",
+        "/v1/runs/nonsense/jobs",
+        "/v1/cancellations?limit=0",
+        "/v2/cancellations/nonsense",
+        f"/v2/runs/{NO_RUN}/trace?outputs=some",
     ],
 )
 def test_ids_and_parameters_have_a_strict_form(dev: Dev, path: str) -> None:

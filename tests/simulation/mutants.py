@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import dispatch, due, ending, progress
+from stepwell.engine import bulk, dispatch, due, ending, progress
 from stepwell.flow import Concurrency, Debounce, RateLimit, Singleton, Throttle
 from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
@@ -128,6 +128,10 @@ def _overlook_cancellation_of_children(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ending, "_tell_parent", lambda run, status, output, now: [])
 
 
+def _stop_after_the_queued(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bulk, "after", lambda cancellation, runs: None)
+
+
 def _reuse_tokens(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime, "first_token", lambda epoch: 1 << 40)
 
@@ -228,4 +232,5 @@ MUTANTS: dict[str, Mutant] = {
     "a claim forgets what it has settled itself": _forget_what_a_claim_settles,
     "an invoke that was unsure is done again": _invoke_again_when_unsure,
     "a call believes it knows what it has cut off": _hear_everything,
+    "an order to cancel many stops at those that have begun": _stop_after_the_queued,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.changes import Change, Decision, Enqueue, Grant
 from stepwell.model.event import Event
 from stepwell.model.function import Function
@@ -78,6 +79,10 @@ def request(step_id: str = "s1", run_id: str = "r1", content: bytes = b"{}") -> 
 
 def cell(key: str = "c1", value: str = "v", expires_at: int = 1_000) -> Cell:
     return Cell(key=key, value=value, expires_at=expires_at)
+
+
+def cancellation(id: str = "c1", **more: Any) -> Cancellation:
+    return Cancellation(id=id, app_id="shop", function_id="shop-bill", created_at=10, started_before=10, **more)
 
 
 def note(text: str = "it was so", run_id: str = "r1", at: int = 10) -> Note:

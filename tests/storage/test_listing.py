@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.model.changes import Block, CreateRun, Enqueue, FinishRun, Grant, OpenWait, SaveEvent, StartRun
+from msgspec.structs import replace
+
+from stepwell.model.changes import (
+    Block,
+    CreateRun,
+    DropCancellation,
+    Enqueue,
+    FinishRun,
+    Grant,
+    OpenWait,
+    SaveCancellation,
+    SaveEvent,
+    StartRun,
+)
 from stepwell.model.event import FINISHED
 from stepwell.model.questions import (
     BacklogPosition,
     Count,
+    EventNames,
     FindEvents,
     FunctionItems,
+    GetCancellation,
     GetRun,
+    ListCancellations,
     ListEvents,
     ListRuns,
+    LiveRuns,
     Question,
+    Reruns,
     RunsOfEvent,
     Totals,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import event, item, run, wait, write
+from tests.storage.nouns import cancellation, event, item, run, wait, write
 
 
 async def test_runs_are_listed_newest_first_without_their_outputs(store: Store):
@@ -159,3 +177,50 @@ async def _events(store: Store) -> None:
 
 async def _ids(store: Store, question: Question[Any]) -> list[str]:
     return [each.id for each in await store.read(question)]
+
+
+async def test_live_runs_are_found_by_their_state_between_two_ids(store: Store):
+    await write(store, *(CreateRun(run(f"r{n}", function_id=f"f{n % 2}")) for n in range(6)))
+    await write(store, StartRun("r1", 20), StartRun("r3", 20), FinishRun("r3", "COMPLETED", 30))
+
+    assert await _ids(store, LiveRuns("QUEUED", "", "r5", 9)) == ["r0", "r2", "r4"]
+    assert await _ids(store, LiveRuns("QUEUED", "r0", "\x7f", 2)) == ["r2", "r4"]
+    assert await _ids(store, LiveRuns("RUNNING", "", "\x7f", 9)) == ["r1"]
+
+
+async def test_the_names_of_many_events_are_one_question(store: Store):
+    await write(store, SaveEvent(event("e1", "a")), SaveEvent(event("e2", "b")), SaveEvent(event("e3", "a")))
+
+    assert await store.read(EventNames(("e1", "e1", "e2", "gone"))) == {"e1": "a", "e2": "b"}
+    assert await store.read(EventNames(())) == {}
+
+
+async def test_a_run_finds_its_reruns(store: Store):
+    await write(store, CreateRun(run("r1")), CreateRun(run("r3", original="r1")), CreateRun(run("r2", original="r1")))
+    await write(store, CreateRun(run("r4", original="r2")), CreateRun(run("r5")))
+
+    assert await store.read(Reruns("r1", "e1")) == ["r2", "r3"]
+    assert await store.read(Reruns("r5", "e1")) == []
+
+
+async def test_an_order_to_cancel_is_kept_with_how_far_it_has_come(store: Store):
+    first, second = cancellation("c1", condition="event.data.n == 1", started_after=3), cancellation("c2")
+    further = replace(first, status="RUNNING", position="r7", examined=5, cancelled=2, ended_at=40)
+    await write(store, SaveCancellation(first), SaveCancellation(second), SaveCancellation(further))
+
+    assert await store.read(GetCancellation("c1")) == further
+    assert await store.read(ListCancellations(9)) == [second, further]
+    assert await store.read(ListCancellations(9, before="c2")) == [further]
+
+    await write(store, DropCancellation("c1"), DropCancellation("c1"))
+
+    assert await store.read(GetCancellation("c1")) is None
+
+
+async def test_retention_forgets_orders_that_are_done(store: Store):
+    old, open_one = cancellation("c1", ended_at=5), cancellation("c2")
+    await write(store, SaveCancellation(old), SaveCancellation(open_one))
+
+    await store.sweep(6, 10)
+
+    assert await store.read(ListCancellations(9)) == [open_one]

@@ -21,9 +21,11 @@ COMMANDS: Final = {
     "runs": "List runs, newest first.",
     "run": "Show one run: its steps, attempts, errors and times.",
     "why": "Say why a run waits or failed, or what became of an event.",
-    "cancel": "Cancel a run.",
+    "cancel": "Cancel a run, or all runs of a function that fit.",
+    "rerun": "Start a run again.",
     "functions": "List the registered functions.",
     "events": "List events, newest first.",
+    "openapi": "Print the REST API as an OpenAPI document.",
 }
 
 EPILOG: Final = "Exit codes: 0 done, 1 it failed, 2 wrong usage."

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.server.views import EventView, FunctionView, ListedRun
+from stepwell.server.function_views import FunctionView
+from stepwell.server.views import EventView, ListedRun
 from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
 
 STYLES: Final = {

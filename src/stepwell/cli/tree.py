@@ -135,6 +135,10 @@ def _facts(run: RunView, now: int) -> list[Text]:
         facts.append(Text.assemble(("invoked by  ", "dim"), run.parent_run_id))
     if run.deferred_by is not None:
         facts.append(Text.assemble(("deferred by  ", "dim"), run.deferred_by))
+    if run.original_run_id is not None:
+        facts.append(Text.assemble(("again  ", "dim"), run.original_run_id))
+    if run.rerun_ids:
+        facts.append(Text.assemble(("run again as  ", "dim"), ", ".join(run.rerun_ids)))
     return facts
 
 

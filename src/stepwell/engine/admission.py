@@ -18,6 +18,7 @@ from stepwell.flow import (
     RANK,
     BatchEvents,
     Debounce,
+    Idempotency,
     RateLimit,
     RunConcurrency,
     Singleton,
@@ -59,10 +60,11 @@ def admit(
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
     window: Window | None = None,
+    again: Run | None = None,
 ) -> Generator[Any, Any, Run | Outcome]:
     """Start a run of the function for the event, or say why not. It is not held back, whatever the function's rules:
     with a ``window`` it was, and its time has come, else somebody waits for this very run."""
-    found = yield from consider(draft, function, event, fields, parent=parent, cron=cron, window=window)
+    found = yield from consider(draft, function, event, fields, parent=parent, cron=cron, window=window, again=again)
     assert not isinstance(found, Hold), "only what may be held is"
     return found
 
@@ -76,11 +78,14 @@ def consider(
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
     window: Window | None = None,
+    again: Run | None = None,
     may_hold: bool = False,
 ) -> Generator[Any, Any, Run | Outcome | Hold]:
     """Start a run of the function for the event, or say why not, or that the event is to be held back if that may be.
 
     Order of the checks: semantics §7.1. With a ``window`` what was decided when the event came is not decided again.
+    With ``again`` it is a run that somebody wants once more: what keeps an event from starting two does not count then
+    (semantics §9.1).
     """
     env = {"event": fields}
     if may_hold:
@@ -93,9 +98,11 @@ def consider(
         return skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
     run_id = window.run_id if window is not None else draft.moment.new_id()
     batch = window.count if window is not None and window.batch else None
+    if again is not None:
+        batch = again.batch
     if_started: list[Cell] = []  # written only then
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
-    if event.key is not None and event.source != "cron" and parent is None and batch is None:
+    if event.key is not None and event.source != "cron" and parent is None and batch is None and again is None:
         key = f"event/{owner(function.id)}/{event.key}"
         seen = yield from remembered(draft, key)
         if seen is not None:
@@ -105,6 +112,8 @@ def consider(
     lock: str | None = None
     for control in function.controls:
         if not isinstance(control, ADMIT) or (window is not None and isinstance(control, RateLimit)):
+            continue
+        if again is not None and isinstance(control, RateLimit | Idempotency):
             continue
         if isinstance(control, HOLD):
             held = control.window(function.id, env, draft.now) if may_hold else None
@@ -138,7 +147,7 @@ def consider(
         for control in function.controls
         if isinstance(control, GRANT) and (slot := control.slot(function.id, env, draft.now)) is not None
     )
-    at = max(draft.now, event.ts) if parent is None and cron is None and batch is None else draft.now
+    at = max(draft.now, event.ts) if parent is None and cron is None and batch is None and again is None else draft.now
     run = Run(
         id=run_id,
         function_id=function.id,
@@ -152,6 +161,7 @@ def consider(
         slots=slots,
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
+        original=again.id if again is not None else None,
         throttle=_queue(function, env, draft.now),
         locks=(*((lock,) if lock is not None else ()), *_places(function, env, draft.now)),
         batch=batch,

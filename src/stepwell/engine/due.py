@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stepwell.engine import bulk
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
@@ -35,6 +36,9 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """Do what this item was owed for."""
     if item.kind == ItemKind.CRON:
         yield from _tick(draft, item)
+        return
+    if item.kind == ItemKind.CANCELLATION:
+        yield from bulk.go_on(draft, item)
         return
     if item.kind == ItemKind.WINDOW:
         yield from close(draft, item)

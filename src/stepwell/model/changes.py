@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepwell.model.app import App
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
@@ -310,6 +311,19 @@ class LapseLeases(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class SaveCancellation(msgspec.Struct, frozen=True):
+    """Remember an order to cancel many runs, and how far it has come."""
+
+    cancellation: Cancellation
+
+
+class DropCancellation(msgspec.Struct, frozen=True):
+    """Forget such an order. What it has cancelled stays so."""
+
+    cancellation_id: str
+    shard: int = 0
+
+
 class SaveApp(msgspec.Struct, frozen=True):
     """An app was synced."""
 
@@ -397,6 +411,8 @@ Change = (
     | Release
     | ReleaseFunction
     | LapseLeases
+    | SaveCancellation
+    | DropCancellation
     | SaveApp
     | DropApp
     | SaveFunction

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from stepwell.model.app import App
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -216,6 +217,22 @@ class Children(Question[list[Run]], frozen=True):
     shard: int = 0
 
 
+class LiveRuns(Question[list[Run]], frozen=True):
+    """Runs of all functions in this state, which is ``QUEUED`` or ``RUNNING``, by their ids: those between ``after``
+    and ``before``, both exclusive."""
+
+    status: str
+    after: str
+    before: str
+    limit: int
+    shard: int = 0
+
+
+class GetCancellation(Question[Cancellation | None], frozen=True):
+    cancellation_id: str
+    shard: int = 0
+
+
 # What people and commands ask ----------------------------------------------------------------------------------------
 
 
@@ -253,8 +270,29 @@ class ListRuns(Question[list[Run]], frozen=True):
     output: bool = False
 
 
+class EventNames(Question[dict[str, str]], frozen=True):
+    """The names of these events by their ids, as far as they exist."""
+
+    event_ids: tuple[str, ...]
+    shard: int = 0
+
+
 class RunsOfEvent(Question[list[Run]], frozen=True):
     event_id: str
+
+
+class Reruns(Question[list[str]], frozen=True):
+    """The ids of the runs that were made to run this one again, oldest first. They have the same event."""
+
+    run_id: str
+    event_id: str
+
+
+class ListCancellations(Question[list[Cancellation]], frozen=True):
+    """Orders to cancel many runs, newest first. ``before`` is an id, exclusive."""
+
+    limit: int
+    before: str | None = None
 
 
 class ListEvents(Question[list[Event]], frozen=True):

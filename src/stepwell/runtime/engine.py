@@ -269,7 +269,7 @@ class Engine:
         ``seed`` makes the ids repeatable, so that a request whose answer was lost can be sent again (protocol §9.3).
         """
         if source == "api":
-            self._refuse_if_stopping()  # but the calls that are still in flight may send what they have to
+            self.refuse_if_stopping()  # but the calls that are still in flight may send what they have to
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
@@ -298,7 +298,7 @@ class Engine:
     async def invoke(self, function_id: str, data: Incoming, *, seed: str | None = None) -> tuple[str, Run | Outcome]:
         """Start one function directly (protocol §9.4). Returns the id of the event made for it, and the run or why none
         was started. Raises ``NotFound`` and ``NotRunning``."""
-        self._refuse_if_stopping()
+        self.refuse_if_stopping()
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
@@ -557,7 +557,7 @@ class Engine:
     def _room(self) -> int:
         return self.calls_max - len(self.caller.live) - (self._promised - self._settled)
 
-    def _refuse_if_stopping(self) -> None:
+    def refuse_if_stopping(self) -> None:
         if self.stopping:
             raise _stopping()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.guard import Envelope, Guard, Headers, envelope, is_output
+from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, Access, access
+from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refused
 
@@ -23,10 +24,6 @@ _PREFLIGHT: Final[Headers] = [
     (b"access-control-max-age", b"86400"),
 ]
 _RETRY_AFTER: Final = (b"retry-after", b"1")
-_LISTEN: Final = "/v1/realtime/sse"
-# Whoever watches over a process need not know its token. Who listens to messages shows one in the address, and who
-# publishes may show one in place of a key: both are looked at where they are read (server/realtime.py).
-_WITHOUT_KEY: Final = frozenset({"/health", _LISTEN, "/v1/realtime/publish", "/v1/realtime/publish/tee"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -57,19 +54,18 @@ class App:
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         path: str = scope["path"]
-        events = path.startswith("/e/")
-        shared = events or _is_shared(path)
+        needed = access(path)
         try:
             asked = envelope(scope["headers"])
             self._guard.check_host(asked.host)
-            if events:
+            if needed is Access.EVENT_KEY:
                 await self._events(scope, asked, receive, send, path[3:])
             else:
-                await self._other(scope, asked, receive, send)
+                await self._other(scope, asked, receive, send, needed)
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=shared)
+            await _fail(error, path, send, cors=needed in FOR_PAGES)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -82,16 +78,16 @@ class App:
         body = await ingest(self._engine, scope, asked, receive)
         await _answer(send, 200, [_JSON, _ANY_ORIGIN], body)
 
-    async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/dev" and self._guard.kind == "cloud":
+    async def _other(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, needed: Access) -> None:
+        if needed is Access.DEVELOPMENT and self._guard.kind == "cloud":
             # SDKs that find any JSON here take the server for one of development (protocol §1.3, §4.8).
             await _answer(send, 404, [], b"")
             return
-        if _is_shared(scope["path"]) and scope["method"] == "OPTIONS":
+        if needed is Access.TOKEN and scope["method"] == "OPTIONS":
             # An app has sent the page of its user here.
             await _answer(send, 204, _PREFLIGHT, b"")
             return
-        if scope["path"] not in _WITHOUT_KEY and not is_output(scope["path"]):
+        if needed not in CHECKED_BY_ROUTE:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
@@ -111,11 +107,6 @@ class App:
             return
         self.warm()
         await self._rest.realtime.connect(scope, receive, send)
-
-
-def _is_shared(path: str) -> bool:
-    """May pages of any origin ask for this? What they show is a token in the address."""
-    return path == _LISTEN or is_output(path)
 
 
 async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from stepwell.errors import ConfigurationError
+from stepwell.errors import ConfigurationError, NotRunning
 from stepwell.model.app import App
 from stepwell.model.changes import Decision, DropApp
 from stepwell.model.questions import ListApps
@@ -259,3 +259,10 @@ class Apps:
 def app_uuid(app_id: str) -> str:
     """The id by which SDKs know an app on the server."""
     return str(uuid5(NAMESPACE_URL, f"stepwell:app:{app_id}"))
+
+
+def attaching(apps: Apps | None) -> Apps:
+    """The apps of this process. Raises ``NotRunning`` if it attaches none."""
+    if apps is None:
+        raise NotRunning("no apps are attached to this process", "it only reads a file", "ask a server")
+    return apps

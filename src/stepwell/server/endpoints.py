@@ -27,7 +27,7 @@ from stepwell.protocol.tokens import InvalidToken, read, sign
 from stepwell.runtime import endpoints
 from stepwell.runtime.endings import Endings
 from stepwell.runtime.engine import Engine
-from stepwell.server.apps import Apps, app_uuid
+from stepwell.server.apps import Apps, app_uuid, attaching
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.ingest import read_body
@@ -44,7 +44,7 @@ _SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store
 class Endpoints:
     """The endpoints of an engine for durable endpoints. ``guard`` has the keys with which tokens are signed."""
 
-    def __init__(self, engine: Engine, apps: Apps, guard: Guard) -> None:
+    def __init__(self, engine: Engine, apps: Apps | None, guard: Guard) -> None:
         self._engine = engine
         self._apps = apps
         self._keys = TokenKeys(engine, guard)
@@ -65,7 +65,7 @@ class Endpoints:
         """An app has begun a run. The same again is no other: its answer may have been lost on the way."""
         creation = await self._read_creation(request)
         if self._engine.registry.get(creation.function_id) is None:
-            await self._apps.check(creation.app_id)
+            await attaching(self._apps).check(creation.app_id)
         try:
             standing = await endpoints.begin(self._engine, creation)
         except Unreadable as error:

@@ -23,7 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _KNOWN_MAX: Final = 64
-_OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")
+_SHOWN: Final = 12  # digits of a hash that people compare
 _EVENT_KEY: Final = re.compile(r"[A-Za-z0-9._~-]{16,255}")  # it is a segment of a path
 
 
@@ -44,6 +44,14 @@ class Keys:
                 )
         self.signing = tuple(signing)
         self._events = tuple(map(_hash, events))
+
+    def fingerprints(self) -> tuple[list[str], list[str]]:
+        """What tells signing keys and event keys apart for people, and is of no use to whoever wants in.
+
+        The hash of a signing key is as good as the key (protocol §3.4), so it is hashed once more.
+        """
+        signing = [_hash(key.bearer).hex()[:_SHOWN] for key in self.signing]
+        return signing, [hash.hex()[:_SHOWN] for hash in self._events]
 
     def know_event_key(self, key: str) -> bool:
         """Raises ``Refused`` if there are none at all: unset never means open."""
@@ -77,6 +85,11 @@ class Guard:
         self._token = token
         self._keys = keys
         self._known: set[bytes] = set()
+
+    @property
+    def keys(self) -> Keys | None:
+        """What requests must show, if this is a server for production."""
+        return self._keys
 
     @property
     def lasting_keys(self) -> tuple[str, ...]:
@@ -135,11 +148,6 @@ class Guard:
             return
         if not compare_digest(key.encode(errors="replace"), self._token.encode()):
             raise Refused(401, "unauthorized", "Event key not found", "the key is not the server's token")
-
-
-def is_output(path: str) -> bool:
-    """Is this where the result of a run is waited for? Whoever does shows a token in place of a key."""
-    return _OUTPUT.fullmatch(path) is not None
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -112,14 +112,3 @@ def name_of(text: str, what: str) -> str:
         why = "it has 1 to 255 printable characters"
         raise Refused(400, "invalid-id", f"{text[:80]!r} is not {what}", why, "copy it as it is listed")
     return text
-
-
-def number_of(text: str | None, what: str, default: int, most: int) -> int:
-    """A number from 1 to ``most``."""
-    if text is None or not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
-        why = f"it is a whole number from 1 to {most}"
-        fix = f"leave it out for {default}, or send such a number"
-        raise Refused(400, "invalid-parameter", f"{what} is {text[:80]!r}", why, fix)
-    return int(text)

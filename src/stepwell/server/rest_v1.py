@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.errors import NotFound
+from stepwell.limits import TRACES_BYTES_MAX
 from stepwell.model.event import Event, rfc3339
-from stepwell.model.questions import RunsOfEvent
+from stepwell.model.questions import BacklogPosition, ListFunctions, RunItems, RunsOfEvent, StoredFunction
 from stepwell.model.run import Run, RunStatus
 from stepwell.protocol.events import Incoming, parse_events
 from stepwell.protocol.signals import read_signal
 from stepwell.runtime.engine import Engine
-from stepwell.server.desk import find_event, find_run, list_events
+from stepwell.server.desk import events_query, find_event, find_run, list_events
 from stepwell.server.envelopes import plain, v1
-from stepwell.server.guard import envelope
-from stepwell.server.ingest import read_body
-from stepwell.server.replies import Refused, name_of
+from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.replies import Refused
 from stepwell.server.views import raw
 
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # accounts and environments, of which there is one
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # accounts and environments, of which there is one
+_JOBS_SHOWN: Final = 10
 _STATUS: Final = {
     RunStatus.QUEUED: "Scheduled",
     RunStatus.RUNNING: "Running",
@@ -34,6 +35,100 @@ _STATUS: Final = {
 }
 
 
+class V1Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted event in the words of v1. ``user`` and ``v`` are there if the sender gave them."""
+
+    internal_id: str
+    account_id: str = NOBODY
+    environment_id: str = NOBODY
+    source: str
+    source_id: str | None = None
+    received_at: str
+    id: str
+    name: str
+    data: msgspec.Raw
+    ts: int
+    user: msgspec.Raw | UnsetType = UNSET
+    v: str | UnsetType = UNSET
+
+
+class V1Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in the words of v1. ``output`` is there once it has one: its result, or its error."""
+
+    run_id: str
+    run_started_at: str
+    function_id: str
+    function_version: int
+    environment_id: str = NOBODY
+    event_id: str
+    status: str
+    ended_at: str | None
+    output: msgspec.Raw | UnsetType = UNSET
+    original_run_id: str | UnsetType = UNSET
+    cron: str | UnsetType = UNSET
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, rename={"job_id": "JobID"}):
+    """Work that is owed to a run: when it is due, and how many go before it under the same limit."""
+
+    job_id: str
+    at: str | None
+    position: int
+    kind: str
+    attempt: int
+
+
+class V1Function(msgspec.Struct, frozen=True, kw_only=True):
+    """A function of an app. ``config`` is what the app sent."""
+
+    id: str
+    slug: str
+    name: str
+    app_id: str
+    version: int
+    config: msgspec.Raw
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The run that waited for a signal."""
+
+    run_id: str
+
+
+class Invoked(msgspec.Struct, frozen=True):
+    """The event that was made for an invocation."""
+
+    id: str
+    status: int = 200
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """There is nothing to say."""
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+
+
+_SIGNAL: Final = {
+    "type": "object",
+    "required": ["signal"],
+    "properties": {"signal": {"type": "string", "minLength": 1}, "data": {}},
+}
+INVOCATION: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "data": {"type": ["object", "null"]},
+        "id": {"type": "string"},
+        "ts": {"type": "integer"},
+        "user": {"type": ["object", "null"]},
+        "v": {"type": "string"},
+    },
+}
+_SPANS: Final = Opaque(types=("application/x-protobuf", "application/json"), required=False)
+_EVENTS: Final = ("received_after", "received_before")
+
+
 class V1:
     """The endpoints of an engine."""
 
@@ -41,42 +136,116 @@ class V1:
         self._engine = engine
         self._clock = engine.clock
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
+        op = partial(Operation, style=Style.V1)
+        signal = Opaque(schema=_SIGNAL)
+        invocation = Opaque(schema=INVOCATION, required=False)
         return [
-            Route("/v1/events", self.events, methods=["GET"]),
-            Route("/v1/events/{event_id}", self.event, methods=["GET"]),
-            Route("/v1/events/{event_id}/runs", self.runs_of_event, methods=["GET"]),
-            Route("/v1/runs/{run_id}", self.run, methods=["GET"]),
-            Route("/v1/runs/{run_id}", self.cancel, methods=["DELETE"]),
-            Route("/v1/signals", self.signal, methods=["POST"]),
-            Route("/invoke/{slug}", self.invoke, methods=["POST"]),
+            op(
+                "GET",
+                "/v1/events",
+                self.events,
+                "events, newest first",
+                query=events_query(*_EVENTS),
+                answer=list[V1Event],
+            ),
+            op("GET", "/v1/events/{event_id}", self.event, "an event", answer=V1Event),
+            op(
+                "GET",
+                "/v1/events/{event_id}/runs",
+                self.runs_of_event,
+                "the runs it started, reruns among them",
+                answer=list[V1Run],
+            ),
+            op("GET", "/v1/runs/{run_id}", self.run, "a run with its output", answer=V1Run),
+            op("DELETE", "/v1/runs/{run_id}", self.cancel, "cancels it; no body, also if it had ended"),
+            op(
+                "GET",
+                "/v1/runs/{run_id}/jobs",
+                self.jobs,
+                "what is owed to it, the first 10",
+                answer=list[Job],
+            ),
+            op(
+                "POST",
+                "/v1/signals",
+                self.signal,
+                "resumes the run that waits for a signal; 404 if none does",
+                body=signal,
+                answer=Resumed,
+                refuses=[404],
+            ),
+            op(
+                "GET",
+                "/v1/apps/{app_id}/functions",
+                self.functions,
+                "the functions of an app, without an envelope",
+                style=Style.PLAIN,
+                answer=list[V1Function],
+            ),
+            op(
+                "POST",
+                "/v1/traces/userland",
+                self.traces,
+                "takes spans of an app's own tracing, and drops them",
+                style=Style.PLAIN,
+                body=_SPANS,
+                answer=Nothing,
+                refuses=[413],
+            ),
+            op(
+                "POST",
+                "/v0/telemetry",
+                self.telemetry,
+                "takes what SDKs say of themselves, and drops it",
+                style=Style.PLAIN,
+                body=Opaque(required=False),
+                answer=Nothing,
+            ),
+            op(
+                "POST",
+                "/invoke/{slug}",
+                self.invoke,
+                "starts one function, whatever its triggers are",
+                style=Style.PLAIN,
+                body=invocation,
+                answer=Invoked,
+            ),
         ]
 
-    async def events(self, request: Request) -> Response:
-        query = dict(request.query_params)
-        events, _, _ = await list_events(self._engine, query, after="received_after", before="received_before")
+    async def events(self, asked: Asked) -> Response:
+        events, _, _ = await list_events(self._engine, asked.query, after=_EVENTS[0], before=_EVENTS[1])
         return v1(self._clock, [_event(event) for event in events])
 
-    async def event(self, request: Request) -> Response:
-        return v1(self._clock, _event(await find_event(self._engine, request.path_params["event_id"])))
+    async def event(self, asked: Asked) -> Response:
+        return v1(self._clock, _event(await find_event(self._engine, asked.path["event_id"])))
 
-    async def runs_of_event(self, request: Request) -> Response:
-        event = await find_event(self._engine, request.path_params["event_id"])
+    async def runs_of_event(self, asked: Asked) -> Response:
+        event = await find_event(self._engine, asked.path["event_id"])
         runs = await self._engine.store.read(RunsOfEvent(event.id))
         return v1(self._clock, [_run(run) for run in runs])
 
-    async def run(self, request: Request) -> Response:
-        return v1(self._clock, _run(await find_run(self._engine, request.path_params["run_id"])))
+    async def run(self, asked: Asked) -> Response:
+        return v1(self._clock, _run(await find_run(self._engine, asked.path["run_id"])))
 
-    async def cancel(self, request: Request) -> Response:
-        run = await find_run(self._engine, request.path_params["run_id"])
+    async def cancel(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
         await self._engine.cancel(run.id)
         return Response(status_code=200)
 
-    async def signal(self, request: Request) -> Response:
-        asked, engine = envelope(request.scope["headers"]), self._engine
-        body = await read_body(asked.length, request.receive)
-        signal = read_signal(body, bytes_max=engine.settings.event_bytes_max)
+    async def jobs(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        read, shown = self._engine.store.read, list[Job]()
+        for item in (await read(RunItems(run.id)))[:_JOBS_SHOWN]:
+            found = await read(BacklogPosition(item.id)) if item.backlog is not None else None
+            at = rfc3339(item.at) if item.at is not None else None
+            position = found[0] if found is not None else 0
+            shown.append(Job(job_id=item.id, at=at, position=position, kind=item.kind, attempt=item.attempt))
+        return v1(self._clock, shown)
+
+    async def signal(self, asked: Asked) -> Response:
+        engine = self._engine
+        signal = read_signal(asked.body, bytes_max=engine.settings.event_bytes_max)
         run_id = await engine.signal(signal)
         if run_id is None:
             raise NotFound(
@@ -84,17 +253,31 @@ class V1:
                 "a signal is not kept: it reaches the run that waits when it is sent, or none",
                 "send it when one waits",
             )
-        return v1(self._clock, {"run_id": run_id})
+        return v1(self._clock, Resumed(run_id))
 
-    async def invoke(self, request: Request) -> Response:
-        asked = envelope(request.scope["headers"])
-        slug = name_of(request.path_params["slug"], "the id of a function")
-        event = nameless_event(self._engine, await read_body(asked.length, request.receive))
+    async def functions(self, asked: Asked) -> Response:
+        app_id: str = asked.path["app_id"]
+        found = [each for each in await self._engine.store.read(ListFunctions()) if each.app_id == app_id]
+        if not found:
+            raise NotFound(f"there is no app {app_id!r}", "no function is registered under it", "check its id")
+        return plain([_function(each) for each in found])
+
+    async def traces(self, asked: Asked) -> Response:
+        if len(asked.body) > TRACES_BYTES_MAX:
+            why = f"the limit is {TRACES_BYTES_MAX:,} bytes"
+            raise Refused(413, "request-too-large", "these are too many spans at once", why, "send them in parts")
+        return plain(Nothing())
+
+    async def telemetry(self, asked: Asked) -> Response:
+        return plain(Nothing())
+
+    async def invoke(self, asked: Asked) -> Response:
+        event = nameless_event(self._engine, asked.body)
         try:
-            event_id, _ = await self._engine.invoke(slug, event, seed=asked.seed)
+            event_id, _ = await self._engine.invoke(asked.path["slug"], event, seed=asked.seed)
         except NotFound as error:  # the protocol knows 400 only (§9.4)
             raise Refused(400, error.slug, error.what, error.why, error.fix) from None
-        return plain({"id": event_id, "status": 200})
+        return plain(Invoked(event_id))
 
 
 def nameless_event(engine: Engine, body: bytes, *, key: str = "id") -> Incoming:
@@ -112,44 +295,45 @@ def nameless_event(engine: Engine, body: bytes, *, key: str = "id") -> Incoming:
 
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_named: Final = msgspec.json.Decoder(_Named).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def _event(event: Event) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "internal_id": event.id,
-        "account_id": _NOBODY,
-        "environment_id": _NOBODY,
-        "source": event.source,
-        "source_id": None,
-        "received_at": rfc3339(event.received_at),
-        "id": event.public_id,
-        "name": event.name,
-        "data": raw(event.data),
-        "ts": event.ts,
-    }
-    if event.user is not None:
-        shown["user"] = raw(event.user)
-    if event.v is not None:
-        shown["v"] = event.v
-    return shown
+def _event(event: Event) -> V1Event:
+    return V1Event(
+        internal_id=event.id,
+        source=event.source,
+        received_at=rfc3339(event.received_at),
+        id=event.public_id,
+        name=event.name,
+        data=raw(event.data),
+        ts=event.ts,
+        user=UNSET if event.user is None else raw(event.user),
+        v=UNSET if event.v is None else event.v,
+    )
 
 
-def _run(run: Run) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "run_id": run.id,
-        "run_started_at": rfc3339(run.started_at if run.started_at is not None else run.queued_at),
-        "function_id": run.function_id,
-        "function_version": run.function_version,
-        "environment_id": _NOBODY,
-        "event_id": run.event_id,
-        "status": _STATUS.get(RunStatus(run.status), "Unknown"),
-        "ended_at": rfc3339(run.ended_at) if run.ended_at is not None else None,
-    }
-    if run.output is not None:
-        shown["output"] = raw(run.output)
-    if run.original is not None:
-        shown["original_run_id"] = run.original
-    if run.cron is not None:
-        shown["cron"] = run.cron
-    return shown
+def _run(run: Run) -> V1Run:
+    return V1Run(
+        run_id=run.id,
+        run_started_at=rfc3339(run.started_at if run.started_at is not None else run.queued_at),
+        function_id=run.function_id,
+        function_version=run.function_version,
+        event_id=run.event_id,
+        status=_STATUS.get(RunStatus(run.status), "Unknown"),
+        ended_at=rfc3339(run.ended_at) if run.ended_at is not None else None,
+        output=UNSET if run.output is None else raw(run.output),
+        original_run_id=UNSET if run.original is None else run.original,
+        cron=UNSET if run.cron is None else run.cron,
+    )
+
+
+def _function(function: StoredFunction) -> V1Function:
+    return V1Function(
+        id=function.id,
+        slug=function.id,
+        name=_decode_named(function.config).name or function.id,
+        app_id=function.app_id,
+        version=function.version,
+        config=msgspec.Raw(function.config),
+    )

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from stepwell.errors import NotFound
-from stepwell.model.event import rfc3339
-from stepwell.model.history import Outcome
-from stepwell.model.questions import GetEvent, GetMetadata, ListFunctions, Outcomes, RunsOfEvent, StoredFunction
+from stepwell.limits import EVENT_ID_BYTES_MAX
+from stepwell.model.questions import EventNames, Outcomes, RunsOfEvent
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
-from stepwell.server.desk import Query, find_event, find_function, find_run, list_events, list_runs
+from stepwell.runtime.operator import rerun
+from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs
 from stepwell.server.envelopes import Page, v2
-from stepwell.server.guard import envelope
-from stepwell.server.ingest import read_body
-from stepwell.server.replies import Refused, name_of
-from stepwell.server.rest_v1 import nameless_event
+from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.parameters import choice
+from stepwell.server.replies import Refused
 from stepwell.server.views import (
+    EventView,
+    ListedRun,
+    OutcomeView,
     RunView,
+    TraceView,
     View,
-    app_views,
     event_view,
-    function_view,
     listed_run,
     outcome_view,
     run_view,
     trace_view,
+    whole_run,
 )
 from stepwell.server.why import Situation, why_event, why_run
+from stepwell.server.why.shapes import EventWhy, RunWhy
 
-PREFIXES: Final = ("/v2", "/api/v2")
+_OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
+_EVENT: Final = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "minLength": 1},
+        "data": {"type": ["object", "null"]},
+        "id": {"type": "string"},
+        "ts": {"type": "integer"},
+        "user": {"type": ["object", "null"]},
+        "v": {"type": "string"},
+    },
+}
+EVENTS: Final = {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}
 
 
 class HealthView(View, frozen=True):
@@ -50,6 +64,32 @@ class HealthView(View, frozen=True):
     waits: int | None
 
 
+class SentView(View, frozen=True):
+    """The internal ids of events, in their order."""
+
+    ids: list[str]
+
+
+class CancelledView(View, frozen=True):
+    """A run that is to be cancelled: false if it had ended."""
+
+    cancelled: bool
+    run: RunView
+
+
+class Again(View, frozen=True):
+    """A request to run something again. A second one with the same key within 24 hours gets the run of the first."""
+
+    idempotency_key: str | None = None
+
+
+class CausedView(View, frozen=True):
+    """What an event caused: runs, and why it started none of a function."""
+
+    runs: list[RunView]
+    outcomes: list[OutcomeView]
+
+
 class V2:
     """The endpoints of an engine. ``led`` tells whether any process runs what the database owes."""
 
@@ -58,28 +98,70 @@ class V2:
         self._clock = engine.clock
         self._led = led
 
-    def routes(self) -> list[Route]:
-        table = (
-            ("GET", "/health", self.health),
-            ("GET", "/runs", self.runs),
-            ("GET", "/runs/{run_id}", self.run),
-            ("GET", "/runs/{run_id}/trace", self.trace),
-            ("GET", "/runs/{run_id}/why", self.why_run),
-            ("POST", "/runs/{run_id}/cancel", self.cancel),
-            ("GET", "/events", self.events),
-            ("POST", "/events", self.send),
-            ("GET", "/events/{event_id}", self.event),
-            ("GET", "/events/{event_id}/runs", self.runs_of_event),
-            ("GET", "/events/{event_id}/why", self.why_event),
-            ("GET", "/apps", self.apps),
-            ("GET", "/apps/{app_id}/functions", self.functions_of_app),
-            ("POST", "/apps/{app_id}/functions/{function_id}/invoke", self.invoke),
-            ("GET", "/functions", self.functions),
-            ("GET", "/functions/{function_id}", self.function),
-        )
-        return [Route(prefix + path, do, methods=[method]) for prefix in PREFIXES for method, path, do in table]
+    def routes(self, prefix: str) -> list[Operation]:
+        op = partial(Operation, style=Style.V2)
+        run, event = f"{prefix}/runs/{{run_id}}", f"{prefix}/events/{{event_id}}"
+        listed = events_query("receivedAfter", "receivedBefore")
+        return [
+            op("GET", f"{prefix}/health", self.health, "whether due work moves, and counts", answer=HealthView),
+            op(
+                "GET",
+                f"{prefix}/runs",
+                self.runs,
+                "runs, newest first",
+                query=RUNS_QUERY,
+                answer=list[ListedRun],
+                paged=True,
+                refuses=[404],
+            ),
+            op("GET", run, self.run, "a run with its output or error", answer=RunView),
+            op(
+                "GET",
+                f"{run}/trace",
+                self.trace,
+                "the run as a tree: steps, attempts, waits, notes, invoked runs",
+                query=(_OUTPUTS,),
+                answer=TraceView,
+            ),
+            op("GET", f"{run}/why", self.why_run, "[why](#why) it waits or failed", answer=RunWhy),
+            op(
+                "POST",
+                f"{run}/cancel",
+                self.cancel,
+                "cancels it; `cancelled` is false if it had ended",
+                body=Opaque(required=False),
+                answer=CancelledView,
+            ),
+            op("POST", f"{run}/rerun", self.rerun, "starts it again; the new run", body=Again, answer=RunView),
+            op(
+                "GET",
+                f"{prefix}/events",
+                self.events,
+                "events, newest first",
+                query=listed,
+                answer=list[EventView],
+                paged=True,
+            ),
+            op(
+                "POST",
+                f"{prefix}/events",
+                self.send,
+                "sends events as `/e/{key}` does",
+                body=Opaque(schema=EVENTS),
+                answer=SentView,
+            ),
+            op("GET", event, self.event, "an event", answer=EventView),
+            op(
+                "GET",
+                f"{event}/runs",
+                self.runs_of_event,
+                "runs it started, and outcomes: why it started none of a function",
+                answer=CausedView,
+            ),
+            op("GET", f"{event}/why", self.why_event, "[why](#why) it started something or did not", answer=EventWhy),
+        ]
 
-    async def health(self, request: Request) -> Response:
+    async def health(self, asked: Asked) -> Response:
         health = await self._engine.health()
         totals = health.totals
         shown = HealthView(
@@ -95,108 +177,70 @@ class V2:
         )
         return v2(self._clock, shown)
 
-    async def runs(self, request: Request) -> Response:
-        runs, limit, more = await list_runs(self._engine, dict(request.query_params))
+    async def runs(self, asked: Asked) -> Response:
+        runs, limit, more = await list_runs(self._engine, asked.query)
+        names = await self._engine.store.read(EventNames(tuple(run.event_id for run in runs)))
         page = Page(limit, more, runs[-1].id if more else None)
-        return v2(self._clock, [listed_run(run) for run in runs], page=page)
+        return v2(self._clock, [listed_run(run, names.get(run.event_id)) for run in runs], page=page)
 
-    async def run(self, request: Request) -> Response:
-        return v2(self._clock, await self._run(request.path_params["run_id"]))
+    async def run(self, asked: Asked) -> Response:
+        return v2(self._clock, await self._run(asked.path["run_id"]))
 
-    async def trace(self, request: Request) -> Response:
-        run = await find_run(self._engine, request.path_params["run_id"])
-        outputs = request.query_params.get("outputs") == "full"
+    async def trace(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        outputs = asked.query["outputs"] == "full"
         engine = self._engine
         trace = await trace_view(engine.store, run, engine.registry.get, bodies=engine.executing, outputs=outputs)
         return v2(self._clock, trace)
 
-    async def why_run(self, request: Request) -> Response:
-        run = await find_run(self._engine, request.path_params["run_id"])
+    async def why_run(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
         return v2(self._clock, await why_run(self._engine.store, self._engine.registry, run, self._situation()))
 
-    async def cancel(self, request: Request) -> Response:
-        run = await find_run(self._engine, request.path_params["run_id"])
+    async def cancel(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
         cancelled = await self._engine.cancel(run.id)
-        return v2(self._clock, {"cancelled": cancelled, "run": await self._run(run.id)})
+        return v2(self._clock, CancelledView(cancelled=cancelled, run=await self._run(run.id)))
 
-    async def events(self, request: Request) -> Response:
-        events, limit, more = await list_events(self._engine, dict(request.query_params))
+    async def rerun(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        key: str | None = asked.body.idempotency_key
+        if key is not None and len(key.encode()) > EVENT_ID_BYTES_MAX:
+            why = f"the limit is {EVENT_ID_BYTES_MAX} bytes, as for the id of an event"
+            raise Refused(400, "invalid-body", "the idempotencyKey is too long", why, "shorten it")
+        started = await rerun(self._engine, run.id, key=key)
+        return v2(self._clock, await whole_run(self._engine.store, started))
+
+    async def events(self, asked: Asked) -> Response:
+        events, limit, more = await list_events(self._engine, asked.query)
         page = Page(limit, more, events[-1].id if more else None)
         return v2(self._clock, [event_view(event) for event in events], page=page)
 
-    async def send(self, request: Request) -> Response:
-        asked = envelope(request.scope["headers"])
-        body = await read_body(asked.length, request.receive)
-        events = parse_events(body, bytes_max=self._engine.settings.event_bytes_max)
-        return v2(self._clock, {"ids": await self._engine.send(events, seed=asked.seed)})
+    async def send(self, asked: Asked) -> Response:
+        events = parse_events(asked.body, bytes_max=self._engine.settings.event_bytes_max)
+        return v2(self._clock, SentView(ids=await self._engine.send(events, seed=asked.seed)))
 
-    async def event(self, request: Request) -> Response:
-        return v2(self._clock, event_view(await find_event(self._engine, request.path_params["event_id"])))
+    async def event(self, asked: Asked) -> Response:
+        return v2(self._clock, event_view(await find_event(self._engine, asked.path["event_id"])))
 
-    async def runs_of_event(self, request: Request) -> Response:
-        event = await find_event(self._engine, request.path_params["event_id"])
+    async def runs_of_event(self, asked: Asked) -> Response:
+        event = await find_event(self._engine, asked.path["event_id"])
         runs = await self._engine.store.read(RunsOfEvent(event.id))
         outcomes = await self._engine.store.read(Outcomes(event.id))
-        shown = {
-            "runs": [run_view(run, event) for run in runs],
-            "outcomes": [outcome_view(outcome) for outcome in outcomes],
-        }
+        repeated = {run.id: [each.id for each in runs if each.original == run.id] for run in runs}
+        shown = CausedView(
+            runs=[run_view(run, event, repeated[run.id]) for run in runs],
+            outcomes=[outcome_view(outcome) for outcome in outcomes],
+        )
         return v2(self._clock, shown)
 
-    async def why_event(self, request: Request) -> Response:
-        event = await find_event(self._engine, request.path_params["event_id"])
+    async def why_event(self, asked: Asked) -> Response:
+        event = await find_event(self._engine, asked.path["event_id"])
         now = self._clock.now_ms()
         return v2(self._clock, await why_event(self._engine.store, self._engine.registry, event, now))
 
-    async def apps(self, request: Request) -> Response:
-        return v2(self._clock, app_views(await self._registered({})))
-
-    async def functions(self, request: Request) -> Response:
-        return v2(self._clock, await self._views(await self._registered(dict(request.query_params))))
-
-    async def functions_of_app(self, request: Request) -> Response:
-        app_id = name_of(request.path_params["app_id"], "the id of an app")
-        registered = await self._registered(dict(request.query_params))
-        found = [function for function in registered if function.app_id == app_id]
-        if not found:
-            raise NotFound(
-                f"there is no app {app_id!r}", "no function is registered under it", "list them: GET /v2/apps"
-            )
-        return v2(self._clock, await self._views(found))
-
-    async def function(self, request: Request) -> Response:
-        found = await find_function(self._engine, request.path_params["function_id"])
-        return v2(self._clock, await function_view(self._engine.store, found))
-
-    async def invoke(self, request: Request) -> Response:
-        app_id = name_of(request.path_params["app_id"], "the id of an app")
-        name = name_of(request.path_params["function_id"], "the id of a function")
-        asked = envelope(request.scope["headers"])
-        event = nameless_event(self._engine, await read_body(asked.length, request.receive), key="idempotencyKey")
-        composite = name if name.startswith(f"{app_id}-") else f"{app_id}-{name}"
-        _, started = await self._engine.invoke(composite, event, seed=asked.seed)
-        if isinstance(started, Outcome):
-            if started.run_id is None:
-                raise Refused(409, started.kind, f"{composite} was not started", started.reason)
-            started = await find_run(self._engine, started.run_id)
-        return v2(self._clock, {"runId": started.id, "queuedAt": rfc3339(started.queued_at)})
-
     async def _run(self, run_id: str) -> RunView:
-        run = await find_run(self._engine, run_id)
-        read = self._engine.store.read
-        return run_view(
-            run,
-            await read(GetEvent(run.event_id, run.shard)),
-            await read(GetMetadata(run.id, run.shard)),
-        )
-
-    async def _registered(self, query: Query) -> list[StoredFunction]:
-        archived = query.get("archived", "").lower() in ("1", "true")
-        functions = await self._engine.store.read(ListFunctions(archived=archived))
-        return sorted(functions, key=lambda function: function.id)
-
-    async def _views(self, functions: list[StoredFunction]) -> list[Any]:
-        return [await function_view(self._engine.store, function) for function in functions]
+        return await whole_run(self._engine.store, await find_run(self._engine, run_id))
 
     def _situation(self) -> Situation:
         engine = self._engine

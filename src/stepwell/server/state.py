@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stepwell.engine.reports import Standing
-from stepwell.ids import is_ulid
 from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
 from stepwell.model.run import Run
 from stepwell.model.step import DEFER
@@ -20,8 +19,10 @@ from stepwell.protocol.instructions import memo
 from stepwell.protocol.messages import LAZY, STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo
 from stepwell.runtime.checkpoints import store
 from stepwell.runtime.engine import Engine
+from stepwell.server.desk import find_run
 from stepwell.server.endpoints import accept, body_of
 from stepwell.server.envelopes import plain
+from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.replies import Refused
 
 _REPORTED: Final = LAZY | {STEP_RUN, STEP_FAILED}  # the last by our own SDK
@@ -47,28 +48,59 @@ class State:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/v0/runs/{run_id}/actions", self.actions, methods=["GET"]),
-            Route("/v0/runs/{run_id}/batch", self.batch, methods=["GET"]),
+            Operation(
+                "GET",
+                "/v0/runs/{run_id}/actions",
+                self.actions,
+                "all results of its steps, for its app; 410 if it has ended",
+                style=Style.PLAIN,
+                answer=dict[str, Any],
+                refuses=[410],
+            ),
+            Operation(
+                "GET",
+                "/v0/runs/{run_id}/batch",
+                self.batch,
+                "its events, for its app; 410 if it has ended",
+                style=Style.PLAIN,
+                answer=list[dict[str, Any]],
+                refuses=[410],
+            ),
+            Operation(
+                "DELETE",
+                "/v0/runs/{run_id}",
+                self.cancel,
+                "cancels it; no body; 409 if it had ended",
+                style=Style.PLAIN,
+                status=204,
+                refuses=[409],
+            ),
             *(
                 Route(f"{prefix}/{{run_id}}/async", self.checkpoint, methods=["POST"])
                 for prefix in ("/v1/checkpoint", "/v1/http/runs")
             ),
         ]
 
-    async def actions(self, request: Request) -> Response:
+    async def actions(self, asked: Asked) -> Response:
         """All memos, in the order in which they became known."""
-        run = await self._run(request.path_params["run_id"])
+        run = await self._run(asked.path["run_id"])
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
         steps.sort(key=lambda step: step.position)
         known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
         return Response(encode_memos(known, list(known)), media_type="application/json")
 
-    async def batch(self, request: Request) -> Response:
+    async def batch(self, asked: Asked) -> Response:
         """The events of the run."""
-        run = await self._run(request.path_params["run_id"])
+        run = await self._run(asked.path["run_id"])
         events = await self._engine.store.read(HeldEvents(run.id, run.shard)) if run.batch else []
         event = None if events else await self._engine.store.read(GetEvent(run.event_id, run.shard))
         return Response(encode_events(events if event is None else [event]), media_type="application/json")
+
+    async def cancel(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        if run.ended or not await self._engine.cancel(run.id):
+            raise Refused(409, "run-ended", f"the run {run.id} has ended already", "what has ended stays as it is")
+        return Response(status_code=204)
 
     async def checkpoint(self, request: Request) -> Response:
         """Steps of a call that goes on. 409 if it is not the present call of its run any more."""
@@ -93,8 +125,6 @@ class State:
         return plain({"ok": True})
 
     async def _run(self, run_id: str) -> Run:
-        if not is_ulid(run_id):
-            raise Refused(400, "invalid-run-id", f"{run_id[:80]!r} is not the id of a run")
         run = await self._engine.store.read(GetRun(run_id))
         if run is None or run.ended:
             raise Refused(410, "state-gone", f"the run {run_id} has no state any more", "it has ended or is forgotten")

@@ -21,7 +21,6 @@ from stepwell.model.item import ItemKind
 from stepwell.model.metadata import EVERY_ATTEMPT, Metadata
 from stepwell.model.questions import (
     Attempts,
-    FunctionItems,
     GetEvent,
     GetMetadata,
     GetRun,
@@ -29,8 +28,8 @@ from stepwell.model.questions import (
     GetWaits,
     Notes,
     Question,
+    Reruns,
     RunItems,
-    StoredFunction,
 )
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
@@ -44,7 +43,6 @@ CHILDREN_SHOWN: Final = 50
 RUNNING: Final = "RUNNING"  # what a step is whose body executes: it is stored when it has a result
 CANCELLED: Final = "CANCELLED"  # what an open step is once its run has ended; no state that is stored
 NULL: Final = msgspec.Raw(b"null")
-_NOTHING: Final = msgspec.Raw(b"")
 _NONE: Final[list[Metadata]] = []
 
 
@@ -65,7 +63,7 @@ class ErrorView(View, frozen=True, omit_defaults=True):
     message: str
     stack: str | None = None
     code: str | None = None
-    cause: msgspec.Raw = _NOTHING
+    cause: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class AttemptView(View, frozen=True):
@@ -115,6 +113,7 @@ class ListedRun(View, frozen=True):
     scheduled_at: str
     started_at: str | None
     ended_at: str | None
+    event_name: str | None = None
     reason: str | None = None
     parent_run_id: str | None = None
     original_run_id: str | None = None
@@ -131,17 +130,17 @@ class MetadataView(View, frozen=True):
     attempt: int | None
 
 
-class RunView(ListedRun, frozen=True):
+class RunView(ListedRun, frozen=True, kw_only=True):
     """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one.
 
-    ``deferred_by`` is the run that had put this one off until its own end. ``metadata`` is what is said about it and
-    its steps, where that was asked for.
+    ``rerun_ids`` are the runs that were made to run this one again; ``deferred_by`` is the run that had put this one
+    off until its own end. ``metadata`` is what is said about it and its steps, where that was asked for.
     """
 
-    event_name: str | None = None
-    deferred_by: str | None = None
     output: msgspec.Raw = NULL
     error: ErrorView | None = None
+    rerun_ids: list[str] = []
+    deferred_by: str | None = None
     metadata: list[MetadataView] = []
 
 
@@ -217,36 +216,6 @@ class OutcomeView(View, frozen=True):
     run_id: str | None = None
 
 
-class TriggerView(View, frozen=True, omit_defaults=True):
-    """What starts a function: an event name, perhaps with a condition, or a schedule."""
-
-    event: str | None = None
-    expression: str | None = None
-    cron: str | None = None
-
-
-class FunctionView(View, frozen=True):
-    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons."""
-
-    id: str
-    app_id: str
-    name: str
-    version: int
-    triggers: list[TriggerView]
-    updated_at: str
-    archived_at: str | None
-    next_tick: str | None
-    configuration: msgspec.Raw
-
-
-class AppView(View, frozen=True):
-    """The functions that were registered under one name."""
-
-    id: str
-    functions: int
-    updated_at: str
-
-
 def event_view(event: Event) -> EventView:
     return EventView(
         internal_id=event.id,
@@ -273,8 +242,8 @@ def outcome_view(outcome: Outcome) -> OutcomeView:
     )
 
 
-def listed_run(run: Run) -> ListedRun:
-    return ListedRun(**_of_run(run))
+def listed_run(run: Run, event_name: str | None) -> ListedRun:
+    return ListedRun(**_of_run(run), event_name=event_name)
 
 
 def metadata_view(one: Metadata) -> MetadataView:
@@ -287,11 +256,20 @@ def metadata_view(one: Metadata) -> MetadataView:
     )
 
 
-def run_view(run: Run, event: Event | None, metadata: list[Metadata] = _NONE) -> RunView:
+async def whole_run(reader: Reader, run: Run) -> RunView:
+    """A run with what stands elsewhere: its event, the runs that repeat it, what is said about it."""
+    event = await reader.read(GetEvent(run.event_id, run.shard))
+    reruns: list[str] = await reader.read(Reruns(run.id, run.event_id))
+    metadata: list[Metadata] = await reader.read(GetMetadata(run.id, run.shard))
+    return run_view(run, event, reruns, metadata)
+
+
+def run_view(run: Run, event: Event | None, reruns: Sequence[str], metadata: Sequence[Metadata] = ()) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
         **_of_run(run),
         event_name=event.name if event else None,
+        rerun_ids=list(reruns),
         deferred_by=deferred_by(event) if event else None,
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
@@ -357,7 +335,6 @@ async def trace_view(
 ) -> TraceView:
     """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
     function = function_of(run.function_id)
-    event = await reader.read(GetEvent(run.event_id, run.shard))
     steps = await reader.read(GetSteps(run.id, run.shard))
     failed = await reader.read(Attempts(run.id))
     by_step: defaultdict[str, list[Attempt]] = defaultdict(list)
@@ -377,7 +354,7 @@ async def trace_view(
         for step in steps
     ]
     return TraceView(
-        run=run_view(run, event, await reader.read(GetMetadata(run.id, run.shard))),
+        run=await whole_run(reader, run),
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
         max_attempts=function.retries + 1 if function is not None else None,
         attempts=own_attempts(run, steps, failed),
@@ -554,49 +531,11 @@ def gathered(notes: Sequence[NoteView]) -> list[NoteView]:
 _IN_A_ROW: Final = re.compile(r"(; it is left alone for [\d.]+ s)? \(\d+ in a row\)$")
 
 
-async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
-    ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
-    config = _decode_config(function.config)
-    return FunctionView(
-        id=function.id,
-        app_id=function.app_id,
-        name=config.name or function.id,
-        version=function.version,
-        triggers=[TriggerView(event=t.event, expression=t.expression, cron=t.cron) for t in config.triggers or ()],
-        updated_at=rfc3339(function.updated_at),
-        archived_at=moment(function.archived_at),
-        next_tick=moment(min(ticks, default=None)),
-        configuration=msgspec.Raw(function.config),
-    )
-
-
-def app_views(functions: Sequence[StoredFunction]) -> list[AppView]:
-    apps: defaultdict[str, list[StoredFunction]] = defaultdict(list)
-    for function in functions:
-        apps[function.app_id].append(function)
-    return [
-        AppView(id=app, functions=len(found), updated_at=rfc3339(max(f.updated_at for f in found)))
-        for app, found in sorted(apps.items())
-    ]
-
-
-class _Trigger(msgspec.Struct):
-    event: str | None = None
-    expression: str | None = None
-    cron: str | None = None
-
-
-class _Config(msgspec.Struct):
-    name: str | None = None
-    triggers: list[_Trigger] | None = None
-
-
 class _Details(msgspec.Struct):
     run_id: str | None = None
     max_attempts: int | None = None
 
 
-_decode_config: Final = msgspec.json.Decoder(_Config).decode
 _decode_details: Final = msgspec.json.Decoder(_Details).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorView).decode
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from stepwell.clock import SystemClock
 from stepwell.ids import RandomIds
@@ -19,6 +21,9 @@ from stepwell.runtime.remote import Remote
 from stepwell.runtime.signed import Signed
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 _USUAL = Settings()
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
@@ -150,6 +155,25 @@ class Both:
 
     def serves(self, function_id: str) -> bool:
         return self._here.serves(function_id) or self._there.serves(function_id)
+
+
+async def all_routes() -> list[BaseRoute]:
+    """What a server of this version answers, on an engine that nobody uses."""
+    from stepwell.server.guard import Guard
+    from stepwell.server.rest import Rest
+
+    clock = SystemClock()
+    store = SqliteStore.open(":memory:")
+    await store.close()
+    engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
+    return Rest(engine, None, Guard()).all_routes()
+
+
+async def api_document() -> bytes:
+    """The REST API as an OpenAPI document in JSON."""
+    from stepwell.server.openapi import document
+
+    return msgspec.json.encode(document(await all_routes()))
 
 
 NOBODY: Transport = _Nobody()

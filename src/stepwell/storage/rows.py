@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from stepwell.model.app import App
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -26,6 +27,7 @@ step_row: Callable[[Step], tuple[Any, ...]] = astuple
 wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
 request_row: Callable[[Request], tuple[Any, ...]] = astuple
 app_row: Callable[[App], tuple[Any, ...]] = astuple
+cancellation_row: Callable[[Cancellation], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -226,6 +228,24 @@ def metadata_row(one: Metadata) -> tuple[Any, ...]:
 
 def app(row: Row) -> App:
     return App(id=row[0], url=row[1], sdk=row[2], framework=row[3], version=row[4], checksum=row[5], synced_at=row[6])
+
+
+def cancellation(row: Row) -> Cancellation:
+    return Cancellation(
+        id=row[0],
+        app_id=row[1],
+        function_id=row[2],
+        created_at=row[3],
+        started_before=row[4],
+        started_after=row[5],
+        condition=row[6],
+        status=row[7],
+        position=row[8],
+        examined=row[9],
+        cancelled=row[10],
+        ended_at=row[11],
+        shard=row[12],
+    )
 
 
 def function(row: Row) -> StoredFunction:

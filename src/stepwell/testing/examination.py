@@ -32,6 +32,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _children(world)
     yield from _outputs(world)
     yield from _ticks(world)
+    yield from _orders(world)
     yield from starts(world)
     yield from _left_over(world)
     _rarities(world)
@@ -301,6 +302,22 @@ def _rarities(world: World) -> None:
         world.reach("start later")
     if world.tables.ask("SELECT 1 FROM steps WHERE repeat > 0"):
         world.reach("repeated step")
+
+
+def _orders(world: World) -> Iterator[Violation]:
+    """F86: what is ordered to be cancelled is, whoever dies meanwhile; what came after the order is not."""
+    for order, ended_at in world.tables.ask("SELECT id, ended_at FROM cancellations"):
+        if ended_at is None:
+            yield Violation("F86", f"cancellation {order} was never done")
+    text = """
+      SELECT r.id, r.status, r.ended_at, r.reason, c.id, c.ended_at, r.queued_at - c.started_before
+      FROM cancellations AS c JOIN runs AS r ON r.function_id = c.function_id"""
+    for run_id, status, ended_at, reason, order, done_at, later in world.tables.ask(text):
+        if (run_id > order or later > 0) and reason == f"cancellation {order}":
+            yield Violation("F86", f"run {run_id} came after cancellation {order} and was cancelled by it")
+        # A run for which events are held back has its id before it is made.
+        if run_id < order and later < 0 and done_at is not None and ended_at > done_at:
+            yield Violation("F86", f"run {run_id} is {status}: cancellation {order} passed it over")
 
 
 def _left_over(world: World) -> Iterator[Violation]:

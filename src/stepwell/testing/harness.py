@@ -25,6 +25,7 @@ from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, rerun
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.options import length_ms
@@ -189,6 +190,19 @@ class Harness:
         """Cancel a run as an operator would. False if it had ended already."""
         run_id = run if isinstance(run, str) else run.id
         return self._do(lambda: self.engine.cancel(run_id))
+
+    def cancel_runs(self, function: Any, *, if_: str | None = None) -> int:
+        """Cancel all runs of a function as an operator would, or those for whose event ``if_`` is true: how many."""
+        function_id = self._function_id(function)
+        app_id = next(app.app_id for app in self._apps if function_id in app.functions)
+        selection = Selection(app_id=app_id, function_id=function_id, condition=if_)
+        ordered = self._do(lambda: cancel_many(self.engine, selection))
+        return self._do(lambda: find_cancellation(self.engine, ordered.id)).cancelled
+
+    def rerun(self, run: RunView | str) -> RunView:
+        """Start a run again as an operator would: a new run for the same event."""
+        run_id = run if isinstance(run, str) else run.id
+        return RunView(self.ask, self._do(lambda: rerun(self.engine, run_id)).id)
 
     def die_when(self, dies: Dies) -> None:
         """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""

@@ -22,6 +22,7 @@ import msgspec
 
 from stepwell.errors import NotRunning, StorageError
 from stepwell.ids import RandomIds
+from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import rfc3339 as iso
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
@@ -29,6 +30,7 @@ from stepwell.protocol.signals import Signal
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import LoopTimers
+from stepwell.runtime.operator import Selection, cancel_many
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
@@ -46,6 +48,7 @@ T = TypeVar("T")
 
 APP: Final = "w"
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
+_MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
@@ -211,7 +214,10 @@ class World:
         live = self.tables.unfinished()
         if not live:
             return
-        run_id = live[int(pick * len(live))][0]
+        run_id, function_id = live[int(pick * len(live))]
+        if pick * 100 % 1 < _MANY:
+            await self._cancel_many(function_id)
+            return
 
         def cancel(engine: Engine) -> Coroutine[Any, Any, bool]:
             return engine.cancel(run_id)
@@ -220,6 +226,16 @@ class World:
             pass
         self.reach("cancelled" if answer else "cancelled too late")
         self.cancelled.add(run_id)
+
+    async def _cancel_many(self, function_id: str) -> None:
+        """A client that is not answered orders it again."""
+
+        def order(engine: Engine) -> Coroutine[Any, Any, Cancellation]:
+            return cancel_many(engine, Selection(app_id="w", function_id=function_id))
+
+        while await self._ask(order) is None:
+            pass
+        self.reach("many cancelled")
 
     async def _ask(self, question: Callable[[Engine], Coroutine[Any, Any, T]]) -> T | None:
         """Ask whoever leads. ``None`` if nobody answers, or says that it could not."""

@@ -81,6 +81,8 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
     c.ReleaseFunction: (sql.RELEASE_FUNCTION, lambda x: (x.shard, x.function_id, x.now)),
     c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
+    c.SaveCancellation: (sql.SAVE_CANCELLATION, lambda x: rows.cancellation_row(x.cancellation)),
+    c.DropCancellation: (sql.DROP_CANCELLATION, lambda x: (x.shard, x.cancellation_id)),
     c.SaveApp: (sql.SAVE_APP, lambda x: rows.app_row(x.app)),
     c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),

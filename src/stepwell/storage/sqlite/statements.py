@@ -185,6 +185,16 @@ LAPSE_LEASES: Final = """
 UPDATE items INDEXED BY items_due SET at = ?3
 WHERE shard = ?1 AND at <= ?3 + 60000 AND lease > 0 AND lease < ?2"""
 
+_CANCELLATION_COLUMNS: Final = """id, app_id, function_id, created_at, started_before, started_after, condition,
+  status, position, examined, cancelled, ended_at, shard"""
+SAVE_CANCELLATION: Final = f"""
+INSERT INTO cancellations ({_CANCELLATION_COLUMNS})
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+ON CONFLICT (shard, id) DO UPDATE SET status = excluded.status, position = excluded.position,
+  examined = excluded.examined, cancelled = excluded.cancelled, ended_at = excluded.ended_at"""
+
+DROP_CANCELLATION: Final = "DELETE FROM cancellations WHERE shard = ?1 AND id = ?2"
+
 SAVE_FUNCTION: Final = """
 INSERT INTO functions (id, app_id, config, version, updated_at, archived_at, stamp)
 VALUES (?1, ?2, ?3, ?4, ?5, NULL, (SELECT coalesce(max(stamp), 0) + 1 FROM functions))
@@ -213,6 +223,8 @@ SELECT run_id, id, kind, event_name, since, expires_at, shard, condition, path, 
 
 _MANY: Final = "WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))"
 LOAD_RUNS: Final = _RUN + _MANY
+# By the key of the table: the index of names has all that is asked for, and would be walked from end to end.
+EVENT_NAMES: Final = "SELECT id, name FROM events INDEXED BY sqlite_autoindex_events_1 " + _MANY
 LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM json_each(?2))"
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
@@ -262,6 +274,15 @@ SELECT count(*) FROM slots
 WHERE shard = ?1 AND key = ?2 AND holder >= ?3 AND holder < ?3 || '0' AND (holder = ?3 OR holder >= ?3 || '/')"""
 CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
+# By the partial index, so that it costs what is live and not what has ended.
+LIVE_RUNS: Final = (
+    _RUN
+    + """INDEXED BY runs_status
+WHERE shard = ?1 AND status = ?2 AND status <> 'COMPLETED' AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
+)
+_CANCELLATIONS: Final = f"SELECT {_CANCELLATION_COLUMNS} FROM cancellations "
+GET_CANCELLATION: Final = _CANCELLATIONS + "WHERE shard = ?1 AND id = ?2"
+
 # Questions of people and commands ------------------------------------------------------------------------------------
 
 LIST_FUNCTIONS: Final = """
@@ -292,6 +313,9 @@ LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = 0 AND status = ?5 AND stat
 LIST_RUNS_OF_FUNCTION: Final = (
     _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
 )
+RERUNS: Final = """
+SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?2 AND original = ?1 ORDER BY id"""
+LIST_CANCELLATIONS: Final = _CANCELLATIONS + "WHERE shard = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
 RUNS_OF_EVENT: Final = (
     _RUN
     + """
@@ -373,6 +397,8 @@ SELECT shard, id FROM events WHERE shard = 0 AND received_at < ?1
   AND NOT EXISTS (SELECT 1 FROM run_events WHERE run_events.shard = 0 AND run_events.event_id = events.id)
 ORDER BY received_at, id LIMIT ?2"""
 OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at <= ?1 ORDER BY expires_at, key LIMIT ?2"
+OLD_CANCELLATIONS: Final = """
+SELECT shard, id FROM cancellations WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"""
 FORGET_STEPS: Final = "DELETE FROM steps WHERE shard = ?1 AND run_id = ?2"
 FORGET_ATTEMPTS: Final = "DELETE FROM attempts WHERE shard = ?1 AND run_id = ?2"
 FORGET_NOTES: Final = "DELETE FROM notes WHERE shard = ?1 AND run_id = ?2"

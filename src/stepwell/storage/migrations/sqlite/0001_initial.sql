@@ -204,6 +204,25 @@ CREATE TABLE requests (
   PRIMARY KEY (shard, run_id, step_id)
 ) STRICT;
 
+CREATE TABLE cancellations (
+  shard          INTEGER NOT NULL,
+  id             TEXT NOT NULL,
+  app_id         TEXT NOT NULL,
+  function_id    TEXT NOT NULL,
+  created_at     INTEGER NOT NULL,
+  started_before INTEGER NOT NULL,
+  started_after  INTEGER,
+  condition      TEXT,
+  status         TEXT NOT NULL,
+  position       TEXT NOT NULL,
+  examined       INTEGER NOT NULL,
+  cancelled      INTEGER NOT NULL,
+  ended_at       INTEGER,
+  PRIMARY KEY (shard, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX cancellations_ended ON cancellations (shard, ended_at, id) WHERE ended_at IS NOT NULL;
+
 CREATE TABLE cells (
   shard      INTEGER NOT NULL,
   key        TEXT NOT NULL,

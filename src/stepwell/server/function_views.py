@@ -1,0 +1,118 @@
+"""What people are shown of functions and of the apps that have them: the shapes of REST v2."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from stepwell.model.app import App
+from stepwell.model.event import rfc3339
+from stepwell.model.questions import FunctionItems, StoredFunction
+from stepwell.server.views import Reader, View, moment
+
+
+class TriggerView(View, frozen=True, omit_defaults=True):
+    """What starts a function: an event name, perhaps with a condition, or a schedule."""
+
+    event: str | None = None
+    expression: str | None = None
+    cron: str | None = None
+
+
+class FunctionView(View, frozen=True):
+    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons."""
+
+    id: str
+    app_id: str
+    name: str
+    version: int
+    triggers: list[TriggerView]
+    updated_at: str
+    archived_at: str | None
+    next_tick: str | None
+    configuration: msgspec.Raw
+
+
+class AppView(View, frozen=True):
+    """The functions that were registered under one name. Of an app that is served at an address: where, by which SDK,
+    when it was synced last, and why that failed since."""
+
+    id: str
+    functions: int
+    updated_at: str
+    url: str | None = None
+    sdk: str | None = None
+    framework: str | None = None
+    version: str | None = None
+    synced_at: str | None = None
+    error: SyncError | None = None
+
+
+class SyncError(View, frozen=True):
+    """Why an app cannot be asked what it has. ``code`` is the protocol's word for it."""
+
+    code: str
+    message: str
+
+
+async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
+    ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
+    config = _decode_config(function.config)
+    return FunctionView(
+        id=function.id,
+        app_id=function.app_id,
+        name=config.name or function.id,
+        version=function.version,
+        triggers=[TriggerView(event=t.event, expression=t.expression, cron=t.cron) for t in config.triggers or ()],
+        updated_at=rfc3339(function.updated_at),
+        archived_at=moment(function.archived_at),
+        next_tick=moment(min(ticks, default=None)),
+        configuration=msgspec.Raw(function.config),
+    )
+
+
+_NO_ERRORS: Final[Mapping[str, SyncError]] = {}
+
+
+def app_views(
+    functions: Sequence[StoredFunction], served: Sequence[App] = (), errors: Mapping[str, SyncError] = _NO_ERRORS
+) -> list[AppView]:
+    """The apps that have functions. ``served`` are those at an address; ``errors`` is what was wrong at the last sync,
+    by the id of the app."""
+    apps: defaultdict[str, list[StoredFunction]] = defaultdict(list)
+    for function in functions:
+        apps[function.app_id].append(function)
+    at = {app.id: app for app in served}
+    return [_app_view(id, found, at.get(id), errors.get(id)) for id, found in sorted(apps.items())]
+
+
+def _app_view(id: str, functions: Sequence[StoredFunction], app: App | None, error: SyncError | None) -> AppView:
+    view = AppView(id=id, functions=len(functions), updated_at=rfc3339(max(f.updated_at for f in functions)))
+    if app is None:
+        return view
+    return msgspec.structs.replace(
+        view,
+        url=app.url,
+        sdk=app.sdk,
+        framework=app.framework,
+        version=app.version,
+        synced_at=rfc3339(app.synced_at),
+        error=error,
+    )
+
+
+class _Trigger(msgspec.Struct):
+    event: str | None = None
+    expression: str | None = None
+    cron: str | None = None
+
+
+class _Config(msgspec.Struct):
+    name: str | None = None
+    triggers: list[_Trigger] | None = None
+
+
+_decode_config: Final = msgspec.json.Decoder(_Config).decode
