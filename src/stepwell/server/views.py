@@ -137,7 +137,7 @@ class RunView(ListedRun, frozen=True, kw_only=True):
     off until its own end. ``metadata`` is what is said about it and its steps, where that was asked for.
     """
 
-    output: msgspec.Raw = NULL
+    output: msgspec.Raw
     error: ErrorView | None = None
     rerun_ids: list[str] = []
     deferred_by: str | None = None
