@@ -18,6 +18,7 @@ OPEN = {
     "/e/{key}": Access.EVENT_KEY,
     "/health": Access.PUBLIC,
     "/dev": Access.DEVELOPMENT,
+    "/v1/realtime/connect": Access.TOKEN,
     "/v1/realtime/sse": Access.TOKEN,
     "/v1/realtime/publish": Access.TOKEN_OR_KEY,
     "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.errors import InvalidMessage, StepwellError
 from stepwell.ids import is_ulid
-from stepwell.limits import REALTIME_BYTES_MAX, REALTIME_CHUNKS_MAX, REALTIME_STREAM_MAX
+from stepwell.limits import (
+    REALTIME_BYTES_MAX,
+    REALTIME_CHUNKS_MAX,
+    REALTIME_NAME_BYTES_MAX,
+    REALTIME_STREAM_MAX,
+    REALTIME_TOPICS_MAX,
+)
 from stepwell.model.questions import GetRun
 from stepwell.model.run import RunStatus
 from stepwell.protocol.endpoints import Replayed, replay
@@ -38,7 +44,9 @@ from stepwell.runtime.realtime import SLOW, Frame, Subscription
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, bearer, envelope
 from stepwell.server.ingest import BODY_S_MAX, Disconnected, Receive, Scope, Send
-from stepwell.server.replies import Refused, error_body, refused, ulid_of
+from stepwell.server.operations import Asked, Opaque, Operation, Style, Written
+from stepwell.server.parameters import Parameter, flag, text, ulid
+from stepwell.server.replies import Refused, error_body, refused
 from stepwell.server.token_keys import TokenKeys
 
 CONNECT: Final = "/v1/realtime/connect"
@@ -52,8 +60,45 @@ _CLOSE_S: Final = 5.0
 _EVENT_END: Final = b"\n\n"
 _ALIVE: Final = b": alive\n\n"
 _BAD_TOKEN, _TOO_SLOW, _GOING_AWAY, _NORMAL = 1008, 1013, 1001, 1000
-_JSON: Final = {"content-type": "application/json"}
+_JSON_TYPE: Final = "application/json"
+_JSON: Final = {"content-type": _JSON_TYPE}
 _encode: Final = msgspec.json.Encoder().encode
+
+# What can be sent as part of an address, and no control character.
+_NAME: Final[dict[str, Any]] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": REALTIME_NAME_BYTES_MAX,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$",
+}
+_TOPICS: Final[dict[str, Any]] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": REALTIME_TOPICS_MAX,
+    "items": {
+        "type": "object",
+        "required": ["channel", "name"],
+        "properties": {"channel": _NAME, "name": _NAME, "kind": {"type": "string"}},
+    },
+}
+_CHANNEL: Final = Parameter(name="channel", says="where it is told", schema=_NAME, read=str, required=True)
+_TOPIC: Final = Parameter(
+    name="topic", says="of what; of several the first counts", schema=_NAME, read=str, required=True
+)
+_METADATA: Final = text("metadata", "what is added to the message, as JSON")
+_TOKEN: Final = text("token", "what POST /v1/realtime/token gives", required=True)
+
+
+class Published(msgspec.Struct, frozen=True):
+    """Whoever listens has it, or will have it soon."""
+
+    status: int = 200
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """What is good for a minute."""
+
+    jwt: str
 
 
 class Realtime:
@@ -65,44 +110,88 @@ class Realtime:
         self._guard = guard
         self._keys = TokenKeys(engine, guard)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
+        op = partial(Operation, style=Style.PLAIN)
         return [
-            Route("/v1/realtime/publish", self.publish, methods=["POST"]),
-            Route("/v1/realtime/publish/tee", self.tee, methods=["POST"]),
-            Route("/v1/realtime/token", self.token, methods=["POST"]),
-            Route(EVENTS, self.events, methods=["GET"]),
+            op(
+                "POST",
+                "/v1/realtime/publish",
+                self.publish,
+                "tells whoever listens to a topic of a channel a message",
+                query=(_CHANNEL, _TOPIC, ulid("run_id", "the run that it is about"), _METADATA),
+                body=Opaque(types=(_JSON_TYPE, "text/plain", _STREAM), required=False, streamed=True),
+                answer=Published,
+                refuses=[413],
+            ),
+            op(
+                "POST",
+                "/v1/realtime/publish/tee",
+                self.tee,
+                "passes bytes on to those who read a channel as server-sent events",
+                query=(_CHANNEL,),
+                body=Opaque(types=("text/event-stream",), required=False, streamed=True),
+                answer=Published,
+                refuses=[413],
+            ),
+            op(
+                "POST",
+                "/v1/realtime/token",
+                self.token,
+                "a token for a minute, to listen to topics, or to publish on them",
+                query=(flag("publish", "for publishing, and not for listening"),),
+                body=Opaque(schema=_TOPICS, streamed=True),
+                answer=TokenAnswer,
+                status=201,
+                refuses=[413],
+            ),
+            op(
+                "GET",
+                EVENTS,
+                self.events,
+                "what is published, as server-sent events, for 15 minutes at most",
+                query=(_TOKEN,),
+                answer=Written(("text/event-stream",)),
+            ),
+            op(
+                "GET",
+                CONNECT,
+                self.not_a_socket,
+                "what is published, as messages of a WebSocket; 426 if the request opens none",
+                query=(_TOKEN,),
+                status=101,
+                refuses=[426],
+            ),
         ]
 
     # Publishing -------------------------------------------------------------------------------------------------------
 
-    async def publish(self, request: Request) -> Response:
+    async def publish(self, asked: Asked) -> Response:
         """One message, or a stream of them if that is what its content type says."""
-        query = request.query_params
-        # Some SDKs repeat the topic; the first counts (protocol §12.1).
-        to = address(query.get("channel"), next(iter(query.getlist("topic")), None))
+        request, query = asked.request, asked.query
+        to = address(query["channel"], query["topic"])
         await self._check_publisher(request, to)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _STREAM:
             await self._publish_stream(request, to)
-            return plain({"status": 200})
-        run_id, metadata = query.get("run_id"), query.get("metadata")
+            return plain(Published())
+        metadata: str | None = query["metadata"]
         body = await _whole(request)
         await self._hub.publish(
             message(
                 to,
                 body,
                 self._now(),
-                run_id=ulid_of(run_id, "a run") if run_id else None,
-                metadata=metadata.encode() if metadata else None,
+                run_id=query["run_id"],
+                metadata=None if metadata is None else metadata.encode(),
             )
         )
-        return plain({"status": 200})
+        return plain(Published())
 
-    async def tee(self, request: Request) -> Response:
+    async def tee(self, asked: Asked) -> Response:
         """Bytes are passed on as they are, but not in the middle of an event: several may be published at once."""
-        to = address(request.query_params.get("channel"), STREAM_TOPIC)
-        await self._check_publisher(request, to)
+        to = address(asked.query["channel"], STREAM_TOPIC)
+        await self._check_publisher(asked.request, to)
         waiting = b""
-        async for data in _parts(request):
+        async for data in _parts(asked.request):
             waiting += data
             whole, end, rest = waiting.rpartition(_EVENT_END)
             if end:
@@ -112,7 +201,7 @@ class Realtime:
                 raise too_large()
         if waiting:
             await self._hub.tee(to.channel, waiting)
-        return plain({"status": 200})
+        return plain(Published())
 
     async def _publish_stream(self, request: Request, to: Topic) -> None:
         stream_id = self._hub.new_id()
@@ -151,14 +240,12 @@ class Realtime:
 
     # Tokens -----------------------------------------------------------------------------------------------------------
 
-    async def token(self, request: Request) -> Response:
+    async def token(self, asked: Asked) -> Response:
         """A token for a minute, to listen, or with ``?publish=true`` to publish."""
-        topics = read_topics(await _whole(request))
-        publish = request.query_params.get("publish") == "true"
+        topics = read_topics(await _whole(asked.request))
         key = (await self._keys.all())[0]
-        return plain(
-            {"jwt": subscription_token(topics, key, self._now(), self._hub.new_id(), publish=publish)}, status=201
-        )
+        jwt = subscription_token(topics, key, self._now(), self._hub.new_id(), publish=asked.query["publish"])
+        return plain(TokenAnswer(jwt), status=201)
 
     async def _topics(self, token: str, *, publish: bool = False) -> tuple[Topic, ...]:
         reason = ""
@@ -171,10 +258,10 @@ class Realtime:
 
     # Listening --------------------------------------------------------------------------------------------------------
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, asked: Asked) -> Response:
         """Server-sent events, for a quarter of an hour at most."""
-        topics = await self._topics(request.query_params.get("token", ""))
-        if request.method == "HEAD":
+        topics = await self._topics(asked.query["token"] or "")
+        if asked.request.method == "HEAD":
             return Response(media_type="text/event-stream")
         subscription = await self._hub.subscribe(topics, raw=True)
         late = await self._answered(topics)
@@ -198,6 +285,12 @@ class Realtime:
         response = {"body": found.body.decode(errors="replace"), "headers": found.headers, "statusCode": found.status}
         told = {"status": "succeeded" if succeeded else "failed", "response": response}
         return b"event: inngest.response\ndata: " + _encode(told) + _EVENT_END
+
+    async def not_a_socket(self, asked: Asked) -> Response:
+        """Whoever asks for the address of the WebSocket as for a page."""
+        await self._topics(asked.query["token"] or "")
+        why, fix = "messages come at any time", f"open a WebSocket, or read {EVENTS}"
+        raise Refused(426, "upgrade-required", "this address is that of a WebSocket", why, fix)
 
     async def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket. What was wrong before it was open is told as an answer, later as the reason of its end."""
