@@ -155,7 +155,7 @@ def test_runs_lists_and_filters(dev: Dev) -> None:
     table = dev.cli("runs", "--function", "shop-fail", "--status", "failed", "--limit", "5")
     listed = dev.cli("runs", "--function", "shop-fail", "--json").json
 
-    assert re.search(rf"FAILED +shop-fail +\d+ ms  {run_id}", table.out)
+    assert re.search(rf"FAILED +shop-fail +shop/failing +\d+ ms  {run_id}", table.out)
     assert run_id in {run["id"] for run in listed}
 
 

@@ -45,6 +45,8 @@ def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
     table.add_column("status" if middle else "", no_wrap=True, min_width=1)
     # What is left of a narrow line after the id, the length of time and the mark.
     table.add_column("function", no_wrap=True, overflow="ellipsis", max_width=max(width - 40, 8) if narrow else None)
+    if middle:
+        table.add_column("event", no_wrap=True, overflow="ellipsis", style="dim")
     if width >= _TINY:
         table.add_column("took", justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True, min_width=26)
@@ -55,6 +57,8 @@ def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
             Text(run.status if middle else MARKS.get(run.status, "·"), style=style),
             run.function_id,
         ]
+        if middle:
+            row.append(printable(run.event_name or ""))
         if width >= _TINY:
             row.append(Text(took(run, now), style="dim" if run.ended_at is None else ""))
         table.add_row(*row, run.id)
