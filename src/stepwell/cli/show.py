@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.server.function_views import FunctionView
+from stepwell.server.function_views import AppView, FunctionView, SyncError, SyncView
 from stepwell.server.views import EventView, ListedRun
 from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
 
@@ -103,6 +103,36 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
             row += [when(tick, now, wide=width >= _WIDE) if tick else "", str(function.version)]
         table.add_row(*row)
     return table
+
+
+def apps_table(apps: Sequence[AppView], syncs: Sequence[SyncView], now: int, width: int) -> Table:
+    """One line for each app, and one for each address where none is known yet. What is wrong has a line of its own."""
+    table = _table()
+    table.add_column("app", no_wrap=True)
+    table.add_column("functions", justify="right", no_wrap=True)
+    table.add_column("state", overflow="fold")
+    table.add_column("address", overflow="fold")
+    if width >= _WIDE:
+        table.add_column("sdk", no_wrap=True)
+    for app in apps:
+        row: list[str | Text] = [app.id, str(app.functions), _state(app.url, app.synced_at, app.error, now)]
+        row.append(app.url or "")
+        if width >= _WIDE:
+            row.append(printable(" ".join(filter(None, (app.sdk, app.framework)))))
+        table.add_row(*row)
+    known = {app.id for app in apps}
+    for sync in syncs:
+        if sync.app_id not in known:
+            table.add_row(sync.app_id or "?", "", _state(sync.url, sync.synced_at, sync.error, now), sync.url)
+    return table
+
+
+def _state(url: str | None, synced_at: str | None, error: SyncError | None, now: int) -> Text:
+    if error is not None:
+        return Text(f"{error.code}: {printable(error.message)}", style="red")
+    if url is None:
+        return Text("in process", style="dim")
+    return Text("not asked yet" if synced_at is None else f"synced {when(synced_at, now)}")
 
 
 def triggers_text(function: FunctionView) -> Text:
