@@ -129,9 +129,9 @@ def test_114_what_the_python_sdk_publishes_is_heard_with_the_token_it_gets(pytho
 
 
 def test_our_own_sdk_publishes_and_listens_through_its_server(own: Both) -> None:
+    # Step by step a call ends with its step, and with it what the code of the function itself listens to.
+    by_step = own.version in BY_STEP
     with socket(own.dev, token(own.dev, channel="c2")) as connection:
-        # Called for each step, the function has gone when its step has told the message, and hears nothing.
-        by_step = own.version in BY_STEP
         run = own.run("own/publishes", channel="c2", deaf=by_step)
         first, second = heard(connection), heard(connection)
 
