@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterable, MutableMapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -40,13 +40,14 @@ from stepwell.protocol.realtime import (
 )
 from stepwell.protocol.tokens import InvalidToken, read
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.realtime import SLOW, Frame, Subscription
+from stepwell.runtime.realtime import Frame, Subscription
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, bearer, envelope
 from stepwell.server.ingest import BODY_S_MAX, Disconnected, Receive, Scope, Send
 from stepwell.server.operations import Asked, Opaque, Operation, Style, Written
 from stepwell.server.parameters import Parameter, flag, text, ulid
 from stepwell.server.replies import Refused, error_body, refused
+from stepwell.server.subscribers import EVENT_END, Events, Socket
 from stepwell.server.token_keys import TokenKeys
 
 CONNECT: Final = "/v1/realtime/connect"
@@ -54,12 +55,6 @@ EVENTS: Final = "/v1/realtime/sse"
 
 _STREAM: Final = "text/stream"
 _STREAM_S: Final = REALTIME_STREAM_MAX.total_seconds()
-_PATIENCE_S: Final = 15.0  # a stream of events that is silent for so long says that it is alive
-_SLOW_S: Final = 10.0  # a subscriber that takes nothing for so long is gone
-_CLOSE_S: Final = 5.0
-_EVENT_END: Final = b"\n\n"
-_ALIVE: Final = b": alive\n\n"
-_BAD_TOKEN, _TOO_SLOW, _GOING_AWAY, _NORMAL = 1008, 1013, 1001, 1000
 _JSON_TYPE: Final = "application/json"
 _JSON: Final = {"content-type": _JSON_TYPE}
 _encode: Final = msgspec.json.Encoder().encode
@@ -193,7 +188,7 @@ class Realtime:
         waiting = b""
         async for data in _parts(asked.request):
             waiting += data
-            whole, end, rest = waiting.rpartition(_EVENT_END)
+            whole, end, rest = waiting.rpartition(EVENT_END)
             if end:
                 await self._hub.tee(to.channel, whole + end)
                 waiting = rest
@@ -268,7 +263,7 @@ class Realtime:
         if late is not None:
             subscription.offer(Frame(late, raw=True))
             subscription.close()
-        return cast("Response", _Events(self._engine, subscription))
+        return cast("Response", Events(self._engine, subscription))
 
     async def _answered(self, topics: Sequence[Topic]) -> bytes | None:
         """For the client of a durable endpoint that comes when all is over: the answer, as the stream would have it."""
@@ -284,7 +279,7 @@ class Realtime:
             found = Replayed(200 if succeeded else 500, _JSON, run.output or b"null")
         response = {"body": found.body.decode(errors="replace"), "headers": found.headers, "statusCode": found.status}
         told = {"status": "succeeded" if succeeded else "failed", "response": response}
-        return b"event: inngest.response\ndata: " + _encode(told) + _EVENT_END
+        return b"event: inngest.response\ndata: " + _encode(told) + EVENT_END
 
     async def not_a_socket(self, asked: Asked) -> Response:
         """Whoever asks for the address of the WebSocket as for a page."""
@@ -302,7 +297,7 @@ class Realtime:
         except (Refused, StepwellError) as error:
             await refuse_socket(error, send, self._guard)
             return
-        socket = _Socket(self, subscription, receive, send)
+        socket = Socket(self.control, subscription, receive, send)
         try:
             await socket.serve(self._engine.spawn)
         finally:
@@ -328,114 +323,12 @@ class Realtime:
         return self._engine.clock.now_ms()
 
 
-class _Events:
-    """The answer to whoever reads server-sent events, as an ASGI application."""
-
-    def __init__(self, engine: Engine, subscription: Subscription) -> None:
-        self._engine = engine
-        self._subscription = subscription
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        subscription, time = self._subscription, asyncio.get_running_loop().time
-        until = time() + _STREAM_S
-        gone = self._engine.spawn(_until_gone(receive, subscription))
-        headers = [
-            (b"content-type", b"text/event-stream"),
-            (b"cache-control", b"no-store"),
-            (b"access-control-allow-origin", b"*"),
-        ]
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._say(send, _ALIVE)
-            while time() < until and (frame := await self._next()) is not None:
-                await self._say(send, frame)
-            if subscription.reason:
-                reason = _encode({"kind": "closing", "data": subscription.reason})
-                await self._say(send, b"data: " + reason + _EVENT_END)
-            await self._say(send, b"", more=False)
-        except (TimeoutError, OSError):
-            raise Disconnected from None  # it does not read any more: there is nobody to tell
-        finally:
-            subscription.close()
-            gone.cancel()
-
-    async def _next(self) -> bytes | None:
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                frame = await self._subscription.next()
-        except TimeoutError:
-            return _ALIVE
-        if frame is None:
-            return None
-        return frame.body if frame.raw else b"data: " + frame.body + _EVENT_END
-
-    async def _say(self, send: Send, body: bytes, *, more: bool = True) -> None:
-        async with asyncio.timeout(_SLOW_S):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-class _Socket:
-    """A WebSocket that is open."""
-
-    def __init__(self, realtime: Realtime, subscription: Subscription, receive: Receive, send: Send) -> None:
-        self._realtime = realtime
-        self._subscription = subscription
-        self._receive = receive
-        self._send = send
-        self._wrong = ""
-
-    async def serve(self, spawn: Callable[[Any], asyncio.Task[Any]]) -> None:
-        await self._send({"type": "websocket.accept", "headers": []})
-        hearing = spawn(self._hear())
-        try:
-            while (frame := await self._subscription.next()) is not None:
-                async with asyncio.timeout(_SLOW_S):
-                    await self._tell(frame)
-        except OSError:  # the other side has gone, or takes nothing: there is nobody to tell
-            return
-        finally:
-            hearing.cancel()
-        await self._close()
-
-    async def _tell(self, frame: Frame) -> None:
-        if not frame.raw:
-            await self._send({"type": "websocket.send", "text": frame.body.decode()})
-
-    async def _hear(self) -> None:
-        """What the subscriber says, until it goes."""
-        subscription = self._subscription
-        while (said := await self._receive())["type"] != "websocket.disconnect":
-            try:
-                answer = await self._realtime.control(subscription, said.get("text") or "")
-            except (Refused, StepwellError) as error:
-                self._wrong = error.what
-                break
-            if answer is not None:
-                subscription.offer(Frame(answer, raw=False))
-        subscription.close()
-
-    async def _close(self) -> None:
-        reason = self._wrong or self._subscription.reason or ""
-        code = _BAD_TOKEN if self._wrong else _TOO_SLOW if reason == SLOW else _GOING_AWAY if reason else _NORMAL
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._send({"type": "websocket.close", "code": code, "reason": reason[:120]})
-        except (OSError, TimeoutError, RuntimeError):  # it is closed already, or it does not read
-            return
-
-
 async def refuse_socket(error: Exception, send: Send, guard: Guard) -> None:
     """Answer a request for a socket as any other request is answered."""
     told = refused(error)
     headers = [(b"content-type", b"application/json"), (b"x-inngest-server-kind", guard.kind.encode())]
     await send({"type": "websocket.http.response.start", "status": told.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": error_body(told, CONNECT)})
-
-
-async def _until_gone(receive: Receive, subscription: Subscription) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    subscription.close()
 
 
 async def _whole(request: Request) -> bytes:
