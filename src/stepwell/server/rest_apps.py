@@ -14,6 +14,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.history import Outcome
 from stepwell.model.questions import ListApps, ListFunctions, StoredFunction
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED
 from stepwell.server.apps import Apps, Attached, attaching
 from stepwell.server.desk import find_function, find_run
 from stepwell.server.envelopes import v2
@@ -34,6 +35,7 @@ from stepwell.server.views import View, moment
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
 _LIST: Final = "list them: stepwell apps, or GET /v2/apps and /v2/syncs"
+_ALLOW: Final = "start the server with --allow-private or --allow-network NETWORK, or serve the app elsewhere"
 _INVOCATION: Final = {
     "type": "object",
     "properties": {**INVOCATION["properties"], "idempotencyKey": {"type": "string"}},
@@ -211,7 +213,7 @@ class AppsV2:
         found = await attaching(self._apps).sync(url)
         if found.error is None:
             return found
-        fix = "correct it, and repeat this"
+        fix = _ALLOW if found.code == ADDRESS_NOT_ALLOWED else "correct it, and repeat this"
         raise Refused(422, found.code or "sync_failed", f"the app at {found.url} cannot be synced", found.error, fix)
 
     async def invoke(self, asked: Asked) -> Response:
