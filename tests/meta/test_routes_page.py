@@ -45,6 +45,10 @@ def test_what_is_open_is_few_and_known():
     assert access("/whatever/comes/next") is Access.SIGNING_KEY
 
 
+def test_every_request_says_what_it_does():
+    assert [row for row in matrix(asyncio.run(all_routes())) if not row.says] == []
+
+
 def test_operations_of_the_document_have_names_of_their_own():
     paths = document(asyncio.run(all_routes()))["paths"]
     ids = [each["operationId"] for methods in paths.values() for each in methods.values()]
