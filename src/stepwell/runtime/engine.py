@@ -48,7 +48,8 @@ from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
 from stepwell.protocol.signals import Signal
-from stepwell.runtime.caller import UNSEEN_MS, Caller
+from stepwell.runtime.caller import Caller
+from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.outbound import NowhereOutbound, Outbound

@@ -145,15 +145,16 @@ class Apps:
         await self._ask(attached)
         return attached
 
-    async def remove(self, url: str) -> bool:
-        """Ask no more, and start no more runs of its functions. False if it is not known."""
-        attached = self._attached.pop(same_address(url), None)
-        if attached is None:
-            return False
-        if attached.app_id is not None:
+    async def remove(self, url: str) -> Attached | None:
+        """Ask no more, and start no more runs of its functions. ``None`` if it is not known."""
+        try:
+            attached = self._attached.pop(same_address(url), None)
+        except ValueError:  # it is no address
+            return None
+        if attached is not None and attached.app_id is not None:
             await self._engine.register(attached.app_id, [])
             await self._engine.store.commit(Decision((DropApp(attached.app_id),)))
-        return True
+        return attached
 
     # Asking -----------------------------------------------------------------------------------------------------------
 

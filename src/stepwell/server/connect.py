@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.errors import NotRunning
 from stepwell.ids import is_ulid
@@ -29,7 +28,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Gate, attaching
 from stepwell.server.gateway import PURPOSE
 from stepwell.server.guard import Guard, bearer, envelope
-from stepwell.server.ingest import read_body
+from stepwell.server.operations import Asked, Opaque, Operation, Style, Written
 from stepwell.server.replies import Refused
 from stepwell.server.token_keys import TokenKeys
 
@@ -48,16 +47,25 @@ class Connect:
         self._apps = apps
         self._keys = TokenKeys(engine, guard)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
+        op = partial(
+            Operation, style=Style.PLAIN, body=Opaque(types=(_TYPE,), required=False), answer=Written((_TYPE,))
+        )
         return [
-            Route(f"{PATH}/start", self.start, methods=["POST"]),
-            Route(f"{PATH}/flush", self.flush, methods=["POST"]),
+            op(
+                "POST",
+                f"{PATH}/start",
+                self.start,
+                "where a worker is to connect, and the token that lets it in",
+                refuses=[429],
+            ),
+            op("POST", f"{PATH}/flush", self.flush, "takes an answer for which a worker has no connection"),
         ]
 
-    async def start(self, request: Request) -> Response:
+    async def start(self, asked: Asked) -> Response:
         """Where a worker is to connect, and the token that lets it in. 503 if another process runs the functions."""
-        asked = envelope(request.scope["headers"])
-        _read(StartRequest, await read_body(asked.length, request.receive))
+        _read(StartRequest, asked.body)
+        headers = envelope(asked.request.scope["headers"])
         gate = self._gate()
         workers = gate.workers
         if workers.closing or not self._engine.leads:
@@ -74,17 +82,16 @@ class Connect:
         expires = now // 1000 + int(CONNECT_TOKEN_LIFE.total_seconds())
         told = StartResponse(
             connection_id=connection_id,
-            gateway_endpoint=gate.url or f"ws://{_host(asked.host.decode('latin-1'))}:{gate.port}{PATH}",
+            gateway_endpoint=gate.url or f"ws://{_host(headers.host.decode('latin-1'))}:{gate.port}{PATH}",
             gateway_group=_GROUP,
             session_token=sign({"for": PURPOSE, "id": connection_id, "exp": expires}, key),
-            sync_token=bearer(asked.authorization).decode("latin-1"),
+            sync_token=bearer(headers.authorization).decode("latin-1"),
         )
         return Response(encode(told), media_type=_TYPE)
 
-    async def flush(self, request: Request) -> Response:
+    async def flush(self, asked: Asked) -> Response:
         """An answer whose worker has not heard that we have it. One that we do not wait for is of no use any more."""
-        asked = envelope(request.scope["headers"])
-        reply = _read(WorkerReply, await read_body(asked.length, request.receive))
+        reply = _read(WorkerReply, asked.body)
         if not is_ulid(reply.request_id):
             raise Refused(400, "invalid-id", "the answer does not say to which call", "request_id is not one of ours")
         stored = asyncio.Event()

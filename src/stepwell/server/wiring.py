@@ -24,7 +24,7 @@ from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
+    from stepwell.server.operations import Operation
 
 _USUAL = Settings()
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
@@ -172,7 +172,7 @@ class Both:
         return self._here.serves(function_id) or self._there.serves(function_id)
 
 
-async def all_routes() -> list[BaseRoute]:
+async def all_routes() -> list[Operation]:
     """What a server of this version answers, on an engine that nobody uses."""
     from stepwell.server.guard import Guard
     from stepwell.server.rest import Rest
