@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
-from stepwell.engine.admission import ready, start
+from stepwell.engine.admission import paused, ready, start
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
-from stepwell.engine.ending import finish
+from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.turns import begin
@@ -145,9 +145,13 @@ def _take(
         return
     pause = pause_ms(losses, run.id) if item.lease else 0
     function = draft.registry.of_run(run.function_id)
+    aside = True  # it takes no part in what its function does at present
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
+    elif function.pause is not None and function.pause.holds(run):
+        blocked = paused(run.function_id)
     else:
+        aside = False
         blocked = None if pause else (yield from _blocked(draft, run, function))
     spare = held if blocked is not None or pause else held - 1
     _give_back(draft, run, spare)
@@ -159,6 +163,8 @@ def _take(
         assert function is not None, "what nobody serves is blocked"
         blocked = yield from begin(draft, run, function, item)
     if blocked is not None:
+        if aside and not item.lease:
+            _pass_on(draft, run)
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         return
     assert function is not None, "what nobody serves is blocked"
@@ -195,6 +201,13 @@ def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
         draft.add(*(Release(slot, draft.now, slots, run.shard) for slot in run.slots))
+        draft.due(draft.now)
+
+
+def _pass_on(draft: Draft, run: Run) -> None:
+    """It may have been let go because there was room for it. It does not take that now, and others may wait for it."""
+    for key in (*run.slots, *(places(run) if run.started_at is None else ())):
+        draft.add(Release(key, draft.now, 1, run.shard))
         draft.due(draft.now)
 
 

@@ -80,7 +80,8 @@ class Health(msgspec.Struct, frozen=True):
 def _readable(stored: StoredFunction) -> Function | None:
     """One function that this version refuses must not keep the others from running (invariants §1.8)."""
     try:
-        return parse_function(stored.config, stored.app_id, version=stored.version)
+        function = parse_function(stored.config, stored.app_id, version=stored.version)
+        return function if stored.pause is None else msgspec.structs.replace(function, pause=stored.pause)
     except ConfigurationError as error:
         log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
         return None
@@ -160,6 +161,7 @@ class Engine:
         self._promised = 0
         self._settled = 0
         self._stamp = 0
+        self._declaring = 0  # changes of functions that are under way
         self._loading = asyncio.Lock()
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
         self._others = False  # they have, and not everybody has been told
@@ -258,10 +260,20 @@ class Engine:
         found: str = (await self.commit(lambda draft: keep_secret(draft, name, new))).result.value
         return found
 
-    async def declare(self, plan: Callable[[Draft], Plan]) -> None:
-        """Change what functions there are, and know it. Raises what the plan raises."""
-        if (await self.commit(plan)).result.value:
-            await self.load()
+    async def declare(self, plan: Callable[[Draft], Plan]) -> Any:
+        """Change functions, and know it: no decision that follows is made without that. The value of the plan; if it is
+        false, nothing has changed. Raises what the plan raises."""
+        return await asyncio.shield(self.spawn(self._declare(plan)))  # it is known also if nobody waits for it any more
+
+    async def _declare(self, plan: Callable[[Draft], Plan]) -> Any:
+        self._declaring += 1
+        try:
+            value = (await self.commit(plan)).result.value
+            if value:
+                await self.load()
+        finally:
+            self._declaring -= 1
+        return value
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
         """Accept validated events; their ids once they are durable, with all they cause (semantics §1.2).
@@ -404,12 +416,13 @@ class Engine:
         def attempt() -> Plan:
             nonlocal written
             moment = self.moment()
+            unsure = self.shared or self._declaring > 0
             stamp = self._stamp  # before the registry, so that it can only be too old
-            draft = Draft(
-                self.registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms
-            )
+            registry = self.registry
+            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms)
             written = draft.changes
-            return _unless_stale(plan(draft), stamp) if self.shared else plan(draft)
+            # What is put aside for a function that has been resumed would wait for ever.
+            return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._settled += taken
