@@ -97,7 +97,7 @@ def test_a_wrong_keyword_is_named_with_the_right_one(app, wrong: str, right: str
 
 @pytest.mark.parametrize(
     "option",
-    ["checkpointing", "middleware"],
+    ["middleware"],
 )
 def test_an_option_of_a_later_version_is_refused_and_never_ignored(app, option: str) -> None:
     assert f"{option} is not in this version" in refused(app, **{option: {}}).fix
