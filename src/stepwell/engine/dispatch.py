@@ -81,7 +81,8 @@ def claim(
     else:
         items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
         following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
-        draft.ready = None if room <= 0 else False
+        if crowded and room > 0:
+            draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.

@@ -267,12 +267,16 @@ class Engine:
 
     async def _declare(self, plan: Callable[[Draft], Plan]) -> Any:
         self._declaring += 1
+        known = True
         try:
             value = (await self.commit(plan)).result.value
             if value:
                 await self.load()
+        except StorageError:
+            known = False  # it may have been written: from now on each decision asks
+            raise
         finally:
-            self._declaring -= 1
+            self._declaring -= known
         return value
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
@@ -436,6 +440,7 @@ class Engine:
                 if isinstance(error, StorageUnavailable):
                     self.refused = self.clock.now_ms(), error.what
                 if self.leads:
+                    self._ready = True
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
