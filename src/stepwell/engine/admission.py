@@ -111,8 +111,9 @@ def consider(
             return skip(draft, function, event, verdict)
         if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
     lock: str | None = None
-    awaited = not (may_hold or window or cron or again)
-    barred = _barred(function, awaited=awaited) if function.pause is not None else None
+    barred = None
+    if function.pause is not None:
+        barred = _barred(function, awaited=not (may_hold or window or cron or again))
     for control in function.controls:
         if not isinstance(control, ADMIT) or (window is not None and isinstance(control, RateLimit)):
             continue
