@@ -194,6 +194,8 @@ async def test_48_a_call_may_take_so_long_and_no_longer(app: App) -> None:
 async def test_an_answer_that_goes_on_may_take_longer_than_it_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "_PAUSE_S_MAX", 1.0)
 
+    over = asyncio.Event()
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
@@ -202,8 +204,11 @@ async def test_an_answer_that_goes_on_may_take_longer_than_it_may_stop(monkeypat
             await writer.drain()
             await asyncio.sleep(0.1)
         writer.close()
+        await writer.wait_closed()
+        over.set()
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
 
         assert (await ask(NEAR, "POST", f"http://127.0.0.1:{port}/")).body == b"x" * 15
+        await over.wait()

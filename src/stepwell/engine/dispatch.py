@@ -146,14 +146,15 @@ def _take(
         return
     pause = pause_ms(losses, run.id) if item.lease else 0
     function = draft.registry.of_run(run.function_id)
-    aside = True  # it takes no part in what its function does at present
+    passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
+        passed += [*run.slots, *places(run)]
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
+        passed += [*run.slots, *places(run)]
     else:
-        aside = False
-        blocked = None if pause else (yield from _blocked(draft, run, function))
+        blocked = None if pause else (yield from _blocked(draft, run, function, passed))
     spare = held if blocked is not None or pause else held - 1
     _give_back(draft, run, spare)
     if item.lease:
@@ -162,11 +163,12 @@ def _take(
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
     if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
         assert function is not None, "what nobody serves is blocked"
-        blocked = yield from begin(draft, run, function, item)
+        blocked = yield from begin(draft, run, function, item, passed)
     if blocked is not None:
-        if aside and not item.lease:
-            _pass_on(draft, run)
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
+        # It waits elsewhere, and the room that it leaves is for the next who waits for that.
+        draft.add(*(Release(key, draft.now, 1, run.shard) for key in passed))
+        draft.due(draft.now if passed else None)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
@@ -205,13 +207,6 @@ def _give_back(draft: Draft, run: Run, slots: int) -> None:
         draft.due(draft.now)
 
 
-def _pass_on(draft: Draft, run: Run) -> None:
-    """It may have been let go because there was room for it. It does not take that now, and others may wait for it."""
-    for key in (*run.slots, *(places(run) if run.started_at is None else ())):
-        draft.add(Release(key, draft.now, 1, run.shard))
-        draft.due(draft.now)
-
-
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
     """How many leases were lost in a row without progress, and how many steps were known at the last of them.
 
@@ -228,7 +223,8 @@ def unserved(function_id: str) -> str:
     return f"unserved/{function_id}"
 
 
-def _blocked(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:
+def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
+    """The limit of steps that holds it up, if one does. Those that do not are added to ``passed``."""
     if not run.slots:
         return None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
@@ -236,4 +232,5 @@ def _blocked(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, 
         used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
         if isinstance(control.grant(used), Blocked):
             return slot
+        passed.append(slot)
     return None

@@ -69,6 +69,14 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
     return draft.decision(changed)
 
 
+def ask_anew(draft: Draft, function_ids: Sequence[str]) -> Plan:
+    """Whoever waits by the rules of these functions is due, to be asked by those that hold now."""
+    draft.add(*(ReleaseFunction(function_id, draft.now) for function_id in function_ids))
+    draft.due(draft.now)
+    return draft.decision()
+    yield
+
+
 def _limits(config: bytes) -> list[object]:
     try:
         fields = msgspec.json.decode(config, type=dict[str, object])

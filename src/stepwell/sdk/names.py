@@ -125,7 +125,6 @@ _STEP_KEYWORDS: Final = {
     "time_limit": "timeout",
 }
 LATER: Final = {
-    "checkpointing": "checkpointing",
     "middleware": "middleware",
 }
 

@@ -85,7 +85,7 @@ class State:
         """All memos, in the order in which they became known."""
         run = await self._run(asked.path["run_id"])
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
-        steps.sort(key=lambda step: step.position)
+        steps.sort(key=lambda step: (step.position, step.ended_at or 0, step.id))
         known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
         return Response(encode_memos(known, list(known)), media_type="application/json")
 

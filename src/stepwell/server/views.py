@@ -264,7 +264,7 @@ async def whole_run(reader: Reader, run: Run) -> RunView:
     return run_view(run, event, reruns, metadata)
 
 
-def run_view(run: Run, event: Event | None, reruns: Sequence[str], metadata: Sequence[Metadata] = ()) -> RunView:
+def run_view(run: Run, event: Event | None, reruns: Sequence[str] = (), metadata: Sequence[Metadata] = ()) -> RunView:
     failed = run.status == RunStatus.FAILED
     return RunView(
         **_of_run(run),

@@ -210,5 +210,5 @@ def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def _empty_ledger(request: pytest.FixtureRequest) -> None:
     for name in {"python", "javascript", "own", "sdk"} & {*request.fixturenames}:
         found = request.getfixturevalue(name)
-        if isinstance(found, Both):  # some tests are given no more than the name of an SDK
+        if isinstance(found, Both):  # a test may have a parameter of that name
             found.app.forget()
