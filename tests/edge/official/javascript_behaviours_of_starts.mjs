@@ -27,6 +27,15 @@ export const starts = (define, works) => {
   define("skips", rests, { singleton: { mode: "skip", key } });
   define("replaces", rests, { singleton: { mode: "cancel", key } });
   define("daily", numbers, { idempotency: key });
+  const pausable = define("pausable", numbers);
+  define("invokes-pausable", async ({ event, step }) => {
+    try {
+      await step.invoke("ask", { function: pausable, data: { key: event.data.key, n: 0 } });
+    } catch (error) {
+      return error.message;
+    }
+    return "started";
+  }, { retries: 0 });
   define("ranked", works, { concurrency: 1, priority: { run: "event.data.vip ? 600 : -600" } });
   define("one-at-a-time", async ({ event, step }) => {
     const { rest } = event.data;

@@ -39,6 +39,7 @@ define("throttled-burst", throttle=inngest.Throttle(limit=1, period=HOUR, burst=
 define("skips", singleton=inngest.Singleton(mode="skip", key=KEY))(rests)
 define("replaces", singleton=inngest.Singleton(mode="cancel", key=KEY))(rests)
 define("daily", idempotency=KEY)(numbers)
+pausable = define("pausable")(numbers)
 
 
 @define(
@@ -58,3 +59,12 @@ async def one_at_a_time(ctx: inngest.Context) -> str:
     elif rest == "wait":
         await ctx.step.wait_for_event("rest", event="py/never", timeout=HOUR)
     return "free"
+
+
+@define("invokes-pausable", retries=0)
+async def invokes_pausable(ctx: inngest.Context) -> str:
+    try:
+        await ctx.step.invoke("ask", function=pausable, data={"key": ctx.event.data["key"], "n": 0})
+    except inngest.StepError as error:
+        return error.message
+    return "started"

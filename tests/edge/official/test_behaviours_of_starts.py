@@ -4,6 +4,7 @@ REST API tells."""
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.edge.conftest import eventually
-from tests.edge.official.conftest import Sdk
+from tests.edge.official.conftest import Sdk, synced
 
 pytestmark = pytest.mark.slow
 
@@ -216,3 +217,31 @@ def test_103_a_run_that_rests_holds_no_slot(sdk: Sdk, rest: str, kind: str) -> N
 
     assert sdk.run("one-at-a-time")["output"] == "free"
     assert sdk.dev.get(f"/v2/runs/{resting}")["status"] == "RUNNING"
+
+
+# Pausing --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paused(sdk: Sdk) -> Iterator[str]:
+    """The address of a function that somebody has paused."""
+    function = f"/v2/functions/{sdk.language}-pausable"
+    assert sdk.dev.http("POST", f"{function}/pause", {"reason": "the bank is down"}).status == 200
+    yield function
+    assert sdk.dev.http("POST", f"{function}/resume").status == 200
+
+
+def test_a_paused_function_is_not_called(sdk: Sdk, key: str, paused: str) -> None:
+    (skipped,) = send(sdk, "pausable", {"key": key, "n": 1})
+    assert outcome(sdk, skipped) == ("paused", None)
+    assert "the bank is down" in sdk.run("invokes-pausable", key=key)["output"]
+    synced(sdk.app)  # as the next version of its code does
+
+    assert sdk.dev.http("POST", f"{paused}/pause", {"events": "hold"}).status == 200
+    (run,) = runs(sdk, *send(sdk, "pausable", {"key": key, "n": 2}))
+    sdk.dev.why(run, "paused")
+    assert sdk.app.did(key) == 0
+    assert sdk.dev.http("POST", f"{paused}/resume").status == 200
+
+    assert sdk.dev.ended(run)["output"] == [2]
+    assert [call["told"] for call in sdk.noted(key)] == [[2]]
