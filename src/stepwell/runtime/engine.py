@@ -156,6 +156,8 @@ class Engine:
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
         self._ready = True  # runs may wait for room in a process
+        self._ready_since = 0  # the latest decision that has put one there
+        self._decisions = itertools.count(1)
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
@@ -402,7 +404,7 @@ class Engine:
         """
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         asked = monotonic_s()
-        taken = 0
+        taken = number = 0
         written: list[Change] = []
 
         def take_lease(function_id: str) -> int | None:
@@ -421,7 +423,8 @@ class Engine:
             return self._ready or self._room() <= 0
 
         def attempt() -> Plan:
-            nonlocal written
+            nonlocal number, written
+            number = next(self._decisions)
             moment = self.moment()
             unsure = self.shared or self._declaring > 0
             stamp = self._stamp  # before the registry, so that it can only be too old
@@ -443,7 +446,7 @@ class Engine:
                 if isinstance(error, StorageUnavailable):
                     self.refused = self.clock.now_ms(), error.what
                 if self.leads:
-                    self._ready = True
+                    self._ready, self._ready_since = True, max(self._ready_since, number)
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
@@ -453,7 +456,7 @@ class Engine:
             found = future.result()
             try:
                 if found.held:
-                    self._follow(found, asked)
+                    self._follow(found, asked, number)
                     if self.observers:
                         self.tell(written)
                 if taken:
@@ -582,7 +585,7 @@ class Engine:
         if self.stopping:
             raise _stopping()
 
-    def _follow(self, verdict: Verdict, asked: float) -> None:
+    def _follow(self, verdict: Verdict, asked: float, number: int) -> None:
         outcome: Effects = verdict.result
         if outcome.leased:
             if self.stopping:
@@ -590,7 +593,10 @@ class Engine:
             else:
                 self.caller.start(outcome.leased, asked)
         if outcome.ready is not None:
-            self._ready = outcome.ready
+            if outcome.ready:
+                self._ready_since = max(self._ready_since, number)
+            # One that found nobody there says nothing of those that came after it, whichever is heard of first.
+            self._ready = outcome.ready or number < self._ready_since
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self._make_use_of_room()
