@@ -377,3 +377,11 @@ def test_a_retry_after_that_makes_no_sense_is_ignored(retry_after: str) -> None:
     found = decode_answer(500, {"X-Inngest-SDK": "x", "Retry-After": retry_after}, b"{}", now=NOW)
 
     assert found == Failed(WireError("Error", "status 500: {}"))
+
+
+def test_an_op_that_says_nothing_is_nothing() -> None:
+    """Protocol §6.2."""
+    ops = [{"op": "None", "id": "a"}, {"op": "StepRun", "id": "b", "data": 1}, {"op": "None", "id": ""}]
+
+    assert [op.id for op in decode_ops(json.dumps(ops).encode(), now=1)] == ["b"]
+    assert decode_ops(b'{"op":"None","id":"a"}', now=1) == ()

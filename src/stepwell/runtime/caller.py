@@ -72,6 +72,7 @@ class LiveCall:
         self._timer: Timer | None = None
         self._behind = False  # another process has written about the run, and nobody has begun to read it
         self._catching_up: asyncio.Task[None] | None = None
+        self._afterwards: list[Callable[[], None]] | None = None
 
     async def save(self, op: Op) -> Settled:
         """Make one op durable while the call goes on. Raises ``Superseded`` if the lease is lost."""
@@ -255,6 +256,12 @@ class LiveCall:
         self.leased.width += granted
         return granted
 
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Do this once the end of the call is written down, or it is known that nobody wants it."""
+        if self._afterwards is None:
+            self._afterwards = []
+        self._afterwards.append(do)
+
     def touch(self) -> None:
         """Something was settled for this run, or it was cancelled."""
         self.touched = True
@@ -276,6 +283,12 @@ class LiveCall:
         for future in self._watchers.values():
             future.cancel()
         self._watchers.clear()
+
+    def tell_stored(self) -> None:
+        """What the app has answered is written down, or nobody wants it."""
+        if self._afterwards is not None:
+            for do in self._afterwards:
+                do()
 
     def drop(self) -> None:
         """The run is not this call's any more: it is to begin nothing else, and what it has asked others is in vain."""
@@ -470,6 +483,8 @@ class Caller:
                 raise
         finally:
             call.close()
+            if concluded or not self._engine.stopping:
+                call.tell_stored()
             if self.live.get(run_id) is call:
                 del self.live[run_id]
                 if not self.live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
 from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
-from stepwell.engine.registration import ask_anew, register
+from stepwell.engine.registration import ask_anew, register, serve
 from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
@@ -254,6 +254,10 @@ class Engine:
         if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
             await self.commit(lambda draft: ask_anew(draft, [function.id for function in functions]))
         return changed
+
+    async def serve(self, function_ids: Collection[str]) -> None:
+        """Let runs of these functions go on which waited for somebody to have them."""
+        await self.commit_patiently(lambda draft: serve(draft, function_ids))
 
     def token_id(self) -> str:
         """What tells a token of ours from all others."""

@@ -38,7 +38,7 @@ from stepwell.runtime.realtime import SLOW, Frame, Subscription
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, bearer, envelope
 from stepwell.server.ingest import BODY_S_MAX, Disconnected, Receive, Scope, Send
-from stepwell.server.replies import Refused, error_body, refused, ulid_of
+from stepwell.server.replies import Refused, refuse_socket, ulid_of
 from stepwell.server.token_keys import TokenKeys
 
 CONNECT: Final = "/v1/realtime/connect"
@@ -207,7 +207,7 @@ class Realtime:
         try:
             subscription = await self._hub.subscribe(await self._topics(query.get("token", "")))
         except (Refused, StepwellError) as error:
-            await refuse_socket(error, send, self._guard)
+            await refuse_socket(error, send, self._guard.kind, CONNECT)
             return
         socket = _Socket(self, subscription, receive, send)
         try:
@@ -329,14 +329,6 @@ class _Socket:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason[:120]})
         except (OSError, TimeoutError, RuntimeError):  # it is closed already, or it does not read
             return
-
-
-async def refuse_socket(error: Exception, send: Send, guard: Guard) -> None:
-    """Answer a request for a socket as any other request is answered."""
-    told = refused(error)
-    headers = [(b"content-type", b"application/json"), (b"x-inngest-server-kind", guard.kind.encode())]
-    await send({"type": "websocket.http.response.start", "status": told.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": error_body(told, CONNECT)})
 
 
 async def _until_gone(receive: Receive, subscription: Subscription) -> None:

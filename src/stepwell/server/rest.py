@@ -14,6 +14,7 @@ from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached
 from stepwell.server.cancelling import Cancelling, CancellingV2
+from stepwell.server.connect import Connect
 from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.function_views import AppView, FunctionView, app_views, function_view
@@ -93,6 +94,7 @@ class Rest:
             *Sync(apps).routes(),
             *(Endpoints(engine, apps, guard).routes() if guard is not None else ()),
             *State(engine).routes(),
+            *(Connect(engine, apps, guard).routes() if guard is not None else ()),
             *V1(engine).routes(),
             *(self.realtime.routes() if self.realtime is not None else ()),
             *Annotations(engine).routes(),
