@@ -23,7 +23,7 @@ from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, rerun
+from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.doing import doing
@@ -189,12 +189,9 @@ class Embedded:
         that leads; ``cancellation`` tells how far it is. Runs created later are not touched. Raises
         ``ConfigurationError``.
         """
-        function_id = function if isinstance(function, str) else function.id
-        if not function_id.startswith(f"{self.app.app_id}-"):
-            function_id = f"{self.app.app_id}-{function_id}"
         selection = Selection(
             app_id=self.app.app_id,
-            function_id=function_id,
+            function_id=self._full_id(function),
             started_before=None if started_before is None else to_ms(started_before),
             started_after=None if started_after is None else to_ms(started_after),
             condition=if_,
@@ -205,6 +202,33 @@ class Embedded:
         """How far such an order is: ``examined``, ``cancelled``, and ``ended_at`` when it is done. Raises
         ``NotFound``."""
         return await find_cancellation(self.engine, cancellation_id)
+
+    async def pause(
+        self,
+        function: Function[Any, Any] | str,
+        *,
+        events: Literal["skip", "hold"] = "skip",
+        runs: Literal["finish", "hold", "cancel"] = "finish",
+        reason: str = "",
+    ) -> None:
+        """Pause a function until somebody resumes it. It survives restarts and new code, and holds for all processes.
+
+        ``events`` says what becomes of events that match it and of its ticks: they start no run, or their runs wait.
+        Invokes fail at once. ``runs`` says what becomes of the runs that there are: they go on, they wait from their
+        next rest on, or they are cancelled. ``reason`` is for people who ask why. One that is paused already gets these
+        choices in place of those it had. Raises ``ConfigurationError`` and ``NotFound``.
+        """
+        await pause(self.engine, self._full_id(function), events=events, runs=runs, reason=reason)
+
+    async def resume(self, function: Function[Any, Any] | str) -> bool:
+        """End the pause of a function: what waited for that goes on, what was skipped stays skipped. False if it was
+        not paused. Raises ``NotFound``."""
+        return await resume(self.engine, self._full_id(function)) is not None
+
+    def _full_id(self, function: Function[Any, Any] | str) -> str:
+        function_id = function if isinstance(function, str) else function.id
+        prefix = f"{self.app.app_id}-"
+        return function_id if function_id.startswith(prefix) else prefix + function_id
 
     async def rerun(self, run_id: str) -> Run:
         """Start a run again, ended or not: a new run for the same event, with the code as it is now. Raises

@@ -61,6 +61,8 @@ METADATA_PER_RUN_BYTES_MAX = 1024 * 1024
 METADATA_KIND_BYTES_MAX = 128
 METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
 
+PAUSE_REASON_CHARS_MAX = 500  # one line, shown wherever somebody asks why
+
 # Time.
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout

@@ -205,6 +205,22 @@ def test_a_run_that_is_held_back_is_told_once_and_when_it_goes_on() -> None:
     assert lines == ["waits: its concurrency limit is reached", "goes on"]
 
 
+@pytest.mark.parametrize(
+    ("backlog", "why"),
+    [
+        ("unserved/shop-bill", "no process serves it"),
+        ("paused/shop-bill", "its function is paused"),
+        ("throttle/shop-bill/", "its turn to start has not come"),
+        ("run/fn/shop-bill/", "its limit of runs under way is reached"),
+    ],
+)
+def test_a_run_that_is_held_back_says_by_what(backlog: str, why: str) -> None:
+    story = Story(lambda run_id: None)
+    told(CreateRun(run(started_at=NOW)), story=story)
+
+    assert told(Block("r1", backlog), story=story) == [f"waits: {why}"]
+
+
 def test_very_much_at_once_becomes_one_sentence_and_the_failures() -> None:
     story = Story(lambda run_id: None)
     failed = FinishRun("r1", "FAILED", NOW, ERROR)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -26,6 +27,8 @@ from tests.edge.conftest import Dev, eventually
 from tests.edge.test_start import EVENT_KEY, NEW_KEY, Start
 
 pytestmark = pytest.mark.slow
+
+schemathesis.openapi.media_type("application/protobuf", st.binary(max_size=200))
 
 EXAMPLES: Final = 4
 CHECKS: Final = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -12,6 +12,7 @@ from stepwell.engine import bulk, dispatch, due, ending, progress
 from stepwell.flow import Concurrency, Debounce, RateLimit, Singleton, Throttle
 from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
+from stepwell.model.pause import Pause
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
 from stepwell.runtime import engine as runtime
@@ -189,6 +190,14 @@ def _keep_the_window(change: Any) -> Any:
     return None if gone else change
 
 
+def _resume_nobody(change: Any) -> Any:
+    return None if type(change) is c.Release and change.backlog.startswith("paused/") else change
+
+
+def _pause_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pause, "holds", lambda self, run: False)
+
+
 MUTANTS: dict[str, Mutant] = {
     "throttles let everybody through": _no_turns,
     "rate limits let everybody through": _no_rate,
@@ -198,6 +207,8 @@ MUTANTS: dict[str, Mutant] = {
     "a debounce keeps the oldest": _keep_the_oldest,
     "a window is used again": _writing(_keep_the_window),
     "events of a batch are not kept": _dropping(c.HoldEvent),
+    "nobody lets go what waited for its function to be resumed": _writing(_resume_nobody),
+    "runs of a paused function go on": _pause_nothing,
     "a settled wait stays open": _dropping(c.CloseWait),
     "an ended run keeps its waits": _dropping(c.CloseWaits),
     "nobody is let in when a slot is free": _dropping(c.Release),

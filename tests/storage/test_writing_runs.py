@@ -6,6 +6,7 @@ from stepwell.model.changes import (
     ArchiveFunction,
     CreateRun,
     FinishRun,
+    PauseFunction,
     SaveAttempt,
     SaveEvent,
     SaveFunction,
@@ -15,6 +16,7 @@ from stepwell.model.changes import (
     SettleStep,
     StartRun,
 )
+from stepwell.model.pause import Pause
 from stepwell.model.questions import (
     Attempts,
     GetEvent,
@@ -222,6 +224,17 @@ async def test_registering_a_function_again_replaces_its_configuration(store: St
     ]
 
 
+async def test_a_pause_stays_until_it_is_ended_whatever_is_registered(store: Store):
+    pause = Pause(since=20, events="hold", reason="é")
+    await write(store, SaveFunction(function("a"), 10), SaveFunction(function("b"), 10), PauseFunction("a", pause))
+    await write(store, SaveFunction(function("a", config=b"2"), 30), ArchiveFunction("a", 40))
+
+    found = await store.read(ListFunctions(archived=True))
+    assert [(each.id, each.pause) for each in found] == [("a", pause), ("b", None)]
+    await write(store, PauseFunction("a", None))
+    assert [each.pause for each in await store.read(ListFunctions(archived=True))] == [None, None]
+
+
 async def test_an_archived_function_is_listed_only_when_asked_for(store: Store):
     await write(store, SaveFunction(function("b"), 10), SaveFunction(function("a"), 10), ArchiveFunction("b", 20))
 
@@ -236,6 +249,8 @@ async def test_the_registry_stamp_grows_with_each_registration_also_within_one_m
         SaveFunction(function("b"), 10),
         SaveFunction(function("a"), 10),
         ArchiveFunction("b", 10),
+        PauseFunction("a", Pause(since=10)),
+        PauseFunction("a", None),
     ):
         await write(store, change)
         stamps.append(await store.read(RegistryStamp()))

@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "why": "Say why a run waits or failed, or what became of an event.",
     "cancel": "Cancel a run, or all runs of a function that fit.",
     "rerun": "Start a run again.",
+    "pause": "Pause a function until it is resumed.",
+    "resume": "Let a paused function go on.",
     "functions": "List the registered functions.",
     "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",

@@ -1,9 +1,10 @@
-"""Finds the run that is meant: by its id, by the end of its id as the live log shows it, or ``last``."""
+"""Finds what is meant: a run by its id, by the end of its id as the live log shows it, or ``last``."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from stepwell.cli.client import Api, data
 from stepwell.errors import NotFound
@@ -12,6 +13,11 @@ from stepwell.server.views import ListedRun
 
 _SEARCHED: Final = 500
 _END: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4,25}")
+
+
+def function_path(function: str, action: str) -> str:
+    """Where a function is asked to do this. The server finds it by its id, full or not."""
+    return f"/v2/functions/{quote(function, safe='')}/{action}"
 
 
 def run_id(api: Api, text: str) -> str:

@@ -97,6 +97,9 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
         if function.archived_at is not None:
             gap = "  " if width >= _MIDDLE else "\n"
             name.append(f"{gap}archived {when(function.archived_at, now)}", style="dim")
+        if function.pause is not None:
+            gap = "  " if width >= _MIDDLE else "\n"
+            name.append(f"{gap}paused {when(function.pause.since, now)}", style="yellow")
         row: list[str | Text] = [name, triggers_text(function)]
         if width >= _MIDDLE:
             tick = function.next_tick

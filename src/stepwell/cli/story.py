@@ -33,6 +33,13 @@ Lookup = Callable[[str], tuple[Run, list[Step]] | None]
 
 _RUNS_MAX: Final = 10_000  # runs whose names are remembered; others are looked up
 _ERROR_CHARS: Final = 300
+_BACKLOGS: Final = {
+    "unserved": "no process serves it",
+    "paused": "its function is paused",
+    "throttle": "its turn to start has not come",
+    "run": "its limit of runs under way is reached",
+}
+"""Why a run is in a backlog whose key begins so."""
 _WHY_OR_FIX: Final = re.compile(r"\n(?=  (?:why|fix): )")  # as ``StepwellError`` lays them out
 
 
@@ -221,8 +228,8 @@ class Story:
         if known is None or known.held:
             return None
         known.held = True
-        unserved = change.backlog.startswith("unserved/")
-        text = "waits: no process serves it" if unserved else "waits: its concurrency limit is reached"
+        why = _BACKLOGS.get(change.backlog.partition("/")[0], "its concurrency limit is reached")
+        text = f"waits: {why}"
         return self._line(change.item_id, now, "held", mark="◌", colour="yellow", text=text, status=change.backlog)
 
     def _granted(self, change: Grant, now: int) -> Line | None:

@@ -30,10 +30,11 @@ from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
 from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
 from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome, TakeSlots
-from stepwell.model.event import Event
+from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
+from stepwell.model.pause import PausedEvents
 from stepwell.model.questions import GetCell, SlotHolders, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.trigger import CancelOn
@@ -110,6 +111,9 @@ def consider(
             return skip(draft, function, event, verdict)
         if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
     lock: str | None = None
+    barred = None
+    if function.pause is not None:
+        barred = _barred(function, awaited=not (may_hold or window or cron or again))
     for control in function.controls:
         if not isinstance(control, ADMIT) or (window is not None and isinstance(control, RateLimit)):
             continue
@@ -121,6 +125,8 @@ def consider(
                 return Hold(control, held)
             continue
         if isinstance(control, Singleton):
+            if barred is not None:
+                continue  # it would end a run to make room for none (semantics §7.1)
             lock = control.lock(function.id, env, draft.now)
             if lock is None:
                 continue
@@ -140,6 +146,8 @@ def consider(
                     remember(draft, spent)
                 if kept is not None:
                     if_started.append(kept)
+    if barred is not None:
+        return skip(draft, function, event, barred)
     for cell in if_started:
         remember(draft, cell)
     slots = tuple(
@@ -177,6 +185,17 @@ def consider(
     return run
 
 
+def _barred(function: Function, *, awaited: bool) -> Skip | None:
+    """Why a function that is paused starts no run. Whoever waits for one is told so at once, instead of being kept
+    waiting until somebody resumes it."""
+    pause = function.pause
+    assert pause is not None, "it is paused"
+    if pause.events == PausedEvents.HOLD and not awaited:
+        return None
+    because = f": {pause.reason}" if pause.reason else ""
+    return Skip(OutcomeKind.PAUSED, f"the function has been paused since {rfc3339(pause.since)}{because}")
+
+
 def _places(function: Function, env: Mapping[str, object], now: int) -> list[str]:
     """The keys of the limits of runs under way that it counts to."""
     found = [
@@ -203,6 +222,11 @@ def ready(function_id: str) -> str:
     return f"ready/{function_id}"
 
 
+def paused(function_id: str) -> str:
+    """The backlog of runs that wait until their function is resumed."""
+    return f"paused/{function_id}"
+
+
 def start(draft: Draft, run: Run, function: Function) -> Run:
     """The first call of a run begins now."""
     if function.finish_timeout_ms is not None:
@@ -223,7 +247,10 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
 def _create(draft: Draft, run: Run, function: Function, event: Event, head_start: int) -> Run:
     # A run that nothing limits is born in the hands of the process that accepted it: one write less, and its start
     # does not wait for a claim (hot-path.md §2).
-    free = run.scheduled_at <= draft.now and not (run.slots or run.throttle or run.batch or places(run))
+    parked = function.pause is not None and run.scheduled_at <= draft.now
+    free = run.scheduled_at <= draft.now and not (
+        run.slots or run.throttle or run.batch or places(run) or function.pause
+    )
     token = draft.take_lease(function.id) if free else None
     waits = free and token is None and draft.is_full(function.id)
     item = Item(
@@ -231,8 +258,8 @@ def _create(draft: Draft, run: Run, function: Function, event: Event, head_start
         kind=ItemKind.RUN,
         function_id=function.id,
         run_id=run.id,
-        at=None if waits else run.scheduled_at if token is None else draft.until,
-        backlog=ready(function.id) if waits else None,
+        at=None if waits or parked else run.scheduled_at if token is None else draft.until,
+        backlog=ready(function.id) if waits else paused(function.id) if parked else None,
         shard=run.shard,
         lease=token or 0,
         queued_at=run.scheduled_at - head_start,

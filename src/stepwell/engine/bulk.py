@@ -29,7 +29,29 @@ def begin(
     started_after: int | None = None,
     condition: str | None = None,
 ) -> Plan:
-    """Order all runs of a function to be cancelled that fit. The value is the order, which is worked off from now on.
+    """Order all runs of a function to be cancelled that fit. The value is the order."""
+    found = order(
+        draft,
+        app_id,
+        function_id,
+        started_before=started_before,
+        started_after=started_after,
+        condition=condition,
+    )
+    yield from ()  # a plan, though there is nothing to ask
+    return draft.decision(found)
+
+
+def order(
+    draft: Draft,
+    app_id: str,
+    function_id: str,
+    *,
+    started_before: int,
+    started_after: int | None = None,
+    condition: str | None = None,
+) -> Cancellation:
+    """The same as part of a decision: the order is worked off from now on.
 
     The caller has checked that the condition can be compiled.
     """
@@ -44,8 +66,7 @@ def begin(
     )
     draft.add(SaveCancellation(cancellation), Enqueue(_item(cancellation, draft.now)))
     draft.due(draft.now)
-    yield from ()  # a plan, though there is nothing to ask
-    return draft.decision(cancellation)
+    return cancellation
 
 
 def end(draft: Draft, cancellation_id: str) -> Plan:

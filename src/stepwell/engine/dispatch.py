@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
-from stepwell.engine.admission import ready, start
+from stepwell.engine.admission import paused, ready, start
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish, places
@@ -81,7 +81,8 @@ def claim(
     else:
         items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
         following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
-        draft.ready = None if room <= 0 else False
+        if crowded and room > 0:
+            draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
@@ -148,6 +149,9 @@ def _take(
     passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
+        passed += [*run.slots, *places(run)]
+    elif function.pause is not None and function.pause.holds(run):
+        blocked = paused(run.function_id)
         passed += [*run.slots, *places(run)]
     else:
         blocked = None if pause else (yield from _blocked(draft, run, function, passed))

@@ -28,12 +28,13 @@ class Registry:
     """An immutable picture of the registered functions. A change of configuration makes a new one.
 
     ``departed`` are those that an app no longer lists, while it is still served: nothing starts them, and the runs that
-    they have go on as long as the app has the code (semantics §9.6).
+    they have go on as long as the app has the code (semantics §9.6). ``paused`` is whether any of all these is.
     """
 
     def __init__(self, functions: Iterable[Function] = (), departed: Iterable[Function] = ()) -> None:
         self.functions: dict[str, Function] = {function.id: function for function in functions}
         self.departed: dict[str, Function] = {function.id: function for function in departed}
+        self.paused = any(one.pause is not None for one in (*self.functions.values(), *self.departed.values()))
         self._exact: dict[str, list[Match]] = {}
         self._prefix: dict[str, list[Match]] = {}
         for function in self.functions.values():

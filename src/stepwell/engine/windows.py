@@ -75,24 +75,26 @@ def _start(draft: Draft, function_id: str, window: Window) -> Generator[Any, Any
     function = draft.registry.get(function_id)
     event = draft.held.get(window.event_id) or (yield from ask(GetEvent(window.event_id)))
     if function is None:
-        for held in (yield from ask(HeldEvents(window.run_id))):
-            reason = "the function was removed while the event was held back for it"
-            draft.add(
-                SaveOutcome(
-                    Outcome(
-                        event_id=held.id,
-                        function_id=function_id,
-                        kind=OutcomeKind.FUNCTION_GONE,
-                        at=draft.now,
-                        reason=reason,
-                    )
-                )
-            )
+        reason = "the function was removed while the event was held back for it"
+        gone = Outcome(
+            event_id="", function_id=function_id, kind=OutcomeKind.FUNCTION_GONE, at=draft.now, reason=reason
+        )
+        yield from _tell_all(draft, window, gone)
     started = None
     if function is not None and event is not None:
         started = yield from admit(draft, function, event, event.fields(), window=window)
+    if window.batch and isinstance(started, Outcome):
+        yield from _tell_all(draft, window, started)  # of its first event that is known, and is not said twice
     if not window.batch or started is None or isinstance(started, Outcome):
         draft.add(DropHeld(window.run_id))
+
+
+def _tell_all(draft: Draft, window: Window, outcome: Outcome) -> Generator[Any, Any, None]:
+    """The same became of every event that was held back."""
+    stored = [held.id for held in (yield from ask(HeldEvents(window.run_id)))]
+    new = [each.event_id for each in draft.changes if isinstance(each, HoldEvent) and each.run_id == window.run_id]
+    for event_id in dict.fromkeys((*stored, *new)):
+        draft.add(SaveOutcome(msgspec.structs.replace(outcome, event_id=event_id)))
 
 
 def _left_out(draft: Draft, event_id: str, function_id: str, run_id: str) -> Outcome:

@@ -17,6 +17,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.metadata import Metadata
+from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
@@ -337,7 +338,7 @@ class DropApp(msgspec.Struct, frozen=True):
 
 
 class SaveFunction(msgspec.Struct, frozen=True):
-    """Register a function, or replace its configuration."""
+    """Register a function, or replace its configuration. A pause stays as it is."""
 
     function: Function
     at: int
@@ -348,6 +349,13 @@ class ArchiveFunction(msgspec.Struct, frozen=True):
 
     function_id: str
     at: int
+
+
+class PauseFunction(msgspec.Struct, frozen=True):
+    """A person paused a function, or with ``None`` resumed it."""
+
+    function_id: str
+    pause: Pause | None
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -417,6 +425,7 @@ Change = (
     | DropApp
     | SaveFunction
     | ArchiveFunction
+    | PauseFunction
     | Listen
     | Unlisten
     | Post

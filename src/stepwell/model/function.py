@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from stepwell.limits import RETRIES_DEFAULT
+from stepwell.model.pause import Pause
 from stepwell.model.trigger import CancelOn, Trigger
 
 _ADDRESSES = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")
@@ -56,7 +57,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
 
     ``url`` is where its app serves it over HTTP, if it does. ``endpoint`` is set for a durable endpoint, which is
     a page of its app and is called as that: the language of its SDK, "" if nobody says.
-    ``config`` is the configuration as the app sent it (protocol §4.5), which everything else here was read from.
+    ``config`` is the configuration as the app sent it (protocol §4.5), which everything else here was read from, but
+    for ``pause``, which a person has decided.
     """
 
     id: str
@@ -73,3 +75,4 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     endpoint: str | None = None
     config: bytes = b"{}"
+    pause: Pause | None = None

@@ -14,6 +14,7 @@ class OutcomeKind(StrEnum):
     IDEMPOTENT = "idempotent"  # the same idempotency key within 24 h
     DEBOUNCED = "debounced"  # a newer event stands for it
     FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed
+    PAUSED = "paused"  # a person has paused the function
     RATE_LIMITED = "rate-limited"  # more starts than the rate allows
     SINGLETON = "singleton"  # the one run that there may be has not ended
     UNKNOWN_FUNCTION = "unknown-function"  # an invoke of something that does not exist

@@ -16,6 +16,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
@@ -245,6 +246,7 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     updated_at: int
     archived_at: int | None = None
+    pause: Pause | None = None
 
 
 class ListFunctions(Question[list[StoredFunction]], frozen=True):
@@ -256,7 +258,7 @@ class ListApps(Question[list[App]], frozen=True):
 
 
 class RegistryStamp(Question[int], frozen=True):
-    """A number that grows whenever a function is saved or archived."""
+    """A number that grows whenever a function is saved, archived, paused or resumed."""
 
 
 class ListRuns(Question[list[Run]], frozen=True):

@@ -81,7 +81,8 @@ class Health(msgspec.Struct, frozen=True):
 def _readable(stored: StoredFunction) -> Function | None:
     """One function that this version refuses must not keep the others from running (invariants §1.8)."""
     try:
-        return parse_function(stored.config, stored.app_id, version=stored.version)
+        function = parse_function(stored.config, stored.app_id, version=stored.version)
+        return function if stored.pause is None else msgspec.structs.replace(function, pause=stored.pause)
     except ConfigurationError as error:
         log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
         return None
@@ -156,11 +157,14 @@ class Engine:
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
         self._ready = True  # runs may wait for room in a process
+        self._ready_since = 0  # the latest decision that has put one there
+        self._decisions = itertools.count(1)
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
         self._settled = 0
         self._stamp = 0
+        self._declaring = 0  # changes of functions that are under way
         self._loading = asyncio.Lock()
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
         self._others = False  # they have, and not everybody has been told
@@ -266,10 +270,24 @@ class Engine:
         found: str = (await self.commit(lambda draft: keep_secret(draft, name, new))).result.value
         return found
 
-    async def declare(self, plan: Callable[[Draft], Plan]) -> None:
-        """Change what functions there are, and know it. Raises what the plan raises."""
-        if (await self.commit(plan)).result.value:
-            await self.load()
+    async def declare(self, plan: Callable[[Draft], Plan]) -> Any:
+        """Change functions, and know it: no decision that follows is made without that. The value of the plan; if it is
+        false, nothing has changed. Raises what the plan raises."""
+        return await asyncio.shield(self.spawn(self._declare(plan)))  # it is known also if nobody waits for it any more
+
+    async def _declare(self, plan: Callable[[Draft], Plan]) -> Any:
+        self._declaring += 1
+        known = True
+        try:
+            value = (await self.commit(plan)).result.value
+            if value:
+                await self.load()
+        except StorageError:
+            known = False  # it may have been written: from now on each decision asks
+            raise
+        finally:
+            self._declaring -= known
+        return value
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
         """Accept validated events; their ids once they are durable, with all they cause (semantics §1.2).
@@ -391,7 +409,7 @@ class Engine:
         """
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         asked = monotonic_s()
-        taken = 0
+        taken = number = 0
         written: list[Change] = []
 
         def take_lease(function_id: str) -> int | None:
@@ -410,14 +428,16 @@ class Engine:
             return self._ready or self._room() <= 0
 
         def attempt() -> Plan:
-            nonlocal written
+            nonlocal number, written
+            number = next(self._decisions)
             moment = self.moment()
+            unsure = self.shared or self._declaring > 0
             stamp = self._stamp  # before the registry, so that it can only be too old
-            draft = Draft(
-                self.registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms
-            )
+            registry = self.registry
+            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms)
             written = draft.changes
-            return _unless_stale(plan(draft), stamp) if self.shared else plan(draft)
+            # What is put aside for a function that has been resumed would wait for ever.
+            return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._settled += taken
@@ -431,6 +451,7 @@ class Engine:
                 if isinstance(error, StorageUnavailable):
                     self.refused = self.clock.now_ms(), error.what
                 if self.leads:
+                    self._ready, self._ready_since = True, max(self._ready_since, number)
                     self._dispatcher.wake()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
@@ -440,7 +461,7 @@ class Engine:
             found = future.result()
             try:
                 if found.held:
-                    self._follow(found, asked)
+                    self._follow(found, asked, number)
                     if self.observers:
                         self.tell(written)
                 if taken:
@@ -569,7 +590,7 @@ class Engine:
         if self.stopping:
             raise _stopping()
 
-    def _follow(self, verdict: Verdict, asked: float) -> None:
+    def _follow(self, verdict: Verdict, asked: float, number: int) -> None:
         outcome: Effects = verdict.result
         if outcome.leased:
             if self.stopping:
@@ -577,7 +598,10 @@ class Engine:
             else:
                 self.caller.start(outcome.leased, asked)
         if outcome.ready is not None:
-            self._ready = outcome.ready
+            if outcome.ready:
+                self._ready_since = max(self._ready_since, number)
+            # One that found nobody there says nothing of those that came after it, whichever is heard of first.
+            self._ready = outcome.ready or number < self._ready_since
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self._make_use_of_room()

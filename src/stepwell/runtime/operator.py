@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from stepwell.engine import bulk, operator
+from stepwell.engine import bulk, operator, pausing
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.expressions import compile_expression
 from stepwell.ids import is_ulid
+from stepwell.limits import PAUSE_REASON_CHARS_MAX
 from stepwell.model.cancellation import Cancellation
-from stepwell.model.history import Outcome
-from stepwell.model.questions import GetCancellation, GetRun, Question
+from stepwell.model.history import Outcome, OutcomeKind
+from stepwell.model.pause import Pause, PausedEvents, PausedRuns
+from stepwell.model.questions import GetCancellation, GetRun, ListFunctions, Question
 from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
 from stepwell.storage.interface import Store
@@ -45,7 +48,9 @@ async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
     await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):
-        raise LimitExceeded(f"run {run_id} was not started again", started.reason, "try again when that has ended")
+        held = started.kind == OutcomeKind.PAUSED
+        fix = f"resume it first: stepwell resume {started.function_id}" if held else "try again when that has ended"
+        raise LimitExceeded(f"run {run_id} was not started again", started.reason, fix)
     if started is not None:
         return started
     run = await engine.store.read(GetRun(run_id)) if is_ulid(run_id) else None
@@ -58,6 +63,64 @@ async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
         f"no function {run.function_id!r} is registered any more",
         "register the function again, then repeat this",
     )
+
+
+async def pause(
+    engine: Engine, function_id: str, *, events: str = "skip", runs: str = "finish", reason: str = ""
+) -> Pause:
+    """Pause a function until somebody resumes it: the choices of ``PausedEvents`` and ``PausedRuns`` (semantics §9.5).
+
+    One that is paused already gets these choices in place of those it had. Raises ``NotFound``, and
+    ``ConfigurationError`` for choices that there are not, a reason that is too long, or a durable endpoint.
+    """
+    engine.refuse_if_stopping()
+    _choice("events", events, PausedEvents)
+    _choice("runs", runs, PausedRuns)
+    if len(reason) > PAUSE_REASON_CHARS_MAX or not (reason.isprintable() or not reason):
+        raise ConfigurationError(
+            f"the reason {reason!r:.40} cannot be kept",
+            f"it is one line of up to {PAUSE_REASON_CHARS_MAX} characters, for people who ask why",
+            "write less, and keep the rest elsewhere",
+        )
+    function = engine.registry.of_run(function_id)
+    if function is not None and function.endpoint is not None:
+        raise ConfigurationError(
+            f"{function_id} cannot be paused",
+            "it is a durable endpoint: its own clients call it, and it begins its runs by itself",
+            "refuse the requests in the app",
+        )
+    found: Pause | None = await engine.declare(
+        lambda draft: pausing.pause(draft, function_id, events=events, runs=runs, reason=reason)
+    )
+    if found is None:
+        raise _no_function(function_id)
+    await engine.until_seen()
+    return found
+
+
+async def resume(engine: Engine, function_id: str) -> Pause | None:
+    """End the pause of a function: what waited for that goes on. What it skipped stays skipped. The pause, ``None`` if
+    there was none. Raises ``NotFound``."""
+    engine.refuse_if_stopping()
+    found: Pause | None = await engine.declare(lambda draft: pausing.resume(draft, function_id))
+    if found is None and all(each.id != function_id for each in await engine.store.read(ListFunctions(archived=True))):
+        raise _no_function(function_id)
+    return found
+
+
+def _no_function(function_id: str) -> NotFound:
+    return NotFound(
+        f"there is no function {function_id!r}", "no app has ever registered it", "list them: stepwell functions"
+    )
+
+
+def _choice(name: str, value: object, choices: type[StrEnum]) -> None:
+    if value not in list(choices):
+        raise ConfigurationError(
+            f"{name} is {value!r:.40}",
+            "it says what becomes of them while the function is paused",
+            f"choose one of {', '.join(repr(choice.value) for choice in choices)}",
+        )
 
 
 async def cancel_many(engine: Engine, selection: Selection) -> Cancellation:

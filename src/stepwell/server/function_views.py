@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, cast
 
 import msgspec
 
 from stepwell.model.app import App
 from stepwell.model.event import rfc3339
+from stepwell.model.pause import Pause
 from stepwell.model.questions import FunctionItems, StoredFunction
 from stepwell.server.views import Reader, View, moment
 
@@ -22,8 +23,22 @@ class TriggerView(View, frozen=True, omit_defaults=True):
     cron: str | None = None
 
 
+class PauseView(View, frozen=True):
+    """Since when a person holds a function, what they chose for events and runs, and why.
+
+    ``cancellation_id`` is the order by which its runs are cancelled.
+    """
+
+    since: str
+    events: Literal["skip", "hold"]
+    runs: Literal["finish", "hold", "cancel"]
+    reason: str
+    cancellation_id: str | None
+
+
 class FunctionView(View, frozen=True):
-    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons."""
+    """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons, and
+    ``pause`` null unless somebody has paused it."""
 
     id: str
     app_id: str
@@ -34,6 +49,7 @@ class FunctionView(View, frozen=True):
     archived_at: str | None
     next_tick: str | None
     configuration: msgspec.Raw
+    pause: PauseView | None = None
 
 
 class AppView(View, frozen=True):
@@ -80,6 +96,17 @@ async def function_view(reader: Reader, function: StoredFunction) -> FunctionVie
         archived_at=moment(function.archived_at),
         next_tick=moment(min(ticks, default=None)),
         configuration=msgspec.Raw(function.config),
+        pause=pause_view(function.pause) if function.pause is not None else None,
+    )
+
+
+def pause_view(pause: Pause) -> PauseView:
+    return PauseView(
+        since=rfc3339(pause.since),
+        events=cast("Literal['skip', 'hold']", pause.events),
+        runs=cast("Literal['finish', 'hold', 'cancel']", pause.runs),
+        reason=pause.reason,
+        cancellation_id=pause.cancellation,
     )
 
 

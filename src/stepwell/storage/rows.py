@@ -14,6 +14,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.pause import Pause
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
@@ -31,6 +32,7 @@ cancellation_row: Callable[[Cancellation], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_pause = msgspec.json.Decoder(Pause).decode
 
 
 def event_row(event: Event, shard: int) -> tuple[Any, ...]:
@@ -250,8 +252,18 @@ def cancellation(row: Row) -> Cancellation:
 
 def function(row: Row) -> StoredFunction:
     return StoredFunction(
-        id=row[0], app_id=row[1], config=row[2], version=row[3], updated_at=row[4], archived_at=row[5]
+        id=row[0],
+        app_id=row[1],
+        config=row[2],
+        version=row[3],
+        updated_at=row[4],
+        archived_at=row[5],
+        pause=_decode_pause(row[6]) if row[6] is not None else None,
     )
+
+
+def pause_text(pause: Pause | None) -> bytes | None:
+    return _encode(pause) if pause is not None else None
 
 
 def posting(row: Row) -> Posting:

@@ -10,7 +10,7 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import send_payloads, signal_to
@@ -25,7 +25,7 @@ from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, rerun
+from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.options import length_ms
@@ -198,6 +198,23 @@ class Harness:
         selection = Selection(app_id=app_id, function_id=function_id, condition=if_)
         ordered = self._do(lambda: cancel_many(self.engine, selection))
         return self._do(lambda: find_cancellation(self.engine, ordered.id)).cancelled
+
+    def pause(
+        self,
+        function: Any,
+        *,
+        events: Literal["skip", "hold"] = "skip",
+        runs: Literal["finish", "hold", "cancel"] = "finish",
+        reason: str = "",
+    ) -> None:
+        """As ``pause()`` of an embedded engine does."""
+        function_id = self._function_id(function)
+        self._do(lambda: pause(self.engine, function_id, events=events, runs=runs, reason=reason))
+
+    def resume(self, function: Any) -> bool:
+        """End the pause of a function, and let what waited for that go on. Returns false if it was not paused."""
+        function_id = self._function_id(function)
+        return self._do(lambda: resume(self.engine, function_id)) is not None
 
     def rerun(self, run: RunView | str) -> RunView:
         """Start a run again as an operator would: a new run for the same event."""

@@ -79,6 +79,15 @@ BEGIN
     WHERE EXISTS (SELECT 1 FROM tokens WHERE token = new.lease);
   INSERT OR IGNORE INTO tokens VALUES (new.lease);
 END;
+
+CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
+  AND (SELECT pause FROM functions WHERE id = new.function_id) IS NOT NULL
+BEGIN INSERT INTO violations VALUES ('F92', 'run ' || new.id || ' began while its function was paused'); END;
+
+CREATE TEMP TRIGGER leased_in_a_pause AFTER UPDATE OF lease ON items WHEN new.lease <> 0 AND new.lease <> old.lease
+  AND (SELECT json_extract(cast(pause AS TEXT), '$.runs') FROM functions WHERE id = new.function_id)
+    IN ('hold', 'cancel')
+BEGIN INSERT INTO violations VALUES ('F92', 'run ' || new.id || ' was called while its function was paused'); END;
 """
 
 # Each finds (rule, who) of what must not be. ?1 is now.
@@ -126,6 +135,10 @@ UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+UNION ALL
+SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
+FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
+WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
 FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1

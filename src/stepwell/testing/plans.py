@@ -8,14 +8,19 @@ from typing import Final
 import msgspec
 
 from stepwell.limits import CALLS_MAX
+from stepwell.model.pause import PausedEvents, PausedRuns
 from stepwell.testing.faults import Faults, swarm
 from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 
+_PAUSING: Final = 0.3  # of the worlds
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is done to the world ``after_ms`` after the one before it."""
+    """One thing that is done to the world ``after_ms`` after the one before it.
+
+    ``pick`` says to whom, from 0 to 1; of a pause ``events`` and ``runs`` are what becomes of those.
+    """
 
     kind: str
     after_ms: int
@@ -25,6 +30,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     copies: int = 1
     pick: float = 0.0
     delay_ms: int = 0
+    events: str = "skip"
+    runs: str = "finish"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +47,24 @@ def make_plan(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     functions = Maker(random).functions(random.randint(2, 5))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
+    actions = _with_pauses(Random(f"pauses {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
+
+
+def _with_pauses(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds a person pauses functions, and resumes them or not."""
+    found = list(actions)
+    for _ in range(random.randint(1, 3) if random.random() < _PAUSING else 0):
+        pick, at = random.random(), random.randint(0, len(found))
+        events, runs = random.choice(tuple(PausedEvents)), random.choice(tuple(PausedRuns))
+        pause = Action(kind="pause", after_ms=random.choice(_GAPS_MS), pick=pick, events=events, runs=runs)
+        found.insert(at, pause)
+        if random.random() < 0.6:
+            resume = Action(kind="resume", after_ms=random.choice(_GAPS_MS), pick=pick)
+            found.insert(random.randint(at + 1, len(found)), resume)
+    return tuple(found)
 
 
 def _action(random: Random) -> Action:

@@ -1,6 +1,8 @@
 import itertools
 from typing import Any
 
+import pytest
+
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft
 from stepwell.engine.registry import Registry
@@ -23,6 +25,7 @@ from stepwell.model.changes import (
 )
 from stepwell.model.event import CANCELLED
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.pause import Pause
 from stepwell.model.questions import (
     CountHeld,
     CountSlots,
@@ -40,9 +43,17 @@ from stepwell.model.wait import Wait, WaitKind
 from tests.core.engine.plans import LEASE_MS, NOW, Answers, answer_by, decide, draft, event, function, kinds, only, run
 
 
-def _claim(of: Draft, answers: Answers, *, room: int = 10, serves: bool = True, mine: tuple[str, ...] = ()) -> Any:
+def _claim(
+    of: Draft,
+    answers: Answers,
+    *,
+    room: int = 10,
+    serves: bool = True,
+    mine: tuple[str, ...] = (),
+    crowded: bool = True,
+) -> Any:
     tokens = itertools.count(100)
-    plan = claim(of, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine)
+    plan = claim(of, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine, crowded=crowded)
     return decide(plan, {GetEvent: event()} | answers)
 
 
@@ -335,3 +346,32 @@ def test_a_run_goes_on_whose_function_its_app_no_longer_lists_and_nothing_starts
     assert only(decision, Grant).until == NOW + LEASE_MS
     assert of.registry.get("shop-bill") is None
     assert [of.registry.matches(trigger.event) for trigger in function().triggers] == [[]]
+
+
+@pytest.mark.parametrize(("crowded", "room", "says"), [(True, 10, False), (False, 10, None), (True, 0, None)])
+def test_only_who_has_looked_says_that_nobody_waits_for_room(crowded: bool, room: int, says: bool | None) -> None:
+    """A run may have been put there after the process was asked whether it has, and before this was decided."""
+    decision = _claim(draft(function()), {}, room=room, crowded=crowded)
+
+    assert decision.result.ready is says
+
+
+@pytest.mark.parametrize(
+    ("pause", "started_at", "queued_at", "waits"),
+    [
+        (Pause(since=NOW), None, NOW, False),
+        (Pause(since=NOW, events="hold"), None, NOW - 1, False),
+        (Pause(since=NOW, events="hold"), None, NOW, True),
+        (Pause(since=NOW, events="hold"), NOW, NOW, False),
+        (Pause(since=NOW, runs="hold"), NOW - 1, NOW - 1, True),
+        (Pause(since=NOW, runs="cancel"), None, NOW - 1, True),
+    ],
+)
+def test_a_pause_holds_the_runs_that_it_says(pause: Pause, started_at: int | None, queued_at: int, waits: bool) -> None:
+    held = run(status=RunStatus.RUNNING if started_at else RunStatus.QUEUED, started_at=started_at, queued_at=queued_at)
+
+    decision = _claim(draft(function(pause=pause)), {DueItems: [_item()], GetRun: held})
+
+    assert ("Block" in kinds(decision), "Grant" in kinds(decision)) == (waits, not waits)
+    if waits:
+        assert only(decision, Block).backlog == "paused/shop-bill"

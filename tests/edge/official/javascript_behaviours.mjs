@@ -5,6 +5,7 @@
 import http from "node:http";
 
 import { declare, fails, gate, note, noted, port, sdk, serve, silent, version, zod } from "./javascript_base.mjs";
+import { starts } from "./javascript_behaviours_of_starts.mjs";
 
 const { Inngest, NonRetriableError, RetryAfterError, referenceFunction } = sdk;
 /** Changes what goes into one function, what its steps give and what is sent, and notes when it is called. */
@@ -272,6 +273,7 @@ const shared = { concurrency: [{ limit: 1, key: "'shared'", scope: "env" }] };
 define("keyed", works, { concurrency: [{ limit: 1, key: "event.data.key" }] });
 define("shared-one", works, shared);
 define("shared-two", works, shared);
+starts(define, works);
 
 define("resting", async ({ event, step }) => {
   if (event.data.rests) await step.waitForEvent("rest", { event: "js/rested", timeout: "1h" });

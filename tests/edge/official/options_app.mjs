@@ -12,6 +12,7 @@ const { serve } = require("inngest/node");
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const on = { event: "opt/go" };
+const key = "event.data.key";
 const weekly = "TZ=Europe/Paris 0 9 * * 1";
 
 const OPTIONS = {
@@ -37,6 +38,12 @@ const OPTIONS = {
   debounce: { debounce: { period: "1m" } },
   priority: { priority: { run: "event.data.priority" } },
   singleton: { singleton: { mode: "skip" } },
+  "concurrency-two": { concurrency: [{ limit: 9 }, { limit: 1, key }] },
+  "batch-whole": { batchEvents: { maxSize: 5, timeout: "1m", key, if: "event.data.n > 1" } },
+  "rate-limit-whole": { rateLimit: { limit: 3, period: "1m", key } },
+  "throttle-whole": { throttle: { limit: 3, period: "1m", burst: 4, key } },
+  "debounce-whole": { debounce: { period: "1m", timeout: "2m", key } },
+  "singleton-whole": { singleton: { mode: "cancel", key } },
 };
 
 const handlers = new Map();

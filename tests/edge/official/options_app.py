@@ -16,6 +16,7 @@ import uvicorn
 
 ON = inngest.TriggerEvent(event="opt/go")
 MINUTE = datetime.timedelta(minutes=1)
+KEY = "event.data.key"
 
 
 async def _on_failure(ctx: inngest.Context) -> None:
@@ -42,6 +43,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "debounce": {"debounce": inngest.Debounce(period=MINUTE)},
     "priority": {"priority": inngest.Priority(run="event.data.priority")},
     "singleton": {"singleton": inngest.Singleton(mode="skip")},
+    "concurrency-two": {"concurrency": [inngest.Concurrency(limit=9), inngest.Concurrency(limit=1, key=KEY)]},
+    "batch-whole": {"batch_events": inngest.Batch(max_size=5, timeout=MINUTE, key=KEY, if_exp="event.data.n > 1")},
+    "rate-limit-whole": {"rate_limit": inngest.RateLimit(limit=3, period=MINUTE, key=KEY)},
+    "throttle-whole": {"throttle": inngest.Throttle(limit=3, period=MINUTE, burst=4, key=KEY)},
+    "debounce-whole": {"debounce": inngest.Debounce(period=MINUTE, timeout=2 * MINUTE, key=KEY)},
+    "singleton-whole": {"singleton": inngest.Singleton(mode="cancel", key=KEY)},
 }
 
 

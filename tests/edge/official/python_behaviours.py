@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.edge.official import python_behaviours_of_runs, python_behaviours_of_steps
+from tests.edge.official import (
+    python_behaviours_of_runs,
+    python_behaviours_of_starts,
+    python_behaviours_of_steps,
+)
 from tests.edge.official.python_app import serve
 from tests.edge.official.python_base import FUNCTIONS, client
 
-assert python_behaviours_of_steps.client is client, "each module adds its own functions"
+assert python_behaviours_of_steps.define is python_behaviours_of_starts.define, "each module adds its own functions"
 streamed = (python_behaviours_of_runs.streamed_client, python_behaviours_of_runs.STREAMED)
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 # Options ------------------------------------------------------------------------------------------------------------
 
 MINUTE_MS = 60_000
+KEYED = "event.data.key"
 
 
 @pytest.mark.parametrize(("option", "retries"), [("plain", 4), ("no-retries", 0), ("retries", 20)])
@@ -147,6 +148,23 @@ def test_a_rule_for_starts_is_read(options: Options, option: str, control: Contr
         control = structs.replace(control, burst=0)  # which Python always sends as 1, and JavaScript leaves out
 
     assert options.function(option).controls == (control,)
+
+
+@pytest.mark.parametrize(
+    ("option", "controls"),
+    [
+        ("concurrency-two", (Concurrency(limit=9), Concurrency(limit=1, key=KEYED))),
+        ("batch-whole", (BatchEvents(max_size=5, timeout="1m", key=KEYED, if_="event.data.n > 1"),)),
+        ("rate-limit-whole", (RateLimit(limit=3, period="1m", key=KEYED),)),
+        ("throttle-whole", (Throttle(limit=3, period="1m", burst=4, key=KEYED),)),
+        ("debounce-whole", (Debounce(period="1m", timeout="2m", key=KEYED),)),
+        ("singleton-whole", (Singleton(mode="cancel", key=KEYED),)),
+    ],
+)
+def test_a_rule_is_read_with_all_that_can_be_said_of_it(
+    options: Options, option: str, controls: tuple[Control, ...]
+) -> None:
+    assert options.function(option).controls == controls
 
 
 # Introspection and discovery ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from stepwell.engine.admission import ready
+from stepwell.engine.admission import paused, ready
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.endpoints import is_of_app
@@ -40,6 +40,7 @@ from stepwell.server.why.shapes import (
     Leaderless,
     Limited,
     Lost,
+    Paused,
     Postponed,
     Reporting,
     Retrying,
@@ -126,6 +127,11 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         return _due(item.queued_at, situation)
     if item.backlog == unserved(run.function_id):
         return Unserved(function_id=run.function_id, registered=registry.get(run.function_id) is not None)
+    if item.backlog == paused(run.function_id):
+        pause = function.pause if function is not None else None
+        if pause is None:
+            return _due(item.queued_at, situation)  # it is being let go
+        return Paused(function_id=run.function_id, since=rfc3339(pause.since), reason=pause.reason)
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:

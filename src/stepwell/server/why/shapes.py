@@ -107,6 +107,14 @@ class Unserved(View, frozen=True, tag_field="kind", tag="unserved"):
     registered: bool
 
 
+class Paused(View, frozen=True, tag_field="kind", tag="paused"):
+    """A person holds its function, ``since`` then: it goes on when that is resumed."""
+
+    function_id: str
+    since: str
+    reason: str
+
+
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
     """A call of the function is in flight. ``since`` is the last moment at which something was recorded about it.
 
@@ -171,6 +179,7 @@ Gate = (
     | Throttled
     | Scheduled
     | Unserved
+    | Paused
     | Executing
     | Reporting
     | Lapsed

@@ -21,6 +21,7 @@ from stepwell.server.why.shapes import (
     Leaderless,
     Limited,
     Lost,
+    Paused,
     Postponed,
     Reporting,
     Retrying,
@@ -90,6 +91,12 @@ class _Words:
                 return [f"No process that is running serves {gate.function_id}. It goes on when one does."]
             return [
                 f"The function {gate.function_id} is not registered any more. It goes on if its app brings it back."
+            ]
+        if isinstance(gate, Paused):
+            because = f": {gate.reason}" if gate.reason else ""
+            return [
+                f"Its function has been paused since {self._at(gate.since)}{because}.",
+                f"It goes on when that is resumed: stepwell resume {gate.function_id}",
             ]
         if isinstance(gate, Executing):
             return [self._executing(gate)]

@@ -86,6 +86,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveApp: (sql.SAVE_APP, lambda x: rows.app_row(x.app)),
     c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
+    c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
     c.Unlisten: (sql.UNLISTEN, lambda x: (x.listener,)),
 }

@@ -205,6 +205,9 @@ ARCHIVE_FUNCTION: Final = """
 UPDATE functions SET archived_at = ?2, stamp = (SELECT max(stamp) + 1 FROM functions)
 WHERE id = ?1 AND archived_at IS NULL"""
 
+PAUSE_FUNCTION: Final = """
+UPDATE functions SET pause = ?2, stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = ?1"""
+
 # Questions of decisions ----------------------------------------------------------------------------------------------
 
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
@@ -286,7 +289,7 @@ GET_CANCELLATION: Final = _CANCELLATIONS + "WHERE shard = ?1 AND id = ?2"
 # Questions of people and commands ------------------------------------------------------------------------------------
 
 LIST_FUNCTIONS: Final = """
-SELECT id, app_id, config, version, updated_at, archived_at FROM functions
+SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
 
 # Asked in the transaction of every event, so it has to be one look into an index.

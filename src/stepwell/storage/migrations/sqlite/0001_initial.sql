@@ -16,6 +16,7 @@ CREATE TABLE functions (
   version     INTEGER NOT NULL,
   updated_at  INTEGER NOT NULL,
   archived_at INTEGER,
+  pause       BLOB,
   stamp       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

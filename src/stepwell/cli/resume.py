@@ -1,0 +1,31 @@
+"""``stepwell resume``: let a paused function go on."""
+
+from __future__ import annotations
+
+import click
+
+from stepwell.cli.client import connect, data, opened
+from stepwell.cli.naming import function_path
+from stepwell.cli.options import print_json, reaching
+from stepwell.server.pausing import ResumedView
+
+
+@click.command()
+@click.argument("function")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@reaching
+def command(function: str, as_json: bool, url: str | None, token: str | None) -> None:
+    """Let a paused function go on, with all runs that wait for that. What it skipped stays skipped.
+
+    FUNCTION is its full id, or the one in the code if only one app has it.
+    """
+    api = connect(url, None, token)
+    try:
+        answer = api.post(function_path(function, "resume"))
+    finally:
+        api.close()
+    if as_json:
+        print_json(bytes(opened(answer).data))
+        return
+    shown: ResumedView = data(answer, ResumedView)
+    click.echo(f"{shown.function.id} {'goes on' if shown.resumed else 'was not paused'}.")
