@@ -62,6 +62,7 @@ METADATA_KIND_BYTES_MAX = 128
 METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
 
 # Time.
+MOMENT_MS_MAX = 253_402_300_799_999  # the last of the year 9999: a later one, or one before 1970, has no text
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
