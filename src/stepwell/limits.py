@@ -49,6 +49,7 @@ FETCH_URL_CHARS_MAX = 8_192
 FETCH_ERROR_BYTES_MAX = 64 * 1024  # of what a model's provider says to a request that it refuses
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+SERVED_BYTES_MAX = 16 * 1024 * 1024  # a call of an app; that of on_failure has all events of a batch in its own event
 
 # Functions that a run puts off until its end (semantics §5.11).
 DEFERS_PER_RUN_MAX = 20
