@@ -30,6 +30,7 @@ STREAM_ISSUER: Final = "rt.inngest.com"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]*")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)  # what the HTTP client calls
 _SDK: Final = re.compile(r"(?:inngest-)?([a-z]{1,20}):")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _QUERY_SAFE: Final = _PATH_SAFE + "?"
@@ -272,6 +273,8 @@ def _domain(text: str) -> str:
         parts = urlsplit(checked_url(text))
     except ConfigurationError as error:
         raise Unreadable(f"its domain cannot be called: {error.what}: {error.why}") from None
+    if not _HOST.fullmatch(parts.hostname or ""):
+        raise Unreadable(f"its domain cannot be called: {text[:80]!r} has characters that no host has")
     if parts.path.strip("/") or parts.query or parts.fragment or not _PRINTABLE.fullmatch(text):
         raise Unreadable(f"{text[:80]!r} is no domain: it has more than scheme, host and port")
     return f"{parts.scheme}://{parts.netloc.lower()}"
