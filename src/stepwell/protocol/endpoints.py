@@ -36,7 +36,8 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _QUERY_SAFE: Final = _PATH_SAFE + "?"
 _VERSIONS: Final = (1, 2)
 # What an answer says about itself. It is given again as coming from this server, so that anything else might be obeyed
-# for this origin, for its connection, or by a proxy before it; such headers get more, hence no list of what to leave out.
+# for this origin, for its connection, or by a proxy before it. Such headers become more: hence no list of what to leave
+# out.
 _REPLAYED: Final = frozenset(
     {
         *("content-type", "content-language", "content-disposition", "location", "retry-after", "allow"),
