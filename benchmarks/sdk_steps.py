@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
@@ -59,6 +59,9 @@ class Remembers:
 
     def watch(self, step_id: str) -> Awaitable[Settled]:
         raise NotImplementedError("nothing rests here")
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        raise NotImplementedError("nobody waits to hear of it")
 
 
 async def body(n: int) -> int:

@@ -103,3 +103,19 @@ REALTIME_KEPT_MAX = 4_096  # messages that wait in the database for other proces
 REALTIME_KEPT = timedelta(seconds=5)  # and for how long
 REALTIME_STREAM_MAX = timedelta(minutes=15)  # one request that publishes a stream, or reads one
 TOKEN_TIME = timedelta(minutes=1)  # it has to be used by then; a connection made with it lives on
+
+# Workers that connect (protocol §11).
+CONNECT_FRAME_BYTES_MAX = 8 * 1024 * 1024  # what a worker says in one message
+CONNECT_LIST_MAX = 1_000  # members of one list in a message
+CONNECT_APPS_MAX = 10  # of one connection
+CONNECT_WORKERS_MAX = 1_000  # connections of one process
+CONNECT_CONCURRENCY_DEFAULT = 1_000  # calls in flight in one worker that does not say
+CONNECT_WAITING_BYTES_MAX = 64 * 1024 * 1024  # what waits for a worker that reads slowly, before it is cut off
+CONNECT_HELLO_TIME_MAX = timedelta(seconds=5)  # a new connection says who it is
+CONNECT_ACK_TIME_MAX = timedelta(seconds=5)  # a worker says that it has got a call
+CONNECT_HEARTBEAT = timedelta(seconds=10)  # between signs of life of a worker
+CONNECT_HEARTBEATS_MISSED_MAX = 5  # in a row, before it is taken for gone
+CONNECT_LEASE = timedelta(minutes=2)  # a call whose worker says nothing of it for so long goes to another
+CONNECT_LEASE_MIN = timedelta(seconds=4)  # workers extend leases after whole seconds
+CONNECT_PATIENCE = timedelta(seconds=10)  # for a worker to come back, before a call without one has failed
+CONNECT_TOKEN_LIFE = timedelta(minutes=5)  # from the request to connect to the connection

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect as open_socket
 
 from stepwell.server.access import Access
 from stepwell.server.openapi import Row, matrix
+from stepwell.server.realtime import CONNECT
 from stepwell.server.wiring import all_routes
 from tests.edge.conftest import Dev, Reply, eventually
 from tests.edge.test_start import EVENT_KEY, NEW, NEW_KEY, OLD, OLD_KEY, Start
@@ -31,7 +34,7 @@ STRANGERS = {
     "undefined": "undefined",
 }
 # What a route looks at by itself may be found wrong before it is found missing.
-BY_ROUTE = {Access.TOKEN: {400, 401, 404}, Access.TOKEN_OR_KEY: {400, 401}}
+BY_ROUTE = {Access.TOKEN: {400, 401}, Access.TOKEN_OR_KEY: {400, 401}}
 HOLDERS = {"the hash": NEW_KEY.bearer, "the key": NEW, "the key without its prefix": NEW_KEY.text}
 
 
@@ -65,7 +68,7 @@ def ids(row: Row) -> str:
 
 def test_the_matrix_has_all_there_is() -> None:
     assert len(ROWS) > 60
-    assert {row.path for row in ROWS} >= {"/e/{key}", "/health", "/dev", "/v1/runs/{run_id}", "/v2/runs"}
+    assert {row.path for row in ROWS} >= {"/e/{key}", "/health", "/dev", "/v1/runs/{run_id}", "/v2/runs", CONNECT}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=ids)
@@ -84,6 +87,26 @@ def test_production_lets_in_who_has_its_key(production: Start, row: Row) -> None
         reply = asked(production, row, bearer, EVENT_KEY)
         wanted = {Access.PUBLIC: {200}, Access.DEVELOPMENT: {404}}.get(row.access, let_in(row))
         assert reply.status in wanted, (who, reply)
+
+
+@pytest.mark.parametrize("bearer", [*STRANGERS.values(), *HOLDERS.values()], ids=[*STRANGERS, *HOLDERS])
+def test_a_socket_opens_for_nobody_without_its_token(production: Start, bearer: str | None) -> None:
+    url = f"{production.url.replace('http://', 'ws://')}{CONNECT}"
+    headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+
+    for query in ("", "?token=", f"?token={bearer}"):
+        with pytest.raises(InvalidStatus) as refused:
+            open_socket(url + query, proxy=None, additional_headers=headers)
+        assert refused.value.response.status_code == 401
+
+
+def test_the_address_of_a_socket_is_no_page(production: Start) -> None:
+    topics = [{"channel": "a", "name": "b"}]
+    token = production.http("POST", "/v1/realtime/token", topics).json["jwt"]
+
+    reply = Dev.http(production, "GET", f"{CONNECT}?token={token}", None)
+
+    assert (reply.status, "WebSocket" in reply.json["error"]) == (426, True)
 
 
 def test_the_signing_key_is_no_event_key(production: Start) -> None:

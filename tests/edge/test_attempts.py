@@ -13,16 +13,16 @@ from stepwell.cli.tree import trace_tree
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.protocol.messages import Executing
-from stepwell.server.views import (
+from stepwell.server.trace_views import (
     AttemptView,
     StepView,
     TraceView,
     own_attempts,
-    run_view,
     step_attempts,
     step_view,
     with_running,
 )
+from stepwell.server.views import run_view
 from stepwell.server.wording import clock_time, nth_attempt, parse_moment, size
 
 NOW = 1_700_000_000_000

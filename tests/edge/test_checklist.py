@@ -130,7 +130,8 @@ def test_a_run_of_a_batch_says_so_and_how_many_events_it_has(attached: Dev, here
     first = attached.send("here/go", n=1)
     attached.send("here/go", n=2)
     (of_two,) = eventually(lambda: attached.get(f"/v1/events/{first}/runs"))
-    (alone,) = eventually(lambda: attached.get(f"/v1/events/{attached.send('here/go', n=0)}/runs"))
+    other = attached.send("here/go", n=0)
+    (alone,) = eventually(lambda: attached.get(f"/v1/events/{other}/runs"))
 
     assert of_two["batch_id"] == of_two["run_id"]
     assert "batch_id" not in alone

@@ -155,7 +155,7 @@ def test_runs_lists_and_filters(dev: Dev) -> None:
     table = dev.cli("runs", "--function", "shop-fail", "--status", "failed", "--limit", "5")
     listed = dev.cli("runs", "--function", "shop-fail", "--json").json
 
-    assert re.search(rf"FAILED +shop-fail +\d+ ms  {run_id}", table.out)
+    assert re.search(rf"FAILED +shop-fail +shop/failing +\d+ ms  {run_id}", table.out)
     assert run_id in {run["id"] for run in listed}
 
 
@@ -308,7 +308,7 @@ def test_help_and_version_name_the_commands_without_loading_them(tmp_path: Path)
     help_, version = command("--help", cwd=tmp_path), command("--version", cwd=tmp_path)
 
     assert version.out == "stepwell 0.1.0\n"
-    for name in ("dev", "send", "runs", "run", "why", "cancel", "functions", "events"):
+    for name in ("dev", "send", "runs", "run", "why", "cancel", "functions", "apps", "events"):
         assert re.search(rf"^  {name} +\w", help_.out, re.MULTILINE)
 
 

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http.client import HTTPConnection, HTTPResponse
 
@@ -42,6 +43,22 @@ def test_91_several_events_are_answered_in_their_order(dev: Dev) -> None:
         "http/first",
         "http/second",
     ]
+
+
+def test_96_an_event_can_be_read_as_soon_as_it_is_acknowledged_by_many_at_once(dev: Dev) -> None:
+    """Test suites of SDKs ask a GraphQL API that this server has not; over REST it is the same question."""
+
+    def send_and_read(n: int) -> list[tuple[int, object]]:
+        event_id = dev.send("http/read-at-once", n=n)
+        replies = [dev.http("GET", f"{version}/events/{event_id}") for version in ("/v1", "/v2")]
+        runs = [dev.http("GET", f"{version}/events/{event_id}/runs") for version in ("/v1", "/v2")]
+        assert [reply.status for reply in runs] == [200, 200]
+        return [(reply.status, reply.json["data"] and reply.json["data"]["data"]) for reply in replies]
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(send_and_read, range(160)))
+
+    assert found == [[(200, {"n": n})] * 2 for n in range(160)]
 
 
 def test_no_events_are_no_mistake(dev: Dev) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from stepwell import Cancel, Context, Event, StepError, Stepwell
+from stepwell import Cancel, Context, Event, Singleton, StepError, Stepwell
 from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import ListRuns, RegistryStamp, Standings
 from stepwell.runtime import caller
+from stepwell.runtime.operator import rerun
 
 pytestmark = pytest.mark.slow
 
@@ -192,6 +193,37 @@ async def test_when_a_cancel_by_another_process_is_acknowledged_no_other_step_be
             steps = len(begun)
             await asyncio.sleep(0.05)
             assert len(begun) == steps
+
+
+async def test_a_rerun_that_takes_the_place_of_another_is_acknowledged_when_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I18: its run may have a call in flight in another process."""
+    apps = [Stepwell("shared") for _ in range(2)]
+    begun = asyncio.Event()
+    for app in apps:
+
+        @app.create_function(id="alone", trigger="shared/go", singleton=Singleton("cancel"))
+        async def alone(ctx: Context[Any]) -> None:
+            begun.set()
+            await asyncio.sleep(3_600)
+
+    path = tmp_path / "shared.db"
+    async with asyncio.timeout(20), apps[0].embedded(path, grace=0), apps[1].embedded(path) as follower:
+        [event_id] = await apps[0].send(Event("shared/go", {}))
+        [run] = await follower.runs(event_id)
+        await begun.wait()
+        waited: list[object] = []
+        seen = follower.engine.until_seen
+
+        async def until_seen() -> None:
+            waited.append("for the leader")
+            await seen()
+
+        monkeypatch.setattr(follower.engine, "until_seen", until_seen)
+        await rerun(follower.engine, run.id)
+
+        assert waited == ["for the leader"]
 
 
 async def test_a_process_that_only_sends_is_not_healthy_while_what_is_due_does_not_move(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from stepwell import Context, Event, Stepwell
 from stepwell.cli.tree import trace_tree
 from stepwell.model.questions import GetRun
 from stepwell.runtime.engine import Engine
-from stepwell.server.views import TraceView, trace_view
+from stepwell.server.trace_views import TraceView, trace_view
 from stepwell.server.why import why_run
 from stepwell.server.why.shapes import Situation
 from stepwell.server.why.text import sentences

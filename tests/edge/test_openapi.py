@@ -116,6 +116,28 @@ def test_dev(dev: Dev) -> None:
     assert dev.http("GET", "/health").status == 200
 
 
+def test_a_run_that_an_app_begins_is_answered_as_the_document_says(dev: Dev) -> None:
+    """What is made up has no address that may be called, so it begins none."""
+    found = {operation.label: operation for operation in operations(dev)}
+    run_id = "01HF7YAT00000000000000000B"
+    page = {"domain": "http://127.0.0.1:9", "method": "POST", "path": "/pay", "fn": "pay"}
+    done = {"op": "RunComplete", "id": "end", "data": {"status": 418, "headers": {"x-tea": "yes"}, "body": "short"}}
+
+    def ask(label: str, **parts: Any) -> Any:
+        case = found[label].Case(media_type="application/json" if "body" in parts else None, **parts)
+        return case.call_and_validate(base_url=dev.url, checks=CHECKS)
+
+    event = {"name": "inngest/http.request", "data": page}
+    begun = ask("POST /v1/checkpoint", body={"run_id": run_id, "event": event, "steps": []})
+    path = {"run_id": run_id}
+    reported = ask("POST /v1/checkpoint/{run_id}/steps", path_parameters=path, body={"run_id": run_id, "steps": [done]})
+    token = begun.json()["data"]["token"]
+    answer = ask("GET /v1/http/runs/{run_id}/output", path_parameters=path, query={"token": token})
+
+    assert (begun.status_code, reported.status_code) == (200, 200)
+    assert (answer.status_code, answer.headers["x-tea"], answer.content) == (418, ["yes"], b"short")
+
+
 def test_production_with_its_keys(production: Start) -> None:
     bearer = {"Authorization": f"Bearer {NEW_KEY.bearer}"}
     event_id = production.send("shop/ordered")

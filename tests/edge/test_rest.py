@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from stepwell.limits import REQUEST_BYTES_MAX
 from tests.edge.conftest import Dev, eventually
 
 SEVERAL = """
@@ -335,6 +336,28 @@ def test_methods_that_are_not_listed_are_refused_in_the_same_words(dev: Dev, met
     assert reply.status == 405
     assert b"method not allowed" in reply.text
     assert "access-control-allow-origin" not in reply.headers
+
+
+def test_of_a_parameter_that_is_repeated_the_first_that_is_not_empty_counts(dev: Dev) -> None:
+    assert dev.http("GET", "/v2/runs?limit=&limit=7&limit=9").json["page"]["limit"] == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/checkpoint", 413),
+        (f"/v1/checkpoint/{NO_RUN}/async", 413),
+        (f"/v1/runs/{NO_RUN}/metadata", 413),
+        ("/v1/signals", 400),
+        ("/e/key", 400),
+    ],
+)
+def test_a_request_that_is_too_large_is_refused_by_the_status_that_its_sender_knows(
+    dev: Dev, path: str, status: int
+) -> None:
+    reply = dev.http("POST", path, b"", content_length=str(REQUEST_BYTES_MAX + 1))
+
+    assert (reply.status, "too large" in reply.json["error"]) == (status, True)
 
 
 def test_p14_62_a_signal_that_nobody_waits_for_is_not_found(dev: Dev) -> None:

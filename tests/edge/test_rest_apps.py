@@ -96,6 +96,7 @@ def test_why_an_app_cannot_be_synced_is_said(start: Any, kind: str) -> None:
     (error,) = reply.json["errors"]
     assert reply.status == (400 if kind.endswith("url") else 422)
     assert error["message"] and error["why"]
+    assert ("--allow-private" in error["fix"]) is (kind == "private")
 
 
 @pytest.mark.slow

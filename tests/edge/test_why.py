@@ -17,7 +17,7 @@ from stepwell.clock import to_ms
 from stepwell.limits import LEASE_LOSSES_MAX, STEP_BYTES_MAX
 from stepwell.model.questions import GetRun, Question
 from stepwell.model.run import Run
-from stepwell.server.views import trace_view
+from stepwell.server.trace_views import trace_view
 from stepwell.server.why import RunWhy, Situation, why_run
 from stepwell.server.why.shapes import Postponed
 from stepwell.testing import Harness, harness

@@ -18,6 +18,7 @@ OPEN = {
     "/e/{key}": Access.EVENT_KEY,
     "/health": Access.PUBLIC,
     "/dev": Access.DEVELOPMENT,
+    "/v1/realtime/connect": Access.TOKEN,
     "/v1/realtime/sse": Access.TOKEN,
     "/v1/realtime/publish": Access.TOKEN_OR_KEY,
     "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,
@@ -42,6 +43,10 @@ def test_what_is_open_is_few_and_known():
         path: who for path, who in OPEN.items() if path in paths
     }
     assert access("/whatever/comes/next") is Access.SIGNING_KEY
+
+
+def test_every_request_says_what_it_does():
+    assert [row for row in matrix(asyncio.run(all_routes())) if not row.says] == []
 
 
 def test_operations_of_the_document_have_names_of_their_own():

@@ -405,3 +405,11 @@ def test_when_a_body_began_can_be_told_whatever_its_app_says(began: float) -> No
     (op,) = decode_ops(json.dumps([{"op": "StepRun", "id": "a", "timing": timing}]).encode(), now=1)
 
     assert (op.started_at, op.ended_at) == (0 if began < 0 else LAST, LAST)
+
+
+def test_an_op_that_says_nothing_is_nothing() -> None:
+    """Protocol §6.2."""
+    ops = [{"op": "None", "id": "a"}, {"op": "StepRun", "id": "b", "data": 1}, {"op": "None", "id": ""}]
+
+    assert [op.id for op in decode_ops(json.dumps(ops).encode(), now=1)] == ["b"]
+    assert decode_ops(b'{"op":"None","id":"a"}', now=1) == ()

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell import ConfigurationError, Event, RateLimit, Singleton, StepError, Stepwell
+from stepwell.model.history import Outcome
+from stepwell.protocol.events import parse_events
 from stepwell.testing import harness
 from tests.spec.looking import outcomes
 
@@ -113,6 +115,24 @@ def test_an_invoke_that_is_dropped_fails_with_an_error_that_can_be_caught(app) -
         t.send("parent")
 
         assert "rate limit" in t.run(parent).output
+
+
+def test_an_invoke_that_is_asked_for_again_is_answered_as_the_first_time(app) -> None:
+    """Whoever listens to invokes besides is not what was asked for (protocol §9.3)."""
+    work(app, RateLimit(1, "1h"))
+
+    @app.create_function(id="listens", trigger="inngest/function.invoked")
+    async def listens(ctx): ...
+
+    seed = "1700000000000,AAAAAAAAAAAAAA=="
+    (event,) = parse_events(b'{"name":"invoke","data":{}}', bytes_max=10_000)
+    with harness(app) as t:
+        t.send("go")
+        answers = [t._do(lambda: t.engine.invoke("shop-work", event, seed=seed))[1] for _ in range(2)]
+
+        assert [type(answer) for answer in answers] == [Outcome, Outcome]
+        assert answers[0] == answers[1]
+        assert len(t.runs(listens)) == 1
 
 
 def test_a_new_rate_holds_at_once(app) -> None:

@@ -190,6 +190,20 @@ def test_those_who_wait_start_at_once_when_the_rule_is_gone(app) -> None:
         assert starts(t, function) == [0, 10, 10]
 
 
+def test_a_new_rate_holds_at_once_without_a_restart_too(app) -> None:
+    function = work(app, Throttle(1, "7d", burst=0))
+    free = Stepwell("shop")
+    work(free, None)
+
+    with harness(app) as t:
+        t.send(numbered(3))
+        t.advance("1s")
+        t._do(lambda: t.engine.register("shop", free.configs()))
+        t.advance("1m")
+
+        assert starts(t, function) == [0, 1, 1]
+
+
 def test_nothing_is_left_behind(app) -> None:
     work(app, Throttle(5, "1s"))
 

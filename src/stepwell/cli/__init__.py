@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "cancel": "Cancel a run, or all runs of a function that fit.",
     "rerun": "Start a run again.",
     "functions": "List the registered functions.",
+    "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",
     "openapi": "Print the REST API as an OpenAPI document.",
 }

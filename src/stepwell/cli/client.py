@@ -28,6 +28,8 @@ class Api(Protocol):
 
     def post(self, path: str, body: bytes = b"", *, seed: str | None = None) -> bytes: ...
 
+    def delete(self, path: str, query: Mapping[str, str]) -> bytes: ...
+
     def close(self) -> None: ...
 
 
@@ -98,6 +100,9 @@ class Server:
             headers["X-Inngest-Event-Id-Seed"] = seed
         return self._ask("POST", path, body, headers)
 
+    def delete(self, path: str, query: Mapping[str, str]) -> bytes:
+        return self._ask("DELETE", f"{path}?{urlencode(query)}", None, {})
+
     def close(self) -> None:
         self._connection.close()
 
@@ -150,7 +155,10 @@ class File:
         return self._ask("GET", path, urlencode(query or {}), b"")
 
     def post(self, path: str, body: bytes = b"", *, seed: str | None = None) -> bytes:
-        raise NotRunning("a database file can only be read", "nobody would act on it", "start a server on it")
+        raise _only_read()
+
+    def delete(self, path: str, query: Mapping[str, str]) -> bytes:
+        raise _only_read()
 
     def close(self) -> None:
         self._runner.run(self._offline.close())
@@ -161,6 +169,10 @@ class File:
         if status >= 300:
             raise _error(status, text, "the database")
         return text
+
+
+def _only_read() -> NotRunning:
+    return NotRunning("a database file can only be read", "nobody would act on it", "start a server on it")
 
 
 def _shown(token: str) -> str:

@@ -24,7 +24,7 @@ from stepwell.errors import ConfigurationError, NotFound
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
-from stepwell.server.run import PortInUse, Stop, bind, leave
+from stepwell.server.run import PortInUse, Stop, bind, bind_beside, leave
 from stepwell.server.wording import count
 
 DB: Final = str(Path(".stepwell") / "dev.db")
@@ -57,6 +57,7 @@ def command(
     token: str | None,
     json_logs: bool,
     allow_host: tuple[str, ...],
+    connect_gateway_port: int | None,
     **options: Any,
 ) -> None:
     """Run an app here: engine, worker and HTTP in one process.
@@ -83,12 +84,12 @@ def command(
     )
     settings = engineering(apps, **options)
     sockets, moved = before.sockets() if before else _listen(host, port)
+    gate = bind_beside(sockets, connect_gateway_port)
     prepare_folder(Path(settings.path).parent)
     guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    dev = Dev(
-        named, Host(settings, sockets, guard), live, settings, sockets, reload=reload and named is not None, moved=moved
-    )
+    here = Host(settings, sockets, guard, gate)
+    dev = Dev(named, here, live, settings, sockets, reload=reload and named is not None, moved=moved)
     reason = run_to_end(live, dev.run(changed=before.changed if before else None))
     if reason.startswith(_RELOAD):
         _begin_again(sockets, reason.removeprefix(_RELOAD))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from socket import socket
 from threading import Thread
 from typing import Final, Literal
@@ -12,37 +13,47 @@ import msgspec
 from stepwell.clock import SystemClock
 from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
+from stepwell.ids import RandomIds
+from stepwell.limits import CONNECT_FRAME_BYTES_MAX, CONNECT_LEASE
 from stepwell.model.settings import Settings
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
+from stepwell.runtime.loop import LoopTimers
 from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.reach import EVERYWHERE, Reach
 from stepwell.runtime.signed import Signed
 from stepwell.runtime.stalls import StallWatch
+from stepwell.runtime.workers import Workers
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.doing import doing
 from stepwell.server.app import App
-from stepwell.server.apps import Apps
+from stepwell.server.apps import Apps, Gate
+from stepwell.server.gateway import Gateway
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
 from stepwell.server.token_keys import TokenKeys
 from stepwell.server.wiring import NOBODY, Member, open_sqlite
 
 _USUAL: Final = Settings()
+_MS: Final = timedelta(milliseconds=1)
+_CLOSE_S: Final = 1.0
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """How apps that are served at an address come to be known, and may be called. ``poll_ms`` ``None`` asks only those
-    that failed. With ``keys`` calls are signed; ``reach`` is where apps may be."""
+    that failed. With ``keys`` calls are signed; ``reach`` is where apps may be. Workers connect at
+    ``connect_url`` if that is not the gateway's port, and may be silent about a call for ``worker_lease_ms``."""
 
     urls: tuple[str, ...] = ()
     poll_ms: int | None = 5_000
     discovers: bool = False
     keys: tuple[SigningKey, ...] = ()
     reach: Reach = EVERYWHERE
+    connect_url: str | None = None
+    worker_lease_ms: int = CONNECT_LEASE // _MS
 
 
 _ALONE: Final = Serving()
@@ -73,6 +84,8 @@ def engineering(
     max_event_bytes: int,
     max_steps: int,
     grace: int,
+    connect_url: str | None,
+    worker_lease: int,
 ) -> Engineering:
     """What the options of ``cli/serving.py`` say."""
     return Engineering(
@@ -87,7 +100,7 @@ def engineering(
             endpoint_silence_ms=endpoint_silence,
         ),
         grace_ms=grace,
-        apps=msgspec.structs.replace(apps, urls=sdk_url),
+        apps=msgspec.structs.replace(apps, urls=sdk_url, connect_url=connect_url, worker_lease_ms=worker_lease),
     )
 
 
@@ -95,12 +108,15 @@ class Host:
     """One process of ``stepwell dev`` or ``stepwell start``.
 
     Without an app, or with one whose functions are wrong, it accepts events and keeps the runs they start until a
-    version comes that serves them.
+    version comes that serves them. Workers connect at the sockets ``gate``, if there are any.
     """
 
-    def __init__(self, settings: Engineering, sockets: Sequence[socket], guard: Guard) -> None:
+    def __init__(
+        self, settings: Engineering, sockets: Sequence[socket], guard: Guard, gate: Sequence[socket] = ()
+    ) -> None:
         self._settings = settings
         self._sockets = sockets
+        self._gate = gate
         self._guard = guard
         self._app: Stepwell | None = None
         self._member: Member | None = None
@@ -109,6 +125,10 @@ class Host:
         self._outbound = HttpOutbound(serving.reach)
         self._calls = Signed(self._outbound, SystemClock(), kind=guard.kind, keys=serving.keys)
         self._apps: Apps | None = None
+        clock = SystemClock()
+        self._workers = Workers(clock, LoopTimers(clock), RandomIds(), lease_ms=serving.worker_lease_ms)
+        self._gateway: Gateway | None = None
+        self._gateway_listener: Listener | None = None
         self._stalls = StallWatch(doing)
 
     @property
@@ -129,18 +149,22 @@ class Host:
             await self._open(None, follow)
         engine = self.engine
         serving = self._settings.apps
+        gate = Gate(self._workers, self._gate[0].getsockname()[1], serving.connect_url) if self._gate else None
         self._apps = Apps(
             engine,
             self._calls,
             urls=serving.urls,
             poll_ms=serving.poll_ms,
             discovers=serving.discovers,
-            own_ports=[sock.getsockname()[1] for sock in self._sockets],
+            own_ports=[sock.getsockname()[1] for sock in (*self._sockets, *self._gate)],
+            gate=gate,
         )
         http = App(engine, self._guard, self._apps)
         headers = [("x-inngest-server-kind", self._guard.kind)]
         self._listener = Listener(http, self._sockets, engine.clock, engine.timers, headers)
         await self._listener.start()
+        if gate is not None:
+            await self._open_gateway(Gateway(engine, self._apps, gate, self._guard), headers)
         await self._apps.start()
         Thread(target=http.warm, name="stepwell-warm", daemon=True).start()
         return problem
@@ -171,14 +195,33 @@ class Host:
             await self._apps.stop()
         if self._member is not None:
             self.engine.realtime.close_subscribers()  # they would keep the listener waiting
+            self._workers.closing = True
             self.engine.closing = True  # who waits for a result would keep the listener waiting
         if self._listener is not None:
             await self._listener.stop(grace_ms / 1000)
         if self._member is not None:
-            await self._member.stop(grace_ms)
+            await self._member.stop(grace_ms, self._close_gateway)  # workers may answer until the last call has ended
         await self._outbound.close()
         if self._app is not None:
             self._app.bind(None)
+
+    async def _open_gateway(self, gateway: Gateway, headers: Sequence[tuple[str, str]]) -> None:
+        self._gateway = gateway
+        self._gateway_listener = Listener(
+            gateway,
+            self._gate,
+            self.engine.clock,
+            self.engine.timers,
+            headers,
+            frame_bytes_max=CONNECT_FRAME_BYTES_MAX,
+            pings=False,  # workers say by themselves that they are there
+        )
+        await self._gateway_listener.start()
+
+    async def _close_gateway(self) -> None:
+        if self._gateway is not None and self._gateway_listener is not None:
+            await self._gateway.close()
+            await self._gateway_listener.stop(_CLOSE_S)
 
     async def _open(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> None:
         settings = self._settings
@@ -192,6 +235,7 @@ class Host:
             retention_ms=settings.retention_ms,
             calls=self._calls,
             outbound=self._outbound,
+            workers=self._workers,
         )
         follow(member.engine)
         self._member, self._app = member, app

@@ -10,7 +10,7 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
-from stepwell.server.views import TraceView
+from stepwell.server.trace_views import TraceView
 from stepwell.server.wording import printable
 
 _LOOK_S_MIN, _LOOK_S_MAX = 0.05, 0.5

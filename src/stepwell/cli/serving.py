@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -11,6 +12,8 @@ from stepwell.cli.options import not_empty
 from stepwell.errors import ConfigurationError, InvalidDuration
 from stepwell.limits import (
     CALLS_MAX,
+    CONNECT_LEASE,
+    CONNECT_LEASE_MIN,
     ENDPOINT_SILENCE,
     EVENT_BYTES_CEILING,
     EVENT_BYTES_MAX,
@@ -19,6 +22,7 @@ from stepwell.limits import (
 )
 from stepwell.model.duration import to_ms
 from stepwell.protocol.config import checked_url
+from stepwell.protocol.connect import PATH
 from stepwell.runtime.reach import Network, parse_network
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +79,21 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
         click.option(
             "--grace", type=Length(), default=grace, show_default=True, help="What calls get to finish at a stop."
         ),
+        click.option(
+            "--connect-gateway-port",
+            type=click.IntRange(0, 65535),
+            help="Where workers connect; by default the port after the other one, or any if that is in use.",
+        ),
+        click.option(
+            "--connect-url", type=Gateway(), help="Where workers connect, if they reach it by another name: wss://…"
+        ),
+        click.option(
+            "--worker-lease",
+            type=Lease(),
+            default=f"{CONNECT_LEASE.total_seconds():g}s",
+            show_default=True,
+            help="How long a worker may say nothing about a call before another gets it.",
+        ),
         click.option("--json-logs", is_flag=True, help="One JSON object for each line of the log."),
         click.option("--allow-host", multiple=True, metavar="NAME", help="A further name the server may be called by."),
     )
@@ -110,6 +129,30 @@ class Retention(Length):
         if ms == 0:
             self.fail("0 keeps nothing: give a length such as 30d, or 'forever'", param, ctx)
         return ms
+
+
+class Lease(Length):
+    """A length of time within which workers can say several times that they go on."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        ms = super().convert(value, param, ctx)
+        if ms < CONNECT_LEASE_MIN.total_seconds() * 1000:
+            least = f"{CONNECT_LEASE_MIN.total_seconds():g}s"
+            self.fail(f"workers say every few seconds that they go on: give at least {least}", param, ctx)
+        return ms
+
+
+class Gateway(click.ParamType[str]):
+    """Where workers connect."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        parts = urlsplit(text)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname:
+            self.fail(f"{text[:80]!r} is no ws or wss URL, such as wss://connect.example.com{PATH}", param, ctx)
+        return text
 
 
 class Address(click.ParamType[str]):

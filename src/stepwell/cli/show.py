@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.server.function_views import FunctionView
+from stepwell.server.function_views import AppView, FunctionView, SyncError, SyncView
 from stepwell.server.views import EventView, ListedRun
 from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
 
@@ -45,6 +45,8 @@ def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
     table.add_column("status" if middle else "", no_wrap=True, min_width=1)
     # What is left of a narrow line after the id, the length of time and the mark.
     table.add_column("function", no_wrap=True, overflow="ellipsis", max_width=max(width - 40, 8) if narrow else None)
+    if middle:
+        table.add_column("event", no_wrap=True, overflow="ellipsis", style="dim")
     if width >= _TINY:
         table.add_column("took", justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True, min_width=26)
@@ -55,6 +57,8 @@ def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
             Text(run.status if middle else MARKS.get(run.status, "·"), style=style),
             run.function_id,
         ]
+        if middle:
+            row.append(printable(run.event_name or ""))
         if width >= _TINY:
             row.append(Text(took(run, now), style="dim" if run.ended_at is None else ""))
         table.add_row(*row, run.id)
@@ -99,6 +103,36 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
             row += [when(tick, now, wide=width >= _WIDE) if tick else "", str(function.version)]
         table.add_row(*row)
     return table
+
+
+def apps_table(apps: Sequence[AppView], syncs: Sequence[SyncView], now: int, width: int) -> Table:
+    """One line for each app, and one for each address where none is known yet. What is wrong has a line of its own."""
+    table = _table()
+    table.add_column("app", no_wrap=True)
+    table.add_column("functions", justify="right", no_wrap=True)
+    table.add_column("state", overflow="fold")
+    table.add_column("address", overflow="fold")
+    if width >= _WIDE:
+        table.add_column("sdk", no_wrap=True)
+    for app in apps:
+        row: list[str | Text] = [app.id, str(app.functions), _state(app.url, app.synced_at, app.error, now)]
+        row.append(app.url or "")
+        if width >= _WIDE:
+            row.append(printable(" ".join(filter(None, (app.sdk, app.framework)))))
+        table.add_row(*row)
+    known = {app.id for app in apps}
+    for sync in syncs:
+        if sync.app_id not in known:
+            table.add_row(sync.app_id or "?", "", _state(sync.url, sync.synced_at, sync.error, now), sync.url)
+    return table
+
+
+def _state(url: str | None, synced_at: str | None, error: SyncError | None, now: int) -> Text:
+    if error is not None:
+        return Text(f"{error.code}: {printable(error.message)}", style="red")
+    if url is None:
+        return Text("in process", style="dim")
+    return Text("not asked yet" if synced_at is None else f"synced {when(synced_at, now)}")
 
 
 def triggers_text(function: FunctionView) -> Text:

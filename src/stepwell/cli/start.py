@@ -23,7 +23,7 @@ from stepwell.errors import ConfigurationError
 from stepwell.protocol.signing import SigningKey, signing_key
 from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
-from stepwell.server.run import Stop, bind, leave
+from stepwell.server.run import Stop, bind, bind_beside, leave
 from stepwell.server.wording import count
 
 DB: Final = "stepwell.db"
@@ -92,6 +92,7 @@ def command(
     allow_network: tuple[Network, ...],
     json_logs: bool,
     allow_host: tuple[str, ...],
+    connect_gateway_port: int | None,
     **options: Any,
 ) -> None:
     """Run the server for production: engine and HTTP, for apps that serve their functions over HTTP.
@@ -120,9 +121,10 @@ def command(
         _hide({name: given[name] for name in shown})
     guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, keys=keys)
     sockets = bind(host, port)
+    gate = bind_beside(sockets, connect_gateway_port)
     prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    start = Start(Host(settings, sockets, guard), live, settings, address_of(sockets[0]))
+    start = Start(Host(settings, sockets, guard, gate), live, settings, address_of(sockets[0]))
     run_to_end(live, start.run())
     leave(0)
 

@@ -9,17 +9,19 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.views import (
+from stepwell.server.trace_views import (
     CANCELLED,
-    NULL,
     RUNNING,
     AttemptView,
-    ErrorView,
-    MetadataView,
-    RunView,
     StepView,
     TraceView,
     gathered,
+)
+from stepwell.server.views import (
+    NULL,
+    ErrorView,
+    MetadataView,
+    RunView,
 )
 from stepwell.server.why.ended import first_user_frame
 from stepwell.server.wording import at, clock_time, nth_attempt, parse_moment, printable, relative, size, span

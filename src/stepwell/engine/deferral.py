@@ -67,7 +67,7 @@ def deferred(draft: Draft, run: Run) -> Generator[Any, Any, list[Step]]:
 def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
     """The event that starts it (protocol §6.6)."""
     run, details = ending.run, _decode_details(step.details or b"{}")
-    parent = draft.registry.get(run.function_id)
+    parent = draft.registry.of_run(run.function_id)
     routing = {
         "fn_slug": details.function_id,
         "parent_app_id": app_uuid(parent.app_id) if parent is not None else "",

@@ -9,7 +9,7 @@ from typing import Any
 from stepwell.engine.admission import ready, start
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
-from stepwell.engine.ending import finish
+from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.turns import begin
@@ -145,10 +145,12 @@ def _take(
         return
     pause = pause_ms(losses, run.id) if item.lease else 0
     function = draft.registry.of_run(run.function_id)
+    passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
+        passed += [*run.slots, *places(run)]
     else:
-        blocked = None if pause else (yield from _blocked(draft, run, function))
+        blocked = None if pause else (yield from _blocked(draft, run, function, passed))
     spare = held if blocked is not None or pause else held - 1
     _give_back(draft, run, spare)
     if item.lease:
@@ -157,9 +159,12 @@ def _take(
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
     if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
         assert function is not None, "what nobody serves is blocked"
-        blocked = yield from begin(draft, run, function, item)
+        blocked = yield from begin(draft, run, function, item, passed)
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
+        # It waits elsewhere, and the room that it leaves is for the next who waits for that.
+        draft.add(*(Release(key, draft.now, 1, run.shard) for key in passed))
+        draft.due(draft.now if passed else None)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
@@ -214,7 +219,8 @@ def unserved(function_id: str) -> str:
     return f"unserved/{function_id}"
 
 
-def _blocked(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:
+def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
+    """The limit of steps that holds it up, if one does. Those that do not are added to ``passed``."""
     if not run.slots:
         return None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
@@ -222,4 +228,5 @@ def _blocked(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, 
         used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
         if isinstance(control.grant(used), Blocked):
             return slot
+        passed.append(slot)
     return None

@@ -80,9 +80,10 @@ def _give_up(draft: Draft, run: Run) -> list[Change]:
     for lock in run.locks:
         if lock not in places(run):
             draft.locks[lock] = None
-        elif run.started_at is not None:
-            draft.take((lock,), -1)
-            draft.due(draft.now)
+        else:
+            if run.started_at is not None:
+                draft.take((lock,), -1)
+            draft.due(draft.now)  # one that never began may have been woken for it
             changes.append(Release(lock, draft.now, 1, run.shard))
     return changes
 

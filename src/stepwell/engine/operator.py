@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
@@ -10,7 +13,7 @@ from stepwell.limits import DEDUPE_WINDOW
 from stepwell.model.changes import HoldEvent, Plan, PutCell
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Outcome
-from stepwell.model.questions import GetCell, GetEvent, GetRun, HeldEvents, RunsOfEvent, ask
+from stepwell.model.questions import GetCell, GetEvent, GetRun, HeldEvents, Outcomes, RunsOfEvent, ask
 from stepwell.model.run import Run
 
 _DEDUPE_MS = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
@@ -31,12 +34,18 @@ def invoke(draft: Draft, function_id: str, event: Event, *, seeded: bool = False
         return draft.decision(None)
     started: Run | Outcome | None = None
     if seeded and (yield from ask(GetEvent(event.id))) is not None:
-        started = next(iter((yield from ask(RunsOfEvent(event.id)))), None)
+        started = yield from _what_came_of_it(event.id, function_id)
     if started is None:
         yield from publish(draft, event, besides=function.id)
         started = yield from admit(draft, function, event, event.fields())
     yield from announce(draft)
     return draft.decision(started)
+
+
+def _what_came_of_it(event_id: str, function_id: str) -> Generator[Any, Any, Run | Outcome | None]:
+    """What an event has started of this function, or why it has not. Others may have listened to it."""
+    found: list[Run | Outcome] = [*(yield from ask(RunsOfEvent(event_id))), *(yield from ask(Outcomes(event_id)))]
+    return next((one for one in found if one.function_id == function_id), None)
 
 
 def rerun(draft: Draft, run_id: str, key: str | None = None) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -67,6 +67,22 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             changed = True
     draft.due(draft.now)
     return draft.decision(changed)
+
+
+def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
+    """Somebody has come who has these functions: what waits for that goes on."""
+    draft.add(*(Release(unserved(function_id), draft.now, -1) for function_id in sorted(function_ids)))
+    draft.due(draft.now)
+    return draft.decision()
+    yield
+
+
+def ask_anew(draft: Draft, function_ids: Sequence[str]) -> Plan:
+    """Whoever waits by the rules of these functions is due, to be asked by those that hold now."""
+    draft.add(*(ReleaseFunction(function_id, draft.now) for function_id in function_ids))
+    draft.due(draft.now)
+    return draft.decision()
+    yield
 
 
 def _limits(config: bytes) -> list[object]:

@@ -12,7 +12,7 @@ from stepwell.engine.leased import Leased
 from stepwell.limits import ANSWER_BYTES_MAX, RUN_STATE_BYTES_MAX, STEP_BYTES_MAX
 from stepwell.model.changes import Plan, Wake
 from stepwell.model.item import Lease
-from stepwell.model.questions import GetEvent, GetItem, GetRun, GetSteps, ask
+from stepwell.model.questions import CountHeld, GetEvent, GetItem, GetRun, GetSteps, ask
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.ops import Annotated, Op, StepRun
@@ -51,12 +51,13 @@ def checkpoint(draft: Draft, run_id: str, token: int, ops: Sequence[Op]) -> Plan
 def held(draft: Draft, run: Run, steps: Sequence[Step], token: int) -> Generator[Any, Any, Leased | None]:
     """The run in the hands of whoever has this token, if that is how it is."""
     item = None if run.ended else (yield from ask(GetItem(run.id, run.shard)))
-    function = draft.registry.get(run.function_id)
+    function = draft.registry.of_run(run.function_id)
     if item is None or item.lease != token or function is None:
         return None
     event = yield from ask(GetEvent(run.event_id, run.shard))
     if event is None:
         return None
+    width = (yield from ask(CountHeld(run.slots[0], item.id, item.shard))) if run.slots else 1
     leased = Leased(
         run=run,
         lease=Lease(item.id, item.lease, item.shard),
@@ -65,6 +66,7 @@ def held(draft: Draft, run: Run, steps: Sequence[Step], token: int) -> Generator
         function=function,
         events=(event,),
         steps={},
+        width=max(1, width),
     )
     for step in steps:
         leased.learn(step)

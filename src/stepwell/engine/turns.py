@@ -23,14 +23,16 @@ from stepwell.model.questions import Backlog, CountSlots, GetCell, ask
 from stepwell.model.run import Run
 
 
-def begin(draft: Draft, run: Run, function: Function, item: Item) -> Generator[Any, Any, str | None]:
-    """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so."""
+def begin(draft: Draft, run: Run, function: Function, item: Item, passed: list[str]) -> Generator[Any, Any, str | None]:
+    """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so; the
+    places that there would have been for it are added to ``passed``."""
     mine = places(run)
     limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
     for place, control in zip(mine, limits, strict=False):
         used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
         if isinstance(control.grant(used), Blocked):
             return place
+        passed.append(place)
     if run.throttle is not None:
         blocked = yield from _await_turn(draft, run.throttle, function, item)
         if blocked is not None:
@@ -64,7 +66,7 @@ def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Gener
 def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The moment of the next start of a key: as many as may start now are due, and the next moment is set."""
     key = item.id
-    function = draft.registry.get(item.function_id)
+    function = draft.registry.of_run(item.function_id)
     control = _throttle(function) if function is not None else None
     if control is None:
         draft.add(Drop(key, item.shard), Release(key, draft.now, -1, item.shard))

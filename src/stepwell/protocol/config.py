@@ -294,7 +294,7 @@ def _url(fields: dict[str, object]) -> str | None:
         return None
     text = _text(runtime["url"], URL_CHARS_MAX) or ""
     if text.startswith(("ws://", "wss://")):
-        return None  # its app connects to us, and need not be found (protocol §4.5)
+        return text  # its app connects to us, and need not be found (protocol §4.5)
     return checked_url(text)
 
 

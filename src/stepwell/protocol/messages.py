@@ -6,7 +6,7 @@ JSON payloads (outputs, errors, options) stay text: nobody parses what only pass
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
@@ -276,6 +276,10 @@ class Reports(Progress, Protocol):
 
         ``version`` is the dialect in which the app has answered.
         """
+        ...
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Do this once the end of the call is written down, or it is known that nobody wants it."""
         ...
 
 

@@ -36,6 +36,7 @@ _TYPE_OF_KIND: Final = {
     "group.experiment": "group.experiment",
 }
 _KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
+_NONE: Final = "None"  # says that there is nothing to do
 _STEP: Final = "Step"  # what old SDKs call a step that was run
 _BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, _STEP})
 _NOTHING: Final = msgspec.Raw(b"")
@@ -124,7 +125,7 @@ def decode_ops(
     text = body.strip()
     try:
         found = _decode_ops(b"[" + text + b"]" if text.startswith(b"{") else text)
-        return tuple(_read(op, no_retry, retry_at, now, attempt, called_at) for op in found)
+        return tuple(_read(op, no_retry, retry_at, now, attempt, called_at) for op in found if op.op != _NONE)
     except InvalidDuration as error:
         raise Unreadable(f"an op cannot be read: {error.what}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

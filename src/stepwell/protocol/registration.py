@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -11,8 +11,12 @@ import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.protocol.config import checked_url
+from stepwell.protocol.connect import AppConfiguration, WorkerConnect
 
 FUNCTIONS_MAX: Final = 10_000
+CONNECTED_URL: Final = "wss://connect"
+"""In place of the address of an app whose workers connect: it has none (protocol §4.5)."""
+
 _OUR_QUERY: Final = frozenset({"fnId", "stepId", "deployId"})
 _NOT_COMPARED: Final = frozenset({"featureobservations", "deployid", "inspection"})
 _FIX: Final = "sync the app with one of the SDKs"
@@ -30,7 +34,7 @@ class Registration(msgspec.Struct, frozen=True):
     sdk: str
     framework: str | None
     version: str | None
-    functions: list[Mapping[str, Any]]
+    functions: Sequence[Mapping[str, Any]]
     checksum: str
 
 
@@ -51,10 +55,7 @@ def read_registration(body: bytes) -> Registration:
     if not isinstance(functions, list) or not all(isinstance(each, dict) for each in cast("list[object]", functions)):
         raise ConfigurationError(f"app {app_id!r} has no list of functions", "it is what a sync is for", _FIX)
     listed = cast("list[Mapping[str, Any]]", functions)
-    if len(listed) > FUNCTIONS_MAX:
-        raise ConfigurationError(
-            f"app {app_id!r} has {len(listed):,} functions", f"the limit is {FUNCTIONS_MAX:,}", "divide it into several"
-        )
+    _check_count(app_id, listed)
     language, version = _text(fields, "sdklanguage"), _text(fields, "sdkversion")
     compared = {name: value for name, value in fields.items() if name not in _NOT_COMPARED}
     return Registration(
@@ -66,6 +67,51 @@ def read_registration(body: bytes) -> Registration:
         functions=listed,
         checksum=sha256(_encode(compared)).hexdigest(),
     )
+
+
+def read_worker(app: AppConfiguration, worker: WorkerConnect) -> Registration:
+    """An app as one of its workers says it is. Raises ``ConfigurationError``."""
+    if not app.app_name:
+        raise ConfigurationError("the app has no id", "its functions are filed under it", "give the client an id")
+    try:
+        functions = _decode_functions(app.functions)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        what = f"app {app.app_name!r} has no list of functions"
+        raise ConfigurationError(what, str(error), "connect with one of the SDKs") from None
+    _check_count(app.app_name, functions)
+    language = _LANGUAGES.get(worker.sdk_language, worker.sdk_language)
+    version = worker.sdk_version.removeprefix("v")
+    compared = {
+        "app": app.app_name,
+        "version": app.app_version,
+        "sdk": [language, version],
+        "framework": worker.framework,
+        "functions": functions,
+    }
+    return Registration(
+        app_id=app.app_name,
+        url=CONNECTED_URL,
+        sdk=f"{language}:v{version}" if language else "",
+        framework=worker.framework or None,
+        version=app.app_version or None,
+        functions=functions,
+        checksum=sha256(_encode(compared)).hexdigest(),
+    )
+
+
+def is_connected(url: str) -> bool:
+    """Is it in place of the address of an app whose workers connect?"""
+    return url.startswith(("ws://", "wss://"))
+
+
+_LANGUAGES: Final = {"typescript": "js", "javascript": "js"}
+_decode_functions: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+def _check_count(app_id: str, functions: Sequence[object]) -> None:
+    if len(functions) > FUNCTIONS_MAX:
+        what = f"app {app_id!r} has {len(functions):,} functions"
+        raise ConfigurationError(what, f"the limit is {FUNCTIONS_MAX:,}", "divide it into several")
 
 
 def without_our_query(url: str) -> str:

@@ -17,7 +17,7 @@ from stepwell.protocol.endpoints import Creation
 from stepwell.protocol.instructions import UnknownOp, instruction
 from stepwell.protocol.messages import DISCOVERY_REQUEST, STEP_RUN, Completed, Failed, Op
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.remote import in_groups
+from stepwell.runtime.groups import in_groups
 
 _USUAL_VERSION: Final = 2
 _LAZY: Final = frozenset({"DeferAdd", "DeferAbort"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
 from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
-from stepwell.engine.registration import register
+from stepwell.engine.registration import ask_anew, register, serve
 from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
@@ -48,7 +48,8 @@ from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
 from stepwell.protocol.signals import Signal
-from stepwell.runtime.caller import UNSEEN_MS, Caller
+from stepwell.runtime.caller import Caller
+from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.outbound import NowhereOutbound, Outbound
@@ -246,7 +247,14 @@ class Engine:
         functions = [parse_function(config, app_id) for config in configs]
         verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
-        return bool(verdict.result.value)
+        changed = bool(verdict.result.value)
+        if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
+            await self.commit(lambda draft: ask_anew(draft, [function.id for function in functions]))
+        return changed
+
+    async def serve(self, function_ids: Collection[str]) -> None:
+        """Let runs of these functions go on which waited for somebody to have them."""
+        await self.commit_patiently(lambda draft: serve(draft, function_ids))
 
     def token_id(self) -> str:
         """What tells a token of ours from all others."""
@@ -291,7 +299,7 @@ class Engine:
                 )
             )
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
-        await self._until_seen(verdict)
+        await self.until_ends_seen(verdict)
         ids: list[str] = verdict.result.value
         return ids
 
@@ -315,7 +323,7 @@ class Engine:
         )
         seeded = own is not None
         verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
-        await self._until_seen(verdict)
+        await self.until_ends_seen(verdict)
         started: Run | Outcome | None = verdict.result.value
         if started is None:
             raise NotFound(
@@ -334,7 +342,7 @@ class Engine:
     async def cancel(self, run_id: str, reason: str = "cancelled by an operator") -> bool:
         """Cancel a run. False if it had ended already, or does not exist."""
         verdict = await self.commit(lambda draft: operator.cancel_run(draft, run_id, reason))
-        await self._until_seen(verdict)
+        await self.until_ends_seen(verdict)
         return bool(verdict.result.value)
 
     async def health(self, *, count: bool = True) -> Health:
@@ -458,7 +466,7 @@ class Engine:
             if not verdict.done():
                 verdict.set_result(found)
 
-    async def _until_seen(self, verdict: Verdict) -> None:
+    async def until_ends_seen(self, verdict: Verdict) -> None:
         """What ended runs that another process executes is acknowledged when that process knows it (I18).
 
         It begins no body unless it has seen all that was written about its run until ``UNSEEN_MS`` ago.

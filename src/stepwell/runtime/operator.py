@@ -42,6 +42,7 @@ async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
     """
     engine.refuse_if_stopping()
     verdict = await engine.commit(lambda draft: operator.rerun(draft, run_id, key))
+    await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):
         raise LimitExceeded(f"run {run_id} was not started again", started.reason, "try again when that has ended")

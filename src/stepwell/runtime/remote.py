@@ -22,15 +22,11 @@ from stepwell.protocol.endpoints import CallRequest, reenter
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
     DISCOVERY_REQUEST,
-    INVOKE_FUNCTION,
     LAZY,
-    SLEEP,
     STEP_ERROR,
     STEP_FAILED,
     STEP_PLANNED,
     STEP_RUN,
-    WAIT_FOR_EVENT,
-    WAIT_FOR_SIGNAL,
     Answer,
     Call,
     Completed,
@@ -44,26 +40,25 @@ from stepwell.protocol.messages import (
     Superseded,
     WireError,
 )
+from stepwell.protocol.registration import is_connected
+from stepwell.runtime.connected import Stored, ask_worker
+from stepwell.runtime.groups import ALONE, RACE, WAIT, all_rest, careful, in_groups
 from stepwell.runtime.outbound import Unreachable
 from stepwell.runtime.signed import Signed
+from stepwell.runtime.workers import SILENT, LeaseLost, Workers
 
 DISCOVERY: Final = "step"
 _FUNCTION_NOT_FOUND: Final = "function_not_found"  # how Python and our SDK say it
 _COULD_NOT_FIND: Final = "Could not find function"  # and JavaScript
-_RACE: Final = "race"
-_WAIT: Final = "wait"
-_ALONE: Final = "alone"
-_UNCOUNTED: Final = LAZY | {DISCOVERY_REQUEST}
-_DONE: Final = frozenset({STEP_RUN, STEP_FAILED})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
-_RESTING: Final = frozenset({SLEEP, WAIT_FOR_EVENT, WAIT_FOR_SIGNAL, INVOKE_FUNCTION, STEP_ERROR})
 _NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their results without the app
 
 
 class Remote:
-    """A ``protocol.messages.Transport`` for the functions that apps serve over HTTP.
+    """A ``protocol.messages.Transport`` for the functions that apps serve over HTTP, or by workers that connect.
 
-    ``where`` gives the URL of a function, if it has one. ``departed`` tells whether its app no longer lists it: its
+    ``where`` gives the URL of a function, if it has one; with the scheme of a WebSocket it is one of ``workers``, whose
+    app is ``owner``. ``departed`` tells whether its app no longer lists it: its
     runs go on while the app has the code, and wait for it once it does not (semantics §9.6).
     """
 
@@ -74,8 +69,13 @@ class Remote:
         clock: Clock,
         ids: Ids,
         departed: Callable[[str], bool] = lambda function_id: False,
+        *,
+        workers: Workers | None = None,
+        owner: Callable[[str], str] = lambda function_id: "",
     ) -> None:
         self.clock = clock
+        self._workers = workers
+        self._owner = owner
         self._ids = ids
         self._outbound = outbound
         self._where = where
@@ -83,12 +83,15 @@ class Remote:
         self._gone: set[str] = set()
 
     def serves(self, function_id: str) -> bool:
-        """Does an app serve this function over HTTP?"""
+        """Does an app serve this function, at an address or by a worker that is connected?"""
         if self._gone and function_id in self._gone:
             if self._departed(function_id):
                 return False
             self._gone.discard(function_id)  # it is back
-        return self._where(function_id) is not None
+        url = self._where(function_id)
+        if url is None or not is_connected(url):
+            return url is not None
+        return self._workers is not None and self._workers.serves(function_id)
 
     def is_gone(self, function_id: str, failed: Failed) -> bool:
         """Does the app say that it has no such function, which it does not list any more either?"""
@@ -103,13 +106,19 @@ class Remote:
         """Drive the run until it rests or ends. Raises ``Superseded``."""
         return await _Drive(self, call, progress).run()
 
-    async def ask(self, call: Call) -> Answer:
-        """One request."""
+    async def ask(self, call: Call) -> tuple[Answer, Stored | None]:
+        """One request. The second value is to be called once the answer is written down, if whoever gave it waits for
+        that. Raises ``LeaseLost`` if a worker had it and went silent."""
         url = self._where(call.function_id)
         if url is None:
-            return Failed(WireError("Error", f"no app serves {call.function_id} any more"))
+            return Failed(WireError("Error", f"no app serves {call.function_id} any more")), None
+        call = msgspec.structs.replace(call, request_id=self._ids.ulid(self.clock.now_ms()))
+        if self._workers is not None and is_connected(url):
+            return await ask_worker(self._workers, call, self._owner(call.function_id), self.clock.now_ms)
+        return await self._ask_over_http(call, url), None
+
+    async def _ask_over_http(self, call: Call, url: str) -> Answer:
         now = self.clock.now_ms()
-        call = msgspec.structs.replace(call, request_id=self._ids.ulid(now))
         try:
             made = reenter(call) if call.endpoint is not None else self._request(call, url)
         except Unreadable as error:  # nor what is in the event of an endpoint
@@ -175,6 +184,7 @@ class _Drive:
         self._owed: list[Call | None] = [None] if self._may_go_on(call) else []
         self._in_vain = False
         self._end: Failed | Ops | None = None  # the run cannot go on, once what is in flight is written down
+        self._stored: dict[str, Stored] = {}  # what to do when the answer to a request is written down, by its step
 
     async def run(self) -> Answer:
         try:
@@ -197,7 +207,7 @@ class _Drive:
         one step alone, nor before the time of the one step which it would try again."""
         now, steps = self._remote.clock.now_ms(), call.pending.values()
         modes = {step.parallel for step in steps}
-        if _WAIT in modes or (_ALONE in modes and _RACE not in modes):
+        if WAIT in modes or (ALONE in modes and RACE not in modes):
             return False
         return len(steps) != 1 or all(
             step.kind in _NOT_ASKED or step.planned or (step.due or 0) <= now for step in steps
@@ -213,7 +223,7 @@ class _Drive:
             if step.planned and step_id not in self._targets and (step.due or 0) <= now:
                 self._targets[step_id] = asyncio.create_task(self._target(call, step_id, step))
         if self._owed and self._discovery is None:
-            self._discovered = _careful(self._owed.pop(0) or call, call)
+            self._discovered = careful(self._owed.pop(0) or call, call)
             self._discovery = asyncio.create_task(self._discover(self._discovered))
         if self._targets or self._discovery is not None:
             for step_id in call.pending.keys() - self._targets.keys() - self._watchers.keys():
@@ -242,14 +252,34 @@ class _Drive:
             if self._progress.unsure:
                 await self._progress.look()
             if await self._progress.catch_up():
-                now = self._progress.call
-                call = msgspec.structs.replace(call, steps=now.steps, stack=now.stack, pending=now.pending)
+                call = self._renewed(call)
             if self._progress.lost:
                 raise Superseded
-            return await self._remote.ask(call)
+            return await self._once_more(call)
         finally:
             if self._gate is not None:
                 self._gate.leave()
+
+    async def _once_more(self, call: Call) -> Answer:
+        """One request, and another if its worker goes silent: the same attempt, told what that one has reported. A call
+        that takes its workers with it must not go on for ever."""
+        try:
+            answer, stored = await self._remote.ask(call)
+        except LeaseLost:
+            try:
+                await self._progress.catch_up()
+                if self._progress.lost:
+                    raise Superseded from None
+                answer, stored = await self._remote.ask(self._renewed(call))
+            except LeaseLost:
+                return Failed(WireError("Error", "the workers that had the call went silent", code=SILENT))
+        if stored is not None:
+            self._stored[call.step_id] = stored
+        return answer
+
+    def _renewed(self, call: Call) -> Call:
+        now = self._progress.call
+        return msgspec.structs.replace(call, steps=now.steps, stack=now.stack, pending=now.pending)
 
     # What was answered ------------------------------------------------------------------------------------------------
 
@@ -264,12 +294,25 @@ class _Drive:
             answer = await self._targets[step_id]
             ended = await self._of_target(step_id, answer)
             del self._targets[step_id]
+            self._settle(step_id, ended)
             if ended is not None:
                 return ended
         if self._discovery is not None and self._discovery.done():
             answer, self._discovery = await self._discovery, None
-            return await self._of_discovery(answer)
+            ended = await self._of_discovery(answer)
+            self._settle(DISCOVERY, ended)
+            return ended
         return None
+
+    def _settle(self, step_id: str, ended: Answer | None) -> None:
+        """The answer to a request is written down, or will be with the end of the lease."""
+        stored = self._stored.pop(step_id, None)
+        if stored is None:
+            return
+        if ended is None and self._end is None:
+            stored()
+        else:
+            self._progress.afterwards(stored)
 
     async def _of_discovery(self, answer: Answer) -> Answer | None:
         if isinstance(answer, Completed):
@@ -284,7 +327,7 @@ class _Drive:
         if any(op.op == DISCOVERY_REQUEST for op in ops):
             self._owed.append(None)
             ops = [op for op in ops if op.op != DISCOVERY_REQUEST]
-        if answer.then is None and not self._owed and not self._targets and _all_rest(ops):
+        if answer.then is None and not self._owed and not self._targets and all_rest(ops):
             return Ops(tuple(ops), version)  # they and the rest of the run are one transaction
         known = self._progress.call.steps  # SDKs report unfinished steps again, which may be finished by now
         try:
@@ -296,7 +339,7 @@ class _Drive:
         pending = self._progress.call.pending
         opened = [pending[op.id] for op in ops if op.id in pending]
         settled = any(op.op not in LAZY and op.id not in pending and op.id not in known for op in ops)
-        if settled and all(step.parallel == _RACE for step in opened):
+        if settled and all(step.parallel == RACE for step in opened):
             self._owed.append(None)
         return None
 
@@ -384,9 +427,9 @@ class _Drive:
     def _moved(self, step_id: str) -> None:
         """A step has its result: does the function go on with it, or wait for others?"""
         step, call = self._open.get(step_id), self._progress.call
-        if step is not None and step.parallel == _RACE:
+        if step is not None and step.parallel == RACE:
             self._owed.append(call)
-        elif step is None or step.parallel != _WAIT or self._may_go_on(call):
+        elif step is None or step.parallel != WAIT or self._may_go_on(call):
             self._owed.append(None)
 
     def _fail(self, failed: Failed | Ops) -> Answer | None:
@@ -403,35 +446,9 @@ class _Drive:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for stored in self._stored.values():
+            self._progress.afterwards(stored)
 
 
 async def _once(found: Awaitable[Settled]) -> Settled:
     return await found
-
-
-def _careful(told: Call, call: Call) -> Call:
-    """A discovery that is told less than is known by now may find a step that has run meanwhile, or runs: it is to run
-    nothing by itself."""
-    stale = told.steps.keys() != call.steps.keys()
-    return msgspec.structs.replace(told, plans_only=True) if stale or call.plans_only else told
-
-
-def _all_rest(ops: Sequence[Op]) -> bool:
-    """What is put off moves nothing, so by itself it is no reason to rest."""
-    counted = [op for op in ops if op.op not in LAZY]
-    return all(op.op in _RESTING and not op.no_retry for op in counted) and (bool(counted) or not ops)
-
-
-def in_groups(answer: Ops, version: int) -> list[Op]:
-    """The ops, each with how the run goes on when it is done, if there are several (protocol §7.3).
-
-    What is planned stays planned also if it fails, be it the only one: the app would not run it when it is found. An
-    app that runs all its branches in one call plans nothing, and goes on after each.
-    """
-    if answer.in_one_call or sum(op.op not in _UNCOUNTED for op in answer.ops) < 2:
-        return [msgspec.structs.replace(op, parallel=_ALONE if op.op == STEP_PLANNED else None) for op in answer.ops]
-    every = (answer.version or version) == 1
-    return [
-        msgspec.structs.replace(op, parallel=None if op.op in _DONE else _RACE if every else op.parallel or _WAIT)
-        for op in answer.ops
-    ]

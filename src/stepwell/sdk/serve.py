@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 VERSION: Final = "0.1.0"
 SDK: Final = f"stepwell-py:v{VERSION}"
 _DEFAULT: Final = "http://127.0.0.1:8288"
+_SERVER: Final = ("STEPWELL_SERVER", "INNGEST_API_BASE_URL", "INNGEST_BASE_URL")  # the first that is set
 _CLOUD: Final = "cloud"
 _DEV: Final = "dev"
 
@@ -103,7 +104,8 @@ class Endpoint:
     ) -> None:
         hint = _told("DEV")
         self.dev = dev if dev is not None else hint.lower() not in ("", "0", "false")
-        origin = server or os.environ.get("STEPWELL_SERVER") or os.environ.get("INNGEST_BASE_URL")
+        named = (os.environ.get(name) for name in _SERVER)
+        origin = server or next(filter(None, named), None)
         keys = (signing_key or _told("SIGNING_KEY"), signing_key_fallback or _told("SIGNING_KEY_FALLBACK"))
         self._keys: tuple[SigningKey, ...] = tuple(read_key(text) for text in keys if text)
         if not self.dev and not self._keys:

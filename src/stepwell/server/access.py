@@ -27,6 +27,7 @@ class Access(StrEnum):
 _OTHERS: Final = {
     "/health": Access.PUBLIC,  # whoever watches over a process need not know its token
     "/dev": Access.DEVELOPMENT,  # SDKs that find JSON there take the server for one of development (protocol §1.3)
+    "/v1/realtime/connect": Access.TOKEN,
     "/v1/realtime/sse": Access.TOKEN,
     "/v1/realtime/publish": Access.TOKEN_OR_KEY,
     "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,

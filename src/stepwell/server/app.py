@@ -10,7 +10,7 @@ from stepwell.runtime.logs import log
 from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
-from stepwell.server.replies import Refused, by_status, error_body, refused
+from stepwell.server.replies import Refused, by_status, error_body, refuse_socket, refused
 
 if TYPE_CHECKING:
     from stepwell.server.apps import Apps
@@ -96,14 +96,14 @@ class App:
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pages of any origin may listen: what they show is a token in the address, never what a browser adds."""
-        from stepwell.server.realtime import CONNECT, refuse_socket
+        from stepwell.server.realtime import CONNECT
 
         try:
             self._guard.check_host(envelope(scope["headers"]).host)
             if scope["path"] != CONNECT:
                 raise by_status(404)
         except Refused as error:
-            await refuse_socket(error, send, self._guard)
+            await refuse_socket(error, send, self._guard.kind, CONNECT)
             return
         self.warm()
         await self._rest.realtime.connect(scope, receive, send)

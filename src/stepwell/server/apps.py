@@ -15,12 +15,20 @@ from stepwell.model.app import App
 from stepwell.model.changes import Decision, DropApp
 from stepwell.model.questions import ListApps
 from stepwell.protocol.config import checked_url, warnings
-from stepwell.protocol.registration import Registration, read_registration, same_address, without_our_query
+from stepwell.protocol.registration import (
+    CONNECTED_URL,
+    Registration,
+    is_connected,
+    read_registration,
+    same_address,
+    without_our_query,
+)
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
 from stepwell.runtime.signed import Signed, is_from_sdk
+from stepwell.runtime.workers import Workers, WorkerState
 
 POLL_MS: Final = 5_000
 _SYNC_S_MAX: Final = 10.0
@@ -38,13 +46,23 @@ _encode: Final = msgspec.json.Encoder().encode
 
 class Attached(msgspec.Struct):
     """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
-    it; ``synced_at`` is in milliseconds."""
+    it; ``synced_at`` is in milliseconds. An app whose workers connect is never asked: ``workers`` are those there are
+    now."""
 
     url: str
     app_id: str | None = None
     code: str | None = None
     error: str | None = None
     synced_at: int | None = None
+    workers: list[WorkerState] = []
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """Where workers connect: a port of this machine, or ``url`` if they reach it by another name."""
+
+    workers: Workers
+    port: int
+    url: str | None = None
 
 
 class _Refusal(msgspec.Struct):
@@ -57,7 +75,8 @@ _refusal: Final = msgspec.json.Decoder(_Refusal).decode
 
 class Apps:
     """The apps of a server. ``urls`` are to be synced from the beginning; every ``poll_ms`` all are asked again, or
-    only those that failed if it is ``None``. With ``discovers`` the usual ports of this machine are looked at."""
+    only those that failed if it is ``None``. With ``discovers`` the usual ports of this machine are looked at. Workers
+    may connect at ``gate``, if there is one."""
 
     def __init__(
         self,
@@ -68,7 +87,10 @@ class Apps:
         poll_ms: int | None = POLL_MS,
         discovers: bool = False,
         own_ports: Sequence[int] = (),
+        gate: Gate | None = None,
     ) -> None:
+        self.gate = gate
+        self._connected: dict[str, Attached] = {}
         self._engine = engine
         self._calls = calls
         self._poll_ms = poll_ms
@@ -82,7 +104,7 @@ class Apps:
     async def start(self) -> None:
         """Begin to ask. The server must be able to answer by now: apps register while they are asked."""
         for app in await self._engine.store.read(ListApps()):
-            found = self._attach(app.url)
+            found = self._connect(app.id) if is_connected(app.url) else self._attach(app.url)
             found.app_id, found.synced_at = app.id, app.synced_at
         self._poll.start()
         if self._look is not None:
@@ -94,8 +116,11 @@ class Apps:
             await self._look.stop()
 
     def attached(self) -> list[Attached]:
-        """All addresses, in the order in which they became known."""
-        return list(self._attached.values())
+        """All addresses, in the order in which they became known, and the apps whose workers connect."""
+        if self.gate is not None:
+            for app_id, app in self._connected.items():
+                app.workers = self.gate.workers.of(app_id)
+        return [*self._attached.values(), *self._connected.values()]
 
     async def register(self, body: bytes, expected_kind: str = "") -> tuple[Registration, bool]:
         """An app says what it has. Returns whether anything is new. Raises ``ConfigurationError``."""
@@ -107,6 +132,12 @@ class Apps:
             )
         found = read_registration(body)
         return found, await self._accept(found)
+
+    async def connect(self, found: Registration) -> bool:
+        """A worker says what an app has. Returns whether anything is new. Raises ``ConfigurationError``."""
+        modified = await self._save(found)
+        self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
+        return modified
 
     async def sync(self, url: str) -> Attached:
         """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address.
@@ -120,20 +151,24 @@ class Apps:
             attached = self._attached.setdefault(place, attached)  # the app may have registered there meanwhile
         return attached
 
-    async def remove(self, url: str) -> bool:
-        """Ask no more, and start no more runs of its functions. False if it is not known."""
-        attached = self._attached.pop(same_address(url), None)
-        if attached is None:
-            return False
-        if attached.app_id is not None:
+    async def remove(self, url: str) -> Attached | None:
+        """Ask no more, and start no more runs of its functions. ``None`` if it is not known."""
+        try:
+            attached = self._attached.pop(same_address(url), None)
+        except ValueError:  # it is no address
+            return None
+        if attached is not None and attached.app_id is not None:
             await self._engine.register(attached.app_id, [])
             await self._engine.store.commit(Decision((DropApp(attached.app_id),)))
-        return True
+        return attached
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
     def _attach(self, url: str) -> Attached:
         return self._attached.setdefault(same_address(url), Attached(without_our_query(url)))
+
+    def _connect(self, app_id: str) -> Attached:
+        return self._connected.setdefault(app_id, Attached(CONNECTED_URL, app_id))
 
     async def check(self, url: str) -> None:
         """Raises ``ConfigurationError`` if what is at this address may not be called (S15)."""
@@ -150,6 +185,13 @@ class Apps:
 
     async def _accept(self, found: Registration) -> bool:
         await self.check(found.url)
+        modified = await self._save(found)
+        attached = self._attach(found.url)
+        attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
+        attached.code = attached.error = None
+        return modified
+
+    async def _save(self, found: Registration) -> bool:
         app = App(
             id=found.app_id,
             url=found.url,
@@ -160,8 +202,6 @@ class Apps:
             synced_at=self._engine.clock.now_ms(),
         )
         modified = await self._engine.register(found.app_id, found.functions, app)
-        attached = self._attach(found.url)
-        attached.app_id, attached.synced_at, attached.code, attached.error = app.id, app.synced_at, None, None
         if modified:
             log.info("app synced", app=app.id, url=app.url, sdk=app.sdk, functions=len(found.functions))
             for config in found.functions:

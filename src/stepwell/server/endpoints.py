@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.engine.reports import Standing
 from stepwell.errors import EventTooLarge, NotFound
-from stepwell.limits import OUTPUT_TOKEN_LIFE, OUTPUT_WAIT_MAX, REALTIME_TOKEN_LIFE, REQUEST_BYTES_MAX
+from stepwell.limits import OUTPUT_TOKEN_LIFE, OUTPUT_WAIT_MAX, REALTIME_TOKEN_LIFE
+from stepwell.model.event import HTTP_REQUEST
 from stepwell.model.run import RunStatus
 from stepwell.protocol.codec import Unreadable, function_uuid
 from stepwell.protocol.endpoints import (
@@ -29,9 +29,10 @@ from stepwell.runtime.endings import Endings
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, app_uuid, attaching
 from stepwell.server.envelopes import plain
-from stepwell.server.guard import Guard, envelope
-from stepwell.server.ingest import read_body
-from stepwell.server.replies import Refused, ulid_of
+from stepwell.server.guard import Guard
+from stepwell.server.operations import Asked, Opaque, Operation, Style, Written
+from stepwell.server.parameters import ULID, text
+from stepwell.server.replies import Refused
 from stepwell.server.token_keys import TokenKeys
 
 PREFIXES: Final = ("/v1/checkpoint", "/v1/http/runs")
@@ -39,6 +40,65 @@ _WAIT_MS: Final = OUTPUT_WAIT_MAX // type(OUTPUT_WAIT_MAX)(milliseconds=1)
 # What an app has answered is shown as coming from us: it must not act in our name (invariants S20).
 _SANDBOX: Final = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
 _SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store"}
+
+STEPS: Final[dict[str, Any]] = {"type": "array", "items": {"type": "object"}}  # ops, as an answer to a call has them
+_REPORT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["run_id"],
+    "properties": {"run_id": ULID, "steps": STEPS},
+}
+_MAYBE: Final = {"type": ["string", "null"]}
+_HTTP_REQUEST: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["domain", "method", "path"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("domain", "method", "path")},
+        **dict.fromkeys(("query_params", "content_type", "body", "fn"), _MAYBE),
+    },
+}
+_CREATION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["run_id", "event"],
+    "properties": {
+        "run_id": ULID,
+        "event": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {"name": {"const": HTTP_REQUEST}, "data": _HTTP_REQUEST},
+        },
+        "steps": STEPS,
+        "request_version": {"type": "integer"},
+        "retries": {"type": ["integer", "null"]},
+    },
+}
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is known now. ``token`` reads its result, and ``realtime_token`` hears what it streams."""
+
+    fn_id: str
+    app_id: str
+    run_id: str
+    token: str
+    realtime_token: str
+
+
+class BegunAnswer(msgspec.Struct, frozen=True):
+    """A run has begun."""
+
+    data: Begun
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """The run of which was reported."""
+
+    run_id: str
+
+
+class ReportedAnswer(msgspec.Struct, frozen=True):
+    """What was reported is durable."""
+
+    data: Reported
 
 
 class Endpoints:
@@ -50,20 +110,44 @@ class Endpoints:
         self._keys = TokenKeys(engine, guard)
         self._endings = Endings(engine)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
+        op = partial(Operation, style=Style.PLAIN)
         return [
-            route
+            each
             for prefix in PREFIXES
-            for route in (
-                Route(prefix, self.create, methods=["POST"]),
-                Route(f"{prefix}/{{run_id}}/steps", self.steps, methods=["POST"]),
-                Route(f"{prefix}/{{run_id}}/output", self.output, methods=["GET"]),
+            for each in (
+                op(
+                    "POST",
+                    prefix,
+                    self.create,
+                    "a durable endpoint has begun a run; 409 if there is another of that id",
+                    body=Opaque(schema=_CREATION),
+                    answer=BegunAnswer,
+                    refuses=[409, 413, 429],
+                ),
+                op(
+                    "POST",
+                    f"{prefix}/{{run_id}}/steps",
+                    self.steps,
+                    "takes steps of such a run; 409 if it is not in its hands any more",
+                    body=Opaque(schema=_REPORT),
+                    answer=ReportedAnswer,
+                    refuses=[409, 413],
+                ),
+                op(
+                    "GET",
+                    f"{prefix}/{{run_id}}/output",
+                    self.output,
+                    "waits for the result of such a run, and gives it as the endpoint would have",
+                    query=(text("token", "what was given with the run, to read it", required=True),),
+                    answer=Written(),
+                ),
             )
         ]
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, asked: Asked) -> Response:
         """An app has begun a run. The same again is no other: its answer may have been lost on the way."""
-        creation = await self._read_creation(request)
+        creation = self._read_creation(asked)
         if self._engine.registry.get(creation.function_id) is None:
             await attaching(self._apps).check(creation.app_id)
         try:
@@ -79,31 +163,30 @@ class Endpoints:
             now_s=now_s,
             life_s=int(REALTIME_TOKEN_LIFE.total_seconds()),
         )
-        data = {
-            "fn_id": function_uuid(creation.function_id),
-            "app_id": app_uuid(creation.app_id),
-            "run_id": creation.run_id,
-            "token": sign(told, keys[0]),
-            "realtime_token": sign(heard, keys[0]),
-        }
-        return plain({"data": data})
+        begun = Begun(
+            fn_id=function_uuid(creation.function_id),
+            app_id=app_uuid(creation.app_id),
+            run_id=creation.run_id,
+            token=sign(told, keys[0]),
+            realtime_token=sign(heard, keys[0]),
+        )
+        return plain(BegunAnswer(begun))
 
-    async def steps(self, request: Request) -> Response:
+    async def steps(self, asked: Asked) -> Response:
         """An app reports of a run that it has begun."""
-        run_id = ulid_of(request.path_params["run_id"], "a run")
-        body = await body_of(request)
+        run_id: str = asked.path["run_id"]
         try:
-            report = endpoints.read_report(read_steps(body, run_id), self._engine.clock.now_ms())
+            report = endpoints.read_report(read_steps(asked.body, run_id), self._engine.clock.now_ms())
         except Unreadable as error:
             raise _unreadable(error) from None
         accept(await endpoints.tell(self._engine, run_id, report), run_id)
-        return plain({"data": {"run_id": run_id}})
+        return plain(ReportedAnswer(Reported(run_id)))
 
-    async def output(self, request: Request) -> Response:
+    async def output(self, asked: Asked) -> Response:
         """What a run has come to, once it has. Whoever asks shows the token that was given for this run."""
-        run_id = request.path_params["run_id"]
-        await self._check_token(run_id, request.query_params.get("token", ""))
-        run = await self._endings.wait(run_id, _WAIT_MS, request.is_disconnected)
+        run_id: str = asked.path["run_id"]
+        await self._check_token(run_id, asked.query["token"] or "")
+        run = await self._endings.wait(run_id, _WAIT_MS, asked.request.is_disconnected)
         if run is None:
             raise NotFound(f"there is no run {run_id}", "retention has removed it", "ask sooner")
         if not run.ended:
@@ -128,27 +211,15 @@ class Endpoints:
                 continue
         raise Refused(401, "unauthorized", "the token is missing, wrong or too old", "", "use the address as it is")
 
-    async def _read_creation(self, request: Request) -> Creation:
-        body = await body_of(request)
-        sdk = request.headers.get("x-inngest-sdk") or request.headers.get("user-agent", "")
+    def _read_creation(self, asked: Asked) -> Creation:
+        headers = asked.request.headers
+        sdk = headers.get("x-inngest-sdk") or headers.get("user-agent", "")
         try:
-            return read_creation(body, sdk=sdk, bytes_max=self._engine.settings.event_bytes_max)
+            return read_creation(asked.body, sdk=sdk, bytes_max=self._engine.settings.event_bytes_max)
         except Unreadable as error:
             raise _unreadable(error) from None
         except EventTooLarge as error:
             raise Refused(413, error.slug, error.what, error.why, error.fix) from None
-
-
-async def body_of(request: Request) -> bytes:
-    """The body of a checkpoint. Raises ``Refused``: 413 if it is too large, so that an SDK knows what to do."""
-    asked = envelope(request.scope["headers"])
-    try:
-        return await read_body(asked.length, request.receive)
-    except Refused as error:
-        if error.code != "request-too-large":
-            raise
-        why = f"a request may have {REQUEST_BYTES_MAX:,} bytes"
-        raise Refused(413, error.code, "the checkpoint is too large", why, "keep large results elsewhere") from None
 
 
 def accept(standing: Standing, run_id: str) -> None:

@@ -58,6 +58,15 @@ class SyncError(View, frozen=True):
     message: str
 
 
+class SyncView(View, frozen=True):
+    """An address that is asked for its functions: when it last said what it has, and why it has not since."""
+
+    url: str
+    app_id: str | None
+    synced_at: str | None
+    error: SyncError | None
+
+
 async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
     ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
     config = _decode_config(function.config)

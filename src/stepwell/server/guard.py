@@ -134,7 +134,7 @@ class Guard:
                 "unauthorized",
                 "the signing key is missing or wrong",
                 "",
-                "set INNGEST_SIGNING_KEY in the app to the key of this server",
+                "set INNGEST_SIGNING_KEY, in the app or for the command, to the key of this server",
             )
         if self._token is not None and not compare_digest(token, self._token.encode()):
             fix = "send it as 'Authorization: Bearer …'"

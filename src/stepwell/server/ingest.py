@@ -20,6 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_S_MAX: Final = 30.0  # a body that takes longer holds a connection for nothing
+TOO_LARGE: Final = "request-too-large"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -67,7 +68,7 @@ def _refuse() -> bytes:
 def _too_large() -> Refused:
     return Refused(
         400,  # clients of this protocol know no 413 (protocol §9.1)
-        "request-too-large",
+        TOO_LARGE,
         "Event is over the max size: the request is too large",
         f"a request may have {REQUEST_BYTES_MAX:,} bytes",
         "send the events in several requests",

@@ -9,10 +9,9 @@ from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from starlette.routing import BaseRoute, Route
 
 from stepwell.server.access import Access, access
-from stepwell.server.operations import Opaque, Operation, Style
+from stepwell.server.operations import Opaque, Operation, Style, Written
 from stepwell.server.parameters import Parameter
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
@@ -73,22 +72,17 @@ class _FetchedAt(msgspec.Struct, frozen=True, rename="camel"):
     cached_until: None
 
 
-def document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """The API as an OpenAPI 3.1 document. Routes that are no operations are named, and no more."""
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The API as an OpenAPI 3.1 document."""
     types: list[Any] = [ErrorAnswer, ErrorsAnswer, _Page, _Fetched, _FetchedAt]
-    operations = [route for route in routes if isinstance(route, Operation) and not route.path.startswith(_TWICE)]
-    types += [each.answer for each in operations if each.answer is not None]
-    types += [each.body for each in operations if isinstance(each.body, type)]
+    named = [each for each in operations if not each.path.startswith(_TWICE)]
+    types += [each.answer for each in named if each.answer is not None and not isinstance(each.answer, Written)]
+    types += [each.body for each in named if isinstance(each.body, type)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     schema_of = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for each in routes:
-        if isinstance(each, Operation):
-            if not each.path.startswith(_TWICE):
-                paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schema_of)
-        elif isinstance(each, Route):
-            for method in sorted((each.methods or set()) - {"HEAD"}):
-                paths.setdefault(_plain(each.path), {})[method.lower()] = _unknown(each, method)
+    for each in named:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -121,27 +115,21 @@ class Row(NamedTuple):
     query: tuple[str, ...]
 
 
-def matrix(routes: Iterable[BaseRoute]) -> list[Row]:
+def matrix(operations: Iterable[Operation]) -> list[Row]:
     """Who may use each method of each address, by address."""
     found = {
-        (_plain(route.path), method): Row(
-            method,
-            _plain(route.path),
-            access(route.path),
-            route.says if isinstance(route, Operation) else "",
-            tuple(each.name for each in route.query) if isinstance(route, Operation) else (),
+        (each.path, each.method): Row(
+            each.method, each.path, access(each.path), each.says, tuple(parameter.name for parameter in each.query)
         )
-        for route in routes
-        if isinstance(route, Route)
-        for method in (route.methods or set()) - {"HEAD"}
+        for each in operations
     }
     return [found[key] for key in sorted(found)]
 
 
-def table(routes: Iterable[BaseRoute]) -> str:
+def table(operations: Iterable[Operation]) -> str:
     """The same for people: Markdown for the reference."""
     lines = ["| request | in production | what it does |", "| --- | --- | --- |"]
-    for row in matrix(routes):
+    for row in matrix(operations):
         if not row.path.startswith(_TWICE):
             query = f"; {', '.join(f'`{name}`' for name in row.query)}" if row.query else ""
             lines.append(f"| `{row.method} {row.path}` | {row.access} | {row.says}{query} |")
@@ -155,16 +143,21 @@ def _operation(op: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
         "security": _SECURITY[access(op.path)],
         "parameters": [
             *(_parameter(each, "path", required=True) for each in op.in_path),
-            *(_parameter(each, "query", required=False) for each in op.query),
+            *(_parameter(each, "query", required=each.required) for each in op.query),
         ],
         "responses": {
-            str(op.status): _answer(op, schema_of),
+            _status(op): _answer(op, schema_of),
             **{str(status): _error(op, status, schema_of) for status in _statuses(op)},
         },
     }
     if op.body is not None:
         described["requestBody"] = _body(op.body, schema_of)
     return described
+
+
+def _status(op: Operation) -> str:
+    """That of success, or the word for any."""
+    return "default" if op.answer == Written() else str(op.status)
 
 
 def _statuses(op: Operation) -> list[int]:
@@ -178,9 +171,13 @@ def _statuses(op: Operation) -> list[int]:
 
 
 def _answer(op: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
-    told = {"description": HTTPStatus(op.status).phrase}
+    told: dict[str, Any] = {"description": HTTPStatus(op.status).phrase}
     if op.answer is None:
         return told
+    if op.answer == Written():
+        return {"description": "what was answered elsewhere"}
+    if isinstance(op.answer, Written):
+        return {**told, "content": {media: {} for media in op.answer.types}}
     schema = schema_of[_key(op.answer)]
     if op.style is not Style.PLAIN:
         fetched = schema_of[_key(_Fetched if op.style is Style.V1 else _FetchedAt)]
@@ -217,27 +214,10 @@ def _parameter(parameter: Parameter, where: str, *, required: bool) -> dict[str,
     }
 
 
-def _unknown(route: Route, method: str) -> dict[str, Any]:
-    return {
-        "operationId": f"{method.lower()}{re.sub(r'[^a-zA-Z0-9]+', '_', route.path)}",
-        "security": _SECURITY[access(route.path)],
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in route.param_convertors
-        ],
-        "responses": {"default": {"description": "described in the reference"}},
-    }
-
-
 def _id(op: Operation) -> str:
     part = {Style.V1: "v1", Style.V2: "v2", Style.PLAIN: op.path.split("/")[1].replace(".", "_")}[op.style]
     words = re.sub(r"\{(\w+)\}", r"\1", op.path).replace(".", "/").split("/")[1:]
     return "_".join([op.method.lower(), *(words if words[0] == part else [part, *words])])
-
-
-def _plain(path: str) -> str:
-    """An address without what the router wants to know of its parts."""
-    return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
 
 
 def _key(kind: Any) -> str:

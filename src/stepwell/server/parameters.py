@@ -27,13 +27,15 @@ _ALIASES: Final = {"SCHEDULED": RunStatus.QUEUED}
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """One value of a query or a path. ``read`` takes text that is not empty, and raises ``Refused``; ``default`` stands
-    for what is left out or empty."""
+    for what is left out or empty. An operation refuses by itself to do without what is ``required``: it can say why.
+    """
 
     name: str
     says: str
     schema: dict[str, Any]
     read: Callable[[str], Any]
     default: Any = None
+    required: bool = False
 
     def of(self, text: str | None) -> Any:
         return self.read(text) if text else self.default
@@ -62,8 +64,8 @@ def named(name: str, what: str, says: str = "") -> Parameter:
     return Parameter(name=name, says=says or what, schema=_NAME, read=lambda text: name_of(text, what))
 
 
-def text(name: str, says: str) -> Parameter:
-    return Parameter(name=name, says=says, schema={"type": "string"}, read=str)
+def text(name: str, says: str, *, required: bool = False) -> Parameter:
+    return Parameter(name=name, says=says, schema={"type": "string"}, read=str, required=required)
 
 
 def moment(name: str, says: str) -> Parameter:

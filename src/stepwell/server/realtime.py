@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.errors import InvalidMessage, StepwellError
 from stepwell.ids import is_ulid
-from stepwell.limits import REALTIME_BYTES_MAX, REALTIME_CHUNKS_MAX, REALTIME_STREAM_MAX
+from stepwell.limits import (
+    REALTIME_BYTES_MAX,
+    REALTIME_CHUNKS_MAX,
+    REALTIME_NAME_BYTES_MAX,
+    REALTIME_STREAM_MAX,
+    REALTIME_TOPICS_MAX,
+)
 from stepwell.model.questions import GetRun
 from stepwell.model.run import RunStatus
 from stepwell.protocol.endpoints import Replayed, replay
@@ -34,11 +40,14 @@ from stepwell.protocol.realtime import (
 )
 from stepwell.protocol.tokens import InvalidToken, read
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.realtime import SLOW, Frame, Subscription
+from stepwell.runtime.realtime import Frame, Subscription
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard, bearer, envelope
 from stepwell.server.ingest import BODY_S_MAX, Disconnected, Receive, Scope, Send
-from stepwell.server.replies import Refused, error_body, refused, ulid_of
+from stepwell.server.operations import Asked, Opaque, Operation, Style, Written
+from stepwell.server.parameters import Parameter, flag, text, ulid
+from stepwell.server.replies import Refused, refuse_socket
+from stepwell.server.subscribers import EVENT_END, Events, Socket
 from stepwell.server.token_keys import TokenKeys
 
 CONNECT: Final = "/v1/realtime/connect"
@@ -46,14 +55,45 @@ EVENTS: Final = "/v1/realtime/sse"
 
 _STREAM: Final = "text/stream"
 _STREAM_S: Final = REALTIME_STREAM_MAX.total_seconds()
-_PATIENCE_S: Final = 15.0  # a stream of events that is silent for so long says that it is alive
-_SLOW_S: Final = 10.0  # a subscriber that takes nothing for so long is gone
-_CLOSE_S: Final = 5.0
-_EVENT_END: Final = b"\n\n"
-_ALIVE: Final = b": alive\n\n"
-_BAD_TOKEN, _TOO_SLOW, _GOING_AWAY, _NORMAL = 1008, 1013, 1001, 1000
-_JSON: Final = {"content-type": "application/json"}
+_JSON_TYPE: Final = "application/json"
+_JSON: Final = {"content-type": _JSON_TYPE}
 _encode: Final = msgspec.json.Encoder().encode
+
+# What can be sent as part of an address, and no control character.
+_NAME: Final[dict[str, Any]] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": REALTIME_NAME_BYTES_MAX,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$",
+}
+_TOPICS: Final[dict[str, Any]] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": REALTIME_TOPICS_MAX,
+    "items": {
+        "type": "object",
+        "required": ["channel", "name"],
+        "properties": {"channel": _NAME, "name": _NAME, "kind": {"type": "string"}},
+    },
+}
+_CHANNEL: Final = Parameter(name="channel", says="where it is told", schema=_NAME, read=str, required=True)
+_TOPIC: Final = Parameter(
+    name="topic", says="of what; of several the first counts", schema=_NAME, read=str, required=True
+)
+_METADATA: Final = text("metadata", "what is added to the message, as JSON")
+_TOKEN: Final = text("token", "what POST /v1/realtime/token gives", required=True)
+
+
+class Published(msgspec.Struct, frozen=True):
+    """Whoever listens has it, or will have it soon."""
+
+    status: int = 200
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """What is good for a minute."""
+
+    jwt: str
 
 
 class Realtime:
@@ -65,46 +105,90 @@ class Realtime:
         self._guard = guard
         self._keys = TokenKeys(engine, guard)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
+        op = partial(Operation, style=Style.PLAIN)
         return [
-            Route("/v1/realtime/publish", self.publish, methods=["POST"]),
-            Route("/v1/realtime/publish/tee", self.tee, methods=["POST"]),
-            Route("/v1/realtime/token", self.token, methods=["POST"]),
-            Route(EVENTS, self.events, methods=["GET"]),
+            op(
+                "POST",
+                "/v1/realtime/publish",
+                self.publish,
+                "tells whoever listens to a topic of a channel a message",
+                query=(_CHANNEL, _TOPIC, ulid("run_id", "the run that it is about"), _METADATA),
+                body=Opaque(types=(_JSON_TYPE, "text/plain", _STREAM), required=False, streamed=True),
+                answer=Published,
+                refuses=[413],
+            ),
+            op(
+                "POST",
+                "/v1/realtime/publish/tee",
+                self.tee,
+                "passes bytes on to those who read a channel as server-sent events",
+                query=(_CHANNEL,),
+                body=Opaque(types=("text/event-stream",), required=False, streamed=True),
+                answer=Published,
+                refuses=[413],
+            ),
+            op(
+                "POST",
+                "/v1/realtime/token",
+                self.token,
+                "a token for a minute, to listen to topics, or to publish on them",
+                query=(flag("publish", "for publishing, and not for listening"),),
+                body=Opaque(schema=_TOPICS, streamed=True),
+                answer=TokenAnswer,
+                status=201,
+                refuses=[413],
+            ),
+            op(
+                "GET",
+                EVENTS,
+                self.events,
+                "what is published, as server-sent events, for 15 minutes at most",
+                query=(_TOKEN,),
+                answer=Written(("text/event-stream",)),
+            ),
+            op(
+                "GET",
+                CONNECT,
+                self.not_a_socket,
+                "what is published, as messages of a WebSocket; 426 if the request opens none",
+                query=(_TOKEN,),
+                status=101,
+                refuses=[426],
+            ),
         ]
 
     # Publishing -------------------------------------------------------------------------------------------------------
 
-    async def publish(self, request: Request) -> Response:
+    async def publish(self, asked: Asked) -> Response:
         """One message, or a stream of them if that is what its content type says."""
-        query = request.query_params
-        # Some SDKs repeat the topic; the first counts (protocol §12.1).
-        to = address(query.get("channel"), next(iter(query.getlist("topic")), None))
+        request, query = asked.request, asked.query
+        to = address(query["channel"], query["topic"])
         await self._check_publisher(request, to)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _STREAM:
             await self._publish_stream(request, to)
-            return plain({"status": 200})
-        run_id, metadata = query.get("run_id"), query.get("metadata")
+            return plain(Published())
+        metadata: str | None = query["metadata"]
         body = await _whole(request)
         await self._hub.publish(
             message(
                 to,
                 body,
                 self._now(),
-                run_id=ulid_of(run_id, "a run") if run_id else None,
-                metadata=metadata.encode() if metadata else None,
+                run_id=query["run_id"],
+                metadata=None if metadata is None else metadata.encode(),
             )
         )
-        return plain({"status": 200})
+        return plain(Published())
 
-    async def tee(self, request: Request) -> Response:
+    async def tee(self, asked: Asked) -> Response:
         """Bytes are passed on as they are, but not in the middle of an event: several may be published at once."""
-        to = address(request.query_params.get("channel"), STREAM_TOPIC)
-        await self._check_publisher(request, to)
+        to = address(asked.query["channel"], STREAM_TOPIC)
+        await self._check_publisher(asked.request, to)
         waiting = b""
-        async for data in _parts(request):
+        async for data in _parts(asked.request):
             waiting += data
-            whole, end, rest = waiting.rpartition(_EVENT_END)
+            whole, end, rest = waiting.rpartition(EVENT_END)
             if end:
                 await self._hub.tee(to.channel, whole + end)
                 waiting = rest
@@ -112,7 +196,7 @@ class Realtime:
                 raise too_large()
         if waiting:
             await self._hub.tee(to.channel, waiting)
-        return plain({"status": 200})
+        return plain(Published())
 
     async def _publish_stream(self, request: Request, to: Topic) -> None:
         stream_id = self._hub.new_id()
@@ -151,14 +235,12 @@ class Realtime:
 
     # Tokens -----------------------------------------------------------------------------------------------------------
 
-    async def token(self, request: Request) -> Response:
+    async def token(self, asked: Asked) -> Response:
         """A token for a minute, to listen, or with ``?publish=true`` to publish."""
-        topics = read_topics(await _whole(request))
-        publish = request.query_params.get("publish") == "true"
+        topics = read_topics(await _whole(asked.request))
         key = (await self._keys.all())[0]
-        return plain(
-            {"jwt": subscription_token(topics, key, self._now(), self._hub.new_id(), publish=publish)}, status=201
-        )
+        jwt = subscription_token(topics, key, self._now(), self._hub.new_id(), publish=asked.query["publish"])
+        return plain(TokenAnswer(jwt), status=201)
 
     async def _topics(self, token: str, *, publish: bool = False) -> tuple[Topic, ...]:
         reason = ""
@@ -171,17 +253,17 @@ class Realtime:
 
     # Listening --------------------------------------------------------------------------------------------------------
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, asked: Asked) -> Response:
         """Server-sent events, for a quarter of an hour at most."""
-        topics = await self._topics(request.query_params.get("token", ""))
-        if request.method == "HEAD":
+        topics = await self._topics(asked.query["token"] or "")
+        if asked.request.method == "HEAD":
             return Response(media_type="text/event-stream")
         subscription = await self._hub.subscribe(topics, raw=True)
         late = await self._answered(topics)
         if late is not None:
             subscription.offer(Frame(late, raw=True))
             subscription.close()
-        return cast("Response", _Events(self._engine, subscription))
+        return cast("Response", Events(self._engine, subscription))
 
     async def _answered(self, topics: Sequence[Topic]) -> bytes | None:
         """For the client of a durable endpoint that comes when all is over: the answer, as the stream would have it."""
@@ -197,7 +279,13 @@ class Realtime:
             found = Replayed(200 if succeeded else 500, _JSON, run.output or b"null")
         response = {"body": found.body.decode(errors="replace"), "headers": found.headers, "statusCode": found.status}
         told = {"status": "succeeded" if succeeded else "failed", "response": response}
-        return b"event: inngest.response\ndata: " + _encode(told) + _EVENT_END
+        return b"event: inngest.response\ndata: " + _encode(told) + EVENT_END
+
+    async def not_a_socket(self, asked: Asked) -> Response:
+        """Whoever asks for the address of the WebSocket as for a page."""
+        await self._topics(asked.query["token"] or "")
+        why, fix = "messages come at any time", f"open a WebSocket, or read {EVENTS}"
+        raise Refused(426, "upgrade-required", "this address is that of a WebSocket", why, fix)
 
     async def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket. What was wrong before it was open is told as an answer, later as the reason of its end."""
@@ -207,9 +295,9 @@ class Realtime:
         try:
             subscription = await self._hub.subscribe(await self._topics(query.get("token", "")))
         except (Refused, StepwellError) as error:
-            await refuse_socket(error, send, self._guard)
+            await refuse_socket(error, send, self._guard.kind, CONNECT)
             return
-        socket = _Socket(self, subscription, receive, send)
+        socket = Socket(self.control, subscription, receive, send)
         try:
             await socket.serve(self._engine.spawn)
         finally:
@@ -233,116 +321,6 @@ class Realtime:
 
     def _now(self) -> int:
         return self._engine.clock.now_ms()
-
-
-class _Events:
-    """The answer to whoever reads server-sent events, as an ASGI application."""
-
-    def __init__(self, engine: Engine, subscription: Subscription) -> None:
-        self._engine = engine
-        self._subscription = subscription
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        subscription, time = self._subscription, asyncio.get_running_loop().time
-        until = time() + _STREAM_S
-        gone = self._engine.spawn(_until_gone(receive, subscription))
-        headers = [
-            (b"content-type", b"text/event-stream"),
-            (b"cache-control", b"no-store"),
-            (b"access-control-allow-origin", b"*"),
-        ]
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._say(send, _ALIVE)
-            while time() < until and (frame := await self._next()) is not None:
-                await self._say(send, frame)
-            if subscription.reason:
-                reason = _encode({"kind": "closing", "data": subscription.reason})
-                await self._say(send, b"data: " + reason + _EVENT_END)
-            await self._say(send, b"", more=False)
-        except (TimeoutError, OSError):
-            raise Disconnected from None  # it does not read any more: there is nobody to tell
-        finally:
-            subscription.close()
-            gone.cancel()
-
-    async def _next(self) -> bytes | None:
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                frame = await self._subscription.next()
-        except TimeoutError:
-            return _ALIVE
-        if frame is None:
-            return None
-        return frame.body if frame.raw else b"data: " + frame.body + _EVENT_END
-
-    async def _say(self, send: Send, body: bytes, *, more: bool = True) -> None:
-        async with asyncio.timeout(_SLOW_S):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-class _Socket:
-    """A WebSocket that is open."""
-
-    def __init__(self, realtime: Realtime, subscription: Subscription, receive: Receive, send: Send) -> None:
-        self._realtime = realtime
-        self._subscription = subscription
-        self._receive = receive
-        self._send = send
-        self._wrong = ""
-
-    async def serve(self, spawn: Callable[[Any], asyncio.Task[Any]]) -> None:
-        await self._send({"type": "websocket.accept", "headers": []})
-        hearing = spawn(self._hear())
-        try:
-            while (frame := await self._subscription.next()) is not None:
-                async with asyncio.timeout(_SLOW_S):
-                    await self._tell(frame)
-        except OSError:  # the other side has gone, or takes nothing: there is nobody to tell
-            return
-        finally:
-            hearing.cancel()
-        await self._close()
-
-    async def _tell(self, frame: Frame) -> None:
-        if not frame.raw:
-            await self._send({"type": "websocket.send", "text": frame.body.decode()})
-
-    async def _hear(self) -> None:
-        """What the subscriber says, until it goes."""
-        subscription = self._subscription
-        while (said := await self._receive())["type"] != "websocket.disconnect":
-            try:
-                answer = await self._realtime.control(subscription, said.get("text") or "")
-            except (Refused, StepwellError) as error:
-                self._wrong = error.what
-                break
-            if answer is not None:
-                subscription.offer(Frame(answer, raw=False))
-        subscription.close()
-
-    async def _close(self) -> None:
-        reason = self._wrong or self._subscription.reason or ""
-        code = _BAD_TOKEN if self._wrong else _TOO_SLOW if reason == SLOW else _GOING_AWAY if reason else _NORMAL
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._send({"type": "websocket.close", "code": code, "reason": reason[:120]})
-        except (OSError, TimeoutError, RuntimeError):  # it is closed already, or it does not read
-            return
-
-
-async def refuse_socket(error: Exception, send: Send, guard: Guard) -> None:
-    """Answer a request for a socket as any other request is answered."""
-    told = refused(error)
-    headers = [(b"content-type", b"application/json"), (b"x-inngest-server-kind", guard.kind.encode())]
-    await send({"type": "websocket.http.response.start", "status": told.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": error_body(told, CONNECT)})
-
-
-async def _until_gone(receive: Receive, subscription: Subscription) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    subscription.close()
 
 
 async def _whole(request: Request) -> bytes:

@@ -6,6 +6,7 @@ No web framework here: the events route does without.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -87,6 +88,14 @@ def error_body(error: Refused, path: str) -> bytes:
     if error.fix:
         body["fix"] = error.fix
     return _encode(body)
+
+
+async def refuse_socket(error: Exception, send: Callable[[Any], Awaitable[None]], kind: str, path: str) -> None:
+    """Answer a request for a socket as any other request is answered, by a server of this kind."""
+    told = refused(error)
+    headers = [(b"content-type", b"application/json"), (b"x-inngest-server-kind", kind.encode())]
+    await send({"type": "websocket.http.response.start", "status": told.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": error_body(told, path)})
 
 
 # What comes in, checked --------------------------------------------------------------------------------------------

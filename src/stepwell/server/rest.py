@@ -8,12 +8,13 @@ from typing import Any, Final
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Router
 
 from stepwell.model.questions import ListFunctions
 from stepwell.runtime.engine import Engine
 from stepwell.server.apps import Apps, Attached
 from stepwell.server.cancelling import Cancelling, CancellingV2
+from stepwell.server.connect import Connect
 from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.function_views import AppView, FunctionView, app_views, function_view
@@ -76,7 +77,7 @@ class Rest:
         self._apps = apps
         keys = guard.keys if guard is not None else None
         v2 = (V2(engine, led=led), CancellingV2(engine), AppsV2(engine, apps, keys))
-        self.routes: list[BaseRoute] = [
+        self.routes: list[Operation] = [
             Operation("GET", "/health", self.health, "whether due work moves", style=Style.PLAIN, answer=HealthAnswer),
             Operation(
                 "GET", "/dev", self.dev, "what SDKs look at to find a dev server", style=Style.PLAIN, answer=DevAnswer
@@ -92,6 +93,7 @@ class Rest:
             *Sync(apps).routes(),
             *(Endpoints(engine, apps, guard).routes() if guard is not None else ()),
             *State(engine).routes(),
+            *(Connect(engine, apps, guard).routes() if guard is not None else ()),
             *V1(engine).routes(),
             *(self.realtime.routes() if self.realtime is not None else ()),
             *Annotations(engine).routes(),
@@ -131,7 +133,7 @@ class Rest:
         """The API as an OpenAPI document."""
         return document(self.all_routes())
 
-    def all_routes(self) -> list[BaseRoute]:
+    def all_routes(self) -> list[Operation]:
         """Those of the router, and that of events."""
         return [INGEST, *self.routes]
 

@@ -14,18 +14,28 @@ from stepwell.model.event import rfc3339
 from stepwell.model.history import Outcome
 from stepwell.model.questions import ListApps, ListFunctions, StoredFunction
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED
 from stepwell.server.apps import Apps, Attached, attaching
 from stepwell.server.desk import find_function, find_run
 from stepwell.server.envelopes import v2
-from stepwell.server.function_views import AppView, FunctionView, SyncError, app_views, function_view
+from stepwell.server.function_views import (
+    AppView,
+    FunctionView,
+    SyncError,
+    SyncView,
+    app_views,
+    function_view,
+)
 from stepwell.server.guard import Keys
 from stepwell.server.operations import Asked, Opaque, Operation, Style
-from stepwell.server.parameters import flag
+from stepwell.server.parameters import flag, text
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import INVOCATION, nameless_event
 from stepwell.server.views import View, moment
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
+_LIST: Final = "list them: stepwell apps, or GET /v2/apps and /v2/syncs"
+_ALLOW: Final = "start the server with --allow-private or --allow-network NETWORK, or serve the app elsewhere"
 _INVOCATION: Final = {
     "type": "object",
     "properties": {**INVOCATION["properties"], "idempotencyKey": {"type": "string"}},
@@ -36,15 +46,6 @@ class Syncing(msgspec.Struct, frozen=True):
     """Where an app serves its functions."""
 
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARS_MAX)]
-
-
-class SyncView(View, frozen=True):
-    """An address that is asked for its functions: when it last said what it has, and why it has not since."""
-
-    url: str
-    app_id: str | None
-    synced_at: str | None
-    error: SyncError | None
 
 
 class KeyView(View, frozen=True):
@@ -100,6 +101,31 @@ class AppsV2:
                 body=Syncing,
                 answer=SyncView,
                 refuses=[422],
+            ),
+            op(
+                "GET",
+                f"{prefix}/syncs",
+                self.all_syncs,
+                "all addresses that are asked for their functions, and why one cannot be synced",
+                answer=list[SyncView],
+            ),
+            op(
+                "POST",
+                f"{prefix}/syncs",
+                self.sync_any,
+                "asks what is at an address, whichever app it is; 422 if that fails",
+                body=Syncing,
+                answer=SyncView,
+                refuses=[422],
+            ),
+            op(
+                "DELETE",
+                f"{prefix}/syncs",
+                self.remove,
+                "asks an address no more, and starts no more runs of the functions there",
+                query=(text("url", "the address of the app", required=True),),
+                answer=SyncView,
+                refuses=[404],
             ),
             op(
                 "POST",
@@ -164,16 +190,31 @@ class AppsV2:
 
     async def sync(self, asked: Asked) -> Response:
         app_id: str = asked.path["app_id"]
-        found = await attaching(self._apps).sync(asked.body.url)
-        if found.error is not None:
-            fix = "correct it, and repeat this"
-            raise Refused(
-                422, found.code or "sync_failed", f"the app at {found.url} cannot be synced", found.error, fix
-            )
+        found = await self._synced(asked.body.url)
         if found.app_id is not None and found.app_id != app_id:
             why = f"the app at {found.url} is {found.app_id!r}, and was synced as that"
             raise Refused(422, "other-app", f"there is no app {app_id!r} at that address", why, "name the app it is")
         return v2(self._clock, _sync(found))
+
+    async def all_syncs(self, asked: Asked) -> Response:
+        return v2(self._clock, [_sync(each) for each in self._attached()])
+
+    async def sync_any(self, asked: Asked) -> Response:
+        return v2(self._clock, _sync(await self._synced(asked.body.url)))
+
+    async def remove(self, asked: Asked) -> Response:
+        url: str = asked.query["url"] or ""
+        found = await attaching(self._apps).remove(url)
+        if found is None:
+            raise NotFound(f"no app is known at {url!r}", "it was never synced, or is removed already", _LIST)
+        return v2(self._clock, _sync(found))
+
+    async def _synced(self, url: str) -> Attached:
+        found = await attaching(self._apps).sync(url)
+        if found.error is None:
+            return found
+        fix = _ALLOW if found.code == ADDRESS_NOT_ALLOWED else "correct it, and repeat this"
+        raise Refused(422, found.code or "sync_failed", f"the app at {found.url} cannot be synced", found.error, fix)
 
     async def invoke(self, asked: Asked) -> Response:
         app_id, name = asked.path["app_id"], asked.path["function_id"]
@@ -218,4 +259,4 @@ def _error(attached: Attached) -> SyncError | None:
 
 
 def _no_app(app_id: str, why: str) -> NotFound:
-    return NotFound(f"there is no app {app_id!r}", why, "list them: GET /v2/apps")
+    return NotFound(f"there is no app {app_id!r}", why, _LIST)

@@ -17,18 +17,17 @@ from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import choice
 from stepwell.server.replies import Refused
+from stepwell.server.trace_views import TraceView, trace_view
 from stepwell.server.views import (
     EventView,
     ListedRun,
     OutcomeView,
     RunView,
-    TraceView,
     View,
     event_view,
     listed_run,
     outcome_view,
     run_view,
-    trace_view,
     whole_run,
 )
 from stepwell.server.why import Situation, why_event, why_run

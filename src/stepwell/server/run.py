@@ -23,6 +23,8 @@ IDLE_S: Final = 75  # a connection that says nothing for this long is closed
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _DATE_MS: Final = 1_000
 _STUCK_MS: Final = 60_000  # a connection that takes nothing of what is written to it is cut off by the system
+_PING_S: Final = 20.0
+_PORT_MAX: Final = 65_535
 _FRAME_BYTES_MAX: Final = 64 * 1024  # of what a subscriber says: tokens, and names of topics
 
 
@@ -83,8 +85,29 @@ def _listen(family: int, address: Any) -> socket.socket:
     return sock
 
 
+def bind_beside(sockets: Sequence[socket.socket], port: int | None) -> list[socket.socket]:
+    """Sockets where workers connect, at the address of the listener: at this port, or at the next one if none is named.
+
+    The next one is where SDKs' own test suites look for it; workers ask where it is, so any will do if it is taken.
+    Raises ``PortInUse``, or ``ConfigurationError``.
+    """
+    host, taken = sockets[0].getsockname()[:2]
+    if port is not None:
+        return bind(host, port)
+    if taken < _PORT_MAX:
+        try:
+            return bind(host, taken + 1)
+        except PortInUse:
+            pass
+    return bind(host, 0)
+
+
 class Listener:
-    """Answers requests that come in on sockets. ``headers`` are those of all answers, also to what is no request."""
+    """Answers requests that come in on sockets. ``headers`` are those of all answers, also to what is no request.
+
+    ``frame_bytes_max`` is how much a message of a WebSocket may have; with ``pings`` connections are tried now and
+    then, which is for those whose protocol does not do so itself.
+    """
 
     def __init__(
         self,
@@ -93,6 +116,9 @@ class Listener:
         clock: Clock,
         timers: Timers,
         headers: Sequence[tuple[str, str]] = (),
+        *,
+        frame_bytes_max: int = _FRAME_BYTES_MAX,
+        pings: bool = True,
     ) -> None:
         # Copies, so that closing them leaves the originals listening for whoever takes over.
         self._sockets = [sock.dup() for sock in sockets]
@@ -100,7 +126,8 @@ class Listener:
             app,
             http="httptools",
             ws=cast("type[asyncio.Protocol]", _websocket),
-            ws_max_size=_FRAME_BYTES_MAX,
+            ws_max_size=frame_bytes_max,
+            ws_ping_interval=_PING_S if pings else None,
             ws_per_message_deflate=False,  # it would cost memory for each connection
             log_level="warning",  # below, it writes addresses down, which hold tokens
             lifespan="off",

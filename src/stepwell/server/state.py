@@ -6,9 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from stepwell.engine.reports import Standing
 from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
@@ -20,9 +18,10 @@ from stepwell.protocol.messages import LAZY, STEP_FAILED, STEP_PLANNED, STEP_RUN
 from stepwell.runtime.checkpoints import store
 from stepwell.runtime.engine import Engine
 from stepwell.server.desk import find_run
-from stepwell.server.endpoints import accept, body_of
+from stepwell.server.endpoints import PREFIXES, STEPS, accept
 from stepwell.server.envelopes import plain
-from stepwell.server.operations import Asked, Operation, Style
+from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.parameters import ULID
 from stepwell.server.replies import Refused
 
 _REPORTED: Final = LAZY | {STEP_RUN, STEP_FAILED}  # the last by our own SDK
@@ -38,6 +37,22 @@ class _Checkpoint(msgspec.Struct):
 
 
 _decode: Final = msgspec.json.Decoder(_Checkpoint).decode
+_CHECKPOINT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["run_id"],
+    "properties": {
+        "run_id": ULID,
+        "steps": STEPS,
+        "qi_id": {"type": ["string", "null"]},
+        "generation_id": {"type": ["integer", "null"]},
+    },
+}
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What was reported is durable."""
+
+    ok: bool = True
 
 
 class State:
@@ -46,7 +61,7 @@ class State:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
         return [
             Operation(
                 "GET",
@@ -76,8 +91,17 @@ class State:
                 refuses=[409],
             ),
             *(
-                Route(f"{prefix}/{{run_id}}/async", self.checkpoint, methods=["POST"])
-                for prefix in ("/v1/checkpoint", "/v1/http/runs")
+                Operation(
+                    "POST",
+                    f"{prefix}/{{run_id}}/async",
+                    self.checkpoint,
+                    "takes steps of a call that goes on; 409 if another has taken its place",
+                    style=Style.PLAIN,
+                    body=Opaque(schema=_CHECKPOINT),
+                    answer=Stored,
+                    refuses=[409, 413],
+                )
+                for prefix in PREFIXES
             ),
         ]
 
@@ -85,7 +109,7 @@ class State:
         """All memos, in the order in which they became known."""
         run = await self._run(asked.path["run_id"])
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
-        steps.sort(key=lambda step: step.position)
+        steps.sort(key=lambda step: (step.position, step.ended_at or 0, step.id))
         known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
         return Response(encode_memos(known, list(known)), media_type="application/json")
 
@@ -102,17 +126,16 @@ class State:
             raise Refused(409, "run-ended", f"the run {run.id} has ended already", "what has ended stays as it is")
         return Response(status_code=204)
 
-    async def checkpoint(self, request: Request) -> Response:
+    async def checkpoint(self, asked: Asked) -> Response:
         """Steps of a call that goes on. 409 if it is not the present call of its run any more."""
-        body = await body_of(request)
         try:
-            found = _decode(body)
+            found = _decode(asked.body)
             now = self._engine.clock.now_ms()
             ops = decode_ops(bytes(found.steps), now=now, called_at=now)
         except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
         wrong = [op.op for op in ops if op.op not in _REPORTED | _IGNORED]
-        if wrong or found.run_id != request.path_params["run_id"]:
+        if wrong or found.run_id != asked.path["run_id"]:
             what = f"{wrong[0]} cannot be reported while a call is under way" if wrong else "it is about another run"
             raise Refused(400, "invalid-checkpoint", what, "such an op ends the call", "answer the call with it")
         reported = [op for op in ops if op.op in _REPORTED]
@@ -122,7 +145,7 @@ class State:
         except Unreadable as error:
             raise Refused(400, "invalid-checkpoint", "the checkpoint cannot be read", str(error)) from None
         accept(standing, found.run_id)
-        return plain({"ok": True})
+        return plain(Stored())
 
     async def _run(self, run_id: str) -> Run:
         run = await self._engine.store.read(GetRun(run_id))

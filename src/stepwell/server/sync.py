@@ -77,6 +77,6 @@ class Sync:
 
     async def remove(self, asked: Asked) -> Response:
         url: str = asked.query["url"] or ""
-        if not await self._apps.remove(url):
+        if await self._apps.remove(url) is None:
             raise NotFound(f"no app is known at {url!r}", "it was never synced, or is removed already", "GET /dev")
         return plain(Removed())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -19,11 +19,12 @@ from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.remote import Remote
 from stepwell.runtime.signed import Signed
+from stepwell.runtime.workers import Workers
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
+    from stepwell.server.operations import Operation
 
 _USUAL = Settings()
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
@@ -66,10 +67,12 @@ class Member:
             log.info("another process leads this file; this one sends and reads")
             self._watch.start()
 
-    async def stop(self, grace_ms: int) -> None:
-        """Let the calls in flight finish for so long, then give the file free."""
+    async def stop(self, grace_ms: int, drained: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Let the calls in flight finish for so long, then give the file free. ``drained`` is called in between."""
         await self._watch.stop()
         await self.engine.drain(grace_ms)
+        if drained is not None:
+            await drained()
         if self._outbound is not None:
             await self._outbound.close()
         if self._lock is not None:
@@ -94,12 +97,13 @@ def open_sqlite(
     retention_ms: int | None = None,
     calls: Signed | None = None,
     outbound: HttpOutbound | None = None,
+    workers: Workers | None = None,
 ) -> Member:
     """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private, not durable.
 
     ``apps`` maps app ids to the configurations of their functions. With ``calls`` those of other apps, which are
-    served over HTTP, are called as well. ``outbound`` makes the requests that the engine owes to steps; without one
-    they may go anywhere. Raises ``StorageError``.
+    served over HTTP or by ``workers`` that connect, are called as well. ``outbound`` makes the requests that the engine
+    owes to steps; without one they may go anywhere. Raises ``StorageError``.
     """
     clock = SystemClock()
     private = path == ":memory:"
@@ -122,7 +126,13 @@ def open_sqlite(
     )
     if calls is not None:
         there = Remote(
-            calls, lambda id: _address(engine, id), clock, RandomIds(), lambda id: id in engine.registry.departed
+            calls,
+            lambda id: _address(engine, id),
+            clock,
+            RandomIds(),
+            lambda id: id in engine.registry.departed,
+            workers=workers,
+            owner=lambda id: _owner(engine, id),
         )
         engine.caller.transport = Both(transport, there)
     return Member(engine, None if private else LeaderLock(path), apps, own)
@@ -131,6 +141,11 @@ def open_sqlite(
 def _address(engine: Engine, function_id: str) -> str | None:
     function = engine.registry.of_run(function_id)
     return None if function is None else function.url
+
+
+def _owner(engine: Engine, id: str) -> str:
+    function = engine.registry.of_run(id)
+    return "" if function is None else function.app_id
 
 
 class _Nobody:
@@ -157,7 +172,7 @@ class Both:
         return self._here.serves(function_id) or self._there.serves(function_id)
 
 
-async def all_routes() -> list[BaseRoute]:
+async def all_routes() -> list[Operation]:
     """What a server of this version answers, on an engine that nobody uses."""
     from stepwell.server.guard import Guard
     from stepwell.server.rest import Rest

@@ -124,6 +124,24 @@ async def test_production_without_a_key_is_refused(app: Stepwell, monkeypatch: p
     assert app.serve().dev
 
 
+def test_the_server_is_named_by_the_variables_of_other_sdks_as_well(
+    app: Stepwell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [app.serve(dev=True).server.origin]
+    for name in ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL", "STEPWELL_SERVER"):
+        monkeypatch.setenv(name, f"http://{name.lower().replace('_', '-')}")
+        found.append(app.serve(dev=True).server.origin)
+    found.append(app.serve(dev=True, server="http://argument").server.origin)
+
+    assert found == [
+        "http://127.0.0.1:8288",
+        "http://inngest-base-url",
+        "http://inngest-api-base-url",
+        "http://stepwell-server",
+        "http://argument",
+    ]
+
+
 async def test_no_header_makes_production_a_development(app: Stepwell) -> None:
     """S7."""
     response = await ask(app.serve(signing_key=KEY), "POST", CALL, x_inngest_server_kind="dev")

@@ -59,13 +59,12 @@ def listening(variables: Mapping[str, str], channel: str, *topics: str) -> Itera
             process.kill()
 
 
-def skip_v3(javascript: Both) -> None:
-    if javascript.version == "v3":
-        pytest.skip("its realtime is another package, which is not installed")
+# Realtime of version 3 is another package.
+with_realtime = pytest.mark.parametrize("javascript", ["v4"], indirect=True, scope="module")
 
 
+@with_realtime
 def test_114_the_javascript_sdk_hears_what_its_functions_publish(javascript: Both) -> None:
-    skip_v3(javascript)
     with listening({"INNGEST_DEV": javascript.dev.url}, "orders:1", "progress", "log") as listener:
         run = javascript.run("js/publishes", id="1")
 
@@ -77,9 +76,9 @@ def test_114_the_javascript_sdk_hears_what_its_functions_publish(javascript: Bot
     assert second == {**about, "topic": "log", "data": "plain text", "runId": run["id"]}
 
 
+@with_realtime
 def test_114_a_stream_that_the_javascript_sdk_publishes_arrives_in_chunks(javascript: Both) -> None:
     """It is heard by somebody else: version 4.24 of that SDK dies of the first message of a stream that it hears."""
-    skip_v3(javascript)
     with socket(javascript.dev, token(javascript.dev, "log", channel="orders:2")) as connection:
         javascript.run("js/streams-out", id="2")
 
@@ -91,8 +90,8 @@ def test_114_a_stream_that_the_javascript_sdk_publishes_arrives_in_chunks(javasc
     assert "".join(each["data"] for each in found if each["kind"] == "chunk") == "one two drei ä"
 
 
+@with_realtime
 def test_the_javascript_sdk_is_told_what_becomes_of_a_run(javascript: Both) -> None:
-    skip_v3(javascript)
     run_id = javascript.dev.start("js/held", gate="opened")
     with listening({"INNGEST_DEV": javascript.dev.url}, run_id, "$run") as listener:
         assert (listener.next()["kind"], javascript.dev.get(f"/v2/runs/{run_id}")["status"]) == ("run", "RUNNING")

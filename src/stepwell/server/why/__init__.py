@@ -10,7 +10,8 @@ from stepwell.engine.registry import Registry
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.questions import Notes
 from stepwell.model.run import Run
-from stepwell.server.views import Reader, moment, note_view
+from stepwell.server.trace_views import note_view
+from stepwell.server.views import Reader, moment
 from stepwell.server.why.ended import cause
 from stepwell.server.why.events import explain_event, nearest, trigger_names
 from stepwell.server.why.live import gates

@@ -8,7 +8,8 @@ from typing import Final
 from stepwell.model.questions import Attempts, GetRun, GetSteps
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import DEFER, Attempt, Step, StepStatus
-from stepwell.server.views import ErrorView, Reader, child_run, error_view, own_attempts, step_attempts
+from stepwell.server.trace_views import child_run, own_attempts, step_attempts
+from stepwell.server.views import ErrorView, Reader, error_view
 from stepwell.server.why.live import Explain
 from stepwell.server.why.shapes import Cancelled, Cause, Completed, Failed, Frame
 

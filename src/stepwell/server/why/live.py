@@ -29,7 +29,8 @@ from stepwell.model.questions import (
 )
 from stepwell.model.run import Run
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
-from stepwell.server.views import Reader, child_run, error_view, max_attempts
+from stepwell.server.trace_views import child_run, max_attempts
+from stepwell.server.views import Reader, error_view
 from stepwell.server.why.shapes import (
     Due,
     Executing,

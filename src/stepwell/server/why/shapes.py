@@ -10,7 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from stepwell.server.views import AttemptView, Bodies, ErrorView, NoteView, OutcomeView, View, nobody
+from stepwell.server.trace_views import (
+    AttemptView,
+    Bodies,
+    NoteView,
+    nobody,
+)
+from stepwell.server.views import ErrorView, OutcomeView, View
 
 
 class Sleeping(View, frozen=True, tag_field="kind", tag="sleeping"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, tzinfo
 
-from stepwell.server.views import AttemptView, ErrorView, gathered
+from stepwell.server.trace_views import AttemptView, gathered
+from stepwell.server.views import ErrorView
 from stepwell.server.why.shapes import (
     Cancelled,
     Cause,

@@ -1,0 +1,411 @@
+"""A call in flight: what it makes durable while it goes on, and what it hears of its run meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stepwell.clock import monotonic_s
+from stepwell.engine import progress
+from stepwell.engine.draft import Draft
+from stepwell.engine.leased import Leased
+from stepwell.errors import StorageError, StorageUnavailable
+from stepwell.model.changes import Decision, Plan
+from stepwell.model.questions import GetStep, GetSteps
+from stepwell.model.step import REQUESTS, Step
+from stepwell.ops import Op as Instruction
+from stepwell.ops import StepError, StepRun
+from stepwell.ops.defer import wire_id
+from stepwell.protocol.gate import Gate
+from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
+from stepwell.protocol.messages import (
+    AI_GATEWAY,
+    GATEWAY,
+    Answer,
+    Call,
+    Executing,
+    Memo,
+    Op,
+    Ops,
+    Pending,
+    Settled,
+    Superseded,
+    WireError,
+)
+from stepwell.runtime.logs import log
+from stepwell.runtime.loop import Timer, rest
+from stepwell.runtime.requests import Requests
+
+if TYPE_CHECKING:
+    from stepwell.runtime.engine import Engine
+
+
+_KNOWN = Settled()  # a result the SDK just gave us is no news to it
+_NO_DEFERS: Mapping[str, bool] = {}
+_ASKED_OF_US = frozenset({AI_GATEWAY, GATEWAY})
+UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
+_LOOK_PAUSE_MS = 500
+
+
+class LiveCall:
+    """A call in flight. Everything it makes durable is fenced by its lease."""
+
+    def __init__(self, engine: Engine, leased: Leased, asked: float) -> None:
+        self.leased = leased
+        self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
+        self.lost = False  # cancelled or taken over, as far as is known
+        self.touched = False
+        self.task: asyncio.Task[None] | None = None
+        self.executing: dict[str, Executing] = {}
+        self.news: set[str] = set()
+        self.gate = Gate(leased.width, self.widen) if leased.run.slots else None
+        self._requests: Requests | None = None
+        self._engine = engine
+        self._watchers: dict[str, asyncio.Future[Settled]] = {}
+        self._timer: Timer | None = None
+        self._behind = False  # another process has written about the run, and nobody has begun to read it
+        self._catching_up: asyncio.Task[None] | None = None
+        self._afterwards: list[Callable[[], None]] | None = None
+
+    async def save(self, op: Op) -> Settled:
+        """Make one op durable while the call goes on. Raises ``Superseded`` if the lease is lost."""
+        leased = self.leased
+        new = op.id not in leased.steps and op.id not in leased.promised
+        if new:
+            leased.promised[op.id] = len(op.data or b"")
+        try:
+            return await self._save(op)
+        finally:
+            if new:
+                del leased.promised[op.id]
+
+    @property
+    def call(self) -> Call:
+        """The call as it would be made now."""
+        return call_of(self.leased)
+
+    async def report(self, ops: Sequence[Op], version: int | None) -> None:
+        """Make several ops durable, all or none. Raises ``Superseded`` if the lease is lost."""
+        leased = self.leased
+        given, error = instructions(tuple(ops))
+        if error is not None:
+            raise UnknownOp(error.message)
+        leased.unheard += 1
+        verdict = await self._engine.commit_patiently(lambda draft: progress.report(draft, leased, given, version))
+        leased.unheard -= 1
+        steps: list[Step] | None = verdict.result.value if verdict.held else None
+        if steps is None:
+            self._superseded()
+            raise AssertionError
+        for step in steps:
+            leased.gain(step)
+        self.begin_requests(steps)
+        if version is not None and leased.run.execution_version == -1:
+            leased.run = msgspec.structs.replace(leased.run, execution_version=version)
+
+    async def _save(self, op: Op) -> Settled:
+        engine = self._engine
+        try:
+            given = instruction(op)
+        except (UnknownOp, msgspec.MsgspecError) as error:
+            return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
+        position = self.leased.position
+        self.leased.position += 1
+        work = progress.save(self.leased, given, position, engine.moment(), engine.registry.get)
+        if isinstance(work, Decision):
+            try:
+                verdict = await engine.store.commit(work)
+                engine.refused = None
+                if verdict.held and engine.observers:
+                    engine.tell(work.changes)
+            except StorageUnavailable:
+                verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given, position))
+            if not verdict.held:
+                self._superseded()
+            self.leased.gain(work.result)
+            return _KNOWN
+        self.leased.unheard += 1
+        verdict = await engine.commit_patiently(work)
+        self.leased.unheard -= 1
+        step: Step | None = verdict.result.value if verdict.held else None
+        if step is None:
+            self._superseded()
+            raise AssertionError
+        self.leased.gain(step)
+        if step.kind in REQUESTS:
+            self.begin_requests((step,))
+        return settled(step)
+
+    def begin_requests(self, steps: Iterable[Step]) -> None:
+        """Make those requests that these steps are owed."""
+        if self._requests is None:
+            if not any(step.open and step.kind in REQUESTS for step in steps):
+                return
+            self._requests = Requests(self, self._engine)
+        self._requests.begin(steps)
+
+    async def settle(self, op: StepRun | StepError) -> None:
+        """Make what came of a request durable. Raises ``Superseded`` if the lease is lost."""
+        leased, position = self.leased, self.leased.position
+        leased.position += 1
+        leased.unheard += 1
+        verdict = await self._engine.commit_patiently(lambda draft: progress.answered(draft, leased, op, position))
+        leased.unheard -= 1
+        step: Step | None = verdict.result.value if verdict.held else None
+        if step is None:
+            self._superseded()
+            raise AssertionError
+        leased.gain(step)
+        if not step.open:
+            self._tell(step)
+
+    async def rest_of(self, answer: Answer) -> Answer | None:
+        """What is left to be written of the end of a call. ``None`` if the run is to be called again within this lease.
+
+        While requests are in flight the lease is held; when one of them brings a result, or another step moves, the
+        function goes on. Raises ``Superseded``.
+        """
+        if not isinstance(answer, Ops):
+            return answer
+        if answer.ops and (self.news or self._requests or any(op.op in _ASKED_OF_US for op in answer.ops)):
+            if instructions(answer.ops)[1] is not None:
+                return answer
+            await self.report(answer.ops, answer.version)
+            if any((step := self.leased.steps.get(op.id)) is not None and not step.open for op in answer.ops):
+                return None
+            answer = Ops()
+        if self._requests is None or not self._requests.in_flight:
+            return None if self.news else answer
+        requests = self._requests
+        moving = [
+            asyncio.ensure_future(self.watch(step.id))
+            for step in self.leased.steps.values()
+            if step.open and step.kind not in REQUESTS
+        ]
+        try:
+            while True:
+                if self.lost:
+                    raise Superseded
+                if self.news or any(future.done() for future in moving):
+                    return None
+                if not requests.in_flight:
+                    return answer
+                await asyncio.wait((*moving, *requests.in_flight.values()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in moving:
+                future.cancel()
+
+    @property
+    def unsure(self) -> bool:
+        """Whether too much time has passed since it was known what other processes have done to this run."""
+        return self._engine.shared and (monotonic_s() - self.seen) * 1000 > UNSEEN_MS
+
+    @property
+    def stopping(self) -> bool:
+        return self._engine.stopping
+
+    async def look(self) -> None:
+        """Find out whether another process has cancelled the run or taken it over. Waits while that cannot be read."""
+        while self.unsure and not self.lost:
+            try:
+                await self._engine.caller.look()
+            except StorageError as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+
+    async def catch_up(self) -> bool:
+        """Read the steps that the app has reported to another process, if it has. Waits while they cannot be read.
+
+        Requests that are about to be made together wait for the same.
+        """
+        if self._behind:
+            self._behind = False
+            self._catching_up = self._engine.spawn(self._read_all())
+        if self._catching_up is None:
+            return False
+        await asyncio.shield(self._catching_up)
+        return True
+
+    async def watch(self, step_id: str) -> Settled:
+        """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
+        step = self.leased.steps.get(step_id)
+        if step is not None and not step.open:
+            return settled(step)
+        future = self._watchers.get(step_id)
+        if future is None:
+            future = self._watchers[step_id] = asyncio.get_running_loop().create_future()
+            self._arm()
+            self._look(step_id)  # it may have moved before we began to watch
+        return await asyncio.shield(future)
+
+    async def widen(self, wanted: int) -> int:
+        """More slots for the branches of this call, as far as there are any."""
+        self.leased.unheard += 1
+        verdict = await self._engine.commit_patiently(lambda draft: progress.widen(draft, self.leased, wanted))
+        self.leased.unheard -= 1
+        if not verdict.held:
+            self._superseded()
+        granted: int = verdict.result.value
+        self.leased.width += granted
+        return granted
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Do this once the end of the call is written down, or it is known that nobody wants it."""
+        if self._afterwards is None:
+            self._afterwards = []
+        self._afterwards.append(do)
+
+    def touch(self) -> None:
+        """Something was settled for this run, or it was cancelled."""
+        self.touched = True
+        for step_id in list(self._watchers):
+            self._look(step_id)
+
+    def poked(self) -> None:
+        """Another process has written about the run."""
+        self._behind = True
+        self.touch()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._requests is not None:
+            self._requests.stop()
+        if self.gate is not None:
+            self.gate.close()
+        for future in self._watchers.values():
+            future.cancel()
+        self._watchers.clear()
+
+    def tell_stored(self) -> None:
+        """What the app has answered is written down, or nobody wants it."""
+        if self._afterwards is not None:
+            for do in self._afterwards:
+                do()
+
+    def drop(self) -> None:
+        """The run is not this call's any more: it is to begin nothing else, and what it has asked others is in vain."""
+        self.lost = True
+        if self._requests is not None:
+            self._requests.stop()
+
+    def _superseded(self) -> None:
+        self.drop()
+        raise Superseded
+
+    async def _read_all(self) -> None:
+        run = self.leased.run
+        while True:
+            try:
+                steps = await self._engine.store.read(GetSteps(run.id, run.shard))
+                break
+            except StorageError as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+        for step in steps:
+            known = self.leased.steps.get(step.id)
+            if not step.open and (known is None or known.open):
+                self.leased.gain(step)
+
+    def _tell(self, step: Step) -> None:
+        """A step has moved by itself. Who does not watch it hears of it by the next call."""
+        if not step.open:
+            self.news.add(step.id)
+        self._resolve(step.id, settled(step))
+
+    def _look(self, step_id: str) -> None:
+        self._engine.spawn(self._read(step_id))
+
+    async def _read(self, step_id: str) -> None:
+        step = await self._engine.store.read(GetStep(self.leased.run.id, step_id, self.leased.run.shard))
+        if step is not None and not step.open:
+            self.leased.gain(step)
+            self._resolve(step_id, settled(step))
+
+    def _resolve(self, step_id: str, found: Settled) -> None:
+        future = self._watchers.pop(step_id, None)
+        if future is not None and not future.done():
+            future.set_result(found)
+
+    def _arm(self) -> None:
+        """One timer serves the earliest of the watched steps."""
+        if self._timer is not None:
+            self._timer.cancel()
+        steps = self.leased.steps
+        watched = [step for step_id in self._watchers if (step := steps.get(step_id)) and step.kind not in REQUESTS]
+        dues = [due for step in watched if (due := step.due) is not None]
+        self._timer = self._engine.timers.call_at(min(dues), self._elapsed) if dues else None
+
+    def _elapsed(self) -> None:
+        self._timer = None
+        self._engine.spawn(self._settle_due())
+
+    async def _settle_due(self) -> None:
+        verdict = await self._engine.commit_patiently(lambda draft: progress.elapse(draft, self.leased))
+        if not verdict.held:
+            self.drop()
+            return
+        for step in verdict.result.value:
+            self.leased.gain(step)
+            self._tell(step)
+        self._arm()
+
+
+def call_of(leased: Leased) -> Call:
+    """What the holder of a lease knows, as a call."""
+    memos: dict[str, Memo] = {}
+    unfinished: dict[str, Pending] = {}
+    order: list[tuple[int, int, str]] = []
+    run, grouped = leased.run, False
+    for step in leased.steps.values():
+        known = memo(step)
+        if step.parallel is not None and (step.open or run.execution_version == 1):
+            grouped = True
+        if known is None:
+            unfinished[step.id] = pending(step)
+        else:
+            memos[step.id] = known
+            order.append((step.position, step.ended_at or 0, step.id))
+    order.sort()
+    defers = {wire_id(step_id): step.open for step_id, step in leased.defers.items()} if leased.defers else _NO_DEFERS
+    return Call(
+        function_id=run.function_id,
+        run_id=run.id,
+        request_id=f"{run.id}.{leased.lease.token:x}",
+        attempt=leased.attempt,
+        max_attempts=leased.function.retries + 1,
+        events=leased.events,
+        steps=memos,
+        stack=[step_id for _, _, step_id in order],
+        pending=unfinished,
+        parallel_max=leased.width if run.slots else None,
+        started_at=run.started_at or run.queued_at,
+        version=run.execution_version,
+        plans_only=grouped,
+        generation=leased.lease.token,
+        defers=defers,
+        endpoint=leased.function.endpoint,
+    )
+
+
+def instructions(ops: tuple[Op, ...]) -> tuple[list[Instruction], WireError | None]:
+    """What these ops ask for, or why one of them means nothing."""
+    found: list[Instruction] = []
+    for op in ops:
+        try:
+            found.append(instruction(op))
+        except (UnknownOp, msgspec.MsgspecError) as error:
+            return [], WireError("InvalidOp", str(error))
+    return found, None
+
+
+def _again(leased: Leased, draft: Draft, given: Instruction, position: int) -> Plan:
+    work = progress.save(leased, given, position, draft.moment, draft.registry.get)
+    if isinstance(work, Decision):
+        draft.add(*work.changes)
+        return draft.decision(work.result, holds=work.holds)
+        yield
+    return (yield from work(draft))

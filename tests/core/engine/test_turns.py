@@ -1,0 +1,48 @@
+"""The turns of runs that are throttled: how many are brought back, and when the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stepwell.engine.draft import Draft, Moment
+from stepwell.engine.registry import Registry
+from stepwell.engine.turns import take_turns
+from stepwell.model.changes import Drop, Release, Schedule
+from stepwell.model.item import Item, ItemKind
+from stepwell.model.questions import Backlog
+from stepwell.protocol.config import parse_function
+
+NOW = 1_000_000
+KEY = "throttle/w-f/"
+FUNCTION = parse_function({"id": "w-f", "throttle": {"limit": 1, "period": "1m", "burst": 1}}, "w")
+
+
+def changes(registry: Registry, waiting: int) -> list[Any]:
+    draft = Draft(registry, Moment(NOW, lambda: "x"))
+    plan = take_turns(draft, Item(id=KEY, kind=ItemKind.THROTTLE, function_id="w-f", at=NOW))
+    try:
+        question = next(plan)
+        while True:
+            known = [(n, str(n)) for n in range(waiting)] if isinstance(question, Backlog) else None
+            question = plan.send(known[: question.limit] if known is not None else None)
+    except StopIteration:
+        return draft.changes
+
+
+@pytest.mark.parametrize("registry", [Registry([FUNCTION]), Registry([], [FUNCTION])], ids=["listed", "departed"])
+def test_as_many_are_brought_back_as_may_start_also_if_the_app_no_longer_lists_the_function(registry: Registry) -> None:
+    released, scheduled = changes(registry, 10)
+
+    assert released == Release(KEY, NOW, 2)
+    assert isinstance(scheduled, Schedule)
+    assert scheduled.item.at == NOW + 60_000
+
+
+def test_the_last_ones_leave_no_timer_behind() -> None:
+    assert changes(Registry([FUNCTION]), 2) == [Release(KEY, NOW, 2), Drop(KEY)]
+
+
+def test_all_are_brought_back_if_nothing_throttles_them_any_more() -> None:
+    assert changes(Registry(), 10) == [Drop(KEY), Release(KEY, NOW, -1)]

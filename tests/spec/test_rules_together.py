@@ -1,0 +1,170 @@
+"""Several rules on one function: what one frees is never lost because another holds up who was woken for it (semantics
+§7.1, §7.3; I10, I13)."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+import pytest
+
+from stepwell import Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle, Timeouts
+from stepwell.model.item import ItemKind
+from stepwell.testing import Harness, harness
+from tests.spec.looking import items, totals
+
+PRINTER = Concurrency(1, key="'printer'", scope="env")
+
+
+def statuses(t: Harness, function: Any) -> list[str]:
+    return [run.status for run in t.runs(function)]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_place_goes_on_to_the_next_if_who_was_woken_for_it_never_starts(app, by_hand: bool) -> None:
+    place, timeouts = RunConcurrency(1, key="'desk'", scope="env"), Timeouts(start="70m")
+
+    @app.create_function(id="first", trigger="first", run_concurrency=place)
+    async def first(ctx):
+        await ctx.step.sleep("a while", "1h")
+
+    @app.create_function(id="work", trigger="go", run_concurrency=place, concurrency=PRINTER, timeouts=timeouts)
+    async def work(ctx): ...
+
+    @app.create_function(id="printer", trigger="print", concurrency=PRINTER)
+    async def printer(ctx):
+        await ctx.step.run("print", asyncio.sleep, 3600)
+
+    with harness(app) as t:
+        t.send("first")
+        t.send("go")
+        t.advance("25m")
+        t.send("go")  # both wait for the place
+        t.advance("5m")
+        t.send("print")  # has the slot when the place is free, so that who is woken for the place waits for the slot
+        t.advance("35m")
+        if by_hand:
+            t.cancel(t.runs(work)[0])
+        t.advance("1d")
+
+        assert statuses(t, work) == ["CANCELLED", "COMPLETED"]
+        assert totals(t).items == 0
+
+
+@pytest.mark.parametrize("more", [{"run_concurrency": 1}, {"throttle": Throttle(1, "7d", burst=0)}], ids=str)
+def test_a_slot_goes_on_to_the_next_if_who_was_woken_for_it_waits_for_something_else(app, more: Any) -> None:
+    @app.create_function(id="slow", trigger="slow", concurrency=PRINTER, **more)
+    async def slow(ctx):
+        await ctx.step.sleep("a while", "6d")
+
+    @app.create_function(id="other", trigger="other", concurrency=PRINTER)
+    async def other(ctx):
+        await ctx.step.run("print", asyncio.sleep, 10)
+
+    with harness(app) as t:
+        t.send("slow")  # sleeps, and has the place, or has taken the turn
+        t.send("other")  # has the slot for 10 s
+        t.advance("1s")
+        t.send("slow")  # waits for the slot, and then for the place or its turn
+        t.send("other")  # waits for the slot behind it
+        t.advance("1m")
+
+        assert statuses(t, other) == ["COMPLETED"] * 2
+
+
+def test_a_slot_goes_on_to_the_next_if_nobody_serves_who_was_woken_for_it(app) -> None:
+    held = asyncio.Event()
+
+    @app.create_function(id="first", trigger="first", concurrency=PRINTER)
+    async def first(ctx):
+        await ctx.step.run("print", asyncio.sleep, 10)
+
+    with harness(app) as t:
+        t.send("first")
+        t.advance("1s")
+        t.send([Event("first")] * 2)
+        function = next(iter(t.engine.registry.functions.values()))
+        serves = t.engine.caller.transport.serves
+        waiting = t.runs(first)[1].id
+        assert items(t, t.runs(first)[1])[0].kind == ItemKind.RUN
+        asked: list[str] = []
+
+        def once_not(function_id: str) -> bool:
+            asked.append(function_id)
+            return len(asked) > 1 and serves(function_id)
+
+        t.engine.caller.transport.serves = once_not  # type: ignore[method-assign]
+        t.advance("1m")
+
+        assert (function.id, held.is_set()) == ("shop-first", False)
+        assert statuses(t, first)[2] == "COMPLETED"
+        assert items(t, t.run(id=waiting))[0].backlog == "unserved/shop-first"
+
+
+@pytest.mark.parametrize("priority", [None, Priority("event.data.n")])
+def test_runs_that_wait_for_one_another_do_not_wait_for_ever(app, priority: Any) -> None:
+    @app.create_function(id="work", trigger="go", concurrency=1, run_concurrency=2, priority=priority)
+    async def work(ctx):
+        n = ctx.event.data["n"]
+        if n == 0:
+            await ctx.step.run("first", asyncio.sleep, 3)
+            await ctx.step.sleep("a while", "5s")
+            await ctx.step.send_event("done", Event("done"))
+        if n == 1:
+            await ctx.step.run("long", asyncio.sleep, 10)
+            await ctx.step.wait_for_event("wait", "done", timeout="30d", lookback="1h")
+
+    with harness(app) as t:
+        t.send("go", {"n": 0})
+        t.advance("500ms")
+        t.send("go", {"n": 1})
+        t.advance("4s")
+        t.send("go", {"n": 200})
+        t.advance("1d")
+
+        assert statuses(t, work) == ["COMPLETED"] * 3
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_rules_there_are_everybody_comes_to_an_end(seed: int) -> None:
+    random = Random(seed)
+    app = Stepwell("shop")
+    pool = [
+        PRINTER,
+        Concurrency(random.choice((1, 2))),
+        Concurrency(1, key="event.data.k"),
+    ]
+
+    def define(id: str) -> None:
+        rules: dict[str, Any] = {}
+        if random.random() < 0.7:
+            rules["concurrency"] = random.sample(pool, random.choice((1, 2)))
+        if random.random() < 0.6:
+            rules["run_concurrency"] = RunConcurrency(random.choice((1, 2)), key=random.choice((None, "event.data.k")))
+        if random.random() < 0.5:
+            rules["throttle"] = Throttle(1, f"{random.choice((5, 60))}s", burst=random.choice((0, 1)))
+        if random.random() < 0.3:
+            rules["priority"] = Priority("event.data.k * 30")
+
+        @app.create_function(id=id, trigger=id, retries=0, **rules)
+        async def work(ctx):
+            for n in range(ctx.event.data["steps"]):
+                await ctx.step.run(f"step {n}", asyncio.sleep, ctx.event.data["s"])
+                await ctx.step.sleep(f"rest {n}", ctx.event.data["s"] * 1000)
+
+    names = ["one", "two", "three"]
+    for name in names:
+        define(name)
+    with harness(app) as t:
+        for _ in range(30):
+            data = {"k": random.randrange(3), "steps": random.randrange(3), "s": random.choice((0, 1, 7))}
+            t.send(random.choice(names), data)
+            t.advance(random.choice((0, 100, 3_000)))
+            live = [run for run in t.runs() if not run.ended]
+            if live and random.random() < 0.2:
+                t.cancel(random.choice(live))
+        t.advance("2h")
+
+        assert {run.status for run in t.runs()} <= {"COMPLETED", "CANCELLED"}
+        assert totals(t).items == 0
