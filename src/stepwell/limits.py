@@ -49,6 +49,7 @@ FETCH_URL_CHARS_MAX = 8_192
 FETCH_ERROR_BYTES_MAX = 64 * 1024  # of what a model's provider says to a request that it refuses
 OPS_PER_ANSWER_MAX = 1_000
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+SERVED_BYTES_MAX = 16 * 1024 * 1024  # a call of an app; that of on_failure has all events of a batch in its own event
 
 # Functions that a run puts off until its end (semantics §5.11).
 DEFERS_PER_RUN_MAX = 20
@@ -64,6 +65,7 @@ METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are rea
 PAUSE_REASON_CHARS_MAX = 500  # one line, shown wherever somebody asks why
 
 # Time.
+MOMENT_MS_MAX = 253_402_300_799_999  # the last of the year 9999: a later one, or one before 1970, has no text
 SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys

@@ -29,7 +29,8 @@ class Provider:
 
     ``/<name>/fails/<n>/…`` breaks the first n with a 500, ``/<name>/status/<n>`` answers with that status,
     ``/<name>/breaks/<n>`` closes the first n connections without a word, ``/<name>/held`` waits until ``release``,
-    ``/<name>/moved`` redirects to ``/<name>/``, ``/<name>/packed`` answers in gzip, ``/<name>/large/<n>`` with n bytes.
+    ``/<name>/moved`` redirects to ``/<name>/``, ``/<name>/packed`` answers in gzip, ``/<name>/large/<n>`` with n bytes,
+    ``/<name>/latin-1`` with a header and a body that are not UTF-8.
     Everything else, and what comes after failures, gets JSON that says what was asked.
     """
 
@@ -69,6 +70,8 @@ class Provider:
             self._released.wait(60)
         elif what == "moved":
             status, sent = 302, {"Location": f"{self.url}/{name}/"}
+        elif what == "latin-1":
+            sent, body = {"Content-Type": "text/plain; charset=undefined", "X-Name": "café"}, b"caf\xe9"
         elif what == "packed":
             sent["Content-Encoding"], body = "gzip", gzip.compress(body)
         elif what == "large":

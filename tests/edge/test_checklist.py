@@ -123,6 +123,22 @@ def test_100_events_are_collected_until_they_are_enough_or_it_is_time(attached: 
     assert time.monotonic() - began > 0.9
 
 
+def test_a_run_of_a_batch_says_so_and_how_many_events_it_has(attached: Dev, here: App) -> None:
+    batch = {"maxSize": 2, "timeout": "1m", "if": "event.data.n > 0"}
+    known(attached, here, here.function("f", trigger="here/go", batchEvents=batch))
+
+    first = attached.send("here/go", n=1)
+    attached.send("here/go", n=2)
+    (of_two,) = eventually(lambda: attached.get(f"/v1/events/{first}/runs"))
+    other = attached.send("here/go", n=0)
+    (alone,) = eventually(lambda: attached.get(f"/v1/events/{other}/runs"))
+
+    assert of_two["batch_id"] == of_two["run_id"]
+    assert "batch_id" not in alone
+    counts = [attached.get(f"/v2/runs/{run['run_id']}")["eventCount"] for run in (of_two, alone)]
+    assert counts == [2, 1]
+
+
 def test_101_of_many_events_the_last_starts_a_run(attached: Dev, here: App) -> None:
     debounce = {"period": "1s", "timeout": "1m"}
     known(attached, here, here.function("f", trigger="here/go", debounce=debounce))

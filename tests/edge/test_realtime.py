@@ -200,6 +200,15 @@ def test_bytes_are_passed_on_to_those_who_read_events_whole(dev: Dev) -> None:
         assert heard(connection)["data"] == 1  # a WebSocket has no place for bytes
 
 
+def test_a_token_for_a_topic_does_not_open_the_stream_of_its_channel(dev: Dev) -> None:
+    with events(dev, token(dev, "public")) as stream:
+        told = b'event: inngest.response\ndata: {"secret":1}\n\n'
+        assert dev.http("POST", f"/v1/realtime/publish/tee?channel={ORDERS}", told).status == 200
+        publish(dev, "for all", topic="public")
+
+        assert b"for all" in event(stream)
+
+
 def test_89_the_token_of_a_durable_endpoint_opens_the_stream_of_its_run(dev: Dev) -> None:
     run_id = "01HF7YAT0000000000000000ZZ"
     data = {"domain": "http://127.0.0.1:9", "method": "POST", "path": "/pay", "fn": "pay"}

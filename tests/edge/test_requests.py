@@ -80,6 +80,29 @@ async def test_a_redirect_is_a_result_and_not_followed(provider: Provider) -> No
     assert len(provider.asked("a")) == 1
 
 
+async def test_an_answer_that_is_not_utf_8_is_a_result_and_not_asked_for_again(provider: Provider) -> None:
+    status, headers, body = await output(fetching(), url=f"{provider.url}/a/latin-1")
+
+    assert (status, headers["x-name"], body) == (200, "caf?", "caf\N{REPLACEMENT CHARACTER}")
+    assert len(provider.asked("a")) == 1
+
+
+async def test_an_answer_that_cannot_be_understood_costs_an_attempt(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("stepwell.runtime.requests.answered", fails)
+
+    name, message = await output(fetching(retries=1), url=f"{provider.url}/a/status/200?key=planted")
+
+    assert (name, message) == ("GatewayError", "ZeroDivisionError while the answer was read")
+    assert len(provider.asked("a")) == 2
+    assert "the answer to a request cannot be read" in caplog.text
+    assert "planted" not in caplog.text
+
+
 async def test_a_connection_that_breaks_is_tried_again_as_often_as_the_function_says(provider: Provider) -> None:
     name, message = await output(fetching(retries=2), url=f"{provider.url}/a/breaks/9", body="x")
 

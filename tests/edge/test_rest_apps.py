@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,6 +97,26 @@ def test_why_an_app_cannot_be_synced_is_said(start: Any, kind: str) -> None:
     assert reply.status == (400 if kind.endswith("url") else 422)
     assert error["message"] and error["why"]
     assert ("--allow-private" in error["fix"]) is (kind == "private")
+
+
+@pytest.mark.slow
+def test_an_address_that_could_not_be_synced_is_not_asked_again(start_dev: Callable[..., Dev], here: App) -> None:
+    dev = start_dev("--port", str(here.register_at), "--no-discovery", "--poll-interval", "100ms", target=None)
+    eventually(lambda: dev.http("GET", "/health").status == 200)
+    here.refuses = 404, {}, b"404 page not found"
+
+    reply = dev.http("POST", "/v2/apps/here/syncs", {"url": here.url})
+
+    assert (reply.status, reply.json["errors"][0]["code"]) == (422, "url_not_found")
+    assert dev.http("GET", "/dev").json["apps"] == []
+
+    here.refuses = None
+    again = dev.http("POST", "/v2/apps/here/syncs", {"url": here.url})
+    here.refuses = 500, {}, b"gone"
+
+    assert (again.status, again.json["data"]["appId"]) == (200, "here")
+    (known,) = eventually(lambda: [each for each in dev.http("GET", "/dev").json["apps"] if each["error"]])
+    assert known["url"] == here.url
 
 
 def test_an_app_that_cannot_be_reached_says_so_in_development(dev: Dev) -> None:

@@ -303,3 +303,21 @@ def test_the_document_is_printed_by_a_command(dev: Dev) -> None:
     printed = command("openapi", cwd=dev.folder)
 
     assert printed.json == json.loads(dev.http("GET", "/openapi.json").text)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.9999Z"],
+)
+def test_a_moment_that_no_text_can_tell_is_refused_before_anything_is_written(dev: Dev, moment: str) -> None:
+    before = [dev.get(f"/{version}/cancellations") for version in ("v1", "v2")]
+    asked = moment.replace("+", "%2B")
+
+    replies = [
+        dev.http("POST", "/v1/cancellations", {"app_id": "shop", "function_id": "large", "started_before": moment}),
+        dev.http("POST", "/v2/cancellations", {"functionId": "shop-large", "startedAfter": moment}),
+        *(dev.http("GET", f"/v1/events?{name}={asked}") for name in ("received_after", "received_before")),
+    ]
+
+    assert [reply.status for reply in replies] == [400] * 4
+    assert [dev.get(f"/{version}/cancellations") for version in ("v1", "v2")] == before

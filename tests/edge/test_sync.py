@@ -307,6 +307,7 @@ SDK = {"X-Inngest-SDK": "inngest-py:v0.5.19"}
         ((200, SDK, b'{"error":"the functions are wrong","status":400}'), "sync_failed", "the functions are wrong"),
         ((200, {}, b"<html>a page</html>"), "url_not_found", "what answers there is not an app"),
         ((302, {"Location": "/elsewhere"}, b""), "url_not_found", "it redirects to /elsewhere"),
+        ((302, {"Location": "/café"}, b""), "url_not_found", "it redirects to /caf?"),
     ],
 )
 def test_why_an_app_could_not_be_synced_is_shown_until_it_can(

@@ -71,6 +71,7 @@ def ran(app: Wild, run_id: str) -> list[int]:
         ("oversized", "Error", "the answer is larger than"),
         ("redirect", FATAL, "it redirects to http://127.0.0.1:1/elsewhere, and calls do not follow"),
         ("loop", FATAL, "it redirects to /api/inngest, and calls do not follow"),
+        ("no-utf-8-redirect", FATAL, "it redirects to /caf?, and calls do not follow"),
         ("too-short", "Error", "what answered does not speak HTTP"),
         ("too-long", "Error", BROKE),
         ("no-sdk", FATAL, 'status 200, and not from an SDK: "done"'),

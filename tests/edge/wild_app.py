@@ -239,6 +239,7 @@ FAULTS: dict[str, Fault] = {
     "oversized": _says(response(b'"' + b"x" * 17_000_000 + b'"', 200, close=True)),
     "redirect": _says(response(b"", 307, headers="Location: http://127.0.0.1:1/elsewhere\r\n")),
     "loop": _says(response(b"", 302, headers="Location: /api/inngest\r\n")),
+    "no-utf-8-redirect": _says(response(b"", 302, headers="").replace(b"\r\n\r\n", b"\r\nLocation: /caf\xe9\r\n\r\n")),
     "too-short": _says(response(b'[{"op":"StepRun","id":"x"}]', 206, length=9)),
     "too-long": _breaks(lambda answer: response(b'"done"', 200, length=600)),
     "no-sdk": _says(response(b'"done"', 200, headers="")),

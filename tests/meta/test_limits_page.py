@@ -23,7 +23,7 @@ def written(name: str, value: int | timedelta) -> str:
             if seconds % size == 0:
                 return f"{seconds // size} {unit}"
         return f"{seconds} s"
-    if "_TS_MS_" in name:
+    if name.endswith(("_MS_MIN", "_MS_MAX")):
         return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d}"
     for unit, size in (("MiB", 1024**2), ("KiB", 1024)):
         if "BYTES" in name and value % size == 0:

@@ -379,6 +379,34 @@ def test_a_retry_after_that_makes_no_sense_is_ignored(retry_after: str) -> None:
     assert found == Failed(WireError("Error", "status 500: {}"))
 
 
+LAST = 253_402_300_799_999  # of the year 9999
+
+
+@pytest.mark.parametrize(
+    ("moment", "ms"),
+    [
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("1969-12-31T23:59:59Z", 0),
+        ("9999-12-31T23:59:59-14:00", LAST),
+        ("9999-12-31T23:59:59.9999Z", LAST),
+    ],
+)
+def test_a_moment_that_no_text_can_tell_is_the_nearest_that_has_one(moment: str, ms: int) -> None:
+    (op,) = decode_ops(json.dumps([{"op": "Sleep", "id": "a", "name": moment}]).encode(), now=1)
+
+    assert op.opts is not None
+    assert json.loads(op.opts) == {"until_ms": ms}
+
+
+@pytest.mark.parametrize("began", [-1e300, -1, 1e300, 10**30])
+def test_when_a_body_began_can_be_told_whatever_its_app_says(began: float) -> None:
+    timing = {"a": began, "b": 1e300}
+
+    (op,) = decode_ops(json.dumps([{"op": "StepRun", "id": "a", "timing": timing}]).encode(), now=1)
+
+    assert (op.started_at, op.ended_at) == (0 if began < 0 else LAST, LAST)
+
+
 def test_an_op_that_says_nothing_is_nothing() -> None:
     """Protocol §6.2."""
     ops = [{"op": "None", "id": "a"}, {"op": "StepRun", "id": "b", "data": 1}, {"op": "None", "id": ""}]

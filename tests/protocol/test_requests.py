@@ -156,6 +156,53 @@ def test_text_is_read_in_the_encoding_that_it_has() -> None:
         assert json.loads(found.output)["body"] == "é"
 
 
+CHARSETS = [
+    *("utf-8", "utf-7", "utf-16", "utf-32", "utf_8_sig", "idna", "punycode", "undefined", "hex", "unicode_escape"),
+    *("raw_unicode_escape", "latin-1", "cp037", "mbcs", "rot13", "base64", "zlib", "big5", "no-such"),
+]
+ODD = [
+    *(
+        b"x",
+        b"\xff\xfe",
+        b"+2AA-",
+        b"\\ud800",
+        b"xn--\xff",
+        b"[" * 100_000,
+        b"1" * 5_000,
+        b'{"a":' + b"9" * 5_000 + b"}",
+    ),
+    *(b'{"error":{"message":"m"}}', b'{"error":"\\ud800"}', b'{"model":1}', b'{"usage":{"prompt_tokens":1e99}}'),
+]
+ANY_HEADER = st.text(st.characters(), max_size=8)  # with halves of surrogate pairs, as the HTTP library reads bytes
+
+
+@given(
+    st.sampled_from(CHARSETS),
+    st.sampled_from(ODD) | st.binary(max_size=40),
+    st.sampled_from([200, 404, 500]),
+    st.dictionaries(ANY_HEADER | st.just("retry-after"), ANY_HEADER, max_size=3),
+    st.booleans(),
+)
+def test_whatever_comes_back_in_any_encoding_can_be_written_down(
+    charset: str, body: bytes, status: int, headers: dict[str, str], asks_model: bool
+) -> None:
+    request = model() if asks_model else fetch_request(URL, "GET", {}, None)
+    named = {**headers, "content-type": f"text/x; charset={charset}"}
+
+    found = answered(request, status, named, body, now=5, started_at=1)
+
+    json.loads(found.output if isinstance(found, Good) else found.failure.json())
+    found.told.json()
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna"])
+def test_an_encoding_that_takes_long_to_read_is_not_used(charset: str) -> None:
+    found = answer(fetch_request(URL, "GET", {}, None), b"a-" * 500_000, content_type=f"text/x; charset={charset}")
+
+    assert isinstance(found, Good)
+    assert len(json.loads(found.output)["body"]) == 1_000_000
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -30,16 +30,35 @@ STREAM_ISSUER: Final = "rt.inngest.com"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]*")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)  # what the HTTP client calls
 _SDK: Final = re.compile(r"(?:inngest-)?([a-z]{1,20}):")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _QUERY_SAFE: Final = _PATH_SAFE + "?"
 _VERSIONS: Final = (1, 2)
-_NOT_REPLAYED: Final = frozenset(
+# What an answer says about itself. It is given again as coming from this server, so that anything else might be obeyed
+# for this origin, for its connection, or by a proxy before it. Such headers become more: hence no list of what to leave
+# out.
+_REPLAYED: Final = frozenset(
     {
-        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
-        *("transfer-encoding", "upgrade", "content-length", "content-encoding", "date", "server"),
-        *("set-cookie", "content-security-policy", "access-control-allow-origin", "strict-transport-security"),
+        *("content-type", "content-language", "content-disposition", "location", "retry-after", "allow"),
+        *("etag", "last-modified", "expires", "vary", "age"),
     }
+)
+_OWN: Final = "x-"  # what people make up themselves, without those names of that kind that browsers and proxies obey
+_OBEYED: Final = (
+    *(
+        "x-inngest-",
+        "x-stepwell-",
+        "x-accel-",
+        "x-sendfile",
+        "x-lighttpd-",
+        "x-litespeed-",
+        "x-forwarded-",
+        "x-real-ip",
+    ),
+    *("x-frame-options", "x-xss-protection", "x-content-type-options", "x-content-security-policy", "x-webkit-csp"),
+    *("x-dns-prefetch-control", "x-permitted-cross-domain-policies", "x-download-options", "x-robots-tag"),
+    *("x-ua-compatible", "x-http-method", "x-original-", "x-rewrite-", "x-reproxy-"),
 )
 
 
@@ -209,7 +228,7 @@ def reenter(call: Call) -> CallRequest:
 def replay(output: bytes) -> Replayed | None:
     """The answer that is kept as a run's output; ``None`` if that is no answer.
 
-    Headers that are about the connection it was given on, or that are for the origin it came from, are left out.
+    Of its headers those are left that say something about it, and those that people made up (``X-…``).
     """
     try:
         found = _decode_response(output)
@@ -220,7 +239,7 @@ def replay(output: bytes) -> Replayed | None:
     headers = {
         name.lower(): value
         for name, value in (found.headers or {}).items()
-        if name.lower() not in _NOT_REPLAYED and _is_field(name, value)
+        if _is_replayed(name.lower()) and _is_field(name, value)
     }
     return Replayed(found.status, headers, (found.body or "").encode("utf-8", "replace"))
 
@@ -255,6 +274,8 @@ def _domain(text: str) -> str:
         parts = urlsplit(checked_url(text))
     except ConfigurationError as error:
         raise Unreadable(f"its domain cannot be called: {error.what}: {error.why}") from None
+    if not _HOST.fullmatch(parts.hostname or ""):
+        raise Unreadable(f"its domain cannot be called: {text[:80]!r} has characters that no host has")
     if parts.path.strip("/") or parts.query or parts.fragment or not _PRINTABLE.fullmatch(text):
         raise Unreadable(f"{text[:80]!r} is no domain: it has more than scheme, host and port")
     return f"{parts.scheme}://{parts.netloc.lower()}"
@@ -284,6 +305,10 @@ def _body(text: str, language: Literal["go"] | str) -> bytes:
         except (Base64Error, ValueError):
             pass
     return text.encode("utf-8", "replace")
+
+
+def _is_replayed(name: str) -> bool:
+    return name in _REPLAYED or (name.startswith(_OWN) and not name.startswith(_OBEYED))
 
 
 def _is_field(name: str, value: object) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from stepwell.limits import MOMENT_MS_MAX
+
 
 def write_moment(ms: int) -> str:
     """``2026-01-02T03:04:05.678Z``."""
@@ -12,7 +14,10 @@ def write_moment(ms: int) -> str:
 
 
 def read_moment(text: str) -> int | None:
-    """The moment of an ISO 8601 text, in UTC unless it says otherwise; ``None`` if it is none (protocol §6.3)."""
+    """The moment of an ISO 8601 text, in UTC unless it says otherwise; ``None`` if it is none (protocol §6.3).
+
+    One before 1970 counts as that, one after 9999 as its end: both mean at once, or never, and have no text.
+    """
     if len(text) < 10:
         return None
     try:
@@ -37,5 +42,10 @@ def read_retry_after(text: str, now: int) -> int | None:
         return None
 
 
+def bounded(ms: int) -> int:
+    """The nearest moment that can be written as text."""
+    return min(max(ms, 0), MOMENT_MS_MAX)
+
+
 def _to_ms(moment: datetime) -> int:
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return bounded(round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))

@@ -16,7 +16,7 @@ from stepwell.errors import InvalidDuration
 from stepwell.model.duration import format_duration, parse_duration
 from stepwell.protocol import messages as wire
 from stepwell.protocol.messages import Op, WireError
-from stepwell.protocol.moments import read_moment, write_moment
+from stepwell.protocol.moments import bounded, read_moment, write_moment
 
 _KIND_OF_OP: Final = {
     wire.SLEEP: "sleep",
@@ -185,7 +185,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
     timing = found.timing
     if timing is None and called_at and found.op in _BODIES:  # Python says nothing of the time a body took
         timing = _Timing(called_at * _MS_NS, (now - called_at) * _MS_NS)
-    started_at = int(timing.a) // _MS_NS if timing else 0
+    started_at = bounded(int(timing.a) // _MS_NS) if timing else 0
     data = bytes(found.data) or b"null" if found.op in (wire.STEP_RUN, wire.RUN_COMPLETE, _STEP) else None
     return Op(
         op=wire.STEP_RUN if found.op == _STEP else found.op,
@@ -202,7 +202,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         retry_at=extra.retry_at if extra.retry_at is not None or not failing else retry_at,
         no_retry=failing and (extra.no_retry or no_retry),
         started_at=started_at,
-        ended_at=started_at + int(timing.b) // _MS_NS if timing else 0,
+        ended_at=bounded(started_at + int(timing.b) // _MS_NS) if timing else 0,
         parallel="race" if mode == "race" else None,
         metadata=None if bytes(found.metadata) in (b"", b"null", b"[]") else bytes(found.metadata),
     )

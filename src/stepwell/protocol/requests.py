@@ -7,6 +7,7 @@ error, whatever the other side puts into it.
 from __future__ import annotations
 
 import re
+from codecs import lookup
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -38,6 +39,9 @@ _GOOGLES: Final = {
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,255}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CHARSET: Final = re.compile(r"charset=\"?([A-Za-z0-9._-]{1,40})", re.ASCII)
+# Codecs of Python that are none of the web: some raise on any text, some make halves of surrogate pairs of it, and
+# punycode takes quadratic time, so that a megabyte of it would stop the process.
+_NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 # Those of one connection, which is ours, and what decides how the answer is packed, which we unpack.
 _NOT_PASSED_ON: Final = frozenset(
     {
@@ -178,13 +182,15 @@ def answered(
 ) -> Good | Bad:
     """What an answer means. To a model's provider only a good status is one, for others each is (checklist 68, 69).
 
-    ``headers`` have names in lower case. Moments are milliseconds.
+    ``headers`` have names in lower case. Moments are milliseconds. Whatever the other side sends, nothing is raised: a
+    request of which no answer can be kept would be made again for ever.
     """
     about = told(request)
     about.status, about.ms = status, now - started_at
     text = _text(headers, body)
     if request.format is None:
-        fetched = {"url": request.url, "headers": dict(headers), "body": text, "status_code": status}
+        known = {_writable(name): _writable(value) for name, value in headers.items()}
+        fetched = {"url": _writable(request.url), "headers": known, "body": text, "status_code": status}
         return Good(_encode(fetched), about)
     text = _hide(request, text)
     if status > _OK_MAX:
@@ -246,10 +252,19 @@ def _unusable_url(url: str) -> str | None:
 def _text(headers: Mapping[str, str], body: bytes) -> str:
     """The text of a body, in the encoding that it says it has."""
     found = _CHARSET.search(headers.get("content-type", ""))
-    try:
-        return body.decode(found[1] if found else "utf-8", errors="replace")
-    except LookupError:
-        return body.decode(errors="replace")
+    if found is not None:
+        try:
+            codec = lookup(found[1]).name
+            if codec not in _NO_CHARSETS:
+                return _writable(body.decode(codec, errors="replace"))
+        except (LookupError, UnicodeError):
+            pass
+    return body.decode(errors="replace")
+
+
+def _writable(text: str) -> str:
+    """The same, where there are halves of surrogate pairs without them: as UTF-8 they cannot be written."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _json(text: str) -> bytes | None:
@@ -285,7 +300,7 @@ def _message(text: str) -> str:
     """The sentence in what a provider says of an error."""
     try:
         found: Any = _decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         found = None
     for name in ("error", "message"):
         if isinstance(found, dict) and name in found:

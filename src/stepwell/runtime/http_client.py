@@ -65,7 +65,7 @@ class Client:
             async with self._session.request(
                 method, url, headers=headers, data=body or None, timeout=timeout, allow_redirects=False
             ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
+                found = {name.lower(): _writable(value) for name, value in response.headers.items()}
                 return Reply(response.status, found, await _bounded(response))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _explained(error, urlsplit(url).netloc, seconds) from None
@@ -137,7 +137,12 @@ def _explained(error: Exception, place: str, seconds: float) -> Unreachable:
         what = "the answer says that it is packed, and cannot be unpacked"
     elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError):
         what = "the connection broke before the answer was there"
-    return Unreachable(code, what)
+    return Unreachable(code, _writable(what))
+
+
+def _writable(text: str) -> str:
+    """Bytes of a header that are not UTF-8 come as halves of surrogate pairs, which nobody could write down."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

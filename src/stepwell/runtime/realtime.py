@@ -143,7 +143,7 @@ class Hub:
         await self._publish([(each.channel, each.topic, each.json()) for each in messages], raw=False)
 
     async def tee(self, channel: str, data: bytes) -> None:
-        """Pass bytes on, as they are, to those that read the channel as a stream of server-sent events."""
+        """Pass bytes on, as they are, to those that may listen to its stream and read server-sent events."""
         await self._publish([(channel, STREAM_TOPIC, data)], raw=True)
 
     async def _publish(self, messages: Sequence[tuple[str, str, bytes]], *, raw: bool) -> None:
@@ -166,7 +166,7 @@ class Hub:
     def _deliver(self, channel: str, topic: str, frame: Frame) -> None:
         over = frame.raw and ends_stream(frame.body)
         for subscription in tuple(self._channels.get(channel, ())):
-            if subscription.raw if frame.raw else _listens(subscription, channel, topic):
+            if (subscription.raw or not frame.raw) and _listens(subscription, channel, topic):
                 subscription.offer(frame)
                 # Its client has all that it asked for, and may not think of closing the connection.
                 if over and all(each == (channel, STREAM_TOPIC) for each in _names(subscription)):
@@ -175,7 +175,8 @@ class Hub:
     # Subscribing ------------------------------------------------------------------------------------------------------
 
     async def subscribe(self, topics: Iterable[Topic], *, raw: bool = False) -> Subscription:
-        """Listen to these topics, which were checked. ``raw`` asks for streams of bytes on their channels, too.
+        """Listen to these topics, which were checked. ``raw`` asks for streams of bytes, too: those of the channels of
+        which ``$stream`` is among the topics.
 
         What is published after this has returned arrives, whichever process publishes it. Raises ``LimitExceeded``,
         ``NotRunning`` and ``StorageUnavailable``.

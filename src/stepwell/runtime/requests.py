@@ -15,7 +15,7 @@ from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import StepError, StepRun
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Executing, Superseded
-from stepwell.protocol.requests import Bad, Good, Outgoing, answered, decode_request, lost, unanswered
+from stepwell.protocol.requests import Bad, Good, Outgoing, answered, decode_request, lost, shown_url, unanswered
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Timer, rest
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Unreachable
@@ -141,7 +141,14 @@ class Requests:
         except Exception as error:  # of the HTTP library; its text may have a header in it
             why = f"{type(error).__name__} while the request was made"
             return unanswered(request, why, now=clock.now_ms(), started_at=started_at)
-        return answered(request, reply.status, reply.headers, reply.body, now=clock.now_ms(), started_at=started_at)
+        now = clock.now_ms()
+        try:
+            return answered(request, reply.status, reply.headers, reply.body, now=now, started_at=started_at)
+        except Exception as error:
+            # An attempt is spent whatever happens: else the same request would be made again at once, for ever.
+            log.exception("the answer to a request cannot be read", url=shown_url(request.url))
+            why = f"{type(error).__name__} while the answer was read"
+            return unanswered(request, why, now=now, started_at=started_at)
 
 
 def _op(step: Step, came: Good | Bad | None, started_at: int, ended_at: int) -> StepRun | StepError:

@@ -15,6 +15,7 @@ import msgspec
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError
 from stepwell.ids import is_ulid, ulid_ms
+from stepwell.limits import SERVED_BYTES_MAX
 from stepwell.protocol.codec import (
     Unreadable,
     decode_call,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
 VERSION: Final = "0.1.0"
 SDK: Final = f"stepwell-py:v{VERSION}"
-BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 _DEFAULT: Final = "http://127.0.0.1:8288"
 _SERVER: Final = ("STEPWELL_SERVER", "INNGEST_API_BASE_URL", "INNGEST_BASE_URL")  # the first that is set
 _CLOUD: Final = "cloud"
@@ -135,13 +135,13 @@ class Endpoint:
         if scope["type"] != "http":
             raise ValueError(f"not an HTTP request: {scope['type']}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        body = b""
+        received = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
-            body += message.get("body", b"")
-            if len(body) > BODY_BYTES_MAX or not message.get("more_body"):
+            received += message.get("body", b"")
+            if len(received) > SERVED_BYTES_MAX or not message.get("more_body"):
                 break
         host = headers.get("host") or "{}:{}".format(*(scope.get("server") or ("localhost", 80)))
         root, path = scope.get("root_path", ""), scope["path"]
@@ -152,7 +152,7 @@ class Endpoint:
                 f"{headers.get('x-forwarded-proto', scope.get('scheme', 'http'))}://{host}{path}",
                 dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))),
                 headers,
-                body,
+                bytes(received),
             )
         )
         told = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
@@ -176,7 +176,7 @@ class Endpoint:
             f"{scheme}://{host}{path}",
             dict(parse_qsl(environ.get("QUERY_STRING", ""))),
             headers,
-            environ["wsgi.input"].read(min(length, BODY_BYTES_MAX + 1)) if length else b"",
+            environ["wsgi.input"].read(min(length, SERVED_BYTES_MAX + 1)) if length else b"",
         )
         response = self.handle_sync(request)
         told = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
@@ -199,8 +199,8 @@ class Endpoint:
 
     async def handle(self, request: Request) -> Response:
         """One request of a server, whatever framework it came through."""
-        if len(request.body) > BODY_BYTES_MAX:
-            return self._refuse(413, "body_too_large", f"a request may have {BODY_BYTES_MAX:,} bytes")
+        if len(request.body) > SERVED_BYTES_MAX:
+            return self._refuse(413, "body_too_large", f"a request may have {SERVED_BYTES_MAX:,} bytes")
         if request.method == "GET":
             return self._look(request)
         if request.method == "PUT":

@@ -140,9 +140,15 @@ class Apps:
         return modified
 
     async def sync(self, url: str) -> Attached:
-        """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address."""
-        attached = self._attach(checked_url(url))
+        """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address.
+
+        An address that nobody knew is kept only if that succeeds: whoever mistypes one does not want it asked for ever.
+        """
+        place = same_address(checked_url(url))
+        attached = self._attached.get(place) or Attached(without_our_query(url))
         await self._ask(attached)
+        if attached.error is None:
+            attached = self._attached.setdefault(place, attached)  # the app may have registered there meanwhile
         return attached
 
     async def remove(self, url: str) -> Attached | None:

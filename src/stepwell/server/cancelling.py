@@ -209,8 +209,8 @@ def _moment(text: str | None, name: str) -> int | None:
         return None
     try:
         return parse_moment(text)
-    except (ValueError, OverflowError):
-        why, fix = "it is a moment as RFC 3339 writes it", "write it like 2026-01-02T03:04:05Z"
+    except ValueError:
+        why, fix = "it is a moment from 1970 to 9999, as RFC 3339 writes it", "write it like 2026-01-02T03:04:05Z"
         raise Refused(400, "invalid-parameter", f"{name} is {text[:80]!r}", why, fix) from None
 
 

@@ -74,8 +74,11 @@ def moment(name: str, says: str) -> Parameter:
     def read(text: str) -> int:
         try:
             return parse_moment(text)
-        except (ValueError, OverflowError):
-            why, fix = "it is a moment as RFC 3339 writes it", "write it like 2026-01-02T03:04:05Z, with + as %2B"
+        except ValueError:
+            why, fix = (
+                "it is a moment from 1970 to 9999, as RFC 3339 writes it",
+                "write it like 2026-01-02T03:04:05Z, with + as %2B",
+            )
             raise _wrong(name, text, why, fix) from None
 
     return Parameter(name=name, says=says, schema={"type": "string", "format": "date-time"}, read=read)

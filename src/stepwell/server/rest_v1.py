@@ -61,6 +61,7 @@ class V1Run(msgspec.Struct, frozen=True, kw_only=True):
     function_version: int
     environment_id: str = NOBODY
     event_id: str
+    batch_id: str | UnsetType = UNSET
     status: str
     ended_at: str | None
     output: msgspec.Raw | UnsetType = UNSET
@@ -320,6 +321,7 @@ def _run(run: Run) -> V1Run:
         function_id=run.function_id,
         function_version=run.function_version,
         event_id=run.event_id,
+        batch_id=UNSET if run.batch is None else run.id,
         status=_STATUS.get(RunStatus(run.status), "Unknown"),
         ended_at=rfc3339(run.ended_at) if run.ended_at is not None else None,
         output=UNSET if run.output is None else raw(run.output),

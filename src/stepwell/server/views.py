@@ -42,7 +42,11 @@ class ErrorView(View, frozen=True, omit_defaults=True):
 
 
 class ListedRun(View, frozen=True):
-    """One execution of a function as lists have it: without what would have to be read for each run by itself."""
+    """One execution of a function as lists have it: without what would have to be read for each run by itself.
+
+    ``event_count`` is how many events it was started with: more than one if they were collected for it (a batch), and
+    ``event_id`` is the first.
+    """
 
     id: str
     function_id: str
@@ -58,6 +62,7 @@ class ListedRun(View, frozen=True):
     parent_run_id: str | None = None
     original_run_id: str | None = None
     cron: str | None = None
+    event_count: int = 1
 
 
 class MetadataView(View, frozen=True):
@@ -202,6 +207,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "parent_run_id": run.parent,
         "original_run_id": run.original,
         "cron": run.cron,
+        "event_count": run.batch or 1,
     }
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from stepwell.clock import to_datetime, to_ms
+from stepwell.limits import MOMENT_MS_MAX
 
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
@@ -51,8 +52,12 @@ def at(ms: int, now: int, zone: tzinfo | None = UTC) -> str:
 
 
 def parse_moment(text: str) -> int:
-    """The milliseconds of RFC 3339 text. Raises ``ValueError``."""
-    return to_ms(datetime.fromisoformat(text))
+    """The milliseconds of RFC 3339 text. Raises ``ValueError``, also before 1970 and after 9999 in UTC: such a moment
+    could be kept, and never be shown again."""
+    ms = to_ms(datetime.fromisoformat(text))
+    if not 0 <= ms <= MOMENT_MS_MAX:
+        raise ValueError(f"{text[:40]!r} is not between the years 1970 and 9999")
+    return ms
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

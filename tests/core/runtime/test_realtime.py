@@ -26,6 +26,7 @@ from stepwell.testing.loop import VirtualClock, VirtualLoop, VirtualTimers
 from tests.storage.nouns import run
 
 A, B = Topic("c", "a"), Topic("c", "b")
+STREAM = Topic("c", "$stream")
 RUN_ID = "01HF7YAT000000000000000001"
 
 
@@ -147,19 +148,20 @@ def test_one_who_reads_may_be_sent_any_number(world: World):
     world.play(play)
 
 
-def test_bytes_go_to_those_who_read_bytes_of_their_channel(world: World):
+def test_bytes_go_to_those_who_read_bytes_and_may_listen_to_the_stream_of_the_channel(world: World):
     async def play(world: World) -> None:
         hub = world.hub()
-        reads, other, elsewhere = (
+        reads, other, one_topic, elsewhere = (
+            await hub.subscribe([STREAM], raw=True),
+            await hub.subscribe([A, STREAM]),
             await hub.subscribe([A], raw=True),
-            await hub.subscribe([A]),
-            await hub.subscribe([Topic("d", "a")], raw=True),
+            await hub.subscribe([Topic("d", "$stream")], raw=True),
         )
         await hub.tee("c", b"data: 1\n\n")
         await hub.publish(said("1"))
 
         assert await reads.next() == Frame(b"data: 1\n\n", raw=True)
-        assert await heard(other) == "1"
+        assert [await heard(other), await heard(one_topic)] == ["1", "1"]
         elsewhere.close()
         assert await elsewhere.next() is None
 
@@ -222,7 +224,7 @@ def test_there_are_only_so_many_subscribers_and_those_who_leave_make_room(world:
 def test_another_process_is_told_what_was_published_in_order_and_once(world: World):
     async def play(world: World) -> None:
         here, there = world.hub(), world.hub()
-        far, near = await there.subscribe([A], raw=True), await here.subscribe([A])
+        far, near = await there.subscribe([A, STREAM], raw=True), await here.subscribe([A])
         for n in range(300):
             await here.publish(said(str(n)))
         await here.tee("c", b"bytes")

@@ -10,8 +10,9 @@ import pytest
 
 from stepwell import ConfigurationError, Context, Stepwell
 from stepwell.clock import SystemClock
+from stepwell.limits import BATCH_BYTES_MAX, EVENT_BYTES_CEILING, SERVED_BYTES_MAX
 from stepwell.protocol.signing import HEADER, sign, signing_key, verified
-from stepwell.sdk.serve import BODY_BYTES_MAX, Endpoint, Request, Response
+from stepwell.sdk.serve import Endpoint, Request, Response
 
 KEY, OLD = f"signkey-prod-{'ab' * 32}", f"signkey-prod-{'cd' * 32}"
 URL = "https://shop.test/api/inngest"
@@ -52,6 +53,33 @@ async def ask(
         told[HEADER.lower()] = sign(signing_key(key), body, SystemClock().now_ms() // 1000)
     query: Mapping[str, str] = {"fnId": "shop-bill", "stepId": "step"} if method == "POST" else {}
     return await endpoint.handle(Request(method, URL, query, told, body))
+
+
+async def test_the_largest_batch_can_be_told_to_the_handler_of_its_failure() -> None:
+    """Its events are in the data of one, which no call leaves out."""
+    app = Stepwell("shop")
+
+    @app.create_function(id="bill", trigger="inngest/function.failed")
+    async def bill(ctx: Context[dict[str, Any]]) -> object:
+        return len(ctx.event.data["events"])
+
+    call = json.loads(CALL)
+    call["event"]["data"] = {"events": ["x" * (BATCH_BYTES_MAX + EVENT_BYTES_CEILING)]}
+    body = json.dumps(call).encode()
+    parts = [body[n : n + 65_536] for n in range(0, len(body), 65_536)]
+    told: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        part = parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/inngest", "query_string": b"fnId=shop-bill&stepId=step"}
+    await app.serve(dev=True)({**scope, "headers": [(b"host", b"shop.test")]}, receive, send)
+
+    assert (told[0]["status"], told[1]["body"]) == (200, b"1")
 
 
 async def test_in_development_anybody_may_call(app: Stepwell) -> None:
@@ -153,7 +181,7 @@ async def test_introspection_says_little_in_development_and_more_to_who_has_the_
     [
         ("DELETE", b"", 405),
         ("POST", b"{", 500),
-        ("POST", b"x" * (BODY_BYTES_MAX + 1), 413),
+        ("POST", b"x" * (SERVED_BYTES_MAX + 1), 413),
     ],
 )
 async def test_what_is_no_call_is_refused(app: Stepwell, method: str, body: bytes, status: int) -> None:
