@@ -1,4 +1,4 @@
-"""Writes docs/reference/conformance.md from pytest's JUnit file: ``conformance.py RESULTS.xml [--check]``.
+"""Writes docs/reference/conformance.md from pytest's JUnit files: ``conformance.py RESULTS.xml… [--check]``.
 
 With ``--check`` nothing is written: the exit code is 1 if the page says anything else than the results.
 """
@@ -37,10 +37,10 @@ PY and JS are the official SDKs; a § is a section of the protocol.
 """
 
 
-def read(results: Path) -> Shown:
+def read(results: list[Path]) -> Shown:
     """For which statement and SDK there are tests, and whether all of them passed. Skipped tests show nothing."""
     shown: dict[tuple[int, str], bool] = {}
-    for case in ElementTree.parse(results).getroot().iter("testcase"):
+    for case in (case for each in results for case in ElementTree.parse(each).getroot().iter("testcase")):
         told = defaultdict[str, list[str]](list)
         for each in case.iter("property"):
             told[each.get("name", "")].append(each.get("value", ""))
@@ -71,8 +71,8 @@ def page(shown: Shown) -> str:
 
 
 def main() -> int:
-    text = page(read(Path(sys.argv[1])))
-    if "--check" not in sys.argv[2:]:
+    text = page(read([Path(each) for each in sys.argv[1:] if each != "--check"]))
+    if "--check" not in sys.argv[1:]:
         PAGE.write_text(text)
         return 0
     before = PAGE.read_text().splitlines() if PAGE.exists() else []

@@ -15,7 +15,7 @@ from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import ListRuns, RegistryStamp, Standings
-from stepwell.runtime import caller
+from stepwell.runtime import live_call
 from stepwell.runtime.operator import rerun
 
 pytestmark = pytest.mark.slow
@@ -380,7 +380,7 @@ async def test_no_body_begins_for_as_long_as_it_cannot_be_read_what_others_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I18: a look that failed is none, however many there were."""
-    monkeypatch.setattr(caller, "_LOOK_PAUSE_MS", 1)
+    monkeypatch.setattr(live_call, "_LOOK_PAUSE_MS", 1)
     app = Stepwell("shared")
     looks: list[str] = []
 

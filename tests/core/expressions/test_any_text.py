@@ -38,14 +38,14 @@ def refused_or_compiled(text: str, **options: Any) -> Any:
 @example("'\ud800'", False, False)
 @example("x" * 5_000, False, False)
 def test_any_text_is_an_expression_or_is_refused(text: str, restricted: bool, boolean: bool):
-    started = time.perf_counter()
+    started = time.thread_time()
 
     expression = refused_or_compiled(text, restricted=restricted, boolean=boolean)
 
     if expression is not None:
         assert expression.text == text
         assert expression.key_result({"event": {"data": {"a": [1]}}}).text
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.slow
