@@ -49,6 +49,7 @@ SCANS = {
     "REGISTRY_STAMP": "the last entry of an index",
     "SAVE_FUNCTION": "a table for reference, when an app registers",
     "ARCHIVE_FUNCTION": "a table for reference, when an app registers",
+    "PAUSE_FUNCTION": "a table for reference, when a person acts",
 }
 # A search by nothing but the shard is one in disguise, because a file has one shard.
 SCAN = re.compile(
