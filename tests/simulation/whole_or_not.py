@@ -8,12 +8,16 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from stepwell import (
+    BatchEvents,
     Cancel,
     Concurrency,
+    Debounce,
     Event,
     NonRetriableError,
+    Singleton,
     StepError,
     Stepwell,
+    Throttle,
     Timeouts,
     TriggerCron,
     TriggerEvent,
@@ -335,6 +339,53 @@ def branches_under_a_limit(app: Stepwell, did: Any) -> None:
     @app.create_function(id="f", trigger="go", concurrency=Concurrency(2))
     async def f(ctx: Any) -> list[int]:
         return list(await asyncio.gather(*(ctx.step.run(f"b{n}", did, ctx, f"b{n}", n) for n in range(4))))
+
+
+def each_in_turn(*numbers: int, apart: timedelta = timedelta(seconds=1)) -> list[Action]:
+    """So many events, one after the other."""
+    found: list[Action] = []
+    for n in numbers:
+        found += [send("go", id=str(n), n=n), until(apart * (n + 1))]
+    return found
+
+
+@scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="Schedule")
+def starts_that_wait_their_turn(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", throttle=Throttle(1, "10s", burst=0))
+    async def f(ctx: Any) -> int:
+        return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
+
+
+@scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="TakeSlots")
+def places_of_runs_under_way_beside_a_limit_and_turns(app: Stepwell, did: Any) -> None:
+    @app.create_function(
+        id="f", trigger="go", run_concurrency=1, concurrency=Concurrency(1), throttle=Throttle(1, "5s", burst=0)
+    )
+    async def f(ctx: Any) -> int:
+        await ctx.step.sleep("rest", "2s")
+        return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
+
+
+@scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="HoldEvent")
+def events_that_are_held_back_for_the_newest(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", debounce=Debounce("10s"))
+    async def f(ctx: Any) -> int:
+        return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
+
+
+@scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="HoldEvent")
+def batches_that_are_full_or_out_of_time(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", batch_events=BatchEvents(2, timeout="10s"))
+    async def f(ctx: Any) -> list[int]:
+        return list(await ctx.step.run("a", did, ctx, "a", [event.data["n"] for event in ctx.events]))
+
+
+@scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="FreeSlots")
+def a_run_that_takes_the_place_of_another(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", singleton=Singleton("cancel"))
+    async def f(ctx: Any) -> int:
+        await ctx.step.sleep("rest", "1m")
+        return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
 
 
 @scenario(send("go", cart="c"), send("go", "2", cart="c"), send("go", "3", cart="d"))
