@@ -47,12 +47,13 @@ _encode: Final = msgspec.json.Encoder().encode
 class Attached(msgspec.Struct):
     """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
     it; ``synced_at`` is in milliseconds. An app whose workers connect is never asked: ``workers`` are those there are
-    now."""
+    now. ``refusal`` is why its own registration was refused since it was asked last, which it may not pass on."""
 
     url: str
     app_id: str | None = None
     code: str | None = None
     error: str | None = None
+    refusal: str | None = None
     synced_at: int | None = None
     workers: list[WorkerState] = []
 
@@ -131,7 +132,13 @@ class Apps:
                 "set INNGEST_DEV=1 in the app for a development server, and unset it for production",
             )
         found = read_registration(body)
-        return found, await self._accept(found)
+        try:
+            return found, await self._accept(found)
+        except ConfigurationError as error:
+            known = self._attached.get(same_address(found.url))
+            if known is not None:  # whoever looks at the app sees it, whoever has made it register
+                self._refuse(known, error)
+            raise
 
     async def connect(self, found: Registration) -> bool:
         """A worker says what an app has. Returns whether anything is new. Raises ``ConfigurationError``."""
@@ -188,8 +195,12 @@ class Apps:
         modified = await self._save(found)
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
-        attached.code = attached.error = None
+        attached.code = attached.error = attached.refusal = None
         return modified
+
+    def _refuse(self, attached: Attached, error: ConfigurationError) -> None:
+        attached.refusal = attached.error = f"{error.what}: {error.why}"
+        attached.code = "invalid_function"
 
     async def _save(self, found: Registration) -> bool:
         app = App(
@@ -217,6 +228,7 @@ class Apps:
 
     async def _ask(self, attached: Attached) -> None:
         before = attached.synced_at, attached.error
+        attached.refusal = None
         try:
             reply = await self._put(attached.url)
         except Unreachable as error:
@@ -242,7 +254,7 @@ class Apps:
                 found = read_registration(reply.body)
                 await self._accept(found)
             except ConfigurationError as error:
-                attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
+                self._refuse(attached, error)
             else:
                 attached.app_id = found.app_id
                 self._done(attached)
@@ -254,6 +266,8 @@ class Apps:
         if 300 <= reply.status < 400:
             attached.code = "url_not_found"
             attached.error = f"it redirects to {reply.headers.get('location', 'nowhere')}: name that address instead"
+        elif attached.refusal is not None:
+            attached.code, attached.error = "invalid_function", attached.refusal
         elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"
