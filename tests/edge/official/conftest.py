@@ -79,6 +79,18 @@ class Served:
         self.process.wait(PATIENCE_S)
         self.process = self._start()
 
+    def redeploy(self, variables: Mapping[str, str]) -> None:
+        """Kill it, and start it with these in its environment."""
+        self.close()
+        self.note_death()
+        self._environment |= variables
+        self.process = self._start()
+
+    def note_death(self) -> None:
+        """Say in the ledger that whatever went on ends here."""
+        with self.ledger_file.open("a") as ledger:
+            ledger.write(json.dumps({"what": "died"}) + "\n")
+
     def _answers(self) -> bool:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
