@@ -51,7 +51,7 @@ class Deployment:
             "--no-discovery",
             "--no-poll",
             "--retry-interval",
-            "100ms",
+            "500ms",
         )
         launcher: Sequence[str] = (sys.executable, str(HERE / "shifted.py"), str(self.ahead_s)) if self.ahead_s else ()
         dev = Dev(self._folder, *options, target=None, launcher=launcher)
@@ -62,7 +62,9 @@ class Deployment:
         return {"INNGEST_DEV": f"http://127.0.0.1:{self._port}", "SETTINGS": json.dumps(self.settings)}
 
     def deploy(self, **settings: Any) -> None:
-        """Kill the app, start it with these settings besides, and have it say what it has."""
+        """Kill the app, start it with these settings besides, and have it say what it has. If it has them, it stays."""
+        if self.settings | settings == self.settings:
+            return
         self.settings |= settings
         self.app.redeploy(self._variables())
         synced(self.app)
