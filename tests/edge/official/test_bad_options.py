@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.edge.conftest import Dev, Reply, eventually
-from tests.edge.official.conftest import ONE_EACH, Served, node
+from tests.edge.official.conftest import SDKS, Served, node
 from tests.edge.official.test_sync import ask
 from tests.edge.served_here import free_port
 
 pytestmark = pytest.mark.slow
 
-_SDK = {"fastapi": "python", "v3": "javascript-3", "v4": "javascript-4"}
-SDKS = [pytest.param(kind, marks=pytest.mark.sdk(_SDK[kind])) for kind in ONE_EACH]
 JAVASCRIPT = SDKS[1:]
 NOT_READ = {"v3": {"jitter"}}  # which it does not send
 

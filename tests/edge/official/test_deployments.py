@@ -7,21 +7,21 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from urllib.parse import quote
 
 import pytest
 
 from tests.edge.conftest import eventually
-from tests.edge.official.conftest import ONE_EACH, synced
+from tests.edge.official.conftest import SDKS, synced
 from tests.edge.official.deployments import Deployment, deployed
 from tests.edge.official.intervals import at_once, begun
 
 pytestmark = pytest.mark.slow
 
-_SDK = {"fastapi": "python", "v3": "javascript-3", "v4": "javascript-4"}
 _keys = count()
 
 
-@pytest.fixture(scope="module", params=[pytest.param(kind, marks=pytest.mark.sdk(_SDK[kind])) for kind in ONE_EACH])
+@pytest.fixture(scope="module", params=SDKS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp(f"settings-{request.param}")
     with deployed(folder, request.param, "settings", limit=1, throttle=1, version=1, without=[]) as found:
@@ -124,6 +124,19 @@ def test_a_function_that_is_gone_starts_nothing_and_is_back_with_the_next_sync(b
     assert both.dev.get(f"/v2/functions/{function}")["archivedAt"] is None
     (again,) = both.runs(both.send("versioned", key=key, n="again"))
     assert both.dev.http("DELETE", f"/v1/runs/{again}").status == 200
+
+
+@pytest.mark.feature("F93")
+def test_an_app_that_is_removed_starts_nothing_until_it_is_synced_again(both: Deployment, key: str) -> None:
+    function, removed = f"{both.language}-daily", f"/v2/syncs?url={quote(both.app.url, safe='')}"
+    assert both.dev.http("DELETE", removed).status == 200
+
+    assert both.dev.get(f"/v2/functions/{function}")["archivedAt"]
+    assert both.runs(both.send("daily", key=key, n=1)) == []
+    synced(both.app)
+    (run,) = both.runs(both.send("daily", key=key, n=2))
+    assert both.dev.ended(run)["output"] == [2]
+    assert [line["told"] for line in both.noted(key)] == [[2]]
 
 
 # A server that is killed ----------------------------------------------------------------------------------------------
