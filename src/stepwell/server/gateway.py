@@ -288,18 +288,19 @@ class _Connection:
         return apps
 
     def _make_ready(self, worker: Worker) -> None:
-        self._workers.make_ready(worker)
-        engine = self._gateway.engine
-        engine.spawn(engine.serve(worker.functions))
+        if self._workers.make_ready(worker):
+            engine = self._gateway.engine
+            engine.spawn(engine.serve(worker.functions))
 
     def _hear_one(self, said: Frame) -> None:
         worker, workers = self._worker, self._workers
         assert worker is not None, "it has been let in"
+        workers.heard(worker)
         if said.kind == Kind.WORKER_HEARTBEAT:
             self._say(frame(Kind.GATEWAY_HEARTBEAT))
         elif said.kind == Kind.WORKER_REQUEST_ACK:
-            ack = _decoded(RequestAck, said.payload, "connect_worker_request_ack_invalid_payload")
-            workers.acked(ack.request_id, worker)
+            got = _decoded(RequestAck, said.payload, "connect_worker_request_ack_invalid_payload")
+            workers.acked(got.request_id, worker)
         elif said.kind == Kind.WORKER_REQUEST_EXTEND_LEASE:
             asks = _decoded(ExtendLease, said.payload, "connect_worker_request_extend_lease_invalid_payload")
             told = ExtendLeaseAck(
@@ -308,12 +309,13 @@ class _Connection:
                 env_id=asks.env_id,
                 app_id=asks.app_id,
                 function_slug=asks.function_slug,
-                new_lease_id=workers.extended(asks.request_id, asks.lease_id),
+                new_lease_id=workers.extended(asks.request_id, asks.lease_id, worker),
             )
             self._say(frame(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, told))
         elif said.kind == Kind.WORKER_REPLY:
             reply = _decoded(WorkerReply, said.payload, "connect_run_invalid_message")
-            workers.replied(reply, lambda: self._say(frame(Kind.WORKER_REPLY_ACK, ReplyAck(reply.request_id))))
+            ack = frame(Kind.WORKER_REPLY_ACK, ReplyAck(reply.request_id))  # whoever keeps that keeps no answer
+            workers.replied(reply, lambda: self._say(ack), worker)
         elif said.kind == Kind.WORKER_READY:
             self._make_ready(worker)
         elif said.kind == Kind.WORKER_PAUSE:

@@ -41,6 +41,8 @@ class Said(NamedTuple):
 class Wired(Harness):
     """A harness whose functions answer over an ``Outbound``. ``app`` is what stands behind it."""
 
+    url = URL
+
     def __init__(
         self,
         dialect: type[Steps] = Javascript,
@@ -76,7 +78,7 @@ class Wired(Harness):
                         "step": {
                             "id": "step",
                             "name": "step",
-                            "runtime": {"type": "http", "url": f"{URL}?fnId={full}&stepId=step"},
+                            "runtime": {"type": "http", "url": f"{self.url}?fnId={full}&stepId=step"},
                             "retries": {"attempts": retries},
                         }
                     },
@@ -159,11 +161,13 @@ class Wired(Harness):
     async def _bind(self) -> None:
         pass
 
+    def _remote(self) -> Remote:
+        return Remote(Signed(self.app, self._clock, keys=self.keys), self._where, self._clock, self._ids)
+
     def _boot(self) -> None:
-        remote = Remote(Signed(self.app, self._clock, keys=self.keys), self._where, self._clock, self._ids)
         self._node = Node(
             Door(self.store, self._watch if self._dies is not None else None),
-            remote,
+            self._remote(),
             self._clock,
             self._timers,
             self._ids,
