@@ -187,7 +187,7 @@ def test_112_a_run_whose_last_worker_goes_waits_for_another_and_spends_no_attemp
 
 
 def test_k27_runs_move_on_when_a_worker_freezes(dialect: type[Steps]) -> None:
-    """What it had is asked for again after its lease; what it gets meanwhile, after some seconds, and that is little."""
+    """What it had is asked for again after its lease; what it gets meanwhile, after seconds, and that is little."""
     with Connected(dialect) as t:
         t.function("f", retries=0)(slow)
         bad = t.join("bad")

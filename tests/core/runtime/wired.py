@@ -60,6 +60,8 @@ class Wired(Harness):
         self.app.clock = self._clock
         self.keys = keys
         self.kills = 0
+        self.guard = Guard()
+        self.apps: Apps | None = None
         self._configs: list[dict[str, Any]] = []
 
     def function(self, id: str, *, trigger: str | None = None, **config: Any) -> Callable[[Handler], Handler]:
@@ -131,7 +133,7 @@ class Wired(Harness):
         return self._do(lambda: self.asked(method, path, body, **headers))
 
     async def asked(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
-        server = Server(self.engine, Guard(), Apps(self.engine, Signed(self.app, self._clock)))
+        server = Server(self.engine, self.guard, self.apps or Apps(self.engine, Signed(self.app, self._clock)))
         target, _, query = path.partition("?")
         text = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         fields = {"host": "localhost", "content-length": str(len(text)), **headers}
