@@ -111,7 +111,7 @@ class Program:
 
     async def _extend(self, call: ExecutorRequest) -> None:
         while True:
-            await asyncio.sleep(_LEASE_S / 4)
+            await pause(_LEASE_S / 4)
             await self._awake.wait()
             lease = self.t.workers.extended(call.request_id, self._leases[call.request_id], self.connection)
             if lease is None:
