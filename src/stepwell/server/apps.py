@@ -29,6 +29,7 @@ from stepwell.runtime.loop import Loop
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
 from stepwell.runtime.signed import Signed, is_from_sdk
 from stepwell.runtime.workers import Workers, WorkerState
+from stepwell.server.replies import Refused
 
 POLL_MS: Final = 5_000
 _SYNC_S_MAX: Final = 10.0
@@ -96,6 +97,9 @@ class Apps:
         self._poll_ms = poll_ms
         self._own_ports = frozenset(own_ports)
         self._attached: dict[str, Attached] = {}
+        self._polled: dict[str, Attached] = {}  # those that are being asked because it is time to, by their place
+        self._named: list[str] = []  # and those that somebody wants to be asked
+        self._moving = asyncio.Lock()  # of an app from an address to workers, or back
         for url in urls:
             self._attach(checked_url(url))
         self._poll = Loop("apps", self._ask_all, engine.clock, engine.timers)
@@ -131,12 +135,14 @@ class Apps:
                 "set INNGEST_DEV=1 in the app for a development server, and unset it for production",
             )
         found = read_registration(body)
-        return found, await self._accept(found)
+        return found, await self._accept(found, polled=self._is_polled(found))
 
     async def connect(self, found: Registration) -> bool:
-        """A worker says what an app has. Returns whether anything is new. Raises ``ConfigurationError``."""
-        modified = await self._save(found)
-        self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
+        """A worker says what an app has, which is called by its workers from now on. Returns whether anything is new.
+        Raises ``ConfigurationError``."""
+        async with self._moving:
+            modified = await self._save(found)
+            self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
         return modified
 
     async def sync(self, url: str) -> Attached:
@@ -146,21 +152,63 @@ class Apps:
         """
         place = same_address(checked_url(url))
         attached = self._attached.get(place) or Attached(without_our_query(url))
-        await self._ask(attached)
+        self._named.append(place)
+        try:
+            await self._ask(attached)
+        finally:
+            self._named.remove(place)
         if attached.error is None:
             attached = self._attached.setdefault(place, attached)  # the app may have registered there meanwhile
         return attached
 
-    async def remove(self, url: str) -> Attached | None:
-        """Ask no more, and start no more runs of its functions. ``None`` if it is not known."""
+    async def remove(self, url: str, app_id: str | None = None) -> Attached | None:
+        """Ask no more, and start no more runs of the functions that are called there. ``None`` if it is not known.
+
+        Apps whose workers connect have one address in common, so ``app_id`` says which. Raises ``Refused`` while
+        workers of it are connected: with the next of them it would be back.
+        """
+        if is_connected(url):
+            return await self._remove_connected(app_id)
         try:
             attached = self._attached.pop(same_address(url), None)
         except ValueError:  # it is no address
             return None
         if attached is not None and attached.app_id is not None:
-            await self._engine.register(attached.app_id, [])
-            await self._engine.store.commit(Decision((DropApp(attached.app_id),)))
+            app = await self._known(attached.app_id)
+            if app is not None and not is_connected(app.url) and same_address(app.url) == same_address(url):
+                await self._drop(app.id)
         return attached
+
+    async def _remove_connected(self, app_id: str | None) -> Attached | None:
+        if app_id is None and len(self._connected) > 1:
+            why = f"several have workers that connect: {', '.join(self._connected)}"
+            raise Refused(400, "invalid-query", "which app is to be removed is not said", why, "name it: app=ID")
+        attached = self._connected.get(app_id) if app_id else next(iter(self._connected.values()), None)
+        if attached is None or attached.app_id is None:
+            return None
+        if not self._engine.leads:
+            what, why = "this process does not know who is connected", "another process runs the functions"
+            raise NotRunning(what, why, "ask that one")
+        if self._workers_of(attached.app_id):
+            raise Refused(
+                409,
+                "workers-connected",
+                f"workers of app {attached.app_id!r} are connected",
+                "they would list its functions again when they connect the next time",
+                "stop them first; or pause the functions: stepwell pause",
+            )
+        await self._drop(attached.app_id)
+        return self._connected.pop(attached.app_id, None)
+
+    async def _drop(self, app_id: str) -> None:
+        await self._engine.register(app_id, [])
+        await self._engine.store.commit(Decision((DropApp(app_id),)))
+
+    async def _known(self, app_id: str) -> App | None:
+        return next((app for app in await self._engine.store.read(ListApps()) if app.id == app_id), None)
+
+    def _workers_of(self, app_id: str) -> list[WorkerState]:
+        return [] if self.gate is None else self.gate.workers.of(app_id)
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
@@ -183,13 +231,31 @@ class Apps:
                 ) from None
             # A name that nobody knows yet may be known by the time of the first call.
 
-    async def _accept(self, found: Registration) -> bool:
+    async def _accept(self, found: Registration, *, polled: bool) -> bool:
         await self.check(found.url)
-        modified = await self._save(found)
+        modified = False
+        async with self._moving:
+            if not (polled and await self._is_with_workers(found.app_id)):
+                modified = await self._save(found)
+                self._connected.pop(found.app_id, None)
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
         attached.code = attached.error = None
         return modified
+
+    def _is_polled(self, found: Registration) -> bool:
+        """Does an app register because it was time to ask it, and not because anybody wanted it to?"""
+        place = same_address(found.url)
+        if place in self._named:
+            return False
+        return place in self._polled or any(each.app_id == found.app_id for each in self._polled.values())
+
+    async def _is_with_workers(self, app_id: str) -> bool:
+        """Are workers connected to which an app has moved? Whoever does not lead cannot know, and leaves that alone."""
+        app = await self._known(app_id)
+        if app is None or not is_connected(app.url):
+            return False
+        return not self._engine.leads or bool(self._workers_of(app_id))
 
     async def _save(self, found: Registration) -> bool:
         app = App(
@@ -212,8 +278,16 @@ class Apps:
     async def _ask_all(self, now: int) -> int | None:
         every = self._poll_ms is not None
         asked = [each for each in self._attached.values() if every or each.synced_at is None or each.error]
-        await asyncio.gather(*(self._ask(each) for each in asked))
+        await asyncio.gather(*(self._poll_one(each) for each in asked))
         return now + (POLL_MS if self._poll_ms is None else self._poll_ms)
+
+    async def _poll_one(self, attached: Attached) -> None:
+        place = same_address(attached.url)
+        self._polled[place] = attached
+        try:
+            await self._ask(attached)
+        finally:
+            del self._polled[place]
 
     async def _ask(self, attached: Attached) -> None:
         before = attached.synced_at, attached.error
@@ -240,7 +314,7 @@ class Apps:
                 return
             try:
                 found = read_registration(reply.body)
-                await self._accept(found)
+                await self._accept(found, polled=self._is_polled(found))
             except ConfigurationError as error:
                 attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
             else:

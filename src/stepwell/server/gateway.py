@@ -40,7 +40,7 @@ from stepwell.protocol.connect import (
     decode,
     frame,
 )
-from stepwell.protocol.registration import read_worker
+from stepwell.protocol.registration import Registration, read_worker
 from stepwell.protocol.tokens import InvalidToken, read
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
@@ -273,17 +273,22 @@ class _Connection:
             raise _Closed(_GOING_AWAY, "connect_gateway_closing")
         if len(self._workers) >= self._workers.connections_max:
             raise _Closed(_TRY_LATER, "connect_too_many_connections")  # several may have asked at once where to
-        apps = await self._sync(found)
+        registrations = self._read(found)
         worker = self._worker = Worker(
             found.connection_id,
             found.instance_id,
-            apps,
+            {each.app_id: functions_of(each.functions) for each in registrations},
             self._say,
             capacity=found.max_worker_concurrency or CONNECT_CONCURRENCY_DEFAULT,
             connected_at=self._gateway.engine.clock.now_ms(),
         )
-        self._workers.join(worker)
-        log.info("worker connected", worker=worker.instance, connection=worker.id, apps=sorted(apps))
+        self._workers.join(worker)  # before its apps are synced, so that nobody takes them for those of an address
+        try:
+            for registration in registrations:
+                await self._gateway.apps.connect(registration)
+        except ConfigurationError as error:
+            raise self._not_synced(found, error) from None
+        log.info("worker connected", worker=worker.instance, connection=worker.id, apps=sorted(worker.apps))
         ready = ConnectionReady(
             whole_seconds(CONNECT_HEARTBEAT // _MS), whole_seconds(self._workers.lease_ms // _PER_LEASE), "0s"
         )
@@ -305,27 +310,25 @@ class _Connection:
                 return
         raise _Closed(_POLICY, "connect_authentication_failed")
 
-    async def _sync(self, found: WorkerConnect) -> dict[str, frozenset[str]]:
-        """Its apps, as if each had been synced."""
-        apps: dict[str, frozenset[str]] = {}
+    def _read(self, found: WorkerConnect) -> list[Registration]:
+        """Its apps, each as it would have registered."""
         try:
             registrations = [read_worker(app, found) for app in found.apps]
-            if len({registration.app_id for registration in registrations}) < len(registrations):
+            if len({each.app_id for each in registrations}) < len(registrations):
                 raise ConfigurationError(
                     "an app is listed twice",
                     "the functions of the second would replace those of the first",
                     "list each app once, with all its functions",
                 )
-            for registration in registrations:
-                await self._gateway.apps.connect(registration)
-                apps[registration.app_id] = functions_of(registration.functions)
         except ConfigurationError as error:
-            code = "connect_invalid_function_config"
-            log.error("worker cannot be synced", worker=found.instance_id, error=str(error))
-            told = SystemError(code=code, message=f"{error.what}: {error.why}")
-            self._say(frame(Kind.SYNC_FAILED, told))
-            raise _Closed(_POLICY, code) from None
-        return apps
+            raise self._not_synced(found, error) from None
+        return registrations
+
+    def _not_synced(self, found: WorkerConnect, error: ConfigurationError) -> _Closed:
+        code = "connect_invalid_function_config"
+        log.error("worker cannot be synced", worker=found.instance_id, error=str(error))
+        self._say(frame(Kind.SYNC_FAILED, SystemError(code=code, message=f"{error.what}: {error.why}")))
+        return _Closed(_POLICY, code)
 
     def _make_ready(self, worker: Worker) -> None:
         if self._workers.make_ready(worker):
