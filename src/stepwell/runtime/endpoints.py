@@ -26,7 +26,8 @@ _WHILE_RUNNING: Final = _LAZY | {STEP_RUN}
 
 
 async def begin(engine: Engine, creation: Creation) -> Standing:
-    """An app has begun a run. Raises ``Unreadable``, ``ConfigurationError`` and ``LimitExceeded``."""
+    """An app has begun a run. Raises ``Unreadable``, ``ConfigurationError``, ``LimitExceeded`` and ``NotRunning``."""
+    engine.refuse_if_stopping()
     report = read_report(creation.ops, engine.clock.now_ms(), creation.version)
     function = parse_function(creation.config, creation.app_id)
     known = engine.registry.get(function.id)
