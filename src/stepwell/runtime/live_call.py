@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 
 A = TypeVar("A")
+Given = TypeVarTuple("Given")
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _NO_DEFERS: Mapping[str, bool] = {}
@@ -331,11 +332,11 @@ class LiveCall:
         self._resolve(step.id, settled(step))
 
     def _look(self, step_id: str) -> None:
-        self._engine.spawn(self._or_fail(self._read(step_id)))
+        self._engine.spawn(self._or_fail(self._read, step_id))
 
-    async def _or_fail(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _or_fail(self, work: Callable[[*Given], Coroutine[Any, Any, None]], *given: *Given) -> None:
         try:
-            await work
+            await work(*given)
         except Exception as error:
             log.exception("a call cannot go on", run=self.leased.run.id)
             self.fail(error)
@@ -363,7 +364,7 @@ class LiveCall:
 
     def _elapsed(self) -> None:
         self._timer = None
-        self._engine.spawn(self._or_fail(self._settle_due()))
+        self._engine.spawn(self._or_fail(self._settle_due))
 
     async def _settle_due(self) -> None:
         verdict = await self._engine.commit_patiently(lambda draft: progress.elapse(draft, self.leased))
