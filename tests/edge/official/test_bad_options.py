@@ -148,12 +148,12 @@ def test_what_an_sdk_does_not_look_at_is_refused_by_us(bad: Bad, name: str) -> N
 def test_a_refused_sync_is_shown_on_the_app_until_there_is_a_good_one(bad: Bad, asks: str) -> None:
     assert bad.put("many", bad=False).status == 200
     url = f"http://127.0.0.1:{bad.app.port}{bad.path('many')}"
+    flag = bad.app.folder / "bad"
+    flag.touch()  # until the end: an app that fails is asked again and again
     if asks == "app":  # as a deploy hook would have it do
-        bad.put("many", bad=True)
+        ask(bad.app.port, "PUT", bad.path("many"))
     else:
-        (bad.app.folder / "bad").touch()
         reply = bad.dev.http("POST", "/v2/syncs", {"url": url})
-        (bad.app.folder / "bad").unlink()
         assert (reply.status, reply.json["errors"][0]["code"]) == (422, "invalid_function")
 
     shown = [each["error"] for each in bad.dev.get("/v2/apps") if each["id"] == "bad-many"]
@@ -165,6 +165,7 @@ def test_a_refused_sync_is_shown_on_the_app_until_there_is_a_good_one(bad: Bad, 
     assert "the period of debounce is 1w1d" in " ".join(listed.out.split()), listed
     assert bad.dev.ended(_one_run(bad))["output"] == "done"  # what was there before goes on
 
+    flag.unlink()
     assert bad.dev.http("POST", "/v2/syncs", {"url": url}).status in (200, 201)
     assert [each["error"] for each in bad.dev.get("/v2/syncs") if each["appId"] == "bad-many"] == [None]
 
