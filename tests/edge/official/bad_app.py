@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,31 @@ async def done(ctx: inngest.Context) -> str:
     return "done"
 
 
-def main(port: int) -> None:
-    good, bad = fastapi.FastAPI(), fastapi.FastAPI()
-    for name, options in BAD.items():
-        path = "/api/inngest" if name == "limit" else f"/api/{name}"
-        for site, given in ((good, [{}]), (bad, [options, {"trigger": CRON(cron="never")} if name == "many" else {}])):
-            client = inngest.Inngest(app_id=f"bad-{name}", logger=None)
-            functions = [
-                client.create_function(fn_id=id, **{"trigger": ON, **each})(done)
-                for id, each in zip(("f", "new"), given, strict=False)
-            ]
-            inngest.fast_api.serve(site, client, functions, serve_path=path)
+@cache
+def client_of(name: str) -> inngest.Inngest:
+    return inngest.Inngest(app_id=f"bad-{name}", logger=None)
 
+
+@cache
+def site(name: str, is_bad: bool) -> fastapi.FastAPI:
+    """The app with this option, made when it is asked for first: a client of the SDK takes 50 ms to be made."""
+    more = {"trigger": CRON(cron="never")} if name == "many" else {}
+    given = {"f": BAD[name], "new": more} if is_bad else {"f": {}}
+    functions = [
+        client_of(name).create_function(fn_id=id, **{"trigger": ON, **options})(done) for id, options in given.items()
+    ]
+    found = fastapi.FastAPI()
+    path = "/api/inngest" if name == "limit" else f"/api/{name}"
+    inngest.fast_api.serve(found, client_of(name), functions, serve_path=path)
+    return found
+
+
+def main(port: int) -> None:
     flag = Path("bad").exists
 
     async def either(scope: Any, receive: Any, send: Any) -> None:
-        await (bad if flag() else good)(scope, receive, send)
+        name = scope["path"].removeprefix("/api/").replace("inngest", "limit")
+        await site(name, flag())(scope, receive, send)
 
     uvicorn.run(either, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
 
