@@ -70,6 +70,7 @@ SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
+APP_PAUSE_MAX = timedelta(minutes=1)  # between two questions to an app that does not answer what it has
 ANSWER_PAUSE_MAX = timedelta(minutes=10)  # an answer that has begun and stops; streaming SDKs send spaces meanwhile
 ENDPOINT_SILENCE = timedelta(minutes=5)  # a durable endpoint that reports nothing for so long is taken for dead
 OUTPUT_WAIT_MAX = timedelta(minutes=5)  # proxies cut connections on which nothing happens

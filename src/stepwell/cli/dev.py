@@ -154,8 +154,9 @@ class Dev:
         await self._running.stop()
         if reason != _BROKEN:
             self._take_leave(reason)
-        await self._host.stop()
-        if not reason.startswith(_RELOAD):
+        reloads = reason.startswith(_RELOAD)
+        await self._host.stop(handing_over=reloads)
+        if not reloads:
             withdraw()
         return reason
 

@@ -375,6 +375,8 @@ class Engine:
             oldest = await self.store.read(NextDue())
         except StorageError as error:
             return Health(False, error.what, None)
+        if self.closing or self.stopping:  # whoever spreads the load is to ask another process
+            return Health(False, "this process is stopping", totals)
         if self.refused is not None and now - self.refused[0] < _REFUSED_MS:
             return Health(False, f"nothing can be written: {self.refused[1]}", totals)
         if oldest is not None:

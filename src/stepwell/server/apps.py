@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from stepwell.errors import ConfigurationError, NotRunning
+from stepwell.limits import APP_PAUSE_MAX
 from stepwell.model.app import App
 from stepwell.model.changes import Decision, DropApp
 from stepwell.model.questions import ListApps
@@ -26,12 +28,13 @@ from stepwell.protocol.registration import (
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop
-from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, UNREACHABLE, Reply, Unreachable
 from stepwell.runtime.signed import Signed, is_from_sdk
 from stepwell.runtime.workers import Workers, WorkerState
 from stepwell.server.replies import Refused
 
 POLL_MS: Final = 5_000
+_ASK_PAUSE_MS_MAX: Final = APP_PAUSE_MAX // timedelta(milliseconds=1)
 _SYNC_S_MAX: Final = 10.0
 _PROBE_S_MAX: Final = 2.0
 _DISCOVER_MS: Final = 5_000
@@ -58,6 +61,13 @@ class Attached(msgspec.Struct):
     workers: list[WorkerState] = []
 
 
+class _Trouble(msgspec.Struct):
+    """How often in a row an app could not be synced, and when it is asked again."""
+
+    failures: int
+    ask_at: int
+
+
 class Gate(msgspec.Struct, frozen=True):
     """Where workers connect: a port of this machine, or ``url`` if they reach it by another name."""
 
@@ -77,7 +87,11 @@ _refusal: Final = msgspec.json.Decoder(_Refusal).decode
 class Apps:
     """The apps of a server. ``urls`` are to be synced from the beginning; every ``poll_ms`` all are asked again, or
     only those that failed if it is ``None``. With ``discovers`` the usual ports of this machine are looked at. Workers
-    may connect at ``gate``, if there is one."""
+    may connect at ``gate``, if there is one.
+
+    An app that fails and is not of ``urls`` is asked less and less often (limits.APP_PAUSE_MAX); at once if it
+    registers, or listens on a usual port again. One that was found on such a port and never registered is forgotten
+    when nobody is there any more."""
 
     def __init__(
         self,
@@ -100,8 +114,11 @@ class Apps:
         self._polled: dict[str, Attached] = {}  # those that are being asked because it is time to, by their place
         self._named: list[str] = []  # and those that somebody wants to be asked
         self._moving = asyncio.Lock()  # of an app from an address to workers, or back
+        self._trouble: dict[str, _Trouble] = {}
+        self._listening: set[int] = set()  # the usual ports where somebody was when they were looked at last
         for url in urls:
             self._attach(checked_url(url))
+        self._given = frozenset(self._attached)  # these are asked again and again, however often that fails
         self._poll = Loop("apps", self._ask_all, engine.clock, engine.timers)
         self._look = Loop("discovery", self._discover, engine.clock, engine.timers) if discovers else None
 
@@ -180,9 +197,11 @@ class Apps:
         if is_connected(url):
             return await self._remove_connected(app_id)
         try:
-            attached = self._attached.pop(same_address(url), None)
+            place = same_address(url)
         except ValueError:  # it is no address
             return None
+        attached = self._attached.pop(place, None)
+        self._trouble.pop(place, None)
         if attached is not None and attached.app_id is not None:
             app = await self._known(attached.app_id)
             if app is not None and not is_connected(app.url) and same_address(app.url) == same_address(url):
@@ -251,6 +270,7 @@ class Apps:
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
         attached.code = attached.error = None
+        self._trouble.pop(same_address(found.url), None)
         return modified
 
     def _is_polled(self, found: Registration) -> bool:
@@ -286,10 +306,31 @@ class Apps:
         return modified
 
     async def _ask_all(self, now: int) -> int | None:
-        every = self._poll_ms is not None
-        asked = [each for each in self._attached.values() if every or each.synced_at is None or each.error]
-        await asyncio.gather(*(self._poll_one(each) for each in asked))
-        return now + (POLL_MS if self._poll_ms is None else self._poll_ms)
+        every, pause = self._poll_ms is not None, POLL_MS if self._poll_ms is None else self._poll_ms
+        asked = {
+            place: each
+            for place, each in self._attached.items()
+            if (every or each.synced_at is None or each.error) and self._may_ask(place, now)
+        }
+        await asyncio.gather(*map(self._poll_one, asked.values()))
+        for place, each in asked.items():
+            self._remember(place, each, now, pause)
+        return now + pause
+
+    def _may_ask(self, place: str, now: int) -> bool:
+        trouble = self._trouble.get(place)
+        return trouble is None or trouble.ask_at <= now
+
+    def _remember(self, place: str, attached: Attached, now: int, pause: int) -> None:
+        if attached.error is None:
+            self._trouble.pop(place, None)
+        elif place not in self._given and place in self._attached:
+            if attached.app_id is None and attached.code == UNREACHABLE:
+                del self._attached[place]
+                return
+            trouble = self._trouble.setdefault(place, _Trouble(0, 0))
+            trouble.failures += 1
+            trouble.ask_at = now + max(pause, min(pause << min(trouble.failures - 1, 20), _ASK_PAUSE_MS_MAX))
 
     async def _poll_one(self, attached: Attached) -> None:
         place = same_address(attached.url)
@@ -356,16 +397,27 @@ class Apps:
     async def _discover(self, now: int) -> int | None:
         ports = [port for port in _PORTS if port not in self._own_ports]
         found = await asyncio.gather(*(self._is_open(port) for port in ports))
-        for port in [port for port, is_open in zip(ports, found, strict=True) if is_open]:
-            for path in _PATHS:
-                url = f"{'https' if port == 443 else 'http'}://localhost:{port}{path}"
-                if same_address(url) in self._attached:
-                    break
-                if await self._is_app(url):
-                    self._attach(url)
-                    self._poll.wake()
-                    break
+        listening = {port for port, is_open in zip(ports, found, strict=True) if is_open}
+        new, self._listening = listening - self._listening, listening
+        for port in sorted(listening):
+            await self._look_at(port, back=port in new)
         return now + _DISCOVER_MS
+
+    async def _look_at(self, port: int, *, back: bool) -> None:
+        """Find the app that listens there. With ``back`` nobody did a moment ago: what failed may work now."""
+        for path in _PATHS:
+            url = f"{'https' if port == 443 else 'http'}://localhost:{port}{path}"
+            place = same_address(url)
+            known = self._attached.get(place)
+            if known is not None:
+                if back and self._trouble.pop(place, None) is not None:
+                    self._poll.wake()
+                if known.error is None:
+                    return
+            elif await self._is_app(url):
+                self._attach(url)
+                self._poll.wake()
+                return
 
     async def _is_open(self, port: int) -> bool:
         try:

@@ -70,6 +70,19 @@ class Signal(msgspec.Struct, frozen=True, tag=True):
     name: str
 
 
+class PutOff(msgspec.Struct, frozen=True, tag=True):
+    """Start a function when the run has ended."""
+
+    name: str
+    function: str
+
+
+class TakeBack(msgspec.Struct, frozen=True, tag=True):
+    """Do not start what was put off under this name after all."""
+
+    name: str
+
+
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Branches at once, started by ``how``: ``"gather"``, ``"parallel"``, or ``"race"``, which the first one ends."""
 
@@ -98,7 +111,7 @@ class Dawdle(msgspec.Struct, frozen=True, tag=True):
     ms: int
 
 
-Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | Fork | Loop | Stumble | Dawdle
+Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | PutOff | TakeBack | Fork | Loop | Stumble | Dawdle
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -151,6 +164,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_ms: int | None = None
     finish_timeout_ms: int | None = None
     on_failure: bool = False
+    put_off: bool = False  # it is started by those that put it off, and by nothing else
     rules: Rules = Rules()
 
     def matches(self, event: str, key: str) -> bool:
@@ -166,10 +180,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def options(self) -> dict[str, Any]:
-        """What ``app.create_function`` is told of it, but for the code."""
+        """What ``app.create_function`` is told of it, or ``app.create_defer``, but for the code."""
         return {
             "id": self.id,
-            "trigger": TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition),
+            **({} if self.put_off else {"trigger": self._trigger()}),
             "retries": self.retries,
             "concurrency": self.limits() or None,
             "idempotency": "event.data.key" if self.idempotent else None,
@@ -177,6 +191,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "timeouts": Timeouts(start=self.start_timeout_ms, finish=self.finish_timeout_ms),
             **self.rules.options(),
         }
+
+    def _trigger(self) -> TriggerCron | TriggerEvent:
+        return TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition)
 
 
 class Maker:
