@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import embedded, floors, over_http, served, virtual
+from benchmarks import deep, embedded, floors, over_http, served, virtual
 from benchmarks.embedded import run_all
 
 Found = dict[str, float]
@@ -71,6 +71,18 @@ FIGURES: dict[str, Figure] = {
     "ready_s": Figure("s", 0.6),
     "virtual_30_days_ms": Figure("ms", 50),
     "virtual_year_of_hourly_cron_s": Figure("s", 2),
+    # With a backlog of a million; ``x`` is how many times as dear as with next to none, measured in turn.
+    "deep_start_ms_p99": Figure("ms"),
+    "deep_start_p50_ratio": Figure("x", 2),
+    "deep_start_p99_ratio": Figure("x", 2),
+    "deep_claim_us": Figure("us"),
+    "deep_claim_ratio": Figure("x", TOLERANCE),
+    "deep_memory_mib": Figure("MiB", 36),  # SQLite's page caches, full; nothing of ours
+    "drain_keys_per_s": Figure("/s", more=True),
+    "drain_keys_ratio": Figure("x", 0.5, more=True),  # of what nothing limits
+    "drain_keys_live_ratio": Figure("x", 0.5, more=True),
+    "drain_spread": Figure("x", 2),
+    "drain_spread_few_keys": Figure("x", 2),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -160,6 +172,11 @@ def _over_http(sdk: str, prefix: str) -> Group:
     return Group(names, measure)
 
 
+def _apart(names: tuple[str, ...], measure: Callable[[bool], Found]) -> Group:
+    """Figures that bring a database of their own, with all that it is to have."""
+    return Group(names, lambda setting: measure(setting.quick), past=False)
+
+
 GROUPS: tuple[Group, ...] = (
     Group(("sequential_step_ms", "sqlite_full_commit_ms"), _sequential),
     Group(("steps_per_s", "runs_per_s", "steps_per_s_2kb"), _five),
@@ -180,6 +197,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         ("virtual_year_of_hourly_cron_s",), lambda s: {"virtual_year_of_hourly_cron_s": virtual.year_s()}, past=False
     ),
+    _apart(deep.BLOCKED, deep.blocked),
+    _apart(deep.DRAINED, deep.drained),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
     Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),
