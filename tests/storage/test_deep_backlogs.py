@@ -7,19 +7,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import apsw
+import msgspec
 import pytest
 
-from stepwell.engine import operator
+from stepwell.engine import operator, pausing
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment, Outcome
 from stepwell.engine.intake import accept
 from stepwell.engine.leased import Leased
 from stepwell.engine.progress import complete
 from stepwell.engine.registry import Registry
-from stepwell.model.changes import OpenWait, Plan
+from stepwell.engine.releasing import review
+from stepwell.model.changes import Decision, OpenWait, PauseFunction, Plan, SaveFunction
 from stepwell.model.event import Event
 from stepwell.model.function import Function
-from stepwell.model.questions import ListRuns
+from stepwell.model.pause import Pause
+from stepwell.model.questions import DueItems, ListRuns
 from stepwell.model.wait import Wait, WaitKind
 from stepwell.protocol.config import parse_function
 from stepwell.storage.sqlite.committer import Ask, Committer
@@ -32,6 +35,7 @@ pytestmark = pytest.mark.slow
 
 Config = dict[str, Any]
 BY_KEY = {"key": "event.data.key"}
+HELD = Pause(since=0, events="hold", runs="hold")
 ALONE: Config = {"concurrency": [{"limit": 1, **BY_KEY}]}
 
 
@@ -73,6 +77,9 @@ class World:
 
     def end(self, leased: Leased) -> None:
         self.decide(lambda draft: complete(draft, leased, b"null"))
+
+    def due(self) -> int:
+        return len(self.committer.answer(Ask(DueItems(self.now, 10))).result)
 
     def newest_run(self) -> str:
         found: str = self.committer.answer(Ask(ListRuns(limit=1))).result[0].id
@@ -162,7 +169,7 @@ def _end_and_claim(world: World, leased: Leased) -> None:
 def _cancel_one(world: World, _: Leased) -> None:
     run_id = world.newest_run()
     assert world.decide(lambda draft: operator.cancel_run(draft, run_id, "enough")).value
-    assert not world.claim()
+    assert world.due() == 0  # nobody is woken, only to be put aside again
 
 
 def _keys(act: Act, *, then: Callable[[World], object] = lambda world: world.claim()) -> Prepare:
@@ -274,3 +281,40 @@ def test_a_decision_costs_the_same_whether_ten_or_ten_thousand_wait(name: str):
 
     assert (many.statements, many.rows) == (few.statements, few.rows)
     assert many.steps < few.steps * 1.5  # where in a page a row lies costs some more or less; a look at all, thousands
+
+
+def test_letting_go_of_a_backlog_costs_the_same_however_much_is_in_it():
+    def measured(count: int) -> Cost:
+        world = World({}, {})
+        world.functions[0] = msgspec.structs.replace(world.functions[0], pause=HELD)
+        world.committer.run([Decision((SaveFunction(function, 1),)) for function in world.functions])
+        world.committer.run([Decision((PauseFunction("w-f0", HELD),))])
+        world.send(*range(count))
+        world.claim()
+        return cost(world, lambda world: world.decide(lambda draft: pausing.resume(draft, "w-f0")))
+
+    few, many = measured(200), measured(MANY)
+
+    assert (many.statements, many.rows) == (few.statements, few.rows)
+    assert few.rows < 200
+    assert many.steps < few.steps * 1.5
+
+
+def test_a_review_of_limits_costs_a_look_at_each_backlog_and_some_in_each_decision():
+    def measured(each: int) -> Cost:
+        world = World(ALONE, {})
+        world.send(*range(60), *(key for key in range(60) for _ in range(each)))
+        assert len(world.claim()) == 60
+        world.decide(lambda draft: _review(draft, "w"))
+        return cost(world, World.claim)
+
+    few, many = measured(1), measured(100)
+
+    assert (many.statements, many.rows) == (few.statements, few.rows)
+    assert many.steps < few.steps * 1.5
+
+
+def _review(draft: Draft, app_id: str) -> Plan:
+    review(draft, app_id)
+    return draft.decision()
+    yield
