@@ -46,6 +46,7 @@ class Deep:
 
     def __init__(self) -> None:
         self.app = app = Stepwell("deep")
+        self.steps: list[float] = []
         self.served: list[tuple[float, str]] = []
         self.started = 0.0
         self.want = 0
@@ -63,6 +64,17 @@ class Deep:
         @app.create_function(id="free", trigger="deep/free")
         async def free(ctx: Context[Any]) -> None:
             self._serve(ctx.event.data["user"])
+
+        async def small() -> str:
+            return "x" * 90
+
+        @app.create_function(id="steps", trigger="deep/steps")
+        async def steps(ctx: Context[Any]) -> None:
+            for number in range(100):
+                before = time.perf_counter()
+                await ctx.step.run(f"s{number}", small)
+                self.steps.append((time.perf_counter() - before) * 1000)
+            self._serve("")
 
     def expect(self, runs: int) -> None:
         self.served, self.want = [], runs

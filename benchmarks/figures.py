@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import deep, embedded, floors, over_http, served, virtual
+from benchmarks import deep, embedded, floors, orders, over_http, served, virtual
 from benchmarks.embedded import run_all
 
 Found = dict[str, float]
@@ -83,6 +83,13 @@ FIGURES: dict[str, Figure] = {
     "drain_keys_live_ratio": Figure("x", 0.5, more=True),
     "drain_spread": Figure("x", 2),
     "drain_spread_few_keys": Figure("x", 2),
+    # A function with 100,000 runs that wait is resumed, and cancelled: the steps of another meanwhile.
+    "resume_s": Figure("s"),
+    "resume_step_p50_ratio": Figure("x", 2),
+    "resume_step_ms_p99": Figure("ms", 50),
+    "cancel_s": Figure("s"),
+    "cancel_step_p50_ratio": Figure("x", 2),
+    "cancel_step_ms_p99": Figure("ms", 50),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -199,6 +206,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     _apart(deep.BLOCKED, deep.blocked),
     _apart(deep.DRAINED, deep.drained),
+    _apart(orders.ORDERED, orders.ordered),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
     Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),

@@ -59,7 +59,7 @@ def multiply(path: Path, function_id: str, copies: int, *, waits: bool = False, 
 
 
 def park(path: Path, function_id: str, queue: str) -> None:
-    """Put all runs of the function that are scheduled into their backlogs, as a claim does that finds no room.
+    """Put all runs of the function that have not begun into these backlogs, as a claim does that finds no room.
 
     ``queue`` is where a run has the name of its backlog, in SQL.
     """
@@ -67,7 +67,7 @@ def park(path: Path, function_id: str, queue: str) -> None:
         db.execute(
             "UPDATE items SET at = NULL,"
             f" backlog = (SELECT {queue} FROM runs WHERE runs.shard = 0 AND runs.id = items.run_id)"
-            " WHERE shard = 0 AND function_id = ? AND kind = 'run'",
+            " WHERE shard = 0 AND function_id = ? AND run_id IN (SELECT id FROM runs WHERE started_at IS NULL)",
             (function_id,),
         )
 

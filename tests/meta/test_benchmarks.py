@@ -9,14 +9,14 @@ import apsw
 import pytest
 import uvloop
 
-from benchmarks import compare, deep, embedded, floors, history
+from benchmarks import compare, deep, embedded, floors, history, orders
 from benchmarks.figures import FIGURES, GROUPS, Found, Group, Setting, bar, compared
 from stepwell.model.questions import GetSteps, ListRuns
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.storage.sqlite import SqliteStore
 
-OF_BACKLOGS = {*deep.BLOCKED, *deep.DRAINED}
+OF_BACKLOGS = {*deep.BLOCKED, *deep.DRAINED, *orders.ORDERED}
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
