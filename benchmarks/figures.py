@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import deep, embedded, floors, orders, over_http, served, virtual
+from benchmarks import deep, embedded, floors, orders, over_http, served, virtual, waits, windows
 from benchmarks.embedded import run_all
 
 Found = dict[str, float]
@@ -90,6 +90,20 @@ FIGURES: dict[str, Figure] = {
     "cancel_s": Figure("s"),
     "cancel_step_p50_ratio": Figure("x", 2),
     "cancel_step_ms_p99": Figure("ms", 50),
+    # An event among 100,000 runs that wait for one, next to 200: by equality, each for another value.
+    "event_for_wait_ms_p99": Figure("ms", 2),
+    "event_for_wait_cpu_us": Figure("us"),
+    "event_for_wait_cpu_ratio": Figure("x", 2),
+    "event_for_none_cpu_ratio": Figure("x", 2),
+    "waits_memory_mib": Figure("MiB", 36),
+    # The CPU of an event among 100,000 keys, next to 1,000: what is more are pages that lie elsewhere.
+    **{f"{name}_us": Figure("us") for name in windows.CONTROLS},
+    **{f"{name}_keys_ratio": Figure("x", 3) for name in windows.CONTROLS},
+    "debounced_events_ratio": Figure("x", TOLERANCE),
+    # 1,000 keys whose turns come every two seconds, with 100 runs each; ``x`` is the CPU next to a run without a rule.
+    "turn_late_ms_p50": Figure("ms", 100),
+    "turn_late_ms_p99": Figure("ms", 250),
+    "turn_cpu_ratio": Figure("x", 4),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -207,6 +221,9 @@ GROUPS: tuple[Group, ...] = (
     _apart(deep.BLOCKED, deep.blocked),
     _apart(deep.DRAINED, deep.drained),
     _apart(orders.ORDERED, orders.ordered),
+    _apart(waits.WAITING, waits.waiting),
+    _apart(windows.WINDOWS, windows.windows),
+    _apart(windows.TURNS, windows.turns),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
     Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),

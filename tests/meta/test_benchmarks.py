@@ -9,14 +9,14 @@ import apsw
 import pytest
 import uvloop
 
-from benchmarks import compare, deep, embedded, floors, history, orders
+from benchmarks import compare, deep, embedded, floors, history, orders, waits, windows
 from benchmarks.figures import FIGURES, GROUPS, Found, Group, Setting, bar, compared
 from stepwell.model.questions import GetSteps, ListRuns
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.storage.sqlite import SqliteStore
 
-OF_BACKLOGS = {*deep.BLOCKED, *deep.DRAINED, *orders.ORDERED}
+OF_BACKLOGS = {*deep.BLOCKED, *deep.DRAINED, *orders.ORDERED, *waits.WAITING, *windows.WINDOWS, *windows.TURNS}
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
@@ -186,3 +186,17 @@ def test_a_key_that_is_passed_over_shows():
     assert deep.spread(fair) < 1.1
     assert deep.spread(unfair) > 4
     assert deep.spread([(n / 1000, f"u-{n}") for n in range(5000)]) == 1.0
+
+
+def test_copies_of_runs_that_wait_wait_for_other_values(tmp_path: Path):
+    path = tmp_path / "waits.db"
+
+    waits.wait(path, 300)
+
+    db = apsw.Connection(str(path))
+    counts = db.execute("SELECT count(*), count(DISTINCT value), count(DISTINCT condition), min(path) FROM waits")
+    found = counts.fetchall()
+    last = db.execute("SELECT value, condition FROM waits WHERE value LIKE '%u-7-2'").fetchall()
+    db.close()
+    assert found == [(300, 300, 300, "data.user")]
+    assert last == [("s:u-7-2", 'async.data.user == "u-7-2"')]

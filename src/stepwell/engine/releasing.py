@@ -25,6 +25,7 @@ from stepwell.model.questions import Backlog, BacklogItems, CountSlots, DueItems
 ITEMS_PER_DECISION_MAX: Final = 100  # they are claimed in one decision too, which is what holds up others
 BACKLOGS_PER_DECISION_MAX: Final = 100
 _PAUSE_MS: Final = 10  # others have the writer for at least as long as this has
+_CROWDED_MS: Final = 100  # a process without room may have none for hours
 _APART: Final = frozenset({"ready", "paused"})  # no limit holds these up
 _SHARED: Final = ("env/", "account/", "run/env/", "run/account/")  # runs of several functions wait there
 
@@ -41,8 +42,8 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The next of a backlog that was let go."""
     # They are not to pile up before what others have to do: first those that were released are to be gone.
     due = yield from ask(DueItems(draft.now, ITEMS_PER_DECISION_MAX))
-    if len(due) == ITEMS_PER_DECISION_MAX:
-        _call(draft, item)
+    if sum(one.kind == ItemKind.RUN for one in due) == ITEMS_PER_DECISION_MAX:
+        _call(draft, item, _CROWDED_MS)
         return
     cell = yield from remembered(draft, item.id)
     place = _decode(cell.value) if cell is not None else None
@@ -141,8 +142,8 @@ def _limit(function: Function, item: Item, backlog: str) -> Generator[Any, Any, 
     return None
 
 
-def _call(draft: Draft, item: Item) -> None:
-    at = draft.now + _PAUSE_MS
+def _call(draft: Draft, item: Item, after_ms: int = _PAUSE_MS) -> None:
+    at = draft.now + after_ms
     draft.add(Schedule(msgspec.structs.replace(item, at=at, queued_at=at)))
     draft.due(at)
 
