@@ -1,7 +1,7 @@
 """``scripts/bench [--quick] [--json] [--history] [--only NAME]``: figures, bars, and exit 1 when one falls short.
 
-All of it takes ten minutes or so: the figures, then once more with 1,000,000 finished runs stored, and with 100,000 blocked
-items queued. ``--quick`` and ``--only`` leave those two out, unless ``--history`` asks for them.
+All of it takes ten minutes or so: the figures, then once more with 1,000,000 finished runs stored, and with 100,000
+blocked items queued. ``--quick`` and ``--only`` leave those two out, unless ``--history`` asks for them.
 """
 
 from __future__ import annotations
