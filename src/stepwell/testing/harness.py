@@ -192,12 +192,17 @@ class Harness:
         return self._do(lambda: self.engine.cancel(run_id))
 
     def cancel_runs(self, function: Any, *, if_: str | None = None) -> int:
-        """Cancel all runs of a function as an operator would, or those for whose event ``if_`` is true: how many."""
+        """Cancel all runs of a function as an operator would, or those for whose event ``if_`` is true: how many.
+
+        If there are many it takes a moment, as it does in production, and that time goes by.
+        """
         function_id = self._function_id(function)
         app_id = next(app.app_id for app in self._apps if function_id in app.functions)
         selection = Selection(app_id=app_id, function_id=function_id, condition=if_)
         ordered = self._do(lambda: cancel_many(self.engine, selection))
-        return self._do(lambda: find_cancellation(self.engine, ordered.id)).cancelled
+        while (found := self._do(lambda: find_cancellation(self.engine, ordered.id))).ended_at is None:
+            self.advance(10)
+        return found.cancelled
 
     def pause(
         self,
