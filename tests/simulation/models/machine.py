@@ -73,6 +73,48 @@ class Model:
         self.advance(0)
 
 
+class Admitted(Model):
+    """What is let in starts at the moment of its event, unless the function is paused."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.queued: dict[int, tuple[int, bool]] = {}  # by number: when it is due, and whether it came in a pause
+        super().__init__(options)
+
+    def let_in(self, number: int, ts: int) -> None:
+        """A run is created, unless the function is paused and lets none be."""
+        if self.paused and self.paused[0] == "skip":
+            self.told[number] = ("paused",)
+            return
+        self.queued[number] = max(self.now, ts), self.paused is not None
+        self.told[number] = ("waits",)
+
+    def cancel(self, number: int) -> None:
+        del self.queued[number]
+        self.told[number] = ("cancelled",)
+
+    def resume(self) -> None:
+        super().resume()
+        self.queued = {number: (due, False) for number, (due, _) in self.queued.items()}
+
+    def next(self) -> int | None:
+        return min((due for due, _ in self.free().values()), default=None)
+
+    def happen(self) -> None:
+        for number, (due, _) in sorted(self.free().items()):
+            if due <= self.now and number in self.queued:
+                del self.queued[number]
+                self.start(number)
+
+    def start(self, number: int) -> None:
+        self.told[number] = ("started", self.now)
+
+    def free(self) -> dict[int, tuple[int, bool]]:
+        """Those that no pause holds."""
+        if self.paused and self.paused[1] == "hold":
+            return {}
+        return {number: each for number, each in self.queued.items() if not each[1]}
+
+
 class Machine(RuleBasedStateMachine):
     """A rule's machine says which options its function may have, and which model."""
 
@@ -150,7 +192,6 @@ class Machine(RuleBasedStateMachine):
         number, run_id = data.draw(st.sampled_from(sorted(self.waiting().items())))
         self.t.cancel(run_id)
         self.model.cancel(number)
-        self.model.told[number] = ("cancelled",)
         self.model.advance(0)
 
     @precondition(lambda self: self.model.paused is None)
@@ -215,11 +256,15 @@ class Machine(RuleBasedStateMachine):
             elif started_at is None:
                 found[self.numbers[event_id]] = ("waits",)
             else:
-                found[self.numbers[event_id]] = ("started", started_at - int(START.timestamp() * 1000))
+                found[self.numbers[event_id]] = ("started", since_start(started_at))
         for event_id, kind in self.tables.ask("SELECT event_id, kind FROM outcomes"):
             assert self.numbers[event_id] not in found, "an event has one outcome (I2)"
             found[self.numbers[event_id]] = (kind,)
         return found
+
+
+def since_start(moment: int) -> int:
+    return moment - int(START.timestamp() * 1000)
 
 
 def check(machine: type[Machine], *, share: int = 2, steps: int = 25) -> None:

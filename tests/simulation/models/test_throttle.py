@@ -41,6 +41,7 @@ class Turns(Model):
     def cancel(self, number: int) -> None:
         for key, queue in self.queue.items():
             self.queue[key] = [each for each in queue if each[1] != number]
+        self.told[number] = ("cancelled",)
 
     def resume(self) -> None:
         super().resume()
