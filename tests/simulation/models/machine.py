@@ -11,9 +11,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from stepwell import Event, Stepwell
 from stepwell.model.questions import Count
@@ -267,14 +274,15 @@ def since_start(moment: int) -> int:
     return moment - int(START.timestamp() * 1000)
 
 
-def check(machine: type[Machine], *, share: int = 2, steps: int = 25) -> None:
-    """Play it in as many ways as the profile says, divided by ``share``."""
+def check(machine: type[RuleBasedStateMachine], *, share: int = 2, steps: int = 25, shrinks: bool = True) -> None:
+    """Play it in as many ways as the profile says, divided by ``share``; tell the shortest that goes wrong."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
             max_examples=max(1, settings().max_examples // share),
             stateful_step_count=steps,
             report_multiple_bugs=False,
+            phases=tuple(Phase) if shrinks else (Phase.generate,),
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from stepwell import BatchEvents
@@ -90,7 +91,7 @@ class BatchMachine(Machine):
             for run_id, _, event_id in rows:
                 batches.setdefault(run_id, []).append(self.numbers[event_id])
             assert all(numbers == sorted(numbers) for numbers in batches.values()), "in the order in which they came"
-            made = [numbers for numbers in self.model.together.values()]  # type: ignore[attr-defined]
+            made = list(self.model.together.values())  # type: ignore[attr-defined]
             assert all(numbers in made or numbers[0] in self.held() for numbers in batches.values())
         super().teardown()
 
@@ -98,5 +99,6 @@ class BatchMachine(Machine):
         return {number for _, numbers in self.model.open.values() for number in numbers}  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_events_are_collected_as_in_the_model() -> None:
     check(BatchMachine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from stepwell import Debounce
@@ -53,7 +54,9 @@ class DebounceMachine(Machine):
     model_of = Windows
     options = st.builds(
         lambda period, more: {
-            "debounce": Debounce(period, None if more is None else period + more, key="event.data.k") if period else None
+            "debounce": Debounce(period, None if more is None else period + more, key="event.data.k")
+            if period
+            else None
         },
         st.sampled_from((0, 1_000, 5_000, 5_000, 20_000)),
         st.sampled_from((None, 0, 1_000, 10_000)),
@@ -61,5 +64,6 @@ class DebounceMachine(Machine):
     gaps = (0, 1, 500, 999, 1_000, 3_000, 4_999, 5_000, 20_000)
 
 
+@pytest.mark.slow
 def test_events_are_held_back_as_in_the_model() -> None:
     check(DebounceMachine)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -95,5 +96,6 @@ class PriorityMachine(Machine):
         """What a pause does to the order of those that it held is not said."""
 
 
+@pytest.mark.slow
 def test_the_next_is_who_is_in_the_model() -> None:
     check(PriorityMachine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -88,5 +89,6 @@ class RunConcurrencyMachine(Machine):
         self.model.advance(0)
 
 
+@pytest.mark.slow
 def test_so_many_runs_are_under_way_as_in_the_model() -> None:
     check(RunConcurrencyMachine)

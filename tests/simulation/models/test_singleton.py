@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -97,5 +98,6 @@ class SingletonMachine(Machine):
         return found
 
 
+@pytest.mark.slow
 def test_one_run_exists_for_each_key_as_in_the_model() -> None:
     check(SingletonMachine)
