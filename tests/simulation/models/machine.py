@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from stepwell import Event, Stepwell
 from stepwell.model.questions import Count
 from stepwell.testing import Harness, harness
+from stepwell.testing.audit import audit
 from stepwell.testing.tables import Tables
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -241,6 +242,7 @@ class Machine(RuleBasedStateMachine):
         left = self.t.ask(Count(int(self.t.now.timestamp() * 1000)))
         assert (left.live_runs, left.items, left.leased, left.blocked) == (0, 0, 0, 0)
         assert self.tables.ask("SELECT * FROM slots") == []
+        assert list(audit(self.tables.ask)) == []
 
     def wait_a_little(self) -> None:
         self.t.advance(1)
