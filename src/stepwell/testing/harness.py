@@ -259,7 +259,7 @@ class Harness:
         ``down`` is for how long nothing runs in between. ``app`` is the next version of the program, if it is another.
         """
         self._end_node()
-        self._loop.jump(self._loop.time() + duration_ms(down) / 1000)
+        self._jump(self._clock.loop_time(self._clock.now_ms() + duration_ms(down)))
         if app is not None:
             for one in self._apps:
                 one.bind(None)
@@ -464,8 +464,12 @@ class Harness:
             self._loop.jump(when)
             self._run_ready(unless_called)
             self._settle(target)
-        self._loop.jump(target)
+        self._jump(target)
         self._settle(target)
+
+    def _jump(self, target: float) -> None:
+        # The code of functions may have waited for less than a millisecond.
+        self._loop.jump(max(target, self._loop.time()))
 
     def _busy_text(self) -> str:
         """Who is being called, since when, and at which step."""
