@@ -202,9 +202,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             **self.rules.options(),
         }
 
-    def _trigger(self) -> TriggerCron | TriggerEvent:
-        return TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition)
-
 
 class Maker:
     """Makes functions up. ``later`` is how many more functions there will be: only those may be invoked or sent to, so
