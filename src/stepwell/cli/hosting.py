@@ -7,6 +7,7 @@ from datetime import timedelta
 from socket import socket
 from threading import Thread
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -69,6 +70,12 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     rules: Settings = _USUAL
     grace_ms: int
     apps: Serving = _ALONE
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By which the server is known besides: workers say the name in ``connect_url``, which a proxy passes on."""
+        name = urlsplit(self.apps.connect_url or "").hostname
+        return frozenset({name} if name else ())
 
 
 def engineering(

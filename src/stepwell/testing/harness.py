@@ -222,8 +222,10 @@ class Harness:
         return RunView(self.ask, self._do(lambda: rerun(self.engine, run_id)).id)
 
     def die_when(self, dies: Dies) -> None:
-        """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""
+        """Let each process die at the first commit for which ``dies`` says so, from now on; see ``crash_sweep``."""
         self._dies = dies
+        if self._node is not None:
+            self._node.door.watch(self._watch)
 
     def run_until_idle(self) -> None:
         """Let everything happen that is due now, and let calls in flight end, which may take the time they wait for.
@@ -377,7 +379,8 @@ class Harness:
 
     def _next_seed(self) -> str:
         self._sent += 1
-        return f"{self._clock.now_ms()},{b64encode(self._sent.to_bytes(10)).decode()}"
+        seed = self._sent << 32  # the events of one request count up from it
+        return f"{self._clock.now_ms()},{b64encode(seed.to_bytes(10)).decode()}"
 
     def _end_node(self) -> None:
         if self._node is None:
