@@ -26,6 +26,8 @@ SDKS: Final = {
 }
 """The columns of the table, by the names that tests use."""
 
+_MISSING: Final = "missing"
+_LEFT_OUT: Final = "left out"
 _FIXTURES: Final = ("own", "python", "javascript", "sdk")
 _NAMES: Final = {"own": "stepwell", "python": "python", "v3": "javascript-3", "v4": "javascript-4"}
 _FRAMEWORKS: Final = ("fastapi", "flask", "django")  # in which the official Python SDK is tried
@@ -40,13 +42,18 @@ def statements() -> dict[str, dict[int, str]]:
     return {
         section: {int(number): text for number, text in found.items()}
         for section, found in _read().items()
-        if section != "missing"
+        if section not in (_MISSING, _LEFT_OUT)
     }
 
 
 def missing() -> dict[int, str]:
     """Why a statement has no test."""
-    return {int(number): reason for number, reason in _read().get("missing", {}).items()}
+    return {int(number): reason for number, reason in _read().get(_MISSING, {}).items()}
+
+
+def left_out() -> dict[str, str]:
+    """What the protocol has beside its checklist and Stepwell does not, and why."""
+    return _read().get(_LEFT_OUT, {})
 
 
 def numbers(name: str, docstring: str | None) -> set[int]:

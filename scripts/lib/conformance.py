@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.conformance import PROTOCOL, SDKS, missing, statements  # noqa: E402  (this file is no package)
+from tests.conformance import PROTOCOL, SDKS, left_out, missing, statements  # noqa: E402  (this file is no package)
 
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 Shown = dict[tuple[int, str], bool]
@@ -67,6 +67,8 @@ def page(shown: Shown) -> str:
         lines.append("")
     lines += ["## What is not shown\n", "| | why |", "| --- | --- |"]
     lines += [f"| {number} | {reason} |" for number, reason in sorted(missing().items())]
+    lines += ["", "## What is left out\n", "| | why |", "| --- | --- |"]
+    lines += [f"| {what} | {reason} |" for what, reason in left_out().items()]
     return "\n".join(lines) + "\n"
 
 
