@@ -362,6 +362,8 @@ class Apps:
             await self._understand(attached, reply)
         if attached.error is not None and attached.error != before[1]:
             log.warning("app cannot be synced", url=attached.url, code=attached.code, error=attached.error)
+        elif attached.error is None and before[1] is not None:
+            log.info("app is synced again", url=attached.url)
 
     async def _put(self, url: str) -> Reply:
         headers = {"Content-Type": "application/json"}
