@@ -207,7 +207,7 @@ class Guard:
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
-                limit = self._limit(key)
+                limit = self.limit(key)
                 if key.startswith("singleton/"):
                     self.seen.add("one alone")
                     if count > 1:
@@ -224,7 +224,7 @@ class Guard:
         """
         found: list[Violation] = []
         for (backlog,) in self._ask(_BLOCKED):
-            limit = self._limit(backlog)
+            limit = self.limit(backlog)
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
@@ -235,7 +235,8 @@ class Guard:
                 )
         return found
 
-    def _limit(self, key: str) -> int | None:
+    def limit(self, key: str) -> int | None:
+        """How many may hold this slot; ``None`` if no limit is known for it."""
         found = self._limits.get(key)
         if found is None:
             found = self._limits.get(key[: key.rfind("/") + 1])
