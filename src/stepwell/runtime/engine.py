@@ -198,7 +198,7 @@ class Engine:
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
-        await self.store.commit(take_over(epoch, self.clock.now_ms(), served))
+        await self.commit(lambda draft: take_over(draft, epoch, served))
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
@@ -253,7 +253,7 @@ class Engine:
         await self.load()
         changed = bool(verdict.result.value)
         if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
-            await self.commit(lambda draft: ask_anew(draft, [function.id for function in functions]))
+            await self.commit(lambda draft: ask_anew(draft, app_id, [function.id for function in functions]))
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:
@@ -375,6 +375,8 @@ class Engine:
             oldest = await self.store.read(NextDue())
         except StorageError as error:
             return Health(False, error.what, None)
+        if self.closing or self.stopping:  # whoever spreads the load is to ask another process
+            return Health(False, "this process is stopping", totals)
         if self.refused is not None and now - self.refused[0] < _REFUSED_MS:
             return Health(False, f"nothing can be written: {self.refused[1]}", totals)
         if oldest is not None:

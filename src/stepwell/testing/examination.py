@@ -10,6 +10,7 @@ import msgspec
 
 from stepwell.testing.invariants import Violation
 from stepwell.testing.programs import Spec
+from stepwell.testing.put_off import put_off
 from stepwell.testing.starts import starts
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _ticks(world)
     yield from _orders(world)
     yield from starts(world)
+    yield from put_off(world)
     yield from _left_over(world)
     _rarities(world)
 

@@ -70,6 +70,19 @@ class Signal(msgspec.Struct, frozen=True, tag=True):
     name: str
 
 
+class PutOff(msgspec.Struct, frozen=True, tag=True):
+    """Start a function when the run has ended."""
+
+    name: str
+    function: str
+
+
+class TakeBack(msgspec.Struct, frozen=True, tag=True):
+    """Do not start what was put off under this name after all."""
+
+    name: str
+
+
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Branches at once, started by ``how``: ``"gather"``, ``"parallel"``, or ``"race"``, which the first one ends."""
 
@@ -98,7 +111,7 @@ class Dawdle(msgspec.Struct, frozen=True, tag=True):
     ms: int
 
 
-Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | Fork | Loop | Stumble | Dawdle
+Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | PutOff | TakeBack | Fork | Loop | Stumble | Dawdle
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -154,6 +167,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_ms: int | None = None
     finish_timeout_ms: int | None = None
     on_failure: bool = False
+    put_off: bool = False  # it is started by those that put it off, and by nothing else
     rules: Rules = Rules()
 
     def matches(self, event: str, key: str) -> bool:
@@ -176,10 +190,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return TriggerEvent(self.event or "", if_=self.condition)
 
     def options(self) -> dict[str, Any]:
-        """What ``app.create_function`` is told of it, but for the code."""
+        """What ``app.create_function`` is told of it, or ``app.create_defer``, but for the code."""
         return {
             "id": self.id,
-            "trigger": self._trigger(),
+            **({} if self.put_off else {"trigger": self._trigger()}),
             "retries": self.retries,
             "concurrency": self.limits() or None,
             "idempotency": "event.data.key" if self.idempotent else None,

@@ -218,6 +218,31 @@ async def large(ctx: inngest.Context) -> int:
     return total
 
 
+@client.create_function(fn_id="large-held", trigger=inngest.TriggerEvent(event="py/large-held"))
+async def large_held(ctx: inngest.Context) -> list[object]:
+    """Its state is too large for a call from the step on that waits."""
+    total = 0
+    for n in range(2):
+        total += len(str(await ctx.step.run(f"part {n}", lambda: _text(2_200_000))))
+
+    async def held() -> str:
+        note("held")
+        gate = Path(str(ctx.event.data["gate"]))
+        await asyncio.to_thread(_until_there, gate)
+        return gate.name
+
+    async def after() -> str:
+        note("after")
+        return "after"
+
+    return [total, await ctx.step.run("held", held), await ctx.step.run("after", after)]
+
+
+def _until_there(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+
+
 async def _text(length: int) -> str:
     return "x" * length
 
@@ -285,6 +310,7 @@ FUNCTIONS = [
     cancelled,
     limited,
     large,
+    large_held,
     dies,
     publishes,
     infers,
