@@ -47,6 +47,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
+from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.live_call import UNSEEN_MS
@@ -248,7 +249,7 @@ class Engine:
 
         Returns whether anything changed. Raises ``ConfigurationError``.
         """
-        functions = [parse_function(config, app_id) for config in configs]
+        functions = read_functions(app_id, configs)
         verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
         changed = bool(verdict.result.value)

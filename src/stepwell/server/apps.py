@@ -51,12 +51,13 @@ _encode: Final = msgspec.json.Encoder().encode
 class Attached(msgspec.Struct):
     """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
     it; ``synced_at`` is in milliseconds. An app whose workers connect is never asked: ``workers`` are those there are
-    now."""
+    now. ``refusal`` is why its own registration was refused since it was asked last, which it may not pass on."""
 
     url: str
     app_id: str | None = None
     code: str | None = None
     error: str | None = None
+    refusal: str | None = None
     synced_at: int | None = None
     workers: list[WorkerState] = []
 
@@ -152,7 +153,13 @@ class Apps:
                 "set INNGEST_DEV=1 in the app for a development server, and unset it for production",
             )
         found = read_registration(body)
-        return found, await self._accept(found, polled=self._is_polled(found))
+        try:
+            return found, await self._accept(found, polled=self._is_polled(found))
+        except ConfigurationError as error:
+            known = self._attached.get(same_address(found.url))
+            if known is not None:  # whoever looks at the app sees it, whoever has made it register
+                self._refuse(known, error)
+            raise
 
     async def connect(self, found: Registration) -> bool:
         """A worker says what an app has, which is called by its workers from now on. Returns whether anything is new.
@@ -259,7 +266,7 @@ class Apps:
                 self._connected.pop(found.app_id, None)
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
-        attached.code = attached.error = None
+        attached.code = attached.error = attached.refusal = None
         self._trouble.pop(same_address(found.url), None)
         return modified
 
@@ -276,6 +283,10 @@ class Apps:
         if app is None or not is_connected(app.url):
             return False
         return not self._engine.leads or bool(self._workers_of(app_id))
+
+    def _refuse(self, attached: Attached, error: ConfigurationError) -> None:
+        attached.refusal = attached.error = f"{error.what}: {error.why}"
+        attached.code = "invalid_function"
 
     async def _save(self, found: Registration) -> bool:
         app = App(
@@ -332,6 +343,7 @@ class Apps:
 
     async def _ask(self, attached: Attached) -> None:
         before = attached.synced_at, attached.error
+        attached.refusal = None
         try:
             reply = await self._put(attached.url)
         except Unreachable as error:
@@ -357,7 +369,7 @@ class Apps:
                 found = read_registration(reply.body)
                 await self._accept(found, polled=self._is_polled(found))
             except ConfigurationError as error:
-                attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
+                self._refuse(attached, error)
             else:
                 attached.app_id = found.app_id
                 self._done(attached)
@@ -369,6 +381,8 @@ class Apps:
         if 300 <= reply.status < 400:
             attached.code = "url_not_found"
             attached.error = f"it redirects to {reply.headers.get('location', 'nowhere')}: name that address instead"
+        elif attached.refusal is not None:
+            attached.code, attached.error = "invalid_function", attached.refusal
         elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"

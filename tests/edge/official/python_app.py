@@ -318,9 +318,15 @@ FUNCTIONS = [
 
 
 def serve(
-    framework: str, port: int, client: Any, functions: list[Any], streamed: tuple[Any, list[Any]] | None = None
+    framework: str,
+    port: int,
+    client: Any,
+    functions: list[Any],
+    streamed: tuple[Any, list[Any]] | None = None,
+    second: tuple[Any, list[Any]] | None = None,
 ) -> None:
-    """Serve functions with this framework at ``/api/inngest``, and those that stream, where it can, at another path."""
+    """Serve functions with this framework at ``/api/inngest``; with FastAPI, which can have several apps, those that
+    stream and those of a second app, at paths of their own."""
     if framework == "fastapi":
         import fastapi
         import inngest.fast_api
@@ -331,6 +337,8 @@ def serve(
         if streamed is not None:
             given, path = inngest.Streaming.FORCE, "/api/streaming"
             inngest.fast_api.serve(app, streamed[0], streamed[1], serve_path=path, streaming=given)
+        if second is not None:
+            inngest.fast_api.serve(app, second[0], second[1], serve_path="/api/second")
         uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
     elif framework == "flask":
         import flask

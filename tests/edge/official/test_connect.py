@@ -141,6 +141,7 @@ def working(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield found
 
 
+@pytest.mark.feature("F95")
 def test_107_a_worker_runs_steps_and_is_not_asked_for_those_it_has_done(working: Side) -> None:
     run = working.run("steps")
 
