@@ -51,9 +51,11 @@ SCANS = {
     "ARCHIVE_FUNCTION": "a table for reference, when an app registers",
     "PAUSE_FUNCTION": "a table for reference, when a person acts",
 }
-# A search by nothing but the shard is one in disguise, because a file has one shard.
+# What a subquery looks at has a line of its own. A search by nothing but the shard is one in disguise, because a file
+# has one shard.
 SCAN = re.compile(
-    r"^SCAN (?!found|json_each|CONSTANT ROW)|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
+    r"^SCAN (?!found|json_each|CONSTANT ROW|\(subquery)"
+    r"|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
 )
 # Sorts what it found, and may, because it found few: what belongs to one run.
 SORTS = {"ATTEMPTS": "the failed attempts of one run"}

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "rerun": "Start a run again.",
     "pause": "Pause a function until it is resumed.",
     "resume": "Let a paused function go on.",
+    "queue": "Show what waits, for what, and when it can move.",
     "functions": "List the registered functions.",
     "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",

@@ -65,12 +65,16 @@ class BatchEvents(msgspec.Struct, frozen=True):
             found["if"] = self.if_
         return found
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"{self.keyword}/{owner(function_id)}/"
+
     def window(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the batch that this event belongs to; ``None`` if it starts a run of its own."""
         if self.if_ is not None and value_of(self.if_, env, now) is not True:
             return None
         text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"{self.keyword}/{owner(function_id)}/{text}"
+        return None if is_false else f"{self.prefix(function_id)}{text}"
 
     def hold(self, window: Window, event_id: str, ts: int, size: int, now: int) -> Held:
         """Put an event into the window, which is new if it has none yet."""

@@ -53,6 +53,11 @@ def owner(function_id: str) -> str:
     return function_id.replace("%", "%25").replace("/", "%2F")
 
 
+def within(prefix: str) -> tuple[str, str]:
+    """The least key that begins so, and the least after all of those. Without a slash at its end it is one key."""
+    return (prefix, f"{prefix[:-1]}0") if prefix.endswith("/") else (prefix, f"{prefix}\x01")
+
+
 def storable(text: str) -> str:
     """The text itself if it is short and every database and terminal can show it, else its hash."""
     if len(text) <= CHARS_MAX and (text.isprintable() or not text):

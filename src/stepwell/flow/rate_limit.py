@@ -49,10 +49,14 @@ class RateLimit(msgspec.Struct, frozen=True):
         found: dict[str, Any] = {"limit": self.limit, "period": format_duration(length_ms(self.period))}
         return found if self.key is None else {**found, "key": self.key}
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"rate/{owner(function_id)}/"
+
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the rate; ``None`` if this start is not subject to the rule."""
         text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"rate/{owner(function_id)}/{text}"
+        return None if is_false else f"{self.prefix(function_id)}{text}"
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""

@@ -57,13 +57,17 @@ class Throttle(msgspec.Struct, frozen=True):
         }
         return found if self.key is None else {**found, "key": self.key}
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"throttle/{owner(function_id)}/"
+
     def queue(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key under which a run started by this event waits its turn; ``None`` if nothing limits it.
 
         Evaluated once, when the run is created (semantics §3.5).
         """
         text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"throttle/{owner(function_id)}/{text}"
+        return None if is_false else f"{self.prefix(function_id)}{text}"
 
     def grant(self, key: str, cell: Cell | None, now: int) -> Go | Later:
         """May one more run start now? ``key`` is what ``queue()`` said, ``cell`` what is stored there."""

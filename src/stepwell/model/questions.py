@@ -387,6 +387,56 @@ class Postings(Question[list[Posting]], frozen=True):
     limit: int
 
 
+class BacklogDepths(Question[list[tuple[str, int, int]]], frozen=True):
+    """The backlogs whose names lie in [first, last), by name, ``limit`` at most: each with how many items it has,
+    counted up to ``depth_max``, and ``queued_at`` of the first."""
+
+    first: str
+    last: str
+    limit: int
+    depth_max: int
+    shard: int = 0
+
+
+class BacklogFunctions(Question[list[str]], frozen=True):
+    """Whose the first items of a backlog are: a function id for each, in their order."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
+class ComingItems(Question[list[Item]], frozen=True):
+    """Items due in (after, before], the earliest first: with ``after`` the present, what holds a lease and what comes
+    later."""
+
+    after: int
+    before: int
+    limit: int
+    shard: int = 0
+
+
+class SlotKeys(Question[list[tuple[str, int]]], frozen=True):
+    """The keys in [first, last) of which slots are taken, by key, ``limit`` at most, each with how many: counted up to
+    ``used_max``."""
+
+    first: str
+    last: str
+    limit: int
+    used_max: int
+    shard: int = 0
+
+
+class ListCells(Question[list[Cell]], frozen=True):
+    """The cells in [first, last) that have not expired at ``now``, by key."""
+
+    first: str
+    last: str
+    now: int
+    limit: int
+    shard: int = 0
+
+
 class RunStates(Question[list[Run]], frozen=True):
     """These runs, as far as they exist."""
 

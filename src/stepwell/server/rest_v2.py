@@ -12,7 +12,7 @@ from stepwell.model.questions import EventNames, Outcomes, RunsOfEvent
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import rerun
-from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs
+from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs, situation
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import choice
@@ -30,7 +30,7 @@ from stepwell.server.views import (
     run_view,
     whole_run,
 )
-from stepwell.server.why import Situation, why_event, why_run
+from stepwell.server.why import why_event, why_run
 from stepwell.server.why.shapes import EventWhy, RunWhy
 
 _OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
@@ -194,7 +194,10 @@ class V2:
 
     async def why_run(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])
-        return v2(self._clock, await why_run(self._engine.store, self._engine.registry, run, self._situation()))
+        return v2(
+            self._clock,
+            await why_run(self._engine.store, self._engine.registry, run, situation(self._engine, led=self._led)),
+        )
 
     async def cancel(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])
@@ -240,14 +243,3 @@ class V2:
 
     async def _run(self, run_id: str) -> RunView:
         return await whole_run(self._engine.store, await find_run(self._engine, run_id))
-
-    def _situation(self) -> Situation:
-        engine = self._engine
-        return Situation(
-            now=self._clock.now_ms(),
-            led=self._led,
-            draining=engine.stopping,
-            calls=len(engine.caller.live),
-            calls_max=engine.calls_max,
-            bodies=engine.executing,
-        )

@@ -367,6 +367,34 @@ WHERE shard = 0 AND id >= ?1 AND id < ?1 || '0' AND (id = ?1 OR id >= ?1 || '/')
 FUNCTION_ITEMS: Final = (
     _ITEMS + "INDEXED BY items_function WHERE shard = 0 AND function_id = ?1 AND run_id IS NULL ORDER BY id"
 )
+# One look into an index for each distinct name in [?2, ?3), ?4 of them, and a count that ends at ?5.
+BACKLOG_DEPTHS: Final = """
+WITH RECURSIVE found (name, number) AS (
+  SELECT (SELECT backlog FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog >= ?2 AND backlog < ?3 ORDER BY backlog LIMIT 1), 1
+  UNION ALL
+  SELECT (SELECT backlog FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog > found.name AND backlog < ?3 ORDER BY backlog LIMIT 1), number + 1
+  FROM found WHERE found.name IS NOT NULL AND number < ?4)
+SELECT name, (SELECT count(*) FROM (
+  SELECT 1 FROM items INDEXED BY items_backlog WHERE shard = ?1 AND backlog = found.name LIMIT ?5)),
+  (SELECT queued_at FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog = found.name ORDER BY queued_at, id LIMIT 1)
+FROM found WHERE name IS NOT NULL"""
+BACKLOG_FUNCTIONS: Final = """
+SELECT function_id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
+COMING_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at > ?2 AND at <= ?3 ORDER BY at, id LIMIT ?4"
+SLOT_KEYS: Final = """
+WITH RECURSIVE found (name, number) AS (
+  SELECT (SELECT key FROM slots WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1), 1
+  UNION ALL
+  SELECT (SELECT key FROM slots WHERE shard = ?1 AND key > found.name AND key < ?3 ORDER BY key LIMIT 1), number + 1
+  FROM found WHERE found.name IS NOT NULL AND number < ?4)
+SELECT name, (SELECT count(*) FROM (SELECT 1 FROM slots WHERE shard = ?1 AND key = found.name LIMIT ?5))
+FROM found WHERE name IS NOT NULL"""
+LIST_CELLS: Final = """
+SELECT key, value, expires_at, shard FROM cells
+WHERE shard = ?1 AND key >= ?2 AND key < ?3 AND expires_at > ?4 ORDER BY key LIMIT ?5"""
 COUNT: Final = """
 SELECT
   (SELECT count(*) FROM runs WHERE shard = 0 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
