@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from stepwell.model.changes import Block, Enqueue, Grant, PutCell, TakeSlots
-from stepwell.model.questions import BacklogDepths, BacklogFunctions, ComingItems, ListCells, SlotKeys
+from stepwell.model.changes import Block, DropHeld, Enqueue, Grant, HoldEvent, PutCell, TakeSlots
+from stepwell.model.questions import BacklogDepths, BacklogFunctions, ComingItems, HeldIds, ListCells, SlotKeys
 from stepwell.storage.interface import Store
 from tests.storage.nouns import cell, item, write
 
@@ -90,3 +90,12 @@ async def test_cells_are_listed_by_key_without_those_that_have_expired(store: St
         "rate/a/y",
         "rate/a/z",
     ]
+
+
+async def test_the_ids_of_held_events_are_listed_by_their_place(store: Store):
+    for run_id, place, event_id in (("r1", 1, "e1"), ("r1", 0, "e9"), ("r2", 0, "e2"), ("r1", 1, "e3")):
+        await write(store, HoldEvent(run_id, place, event_id))
+
+    assert await store.read(HeldIds("r1")) == ["e9", "e3"]
+    await write(store, DropHeld("r1"))
+    assert (await store.read(HeldIds("r1")), await store.read(HeldIds("r2"))) == ([], ["e2"])

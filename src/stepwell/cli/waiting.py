@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Group
+import msgspec
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.show import bare_table, when
-from stepwell.server.queues.shapes import AmountView, BacklogView, FunctionQueueView, HolderView, QueueView
+from stepwell.server.queues.shapes import (
+    AmountView,
+    BacklogView,
+    FunctionQueueView,
+    HolderView,
+    LimitKeyView,
+    LimitsView,
+    LimitView,
+    QueueView,
+    ResetView,
+    WindowView,
+)
 from stepwell.server.wording import printable
 
 _MIDDLE: Final = 84
@@ -53,7 +65,7 @@ def queues(found: Sequence[QueueView], now: int, width: int) -> Group:
 
 def function_queue(one: FunctionQueueView, now: int, width: int) -> Group:
     """One function: its line, then one for each backlog with what it waits for."""
-    parts: list[object] = [queues([one], now, width)]
+    parts: list[RenderableType] = [queues([one], now, width)]
     if one.backlogs:
         drawn = bare_table()
         drawn.add_column("waiting", justify="right", no_wrap=True)
@@ -67,7 +79,7 @@ def function_queue(one: FunctionQueueView, now: int, width: int) -> Group:
         hidden = one.keys.count - len(one.backlogs)
         if hidden > 0:
             parts.append(Text(f"\n{hidden:,}{'+' if one.keys.more else ''} more keys wait: --limit", style="dim"))
-    return Group(*parts)  # type: ignore[arg-type]
+    return Group(*parts)
 
 
 def moves(backlog: BacklogView, now: int) -> str:
@@ -94,6 +106,81 @@ def held(holder: HolderView, now: int) -> str:
     step = f" in {printable(holder.step)}" if holder.step else ""
     since = f", since {when(holder.since, now, short=True)}" if holder.since else ""
     return f"{holder.run_id}{step}{since}"
+
+
+def limits(found: Sequence[LimitsView], now: int) -> Group:
+    """For each function its rules, and under each the keys that are in use."""
+    parts: list[RenderableType] = []
+    for one in found:
+        if not one.limits:
+            continue
+        parts.append(Text(one.function_id, style="bold"))
+        for limit in one.limits:
+            parts.append(Text(f"  {_declared(limit)}"))
+            parts += [Text(f"    {_in_use(limit, key, now)}") for key in limit.keys]
+            if limit.more:
+                parts.append(Text(f"    and more, after {limit.after!r}", style="dim"))
+        parts += [Text(f"  {_reset(reset, now)}", style="dim") for reset in one.resets]
+    return Group(*(parts or [Text("No rules.")]))
+
+
+def windows(found: Sequence[WindowView], now: int, width: int) -> Group:
+    """One line for each open window."""
+    if not found:
+        return Group(Text("No events are held back."))
+    drawn = bare_table()
+    drawn.add_column("function", no_wrap=True, overflow="ellipsis")
+    drawn.add_column("key", overflow="fold")
+    drawn.add_column("events", justify="right", no_wrap=True)
+    drawn.add_column("opened", no_wrap=True)
+    drawn.add_column("starts", no_wrap=True)
+    if width >= _MIDDLE:
+        drawn.add_column("at the latest", no_wrap=True)
+        drawn.add_column("run", no_wrap=True, min_width=26)
+        drawn.add_column("event held", no_wrap=True, overflow="ellipsis")
+    for one in found:
+        events = f"{one.count:,}" if one.size_max is None else f"{one.count:,} of {one.size_max:,}"
+        row = [one.function_id, _value(one.expression, one.value), events]
+        row += [when(one.opened_at, now, short=True), when(one.fires_at, now)]
+        if width >= _MIDDLE:
+            row += [when(one.latest_at, now) if one.latest_at else "", one.run_id, " ".join(one.held)]
+        drawn.add_row(*row)
+    return Group(drawn)
+
+
+def reset_said(reset: ResetView) -> str:
+    """The rule and the key that was forgotten."""
+    return f"{reset.control}{'' if reset.value is None else f' {printable(reset.value)!r}'}"
+
+
+def _declared(limit: LimitView) -> str:
+    settings = msgspec.json.decode(limit.configuration)
+    if not isinstance(settings, dict):
+        return f"{limit.control} by {limit.expression}"
+    told = [f"{name} {printable(str(value))}" for name, value in settings.items() if name not in ("key", "run")]
+    return ", ".join([f"{limit.control}{f' by {limit.expression}' if limit.expression else ''}", *told])
+
+
+def _in_use(limit: LimitView, key: LimitKeyView, now: int) -> str:
+    which = f"{printable(key.value)!r}: " if key.value is not None else ""
+    next_at = when(key.next_at, now) if key.next_at else ""
+    if limit.control in ("debounce", "batch"):
+        return f"{which}{key.used} events came, run {key.run_id} starts {next_at}"
+    if limit.control == "idempotency":
+        return f"{which}run {key.run_id} started, forgotten {next_at}"
+    if key.free is not None:
+        return f"{which}{key.free:,} may start now, the next {next_at}"
+    by = "; ".join(held(holder, now) for holder in key.held_by)
+    more = (key.used or 0) - len(key.held_by)
+    return f"{which}{key.used} in use by {by}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def _reset(reset: ResetView, now: int) -> str:
+    return f"{reset_said(reset)} was reset by a person {when(reset.at, now)}"
+
+
+def _value(expression: str | None, value: str | None) -> str:
+    return f"{expression} = {printable(value or '')!r}" if expression else ""
 
 
 def _reason(backlog: BacklogView) -> str:

@@ -53,6 +53,11 @@ def owner(function_id: str) -> str:
     return function_id.replace("%", "%25").replace("/", "%2F")
 
 
+def owned(text: str) -> str:
+    """The function id that ``owner`` made this of."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
 def within(prefix: str) -> tuple[str, str]:
     """The least key that begins so, and the least after all of those. Without a slash at its end it is one key."""
     return (prefix, f"{prefix[:-1]}0") if prefix.endswith("/") else (prefix, f"{prefix}\x01")

@@ -58,6 +58,12 @@ class RateLimit(msgspec.Struct, frozen=True):
         text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
         return None if is_false else f"{self.prefix(function_id)}{text}"
 
+    def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
+        """How many runs may start at this moment, and when the one after them may."""
+        tat, last = map(int, cell.value.split("/")[:2]) if cell is not None else (0, 0)
+        interval, burst = gcra.interval_ns(self.limit, length_ms(self.period)), self.limit // 10
+        return gcra.turns(gcra.within(tat, last, interval, burst), now, interval, burst)
+
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
         tat, last, started = cell.value.split("/") if cell is not None else ("0", "0", "")

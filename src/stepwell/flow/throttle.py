@@ -80,10 +80,7 @@ class Throttle(msgspec.Struct, frozen=True):
 
     def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
         """How many runs may start at this moment, and when the one after them may."""
-        tat, interval = self._tat(cell), self._interval
-        count = gcra.free_now(tat, now, interval, self.burst)
-        start = max(tat, now * 1_000_000) if count else tat
-        return count, gcra.free_at_ms(start + count * interval, interval, self.burst)
+        return gcra.turns(self._tat(cell), now, self._interval, self.burst)
 
     @property
     def _interval(self) -> int:

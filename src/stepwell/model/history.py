@@ -13,6 +13,7 @@ class OutcomeKind(StrEnum):
     DEDUPLICATED = "deduplicated"  # the same event id within 24 h
     IDEMPOTENT = "idempotent"  # the same idempotency key within 24 h
     DEBOUNCED = "debounced"  # a newer event stands for it
+    DISCARDED = "discarded"  # it was held back, and a person deleted what was held
     FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed
     PAUSED = "paused"  # a person has paused the function
     RATE_LIMITED = "rate-limited"  # more starts than the rate allows

@@ -90,6 +90,13 @@ class HeldEvents(Question[list[Event]], frozen=True):
     shard: int = 0
 
 
+class HeldIds(Question[list[str]], frozen=True):
+    """The ids of those events."""
+
+    run_id: str
+    shard: int = 0
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A run with what a call of it needs: the event that started it, its steps in the order they were first seen, all
     its events if they were collected."""

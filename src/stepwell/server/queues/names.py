@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from stepwell.engine.admission import paused, ready
 from stepwell.engine.dispatch import unserved
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
-from stepwell.flow.keys import owner, within
+from stepwell.flow.keys import owned, owner, within
 from stepwell.model.function import Function
 
 By = Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room"]
@@ -34,14 +34,14 @@ def named(name: str) -> Named:
             return Named(by, "fn", name.removeprefix(prefix), None)
     if name.startswith("throttle/"):
         _, function, value = name.split("/", 2)
-        return Named("throttle", "fn", _owned(function), value)
+        return Named("throttle", "fn", owned(function), value)
     slot = name.removeprefix("run/")
     by = "concurrency" if slot == name else "run-concurrency"
     for scope in _SCOPES:
         if slot.startswith(f"{scope}/"):
             return Named(by, scope, None, slot.removeprefix(f"{scope}/"))
     _, function, *rest = slot.split("/", 3)
-    return Named(by, "fn", _owned(function), rest[1] if len(rest) > 1 else None)
+    return Named(by, "fn", owned(function), rest[1] if len(rest) > 1 else None)
 
 
 def ranges(function_id: str, function: Function | None) -> list[tuple[str, str]]:
@@ -70,8 +70,3 @@ def limit_of(name: str, function: Function | None) -> Concurrency | RunConcurren
             if first <= name < last and (control.key is not None or name == first):
                 return control
     return None
-
-
-def _owned(text: str) -> str:
-    """The function id that ``owner`` made this of."""
-    return text.replace("%2F", "/").replace("%25", "%")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from stepwell.server.views import View
+import msgspec
+
+from stepwell.server.views import OutcomeView, View
 
 COUNT_MAX: Final = 10_000
 """From here on a number is only the least: counting costs a look at each row."""
@@ -79,3 +81,94 @@ class FunctionQueueView(QueueView, frozen=True):
 
     keys: AmountView
     backlogs: list[BacklogView]
+
+
+class LimitKeyView(View, frozen=True, omit_defaults=True):
+    """One key of a control that is in use. ``value`` is null if the control has but one.
+
+    ``used`` slots are taken by ``held_by`` and others; of a window it is how many events came. ``free`` starts are let
+    through at this moment, and the next after them at ``next_at``; of a window that is when it closes, and of an
+    idempotency key when it is forgotten. ``run_id`` is the run that started first with an idempotency key, last under a
+    rate limit, or that a window will start.
+    """
+
+    value: str | None
+    used: int | None = None
+    free: int | None = None
+    next_at: str | None = None
+    run_id: str | None = None
+    held_by: tuple[HolderView, ...] = ()
+
+
+class LimitView(View, frozen=True, omit_defaults=True):
+    """A control that a function declares, and the keys of it that are in use: up to as many as were asked for, by
+    value. ``more`` says that there are further ones, which come ``after`` the last of these.
+
+    ``configuration`` is what the app sent. Of a control without a key, nothing in use is no key.
+    """
+
+    control: str
+    expression: str | None
+    configuration: msgspec.Raw
+    keys: list[LimitKeyView]
+    more: bool = False
+    after: str | None = None
+
+
+class ResetView(View, frozen=True):
+    """A person had the key of a control forgotten, at this moment."""
+
+    control: str
+    value: str | None
+    at: str
+
+
+class LimitsView(View, frozen=True):
+    """The controls of a function with their present state, and what was reset in the last 30 days."""
+
+    function_id: str
+    limits: list[LimitView]
+    resets: list[ResetView]
+
+
+class ForgottenView(View, frozen=True):
+    """The keys of controls that were forgotten, or with ``dry_run`` would be."""
+
+    function_id: str
+    dry_run: bool
+    forgotten: list[ResetView]
+
+
+class WindowView(View, frozen=True):
+    """Events that are held back for one start: of ``count`` that came these are ``held``, the others were left out.
+
+    The run ``run_id`` starts at ``fires_at``: of a debounce it moves with each newer event, but not beyond
+    ``latest_at``; a batch starts sooner if it has ``size_max`` events. ``value`` is that of the key.
+    """
+
+    function_id: str
+    control: Literal["debounce", "batch"]
+    value: str | None
+    expression: str | None
+    run_id: str
+    opened_at: str
+    fires_at: str
+    latest_at: str | None
+    count: int
+    size_max: int | None
+    held: list[str]
+
+
+class ActedView(View, frozen=True):
+    """What became of open windows: how many there were, the runs that were started, and the reasons why others were
+    not.
+
+    With ``dry_run`` nothing was done. ``more`` says that there are further ones: ask again.
+    """
+
+    function_id: str
+    windows: int
+    dry_run: bool
+    more: bool
+    run_ids: list[str]
+    outcomes: list[OutcomeView]

@@ -79,6 +79,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.AnyLease: (sql.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
     q.HeldEvents: (sql.HELD_EVENTS, lambda x: (x.shard, x.run_id), _all(rows.event)),
+    q.HeldIds: (sql.HELD_IDS, lambda x: (x.shard, x.run_id), _column),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetRequest: (sql.GET_REQUEST, lambda x: (x.shard, x.run_id, x.step_id), _one(rows.request)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),

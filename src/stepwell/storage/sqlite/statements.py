@@ -235,6 +235,7 @@ HELD_EVENTS: Final = """
 SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
 FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
+HELD_IDS: Final = "SELECT event_id FROM run_events WHERE shard = ?1 AND run_id = ?2 ORDER BY place"
 BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"
 # ?3 is the name before, or the prefix: names lie between it and the same with 0, the character after the slash.
 NEXT_BACKLOG: Final = """
