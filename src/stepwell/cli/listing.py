@@ -26,4 +26,4 @@ class Listing(click.Group):
         self.format_commands(ctx, formatter)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return ["[OPTIONS]", "[FUNCTION] | COMMAND …"]
+        return [*self.commands[_LIST].collect_usage_pieces(ctx), "| COMMAND …"]

@@ -50,7 +50,7 @@ class Idempotency(msgspec.Struct, frozen=True):
 
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""
-        text, is_false = key_text(self.key, env, now)
+        text, is_false, _ = key_text(self.key, env, now)
         return None if is_false else f"{self.prefix(function_id)}{text}"
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:

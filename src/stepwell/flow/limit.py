@@ -64,7 +64,7 @@ def slot_key(
     if limit == 0:
         return None
     prefix = slot_prefix(key, scope, function_id)
-    return prefix if key is None else f"{prefix}{key_text(key, env, now)[0]}"
+    return prefix if key is None else f"{prefix}{key_text(key, env, now).text}"
 
 
 def slot_prefix(key: str | None, scope: str, function_id: str) -> str:

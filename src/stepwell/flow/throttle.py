@@ -61,13 +61,13 @@ class Throttle(msgspec.Struct, frozen=True):
         """What its keys begin with."""
         return f"throttle/{owner(function_id)}/"
 
-    def queue(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
-        """The key under which a run started by this event waits its turn; ``None`` if nothing limits it.
+    def queue(self, function_id: str, env: Mapping[str, object], now: int) -> str:
+        """The key under which a run started by this event waits its turn.
 
-        Evaluated once, when the run is created (semantics §3.5).
+        Evaluated once, when the run is created (semantics §3.5). All events for which the key is missing or fails wait
+        for the turns of one key; ``false`` is a key like any other here (semantics §3.4).
         """
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"{self.prefix(function_id)}{text}"
+        return f"{self.prefix(function_id)}{key_text(self.key, env, now).text if self.key is not None else ''}"
 
     def grant(self, key: str, cell: Cell | None, now: int) -> Go | Later:
         """May one more run start now? ``key`` is what ``queue()`` said, ``cell`` what is stored there."""

@@ -355,9 +355,11 @@ class SlotHolders(Question[list[str]], frozen=True):
 
 
 class BacklogPosition(Question[tuple[int, int] | None], frozen=True):
-    """(how many blocked items go before it, how many there are) for a blocked item; ``None`` if it is not blocked."""
+    """(how many blocked items go before it, how many there are) for a blocked item, both counted up to ``most``;
+    ``None`` if it is not blocked."""
 
     item_id: str
+    most: int = 10_000
 
 
 class RunItems(Question[list[Item]], frozen=True):

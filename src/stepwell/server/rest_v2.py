@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+import msgspec
 from starlette.responses import Response
 
 from stepwell.limits import EVENT_ID_BYTES_MAX
@@ -31,7 +32,8 @@ from stepwell.server.views import (
     whole_run,
 )
 from stepwell.server.why import why_event, why_run
-from stepwell.server.why.shapes import EventWhy, RunWhy
+from stepwell.server.why.events import explain_event
+from stepwell.server.why.shapes import EventWhy, HeldBack, RunWhy, StartedRun, Unstarted
 
 _OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
 _EVENT: Final = {
@@ -87,6 +89,17 @@ class CausedView(View, frozen=True):
 
     runs: list[RunView]
     outcomes: list[OutcomeView]
+
+
+class WholeEventView(EventView, frozen=True, kw_only=True):
+    """An event with what became of it for each function that it could have started: a run; an outcome, which says why
+    there is none; a window in which it is ``held``; or a trigger whose condition is not true for it.
+    """
+
+    runs: list[StartedRun]
+    outcomes: list[OutcomeView]
+    held: list[HeldBack]
+    unstarted: list[Unstarted]
 
 
 class V2:
@@ -149,7 +162,7 @@ class V2:
                 body=Opaque(schema=EVENTS),
                 answer=SentView,
             ),
-            op("GET", event, self.event, "an event", answer=EventView),
+            op("GET", event, self.event, "an event, and what became of it for each function", answer=WholeEventView),
             op(
                 "GET",
                 f"{event}/runs",
@@ -223,7 +236,16 @@ class V2:
         return v2(self._clock, SentView(ids=await self._engine.send(events, seed=asked.seed)))
 
     async def event(self, asked: Asked) -> Response:
-        return v2(self._clock, event_view(await find_event(self._engine, asked.path["event_id"])))
+        event = await find_event(self._engine, asked.path["event_id"])
+        became = await explain_event(self._engine.store, self._engine.registry, event)
+        shown = WholeEventView(
+            **msgspec.structs.asdict(event_view(event)),
+            runs=became.runs,
+            outcomes=became.outcomes,
+            held=list(became.held),
+            unstarted=became.unstarted,
+        )
+        return v2(self._clock, shown)
 
     async def runs_of_event(self, asked: Asked) -> Response:
         event = await find_event(self._engine, asked.path["event_id"])

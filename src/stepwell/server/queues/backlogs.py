@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from stepwell.engine.ending import lock_owner
 from stepwell.engine.registry import Registry
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import (
@@ -24,15 +23,14 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     ListFunctions,
-    SlotHolders,
 )
+from stepwell.server.queues.holders import holders
 from stepwell.server.queues.names import ALL, By, limit_of, named, ranges
 from stepwell.server.queues.shapes import (
     COUNT_MAX,
     AmountView,
     BacklogView,
     FunctionQueueView,
-    HolderView,
     QueueView,
 )
 from stepwell.server.views import Reader, moment
@@ -42,7 +40,6 @@ _KEYS_PER_READ: Final = 500  # some milliseconds each, so that nobody else who r
 _KEYS_MAX: Final = 10_000
 _DEPTH_MAX: Final = 1_000  # enough to tell the deepest, which are counted further
 _COUNTED_FURTHER: Final = 20
-_HOLDERS_SHOWN: Final = 5
 _FOREVER: Final = 1 << 62
 _STATES: Final = ("due", "running", "blocked", "throttled", "paused", "unserved", "later")
 _STATE_OF: Final[dict[By, str]] = {
@@ -89,25 +86,6 @@ async def function_queue(
         **msgspec.structs.asdict(await tally.view(reader, function_id)),
         keys=AmountView(count=len(mine), more=more),
         backlogs=[await _backlog(reader, registry, name, situation) for name, *_ in deepest],
-    )
-
-
-async def holders(reader: Reader, key: str, situation: Situation, limit: int = _HOLDERS_SHOWN) -> list[HolderView]:
-    """Who uses the slots of a key: the first so many."""
-    return [await _holder(reader, holder, situation) for holder in await reader.read(SlotHolders(key, limit))]
-
-
-async def _holder(reader: Reader, holder: str, situation: Situation) -> HolderView:
-    run_id = lock_owner(holder).partition("/")[0]
-    run, item = await reader.read(GetRun(run_id)), await reader.read(GetItem(run_id))
-    bodies = list(situation.bodies(run_id).values())
-    since = min((body.started_at for body in bodies), default=run.started_at if run is not None else None)
-    return HolderView(
-        run_id=run_id,
-        function_id=run.function_id if run is not None else None,
-        step=", ".join(body.name for body in bodies) or None,
-        since=moment(since),
-        until=moment(item.at) if item is not None and item.lease else None,
     )
 
 
@@ -165,7 +143,7 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
         first_since=moment(run.scheduled_at) if run is not None else None,
         limit=control.limit if control is not None else None,
         used=used if limits else None,
-        held_by=await holders(reader, name, situation) if limits else [],
+        held_by=await holders(reader, name, situation.bodies) if limits else [],
         next_at=moment(next_at),
     )
 

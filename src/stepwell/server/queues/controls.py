@@ -24,7 +24,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.questions import GetCell, ListCells, SlotKeys
-from stepwell.server.queues.backlogs import holders
+from stepwell.server.queues.holders import holders
 from stepwell.server.queues.shapes import COUNT_MAX, LimitKeyView, LimitsView, LimitView, ResetView
 from stepwell.server.views import Reader
 from stepwell.server.why.shapes import Situation
@@ -133,7 +133,7 @@ async def _slots(
         LimitKeyView(
             value=key.removeprefix(prefix),
             used=used,
-            held_by=tuple(await holders(reader, key, situation)),
+            held_by=tuple(await holders(reader, key, situation.bodies)),
         )
         for key, used in await reader.read(SlotKeys(*where, limit, COUNT_MAX))
     ]

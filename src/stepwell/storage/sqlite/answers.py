@@ -103,7 +103,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
     q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
     q.Backlog: (sql.BACKLOG, lambda x: (x.shard, x.key, x.limit), _all(tuple)),
-    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
+    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id, x.most), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
     q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
     q.BacklogDepths: (sql.BACKLOG_DEPTHS, lambda x: (x.shard, x.first, x.last, x.limit, x.depth_max), _all(tuple)),

@@ -355,10 +355,11 @@ BACKLOG: Final = """
 SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
 BACKLOG_POSITION: Final = """
 SELECT
-  (SELECT count(*) FROM items AS other
+  (SELECT count(*) FROM (SELECT 1 FROM items AS other
    WHERE other.shard = 0 AND other.backlog = this.backlog
-     AND (other.queued_at, other.id) < (this.queued_at, this.id)),
-  (SELECT count(*) FROM items AS other WHERE other.shard = 0 AND other.backlog = this.backlog)
+     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?2)),
+  (SELECT count(*) FROM (SELECT 1 FROM items AS other
+   WHERE other.shard = 0 AND other.backlog = this.backlog LIMIT ?2))
 FROM items AS this WHERE this.shard = 0 AND this.id = ?1 AND this.backlog IS NOT NULL"""
 RUN_ITEMS: Final = (
     _ITEMS
