@@ -319,3 +319,33 @@ def test_windows_come_in_pages(shop: Dev) -> None:
             break
         cursor = f"&cursor={reply['page']['cursor']}"
     assert seen == [("batch", None), ("debounce", "a"), ("debounce", "b"), ("debounce", "c")]
+
+
+@pytest.mark.slow
+def test_an_event_is_shown_with_what_became_of_it(shop: Dev) -> None:
+    first, second = (shop.send("shop/go", who="ann") for _ in range(2))
+    held = shop.send("shop/edited", who="bob")
+
+    by_json = shop.cli("events", "show", second, "--json").json
+    assert by_json == shop.get(f"/v2/events/{second}")
+    assert (by_json["runs"], by_json["held"], by_json["unstarted"]) == ([], [], [])
+    by_function = {each["functionId"]: each for each in by_json["outcomes"]}
+    runs = {run["functionId"]: run["id"] for run in shop.get(f"/v2/events/{first}")["runs"]}
+    assert {id: (each["kind"], each["runId"]) for id, each in by_function.items()} == {
+        "shop-rate": ("rate-limited", runs["shop-rate"]),
+        "shop-once": ("idempotent", runs["shop-once"]),
+    }
+    v1 = shop.get(f"/v1/events/{second}")
+    assert v1["data"] == {"who": "ann"}
+    assert [(each["function_id"], each["kind"]) for each in v1["outcomes"]] == [
+        ("shop-once", "idempotent"),
+        ("shop-rate", "rate-limited"),
+    ]
+    said = shop.cli("events", "show", held.lower()).out
+    assert said.startswith(f"shop/edited  {held}\n")
+    assert '"who": "bob"' in said
+    assert "It is held back for shop-calm" in said
+    assert "It is held back for shop-many" in said
+    assert {each["by"] for each in shop.get(f"/v2/events/{held}")["held"]} == {"debounce", "batch_events"}
+    assert shop.cli("events", "--limit", "1").code == 0
+    assert "there is no event" in shop.cli("events", "show", "01HF7YAT00000000000000000A").err

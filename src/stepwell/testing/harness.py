@@ -377,7 +377,8 @@ class Harness:
 
     def _next_seed(self) -> str:
         self._sent += 1
-        return f"{self._clock.now_ms()},{b64encode(self._sent.to_bytes(10)).decode()}"
+        # The lowest 32 bits count the events of a request: those of two requests must not meet.
+        return f"{self._clock.now_ms()},{b64encode((self._sent << 32).to_bytes(10)).decode()}"
 
     def _end_node(self) -> None:
         if self._node is None:
