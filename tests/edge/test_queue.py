@@ -188,6 +188,8 @@ def test_a_function_that_nobody_needs_is_there_with_zeros(app: Stepwell) -> None
         ("paused/shop/a", ("paused", "fn", "shop/a", None)),
         ("unserved/shop-a", ("unserved", "fn", "shop-a", None)),
         ("ready/shop-a", ("room", "fn", "shop-a", None)),
+        ("new", ("other", "fn", None, "new")),
+        ("new/x", ("other", "fn", None, "new/x")),
     ],
 )
 def test_the_name_of_a_backlog_says_what_its_runs_wait_for(name: str, said: tuple[Any, ...]) -> None:

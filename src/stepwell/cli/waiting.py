@@ -92,6 +92,8 @@ def moves(backlog: BacklogView, now: int) -> str:
         return "when a process serves the function"
     if backlog.by == "room":
         return "when a call of this process ends"
+    if backlog.by == "other":
+        return ""
     if not backlog.held_by:
         return "at once"
     what = "run" if backlog.by == "run-concurrency" else "call"
@@ -201,6 +203,7 @@ _NAMES: Final = {
     "paused": "the pause",
     "unserved": "a process that serves it",
     "room": "room in the process",
+    "other": "something else:",
 }
 
 

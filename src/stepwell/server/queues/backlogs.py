@@ -45,6 +45,7 @@ _STATES: Final = ("due", "running", "blocked", "throttled", "paused", "unserved"
 _STATE_OF: Final[dict[By, str]] = {
     "concurrency": "blocked",
     "run-concurrency": "blocked",
+    "other": "blocked",
     "throttle": "throttled",
     "paused": "paused",
     "unserved": "unserved",

@@ -10,7 +10,7 @@ from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.flow.keys import owned, owner, within
 from stepwell.model.function import Function
 
-By = Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room"]
+By = Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room", "other"]
 Scope = Literal["fn", "env", "account"]
 
 ALL: Final = ("", "\x7f")  # names begin with ASCII
@@ -40,6 +40,8 @@ def named(name: str) -> Named:
     for scope in _SCOPES:
         if slot.startswith(f"{scope}/"):
             return Named(by, scope, None, slot.removeprefix(f"{scope}/"))
+    if not slot.startswith("fn/"):
+        return Named("other", "fn", None, name)
     _, function, *rest = slot.split("/", 3)
     return Named(by, "fn", owned(function), rest[1] if len(rest) > 1 else None)
 

@@ -41,7 +41,7 @@ class BacklogView(View, frozen=True):
     at which the next may start, if it is a moment that they wait for."""
 
     key: str
-    by: Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room"]
+    by: Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room", "other"]
     scope: Literal["fn", "env", "account"]
     value: str | None
     expression: str | None

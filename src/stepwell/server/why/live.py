@@ -163,7 +163,7 @@ async def _place(reader: Reader, item: Item) -> dict[str, Any]:
     before, queued = place or (0, 1)
     return {
         "position": before + 1,
-        "queued": queued,
+        "queued": max(queued, before + 1),  # both were counted no further than so
         "position_more": before >= COUNT_MAX,
         "queued_more": queued >= COUNT_MAX,
     }
