@@ -214,6 +214,8 @@ async def test_numbers_end_somewhere_and_say_so(store: SqliteStore, monkeypatch:
     assert [line.waiting.count for line in view.backlogs] == [5, 4, 2, 1, 1]
     monkeypatch.setattr(backlogs, "_COUNTED_FURTHER", 2)
     assert (await look()).blocked == AmountView(count=13)
+    monkeypatch.setattr(backlogs, "_KEYS_MAX", 5)
+    assert (await look()).keys == AmountView(count=5), "these are all there are"
     monkeypatch.setattr(backlogs, "_KEYS_MAX", 2)
     assert (await look()).keys == AmountView(count=2, more=True)
 

@@ -156,9 +156,9 @@ def reset_said(reset: ResetView) -> str:
 
 
 def _declared(limit: LimitView) -> str:
-    settings = msgspec.json.decode(limit.configuration)
-    if not isinstance(settings, dict):
+    if bytes(limit.configuration)[:1] != b"{":  # an idempotency rule is its expression
         return f"{limit.control} by {limit.expression}"
+    settings = msgspec.json.decode(limit.configuration, type=dict[str, object])
     told = [f"{name} {printable(str(value))}" for name, value in settings.items() if name not in ("key", "run")]
     return ", ".join([f"{limit.control}{f' by {limit.expression}' if limit.expression else ''}", *told])
 
@@ -213,6 +213,6 @@ def _said(one: QueueView) -> str:
 
 
 def _number(amount: AmountView, zero: str = "0") -> str:
-    if not amount.count and not amount.more:
-        return zero
+    if not amount.count:
+        return "?" if amount.more else zero
     return f"{amount.count:,}{'+' if amount.more else ''}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -183,7 +183,7 @@ def consider(
         batch=batch,
     )
     run = _create(draft, run, function, event, _head_start(function, env, draft.now))
-    if blank or any(key.endswith("/") for key in (*run.slots, *run.locks, run.throttle or "")):
+    if function.controls and (blank or _is_blank((*run.slots, *run.locks, run.throttle or ""))):
         told += _failed_keys(function, env, draft.now)
     if told:
         draft.add(
@@ -208,6 +208,11 @@ def _barred(function: Function, *, awaited: bool) -> Skip | None:
         return None
     because = f": {pause.reason}" if pause.reason else ""
     return Skip(OutcomeKind.PAUSED, f"the function has been paused since {rfc3339(pause.since)}{because}")
+
+
+def _is_blank(keys: Iterable[str]) -> bool:
+    """Whether one of these keys ends in no value, as it does if it could not be worked out."""
+    return any(key.endswith("/") for key in keys)
 
 
 def _failed_keys(function: Function, env: Mapping[str, object], now: int) -> Iterator[tuple[str, str]]:

@@ -101,7 +101,8 @@ async def _depths(reader: Reader, where: Iterable[tuple[str, str]]) -> tuple[lis
             if len(page) < _KEYS_PER_READ:
                 break
             after = f"{page[-1][0]}\x01"  # after it, and before all that it begins
-            more = len(found) >= _KEYS_MAX
+            more = len(found) > _KEYS_MAX
+    del found[_KEYS_MAX:]
     found.sort(key=_deepest_first)
     for number, each in enumerate(found[:_COUNTED_FURTHER]):
         if each.more:

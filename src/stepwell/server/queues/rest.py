@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from starlette.responses import Response
@@ -211,9 +212,11 @@ class QueuesV2:
         return await self._act(asked, start, runs, outcomes)
 
     async def delete(self, asked: Asked) -> Response:
-        return await self._act(asked, lambda key: discard(self._engine, key), [], [])
+        return await self._act(asked, partial(discard, self._engine), [], [])
 
-    async def _act(self, asked: Asked, act: Any, runs: list[str], outcomes: list[Outcome]) -> Response:
+    async def _act(
+        self, asked: Asked, act: Callable[[str], Awaitable[bool]], runs: list[str], outcomes: list[Outcome]
+    ) -> Response:
         """Each window is a decision of its own: what is done stays done if the process dies in between."""
         engine = self._engine
         function = await find_function(engine, asked.path["function_id"])
