@@ -1,11 +1,10 @@
-"""What the name of a backlog says: what its runs wait for, and whose they are (``engine/dispatch.py``)."""
+"""What the name of a backlog says: what its runs wait for, and whose they are (``engine/admission.py``)."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from stepwell.engine.admission import paused, ready
-from stepwell.engine.dispatch import unserved
+from stepwell.engine.admission import paused, ready, unserved
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.flow.keys import owned, owner, within
 from stepwell.model.function import Function
