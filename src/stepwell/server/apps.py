@@ -169,6 +169,16 @@ class Apps:
             self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
         return modified
 
+    async def resync(self, app_id: str, known: Sequence[Registration]) -> None:
+        """A worker of an app has gone. What counts is what one of those has that are still there, the newest first:
+        the one that has gone may have been of an older deployment, and connected again in the middle of the next."""
+        async with self._moving:
+            app = await self._known(app_id)
+            if app is None or not is_connected(app.url) or not known:
+                return
+            if all(each.checksum != app.checksum for each in known):
+                await self._save(known[-1])
+
     async def sync(self, url: str) -> Attached:
         """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address.
 
@@ -350,6 +360,8 @@ class Apps:
             await self._understand(attached, reply)
         if attached.error is not None and attached.error != before[1]:
             log.warning("app cannot be synced", url=attached.url, code=attached.code, error=attached.error)
+        elif attached.error is None and before[1] is not None:
+            log.info("app is synced again", url=attached.url)
 
     async def _put(self, url: str) -> Reply:
         headers = {"Content-Type": "application/json"}

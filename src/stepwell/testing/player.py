@@ -177,8 +177,12 @@ class Player:
             world.reach("stale body")
         elif world.tables.recorded(call.run_id, step.id) and call.run_id not in world.doubled:
             world.fail("I4", f"step {start.name} of run {call.run_id} ran again after its result was recorded")
-        if node.takes_ms:
-            await pause(node.takes_ms)
+        world.began(start)
+        try:
+            if node.takes_ms:
+                await pause(node.takes_ms)
+        finally:
+            world.ledger.end(number)
         how = node.fails[running.attempt] if running.attempt < len(node.fails) else "ok"
         world.reach(f"body {how}")
         if how == "error":

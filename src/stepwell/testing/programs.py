@@ -155,10 +155,13 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     event: str | None = None
     condition: str | None = None
     cron: str | None = None
+    missed: Literal["latest", "skip", "all"] = "latest"
+    jitter_ms: int = 0
     retries: int = 2
     limit: int = 0
     keyed: bool = False
     second_limit: int = 0
+    shared_limit: int = 0
     idempotent: bool = False
     cancel_on: str | None = None
     start_timeout_ms: int | None = None
@@ -177,7 +180,14 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             found.append(Concurrency(self.limit, key="event.data.key" if self.keyed else None))
         if self.second_limit:
             found.append(Concurrency(self.second_limit, key="'all'"))
+        elif self.shared_limit:
+            found.append(Concurrency(self.shared_limit, key="'pool'", scope="env"))
         return found
+
+    def _trigger(self) -> TriggerCron | TriggerEvent:
+        if self.cron:
+            return TriggerCron(self.cron, jitter=self.jitter_ms or None, missed=self.missed)
+        return TriggerEvent(self.event or "", if_=self.condition)
 
     def options(self) -> dict[str, Any]:
         """What ``app.create_function`` is told of it, or ``app.create_defer``, but for the code."""
@@ -191,9 +201,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "timeouts": Timeouts(start=self.start_timeout_ms, finish=self.finish_timeout_ms),
             **self.rules.options(),
         }
-
-    def _trigger(self) -> TriggerCron | TriggerEvent:
-        return TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition)
 
 
 class Maker:

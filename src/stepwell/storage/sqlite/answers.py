@@ -79,6 +79,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.NextDue: (sql.NEXT_DUE, lambda x: (x.shard, x.after), _value),
     q.AnyLease: (sql.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
     q.HeldEvents: (sql.HELD_EVENTS, lambda x: (x.shard, x.run_id), _all(rows.event)),
+    q.HeldIds: (sql.HELD_IDS, lambda x: (x.shard, x.run_id), _column),
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetRequest: (sql.GET_REQUEST, lambda x: (x.shard, x.run_id, x.step_id), _one(rows.request)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
@@ -100,11 +101,16 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
     q.GetMetadata: (sql.GET_METADATA, lambda x: (x.shard, x.run_id), _all(rows.metadata)),
     q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
+    q.NextBacklog: (sql.FOLLOWING_BACKLOG, lambda x: (x.shard, x.after), _one(_first_seen)),
     q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
-    q.Backlog: (sql.BACKLOG, lambda x: (x.shard, x.key, x.limit), _all(tuple)),
-    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
+    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id, x.most), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
     q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
+    q.BacklogDepths: (sql.BACKLOG_DEPTHS, lambda x: (x.shard, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
+    q.BacklogFunctions: (sql.BACKLOG_FUNCTIONS, lambda x: (x.shard, x.key, x.limit), _column),
+    q.ComingItems: (sql.COMING_ITEMS, lambda x: (x.shard, x.after, x.before, x.limit), _all(rows.item)),
+    q.SlotKeys: (sql.SLOT_KEYS, lambda x: (x.shard, x.first, x.last, x.limit, x.used_max), _all(tuple)),
+    q.ListCells: (sql.LIST_CELLS, lambda x: (x.shard, x.first, x.last, x.now, x.limit), _all(rows.cell)),
     q.Count: (sql.COUNT, lambda x: (x.now,), _totals),
     q.OthersListen: (sql.OTHERS_LISTEN, lambda x: (x.listener, x.now), _flag),
     q.LastPosting: (sql.LAST_POSTING, lambda x: (), _value),
@@ -129,6 +135,7 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
@@ -149,6 +156,12 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _backlog(self, x: q.Backlog) -> list[tuple[int, str]]:
+        values = (x.shard, x.key, x.limit)
+        if x.after is None:
+            return self._execute(sql.BACKLOG, values).fetchall()
+        return self._execute(sql.BACKLOG_AFTER, (*values, *x.after)).fetchall()
 
     def _backlogs(self, x: q.Backlogs) -> list[str]:
         found: list[str] = []
