@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import msgspec
 
 from stepwell.clock import SystemClock, to_ms
+from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
 from stepwell.model.cancellation import Cancellation
@@ -26,6 +27,7 @@ from stepwell.runtime.loop import rest
 from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.codec import encode
 from stepwell.sdk.doing import doing
 from stepwell.sdk.failures import step_error
 from stepwell.sdk.options import length_ms
@@ -230,10 +232,32 @@ class Embedded:
         prefix = f"{self.app.app_id}-"
         return function_id if function_id.startswith(prefix) else prefix + function_id
 
-    async def rerun(self, run_id: str) -> Run:
-        """Start a run again, ended or not: a new run for the same event, with the code as it is now. Raises
-        ``NotFound``."""
-        return await rerun(self.engine, run_id)
+    async def rerun(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Sequence[Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Start a run again, ended or not: a new run for the same event, with the code as it is now.
+
+        ``from_step`` is the id of the step that it begins with; the results of the steps before it are taken over.
+        ``input`` are arguments for the body of that step in place of those that the code gives; for a request of
+        ``ctx.step.ai.infer`` or ``ctx.step.fetch`` it is one object, with members of the body or of the request.
+        ``outputs`` are results by step id, in place of those that earlier steps had, or for the step itself, which then
+        does not run. ``data`` are the data of the event in place of those it had, ``merge`` a JSON merge patch of them.
+        Raises ``NotFound``, ``ConfigurationError`` and ``InvalidEvent``.
+        """
+        return await rerun(
+            self.engine,
+            run_id,
+            from_step=begin_with(from_step, input, outputs),
+            data=None if data is None else encode(data, "data"),
+            merge=None if merge is None else encode(merge, "merge"),
+        )
 
     async def run(self, run_id: str) -> Run:
         """A run as it now is. Raises ``NotFound``."""
@@ -266,6 +290,25 @@ class Embedded:
     async def health(self, *, count: bool = True) -> Health:
         """Whether due work moves. To ``count`` what is live costs a look at all of it."""
         return await self.engine.health(count=count)
+
+
+def begin_with(
+    from_step: str | None, input: Sequence[Any] | None, outputs: Mapping[str, Any] | None
+) -> FromStep | None:
+    """Where a run is to begin that repeats another. Raises ``ConfigurationError``."""
+    if from_step is None:
+        if input is not None or outputs:
+            raise ConfigurationError(
+                what="an input or outputs are given, and no step",
+                why="they are those of steps of the run that is started again",
+                fix="say in from_step with which step it begins",
+            )
+        return None
+    return FromStep(
+        step=from_step,
+        input=None if input is None else encode(list(input), "input"),
+        outputs={name: encode(value, "output") for name, value in (outputs or {}).items()},
+    )
 
 
 def _checked_path(path: object) -> str:

@@ -199,8 +199,8 @@ async def test_a_run_finds_its_reruns(store: Store):
     await write(store, CreateRun(run("r1")), CreateRun(run("r3", original="r1")), CreateRun(run("r2", original="r1")))
     await write(store, CreateRun(run("r4", original="r2")), CreateRun(run("r5")))
 
-    assert await store.read(Reruns("r1", "e1")) == ["r2", "r3"]
-    assert await store.read(Reruns("r5", "e1")) == []
+    assert await store.read(Reruns("r1")) == ["r2", "r3"]
+    assert await store.read(Reruns("r5")) == []
 
 
 async def test_an_order_to_cancel_is_kept_with_how_far_it_has_come(store: Store):

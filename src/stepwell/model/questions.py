@@ -284,10 +284,9 @@ class RunsOfEvent(Question[list[Run]], frozen=True):
 
 
 class Reruns(Question[list[str]], frozen=True):
-    """The ids of the runs that were made to run this one again, oldest first. They have the same event."""
+    """The ids of the runs that were made to run this one again, oldest first."""
 
     run_id: str
-    event_id: str
 
 
 class ListCancellations(Question[list[Cancellation]], frozen=True):

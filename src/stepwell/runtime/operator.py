@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from stepwell.engine import bulk, operator, pausing
+from stepwell.engine import again, bulk, pausing
+from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.expressions import compile_expression
 from stepwell.ids import is_ulid
@@ -18,6 +19,7 @@ from stepwell.model.history import Outcome, OutcomeKind
 from stepwell.model.pause import Pause, PausedEvents, PausedRuns
 from stepwell.model.questions import GetCancellation, GetRun, ListFunctions, Question
 from stepwell.model.run import Run
+from stepwell.runtime.edits import check_values, edit
 from stepwell.runtime.engine import Engine
 from stepwell.storage.interface import Store
 
@@ -37,14 +39,28 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     condition: str | None = None
 
 
-async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
+async def rerun(
+    engine: Engine,
+    run_id: str,
+    *,
+    key: str | None = None,
+    from_step: FromStep | None = None,
+    data: bytes | None = None,
+    merge: bytes | None = None,
+) -> Run:
     """Start a run again, ended or not: a new run, for the same event, under the function as it is now (semantics §9.1).
 
-    With a ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``, and
-    ``LimitExceeded`` if the function runs alone and does.
+    With ``from_step`` it begins with one of its steps, and knows what came before. ``data`` are JSON text, which the
+    event of the new run has in place of those of the old one; ``merge`` is a merge patch of them (RFC 7396). With a
+    ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``, ``ConfigurationError`` for
+    what cannot be changed, ``InvalidEvent`` for data that no event may have, and ``LimitExceeded`` if the function runs
+    alone and does.
     """
     engine.refuse_if_stopping()
-    verdict = await engine.commit(lambda draft: operator.rerun(draft, run_id, key))
+    if from_step is not None:
+        check_values(from_step)
+    edited = await edit(engine, run_id, data, merge) if data is not None or merge is not None else None
+    verdict = await engine.commit(lambda draft: again.rerun(draft, run_id, key, from_step=from_step, data=edited))
     await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):

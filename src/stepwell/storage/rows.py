@@ -18,7 +18,7 @@ from stepwell.model.pause import Pause
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
-from stepwell.model.run import Run
+from stepwell.model.run import Rerun, Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -32,6 +32,7 @@ cancellation_row: Callable[[Cancellation], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_rerun = msgspec.json.Decoder(Rerun).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
 
 
@@ -64,6 +65,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.throttle,
         _encode(run.locks).decode() if run.locks else None,
         run.batch,
+        _encode(run.rerun) if run.rerun is not None else None,
     )
 
 
@@ -125,6 +127,7 @@ def run(row: Row) -> Run:
         throttle=row[20],
         locks=_decode_slots(row[21]) if row[21] else (),
         batch=row[22],
+        rerun=_decode_rerun(row[23]) if row[23] is not None else None,
     )
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
-from stepwell.embedded import send_payloads, signal_to
+from stepwell.embedded import begin_with, send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
@@ -27,6 +27,7 @@ from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.codec import encode
 from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.options import length_ms
 from stepwell.sdk.pool import THREADS_MAX, Pool
@@ -216,10 +217,22 @@ class Harness:
         function_id = self._function_id(function)
         return self._do(lambda: resume(self.engine, function_id)) is not None
 
-    def rerun(self, run: RunView | str) -> RunView:
-        """Start a run again as an operator would: a new run for the same event."""
+    def rerun(
+        self,
+        run: RunView | str,
+        *,
+        from_step: str | None = None,
+        input: Sequence[Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
+    ) -> RunView:
+        """Start a run again as an operator would, and as ``rerun()`` of an embedded engine does."""
         run_id = run if isinstance(run, str) else run.id
-        return RunView(self.ask, self._do(lambda: rerun(self.engine, run_id)).id)
+        begin = begin_with(from_step, input, outputs)
+        text, patch = (None if given is None else encode(given, "data") for given in (data, merge))
+        started = self._do(lambda: rerun(self.engine, run_id, from_step=begin, data=text, merge=patch))
+        return RunView(self.ask, started.id)
 
     def die_when(self, dies: Dies) -> None:
         """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""

@@ -88,7 +88,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.LiveRuns: (sql.LIVE_RUNS, lambda x: (x.shard, x.status, x.after, x.before, x.limit), _all(rows.run)),
     q.GetCancellation: (sql.GET_CANCELLATION, lambda x: (x.shard, x.cancellation_id), _one(rows.cancellation)),
     q.ListCancellations: (sql.LIST_CANCELLATIONS, lambda x: (x.before or _ALL_IDS, x.limit), _all(rows.cancellation)),
-    q.Reruns: (sql.RERUNS, lambda x: (x.run_id, x.event_id), _column),
+    q.Reruns: (sql.RERUNS, lambda x: (x.run_id,), _column),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
     q.ListApps: (sql.LIST_APPS, lambda x: (), _all(rows.app)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),

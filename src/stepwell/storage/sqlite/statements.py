@@ -31,8 +31,8 @@ ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
   ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle,
-  locks, batch)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+  locks, batch, rerun)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 START_RUN: Final = """
@@ -213,7 +213,8 @@ UPDATE functions SET pause = ?2, stamp = (SELECT max(stamp) + 1 FROM functions) 
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
+  rerun
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
@@ -308,7 +309,7 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
-  execution_version, throttle, locks, batch
+  execution_version, throttle, locks, batch, rerun
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
@@ -317,7 +318,7 @@ LIST_RUNS_OF_FUNCTION: Final = (
     _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
 )
 RERUNS: Final = """
-SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?2 AND original = ?1 ORDER BY id"""
+SELECT id FROM runs WHERE shard = 0 AND original = ?1 AND original IS NOT NULL ORDER BY id"""
 LIST_CANCELLATIONS: Final = _CANCELLATIONS + "WHERE shard = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
 RUNS_OF_EVENT: Final = (
     _RUN

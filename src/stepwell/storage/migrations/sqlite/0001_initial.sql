@@ -85,6 +85,7 @@ CREATE TABLE runs (
   throttle         TEXT,
   locks            TEXT,
   batch            INTEGER,
+  rerun            BLOB,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
@@ -93,6 +94,7 @@ CREATE INDEX runs_event ON runs (shard, event_id, id);
 -- Nearly all runs complete: leaving those out keeps this index as small as what is alive or went wrong.
 CREATE INDEX runs_status ON runs (shard, status, id) WHERE status <> 'COMPLETED';
 CREATE INDEX runs_ended ON runs (shard, ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX runs_original ON runs (shard, original, id) WHERE original IS NOT NULL;
 CREATE INDEX runs_parent ON runs (shard, parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE run_events (
