@@ -14,7 +14,7 @@ from stepwell.clock import SystemClock, to_ms
 from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
-from stepwell.model.cancellation import Cancellation
+from stepwell.model.order import Order
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
@@ -24,7 +24,16 @@ from stepwell.runtime.engine import Engine, Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
+from stepwell.runtime.operator import pause, rerun, resume
+from stepwell.runtime.orders import (
+    Replay,
+    Selection,
+    abort_replay,
+    cancel_many,
+    find_cancellation,
+    find_replay,
+    replay_many,
+)
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.codec import encode
@@ -184,7 +193,7 @@ class Embedded:
         if_: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
-    ) -> Cancellation:
+    ) -> Order:
         """Order all runs of a function to be cancelled that were created until ``started_before``, by default now.
 
         ``if_`` is an expression over the event that started a run. The order is durable and worked off by the process
@@ -200,8 +209,8 @@ class Embedded:
         )
         return await cancel_many(self.engine, selection)
 
-    async def cancellation(self, cancellation_id: str) -> Cancellation:
-        """How far such an order is: ``examined``, ``cancelled``, and ``ended_at`` when it is done. Raises
+    async def cancellation(self, cancellation_id: str) -> Order:
+        """How far such an order is: ``examined``, ``done``, and ``ended_at`` when it is done. Raises
         ``NotFound``."""
         return await find_cancellation(self.engine, cancellation_id)
 
@@ -258,6 +267,48 @@ class Embedded:
             data=None if data is None else encode(data, "data"),
             merge=None if merge is None else encode(merge, "merge"),
         )
+
+    async def replay(
+        self,
+        function: Function[Any, Any] | str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        statuses: Sequence[str] = ("failed",),
+        if_: str | None = None,
+        rate: str | None = None,
+        name: str = "",
+        dry_run: bool = False,
+    ) -> Order:
+        """Order all runs of a function, or of all functions of the app, to be started again that were created from
+        ``since`` until ``until``, by default until now, and that have ended.
+
+        ``statuses`` are ``"completed"``, ``"failed"``, ``"cancelled"`` and ``"skipped"``: events that a pause kept from
+        starting a run. ``if_`` is an expression over the event of a run. ``rate`` spreads the starts, as in ``"10/s"``
+        or ``"100/m"``; ``name`` is for people. With ``dry_run`` they are only counted, in ``what.matched`` of an order
+        that has no id. The order is durable, each of these runs is started again once, and ``replay_progress`` tells
+        how far it is. Raises ``ConfigurationError`` and ``NotFound``.
+        """
+        replay = Replay(
+            app_id=self.app.app_id,
+            function_id=None if function is None else self._full_id(function),
+            created_after=None if since is None else to_ms(since),
+            created_before=None if until is None else to_ms(until),
+            statuses=statuses,
+            condition=if_,
+            rate=rate,
+            name=name,
+        )
+        return await replay_many(self.engine, replay, dry_run=dry_run)
+
+    async def replay_progress(self, replay_id: str) -> Order:
+        """How far such an order is: ``done`` (started), ``skipped``, ``what.matched`` in all, and ``ended_at`` when it
+        is over. Raises ``NotFound``."""
+        return await find_replay(self.engine, replay_id)
+
+    async def abort_replay(self, replay_id: str) -> Order:
+        """Start no more runs for such an order; those that it has started go on. Raises ``NotFound``."""
+        return await abort_replay(self.engine, replay_id)
 
     async def run(self, run_id: str) -> Run:
         """A run as it now is. Raises ``NotFound``."""

@@ -130,7 +130,7 @@ def _overlook_cancellation_of_children(patch: pytest.MonkeyPatch) -> None:
 
 
 def _stop_after_the_queued(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(bulk, "after", lambda cancellation, runs: None)
+    patch.setattr(bulk, "after", lambda found, taken, whole=True: None)
 
 
 def _reuse_tokens(patch: pytest.MonkeyPatch) -> None:

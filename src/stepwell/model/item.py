@@ -12,7 +12,7 @@ class ItemKind(StrEnum):
     START_TIMEOUT = "start-timeout"
     FINISH_TIMEOUT = "finish-timeout"
     CRON = "cron"
-    CANCELLATION = "cancellation"  # go on cancelling many runs (model/cancellation.py)
+    ORDER = "order"  # go on with what is to be done about many runs (model/order.py)
     WINDOW = "window"  # events that are held back start a run; the item's id is their key
     THROTTLE = "throttle"  # the moment at which the next run of a key may start; the item's id is the key
 

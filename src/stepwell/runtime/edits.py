@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -77,8 +77,8 @@ def merged(value: Any, patch: Any) -> Any:
     """A JSON value with a merge patch applied (RFC 7396): members that are ``null`` are removed."""
     if not isinstance(patch, dict):
         return patch
-    found: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
-    for name, new in patch.items():
+    found = dict(cast("dict[str, Any]", value)) if isinstance(value, dict) else dict[str, Any]()
+    for name, new in cast("dict[str, Any]", patch).items():
         if new is None:
             found.pop(name, None)
         else:

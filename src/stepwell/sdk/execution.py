@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import sha1
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -218,7 +218,7 @@ class Execution:
             return args, kwargs
         given: list[Any] = msgspec.json.decode(text)
         if kwargs and len(given) == len(args) + 1 and isinstance(given[-1], dict):
-            return tuple(given[:-1]), given[-1]
+            return tuple(given[:-1]), cast("dict[str, Any]", given[-1])
         return tuple(given), kwargs
 
     @property

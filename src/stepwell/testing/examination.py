@@ -307,12 +307,12 @@ def _rarities(world: World) -> None:
 
 def _orders(world: World) -> Iterator[Violation]:
     """F86: what is ordered to be cancelled is, whoever dies meanwhile; what came after the order is not."""
-    for order, ended_at in world.tables.ask("SELECT id, ended_at FROM cancellations"):
+    for order, ended_at in world.tables.ask("SELECT id, ended_at FROM orders"):
         if ended_at is None:
-            yield Violation("F86", f"cancellation {order} was never done")
+            yield Violation("F86", f"order {order} was never done")
     text = """
-      SELECT r.id, r.status, r.ended_at, r.reason, c.id, c.ended_at, r.queued_at - c.started_before
-      FROM cancellations AS c JOIN runs AS r ON r.function_id = c.function_id"""
+      SELECT r.id, r.status, r.ended_at, r.reason, c.id, c.ended_at, r.queued_at - (c.what ->> '$.created_before')
+      FROM orders AS c JOIN runs AS r ON r.function_id = (c.what ->> '$.functions[0]') WHERE c.kind = 'cancel'"""
     for run_id, status, ended_at, reason, order, done_at, later in world.tables.ask(text):
         if (run_id > order or later > 0) and reason == f"cancellation {order}":
             yield Violation("F86", f"run {run_id} came after cancellation {order} and was cancelled by it")

@@ -20,12 +20,21 @@ from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
+from stepwell.model.order import Order
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
+from stepwell.runtime.operator import pause, rerun, resume
+from stepwell.runtime.orders import (
+    Replay,
+    Selection,
+    cancel_many,
+    find_cancellation,
+    find_replay,
+    replay_many,
+)
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.codec import encode
 from stepwell.sdk.events import Event, payloads
@@ -198,7 +207,7 @@ class Harness:
         app_id = next(app.app_id for app in self._apps if function_id in app.functions)
         selection = Selection(app_id=app_id, function_id=function_id, condition=if_)
         ordered = self._do(lambda: cancel_many(self.engine, selection))
-        return self._do(lambda: find_cancellation(self.engine, ordered.id)).cancelled
+        return self._do(lambda: find_cancellation(self.engine, ordered.id)).done
 
     def pause(
         self,
@@ -233,6 +242,35 @@ class Harness:
         text, patch = (None if given is None else encode(given, "data") for given in (data, merge))
         started = self._do(lambda: rerun(self.engine, run_id, from_step=begin, data=text, merge=patch))
         return RunView(self.ask, started.id)
+
+    def replay(
+        self,
+        function: Any = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        statuses: Sequence[str] = ("failed",),
+        if_: str | None = None,
+        rate: str | None = None,
+        name: str = "",
+        dry_run: bool = False,
+    ) -> Order:
+        """As ``replay()`` of an embedded engine does, and let happen what is due now. Returns the order as it then is:
+        ``done`` is how many runs it has started, ``what.matched`` how many it is about."""
+        function_id = None if function is None else self._function_id(function)
+        of = (app.app_id for app in self._apps if function_id is None or function_id in app.functions)
+        replay = Replay(
+            app_id=next(of, self._apps[0].app_id),
+            function_id=function_id,
+            created_after=None if since is None else to_ms(since),
+            created_before=None if until is None else to_ms(until),
+            statuses=statuses,
+            condition=if_,
+            rate=rate,
+            name=name,
+        )
+        ordered = self._do(lambda: replay_many(self.engine, replay, dry_run=dry_run))
+        return ordered if dry_run else self._do(lambda: find_replay(self.engine, ordered.id))
 
     def die_when(self, dies: Dies) -> None:
         """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""

@@ -22,8 +22,8 @@ import msgspec
 
 from stepwell.errors import NotRunning, StorageError
 from stepwell.ids import RandomIds
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import rfc3339 as iso
+from stepwell.model.order import Order
 from stepwell.model.pause import Pause
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
@@ -31,9 +31,9 @@ from stepwell.protocol.signals import Signal
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import LoopTimers
-from stepwell.runtime.operator import Selection, cancel_many
 from stepwell.runtime.operator import pause as pause_function
 from stepwell.runtime.operator import resume as resume_function
+from stepwell.runtime.orders import Selection, cancel_many
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
@@ -237,7 +237,7 @@ class World:
     async def _cancel_many(self, function_id: str) -> None:
         """A client that is not answered orders it again."""
 
-        def order(engine: Engine) -> Coroutine[Any, Any, Cancellation]:
+        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
             return cancel_many(engine, Selection(app_id="w", function_id=function_id))
 
         while await self._ask(order) is None:
