@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stepwell.testing.world import World
 
 _RUNS = """
-  SELECT r.id, r.queued_at, r.started_at, r.ended_at, coalesce(json_extract(e.data, '$.key'), ''), e.ts, e.source
+  SELECT r.id, r.queued_at, r.started_at, r.ended_at, coalesce(json_extract(e.data, '$.key'), ''), e.ts, e.source,
+    r.original IS NOT NULL OR r.rerun IS NOT NULL
   FROM runs AS r JOIN events AS e ON e.id = r.event_id WHERE r.function_id = ? ORDER BY r.queued_at, r.id"""
 
 
@@ -29,6 +30,7 @@ class _Run(msgspec.Struct, frozen=True, array_like=True):
     key: str
     ts: int
     source: str
+    again: int
 
 
 def starts(world: World) -> Iterator[Violation]:
@@ -57,7 +59,7 @@ def _rates(world: World, spec: Spec, runs: Sequence[_Run]) -> Iterator[Violation
         yield from _too_many(f"{spec.id} is throttled", began, rules.throttle)
     if rules.rate_limit is not None and rules.debounce_ms is None:
         rate = msgspec.structs.replace(rules.rate_limit, burst=rules.rate_limit.limit // 10)
-        yield from _too_many(f"{spec.id} has a rate limit", [run.queued_at for run in runs], rate)
+        yield from _too_many(f"{spec.id} has a rate limit", [run.queued_at for run in runs if not run.again], rate)
 
 
 def _too_many(who: str, moments: Sequence[int], rate: Rate) -> Iterator[Violation]:
