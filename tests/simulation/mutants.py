@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from stepwell.engine import again, bulk, dispatch, due, ending, progress
-from stepwell.flow import Concurrency, Debounce, RateLimit, Singleton, Throttle
+from stepwell.flow import (
+    Concurrency,
+    Debounce,
+    Priority,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Throttle,
+    gcra,
+)
 from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
 from stepwell.model.pause import Pause
@@ -165,6 +174,18 @@ def _no_rate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RateLimit, "admit", lambda self, key, cell, run_id, now: Accept())
 
 
+def _no_places(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RunConcurrency, "grant", lambda self, used: Go())
+
+
+def _no_head_start(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Priority, "head_start_ms", lambda self, env, now: 0)
+
+
+def _keep_the_old_rate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gcra, "within", lambda tat, last, interval, burst: tat)
+
+
 def _nobody_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Singleton, "admit", lambda self, holder: Accept())
 
@@ -211,6 +232,13 @@ def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(again, "start_again", forgetful)
 
+
+MUTANTS_OF_RULES: dict[str, Mutant] = {
+    "places are given to everybody": _no_places,
+    "nobody has a head start": _no_head_start,
+    "an older, slower rate goes on": _keep_the_old_rate,
+}
+"""Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
 
 MUTANTS: dict[str, Mutant] = {
     "what a replay starts is still called skipped": _dropping(c.DropOutcome),

@@ -427,7 +427,7 @@ def test_whenever_the_process_dies_each_run_is_started_again_once(
             every = ["completed", "failed", "skipped"]
             replay = Replay(app_id="shop", function_id="shop-bill", statuses=every)
             t._do(lambda replay=replay: replay_many(t.engine, replay, key="once"))
-            t.run_until_idle()
+            t.advance("1s")
 
             (order,) = t.ask(ListOrders(OrderKind.REPLAY, 10))
             assert order.ended_at is not None

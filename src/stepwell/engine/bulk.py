@@ -34,7 +34,8 @@ from stepwell.model.questions import (
 )
 from stepwell.model.run import Rerun, Run, RunStatus
 
-RUNS_PER_DECISION_MAX: Final = 100  # a decision holds the writer for some milliseconds at most
+_PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0031)
+RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
 _PACE_MS: Final = 100  # a replay of many starts in each second starts a few at a time
 _PAUSED_MS: Final = 5_000  # how soon a replay looks again whether its function is still paused
 _DEDUPE_MS: Final = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
@@ -116,12 +117,12 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     act, most = _ACTS[found.kind], _share(found.what)
     done = skipped = 0
     taken: list[Found] = []
-    at = draft.now
+    at = draft.now + _PAUSE_MS if page else draft.now
     for one in page:
         if done == most:
             break
         if found.kind == OrderKind.REPLAY and _is_held(draft.registry.get(one.function_id)):
-            at += _PAUSED_MS
+            at = draft.now + _PAUSED_MS
             break
         taken.append(one)
         if (yield from fits(found, one, draft.now)):
@@ -129,7 +130,7 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
             done += acted
             skipped += not acted
     if done and found.what.limit is not None and found.what.period_ms is not None:
-        at += -(-done * found.what.period_ms // found.what.limit)
+        at = draft.now - (-done * found.what.period_ms // found.what.limit)
     found = replace(
         found,
         examined=found.examined + sum(one.function_id in found.what.functions for one in taken),

@@ -134,11 +134,12 @@ FROM runs AS r WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.sta
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = 'release/' || i.backlog AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
 FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1
@@ -206,7 +207,7 @@ class Guard:
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
-                limit = self._limit(key)
+                limit = self.limit(key)
                 if key.startswith("singleton/"):
                     self.seen.add("one alone")
                     if count > 1:
@@ -223,7 +224,7 @@ class Guard:
         """
         found: list[Violation] = []
         for (backlog,) in self._ask(_BLOCKED):
-            limit = self._limit(backlog)
+            limit = self.limit(backlog)
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
@@ -234,7 +235,8 @@ class Guard:
                 )
         return found
 
-    def _limit(self, key: str) -> int | None:
+    def limit(self, key: str) -> int | None:
+        """How many may hold this slot; ``None`` if no limit is known for it."""
         found = self._limits.get(key)
         if found is None:
             found = self._limits.get(key[: key.rfind("/") + 1])

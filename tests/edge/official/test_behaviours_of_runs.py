@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.edge.conftest import PATIENCE_S, eventually
-from tests.edge.official.conftest import Sdk
+from tests.edge.official.conftest import Sdk, one_each
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +92,8 @@ def _runs_of(sdk: Sdk, function: str, status: str) -> list[Any]:
 # Flow control ---------------------------------------------------------------------------------------------------------
 
 
+@one_each
+@pytest.mark.feature("F64")
 def test_a_limit_with_a_key_holds_for_each_key_apart(sdk: Sdk) -> None:
     runs = [sdk.start("keyed", key=key, gate=gate) for key, gate in (("a", "a1"), ("a", "a2"), ("b", "b1"))]
 
@@ -105,6 +107,8 @@ def test_a_limit_with_a_key_holds_for_each_key_apart(sdk: Sdk) -> None:
     assert [sdk.dev.ended(run_id)["output"] for run_id in runs] == ["a1", "a2", "b1"]
 
 
+@one_each
+@pytest.mark.feature("F65")
 def test_functions_may_share_a_limit(sdk: Sdk) -> None:
     one = sdk.start("shared-one", gate="first")
     sdk.noted("at first")
@@ -118,6 +122,8 @@ def test_functions_may_share_a_limit(sdk: Sdk) -> None:
     assert [sdk.dev.ended(run_id)["output"] for run_id in (one, two)] == ["first", "second"]
 
 
+@one_each
+@pytest.mark.feature("F63")
 def test_a_run_that_waits_holds_no_slot(sdk: Sdk) -> None:
     """Checklist 103."""
     waiting = sdk.start("resting", rests=True)
@@ -128,6 +134,8 @@ def test_a_run_that_waits_holds_no_slot(sdk: Sdk) -> None:
     assert sdk.dev.ended(waiting)["output"] == "done"
 
 
+@one_each
+@pytest.mark.feature("F70")
 def test_one_run_for_each_key_of_a_day(sdk: Sdk) -> None:
     key = f"{sdk.version}-{time.time_ns()}"
     for cart in (f"{key}-1", f"{key}-1", f"{key}-2"):
@@ -138,6 +146,7 @@ def test_one_run_for_each_key_of_a_day(sdk: Sdk) -> None:
     assert sdk.app.did("once") == 2
 
 
+@one_each
 def test_an_event_with_an_id_of_its_own_starts_one_run(sdk: Sdk) -> None:
     """Checklist 93."""
     event = {"name": f"{sdk.language}/adds", "data": {}, "id": f"own id {sdk.version}"}
@@ -151,6 +160,8 @@ def test_an_event_with_an_id_of_its_own_starts_one_run(sdk: Sdk) -> None:
 # Cancellation and timeouts --------------------------------------------------------------------------------------------
 
 
+@one_each
+@pytest.mark.feature("F80", "F83", "F86")
 @pytest.mark.parametrize("how", ["event", "request"])
 def test_a_cancelled_run_begins_no_further_step(sdk: Sdk, how: str) -> None:
     """Checklist 98, I18: the step that runs goes on in the app, and its result is dropped."""
@@ -172,6 +183,8 @@ def test_a_cancelled_run_begins_no_further_step(sdk: Sdk, how: str) -> None:
     assert sdk.dev.http("DELETE", f"/v1/runs/{run_id}").status == 200  # once more changes nothing
 
 
+@one_each
+@pytest.mark.feature("F80")
 def test_a_listener_that_has_run_out_cancels_nothing(sdk: Sdk) -> None:
     run_id = sdk.start("listens")
     sdk.noted("rested")
@@ -183,6 +196,8 @@ def test_a_listener_that_has_run_out_cancels_nothing(sdk: Sdk) -> None:
     assert sdk.dev.ended(run_id)["output"] == "not cancelled"
 
 
+@one_each
+@pytest.mark.feature("F81", "F82")
 def test_a_run_that_takes_too_long_or_begins_too_late_is_cancelled(sdk: Sdk) -> None:
     """Checklist 104."""
     long = sdk.start("ends-in-time")
