@@ -81,6 +81,9 @@ def test_runs_are_started_again_and_how_far_that_is_can_be_read(dev: Dev, prefix
     assert [len(ids) for ids in again] == [1, 0, 1]
     assert dev.get(f"/v2/runs/{again[0][0]}")["replayId"] == made["id"]
     assert dev.get("/v2/replays?limit=1")[0]["id"] == made["id"]
+    why = dev.get(f"/v2/runs/{again[0][0]}/why")
+    assert (why["originalRunId"], why["replayId"]) == (runs[0], made["id"])
+    assert f"Replay {made['id']} started run {runs[0]} again: that is this run." in why["text"]
 
 
 def test_a_request_that_is_repeated_makes_one_replay(dev: Dev) -> None:

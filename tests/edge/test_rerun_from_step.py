@@ -85,6 +85,8 @@ def test_the_command_begins_with_a_step(dev: Dev) -> None:
 
     run = dev.ended(done.json["id"])
     assert run["output"] == [5, 1, 9]
+    why = f"Somebody started run {run_id} again from step 'page-2', with 2 steps of that run: that is this run."
+    assert why in dev.cli("why", run["id"]).out
     shown = dev.cli("run", run["id"])
     assert "from step 'page-2', with 2 steps of it, with another input, with 1 output given by hand" in shown.out
     assert shown.out.count("copied") == 2
