@@ -24,6 +24,7 @@ from stepwell.server.metadata import Annotations
 from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.pausing import PausingV2
+from stepwell.server.queues.rest import QueuesV2
 from stepwell.server.realtime import Realtime
 from stepwell.server.replaying import ReplayingV2
 from stepwell.server.replies import by_status
@@ -83,6 +84,7 @@ class Rest:
             CancellingV2(engine),
             ReplayingV2(engine),
             PausingV2(engine),
+            QueuesV2(engine, led=led),
             AppsV2(engine, apps, keys),
         )
         self.routes: list[Operation] = [
