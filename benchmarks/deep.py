@@ -241,7 +241,7 @@ def drained(quick: bool) -> dict[str, float]:
         "drain_keys_live_ratio": max(lives),
         "drain_keys_per_s": limited,
         "drain_spread": spread,
-        "drain_spread_few_keys": _uneven(50 if quick else 200),
+        "drain_spread_few_keys": _uneven(100 if quick else 200),
     }
 
 
@@ -324,7 +324,8 @@ def spread(served: Served) -> float:
     for window, counted in counts.items():
         least = min((counted[user] for user, at in last.items() if at >= begin + (window + 1) * length), default=None)
         if least is not None:
-            worst = max(worst, max(counted.values()) / max(1, least))
+            # Less one: the edges of a window cut through a round, before some keys and after others.
+            worst = max(worst, (max(counted.values()) - 1) / max(1, least))
     return worst
 
 

@@ -109,7 +109,7 @@ def _with_reruns(random: Random, actions: tuple[Action, ...]) -> tuple[Action, .
 def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     """The configuration of a function with other numbers in its rules for starts. Limits of what goes on at one moment
     stay: more may be under way for a while after they were lowered."""
-    found = dict(config) | {"name": f"version {random.randrange(1_000)}"}
+    found: dict[str, Any] = {**config, "name": f"version {random.randrange(1_000)}"}
     if "throttle" in found:
         found["throttle"] = found["throttle"] | {"limit": random.choice((1, 3, 20)), "burst": random.choice((0, 2))}
     if "rateLimit" in found:
