@@ -23,6 +23,11 @@ class OutcomeKind(StrEnum):
     TOO_DEEP = "too-deep"  # invoked more than limits.INVOKE_DEPTH_MAX levels down
 
 
+SKIPPED: frozenset[str] = frozenset({OutcomeKind.PAUSED})
+"""The kinds of outcomes of events that a person kept from starting anything, and that can be started later. The
+statements of each store name them as well."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a pair of event and function where no run was started. Runs speak for the other pairs."""
 
