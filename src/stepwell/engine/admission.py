@@ -34,6 +34,7 @@ from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
+from stepwell.model.order import StandingOrder
 from stepwell.model.pause import PausedEvents
 from stepwell.model.questions import GetCell, SlotHolders, ask
 from stepwell.model.run import Run, RunStatus
@@ -89,6 +90,8 @@ def consider(
     (semantics §9.1).
     """
     env = {"event": fields}
+    if function.drain is not None and parent is None and window is None and (again or event.source != "internal"):
+        return skip(draft, function, event, _drained(function.drain))
     if may_hold:
         for control in function.controls:
             if isinstance(control, BatchEvents) and (key := control.window(function.id, env, draft.now)) is not None:
@@ -183,6 +186,13 @@ def consider(
     if run.guarded:
         _guard(draft, run, function, fields)
     return run
+
+
+def _drained(order: StandingOrder) -> Skip:
+    """Why nothing new begins. What the runs that there are bring with them does: what they invoke, what they put off,
+    and who takes care of their failures; they could not end well without."""
+    because = f": {order.reason}" if order.reason else ""
+    return Skip(OutcomeKind.DRAINED, f"{order.about} has been drained since {rfc3339(order.since)}{because}")
 
 
 def _barred(function: Function, *, awaited: bool) -> Skip | None:

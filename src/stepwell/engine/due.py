@@ -16,7 +16,7 @@ from stepwell.engine.registry import cron_triggers
 from stepwell.engine.turns import take_turns
 from stepwell.engine.windows import close
 from stepwell.flow.keys import owner
-from stepwell.model.changes import CloseWait, Drop, Schedule, SettleStep
+from stepwell.model.changes import CloseWait, Drop, Enqueue, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
@@ -97,6 +97,15 @@ def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int
         at=tick + calendar.jitter(tick, item_id, trigger.jitter_ms),
         queued_at=tick,
     )
+
+
+def arm_crons(draft: Draft, function: Function) -> None:
+    """Owe the first tick of each of its schedules from now. One that is armed keeps its tick."""
+    for trigger, calendar in cron_triggers(function).values():
+        following = arm(function, trigger, calendar, draft.now)
+        if following is not None:
+            draft.add(Enqueue(following))
+            draft.due(following.at)
 
 
 def cron_item_id(function_id: str, cron: str) -> str:

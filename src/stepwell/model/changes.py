@@ -17,6 +17,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
@@ -358,6 +359,19 @@ class PauseFunction(msgspec.Struct, frozen=True):
     pause: Pause | None
 
 
+class GiveOrder(msgspec.Struct, frozen=True):
+    """A person decided this, in place of what they had decided of this kind about this target."""
+
+    order: StandingOrder
+
+
+class WithdrawOrder(msgspec.Struct, frozen=True):
+    """They took it back."""
+
+    kind: str
+    target: str
+
+
 class Listen(msgspec.Struct, frozen=True):
     """This process has subscribers, and wants what others publish until ``expires_at``. Forgets those whose time is
     over."""
@@ -426,6 +440,8 @@ Change = (
     | SaveFunction
     | ArchiveFunction
     | PauseFunction
+    | GiveOrder
+    | WithdrawOrder
     | Listen
     | Unlisten
     | Post

@@ -13,7 +13,8 @@ class OutcomeKind(StrEnum):
     DEDUPLICATED = "deduplicated"  # the same event id within 24 h
     IDEMPOTENT = "idempotent"  # the same idempotency key within 24 h
     DEBOUNCED = "debounced"  # a newer event stands for it
-    FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed
+    DRAINED = "drained"  # a person lets nothing new begin
+    FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed or archived
     PAUSED = "paused"  # a person has paused the function
     RATE_LIMITED = "rate-limited"  # more starts than the rate allows
     SINGLETON = "singleton"  # the one run that there may be has not ended

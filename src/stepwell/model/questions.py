@@ -16,6 +16,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
@@ -257,8 +258,13 @@ class ListApps(Question[list[App]], frozen=True):
     """The apps that are served at an address, by id."""
 
 
+class ListOrders(Question[list[StandingOrder]], frozen=True):
+    """All standing orders, by kind and target."""
+
+
 class RegistryStamp(Question[int], frozen=True):
-    """A number that grows whenever a function is saved, archived, paused or resumed."""
+    """A number that grows whenever a function is saved, archived, paused or resumed, or a standing order changes. An
+    order that is given before there is any function changes nothing yet."""
 
 
 class ListRuns(Question[list[Run]], frozen=True):

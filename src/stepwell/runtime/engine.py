@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from stepwell.engine.intake import accept
 from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import ask_anew, register, serve
-from stepwell.engine.registry import Registry
+from stepwell.engine.registry import Registry, under_orders
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
@@ -31,11 +31,13 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
+from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
     AnyLease,
     Count,
     ListApps,
     ListFunctions,
+    ListOrders,
     NextDue,
     RegistryStamp,
     StoredFunction,
@@ -78,14 +80,17 @@ class Health(msgspec.Struct, frozen=True):
     totals: Totals | None
 
 
-def _readable(stored: StoredFunction) -> Function | None:
+def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Function]:
     """One function that this version refuses must not keep the others from running (invariants §1.8)."""
-    try:
-        function = parse_function(stored.config, stored.app_id, version=stored.version)
-        return function if stored.pause is None else msgspec.structs.replace(function, pause=stored.pause)
-    except ConfigurationError as error:
-        log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
-        return None
+    for each in stored:
+        try:
+            function = parse_function(each.config, each.app_id, version=each.version)
+        except ConfigurationError as error:
+            log.error("a stored function cannot be read and is left out", function=each.id, error=str(error))
+            continue
+        if each.pause is not None:
+            function = msgspec.structs.replace(function, pause=each.pause)
+        yield under_orders(function, orders)
 
 
 class _Stale(Exception):
@@ -183,10 +188,17 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
         stored = await self.store.read(ListFunctions(archived=True))
         served = {app.id for app in await self.store.read(ListApps())}
+        standing = await self.store.read(ListOrders())
         if stamp >= self._stamp:  # several may read at once
-            here = [each for each in stored if each.archived_at is None]
-            left = [each for each in stored if each.archived_at is not None and each.app_id in served]
-            self.registry = Registry(filter(None, map(_readable, here)), filter(None, map(_readable, left)))
+            orders = Orders(standing)
+            archived = {each.id for each in stored if orders.find(OrderKind.ARCHIVE, each.id, each.app_id) is not None}
+            here = [each for each in stored if each.archived_at is None and each.id not in archived]
+            left = [
+                each
+                for each in stored
+                if each.id in archived or (each.archived_at is not None and each.app_id in served)
+            ]
+            self.registry = Registry(_readable(here, orders), _readable(left, orders))
             self._stamp = stamp
 
     async def lead(self) -> None:

@@ -23,6 +23,7 @@ from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.metadata import Annotations
 from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.ordering import OrderingV2
 from stepwell.server.pausing import PausingV2
 from stepwell.server.realtime import Realtime
 from stepwell.server.replies import by_status
@@ -77,7 +78,8 @@ class Rest:
         self.realtime = Realtime(engine, guard) if guard is not None else None
         self._apps = apps
         keys = guard.keys if guard is not None else None
-        v2 = (V2(engine, led=led), CancellingV2(engine), PausingV2(engine), AppsV2(engine, apps, keys))
+        operating = (CancellingV2(engine), PausingV2(engine), OrderingV2(engine))
+        v2 = (V2(engine, led=led), *operating, AppsV2(engine, apps, keys))
         self.routes: list[Operation] = [
             Operation("GET", "/health", self.health, "whether due work moves", style=Style.PLAIN, answer=HealthAnswer),
             Operation(

@@ -131,7 +131,15 @@ class V2:
                 body=Opaque(required=False),
                 answer=CancelledView,
             ),
-            op("POST", f"{run}/rerun", self.rerun, "starts it again; the new run", body=Again, answer=RunView),
+            op(
+                "POST",
+                f"{run}/rerun",
+                self.rerun,
+                "starts it again; the new run",
+                body=Again,
+                answer=RunView,
+                refuses=[429],
+            ),
             op(
                 "GET",
                 f"{prefix}/events",

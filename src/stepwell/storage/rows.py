@@ -14,6 +14,7 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
@@ -264,6 +265,20 @@ def function(row: Row) -> StoredFunction:
 
 def pause_text(pause: Pause | None) -> bytes | None:
     return _encode(pause) if pause is not None else None
+
+
+def order_row(order: StandingOrder) -> tuple[Any, ...]:
+    return (order.kind, order.target, order.since, order.reason, pause_text(order.pause))
+
+
+def order(row: Row) -> StandingOrder:
+    return StandingOrder(
+        kind=row[0],
+        target=row[1],
+        since=row[2],
+        reason=row[3],
+        pause=_decode_pause(row[4]) if row[4] is not None else None,
+    )
 
 
 def posting(row: Row) -> Posting:

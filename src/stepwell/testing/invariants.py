@@ -139,6 +139,7 @@ UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
+  AND NOT EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'pause' AND target = 'app/' || f.app_id)
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
 FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1

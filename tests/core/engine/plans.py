@@ -35,6 +35,7 @@ _NOTHING: dict[str, Any] = {
     "FindEvents": [],
     "ListFunctions": [],
     "FunctionItems": [],
+    "ListOrders": [],
 }
 
 

@@ -17,6 +17,7 @@ from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
     Attempts,
     BacklogPosition,
@@ -24,6 +25,7 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     GetSteps,
+    ListOrders,
     RunItems,
     SlotHolders,
 )
@@ -131,7 +133,15 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         pause = function.pause if function is not None else None
         if pause is None:
             return _due(item.queued_at, situation)  # it is being let go
-        return Paused(function_id=run.function_id, since=rfc3339(pause.since), reason=pause.reason)
+        standing = await reader.read(ListOrders())
+        orders = Orders(standing)
+        order = orders.find(OrderKind.PAUSE, run.function_id, function.app_id) if function is not None else None
+        return Paused(
+            function_id=run.function_id,
+            app_id=function.app_id if function is not None and order is not None and order.pause == pause else None,
+            since=rfc3339(pause.since),
+            reason=pause.reason,
+        )
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:

@@ -108,9 +108,11 @@ class Unserved(View, frozen=True, tag_field="kind", tag="unserved"):
 
 
 class Paused(View, frozen=True, tag_field="kind", tag="paused"):
-    """A person holds its function, ``since`` then: it goes on when that is resumed."""
+    """A person holds its function, ``since`` then: it goes on when that is resumed. ``app_id`` is set if what they hold
+    is the whole app."""
 
     function_id: str
+    app_id: str | None
     since: str
     reason: str
 
@@ -252,11 +254,12 @@ class Unstarted(View, frozen=True):
     """A function that an event of this name can start, and this one did not.
 
     ``because`` is ``"condition"`` if its trigger's expression is false for the event, ``"later"`` if the function as it
-    is now was registered after the event.
+    is now was registered after the event, ``"archived"`` if nothing starts it now: its app does not list it any more,
+    or an operator has archived it.
     """
 
     function_id: str
-    because: Literal["condition", "later", "unknown"]
+    because: Literal["condition", "later", "archived", "unknown"]
     expression: str | None
 
 

@@ -208,6 +208,16 @@ WHERE id = ?1 AND archived_at IS NULL"""
 PAUSE_FUNCTION: Final = """
 UPDATE functions SET pause = ?2, stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = ?1"""
 
+GIVE_ORDER: Final = """
+INSERT INTO standing_orders (kind, target, since, reason, pause) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (kind, target) DO UPDATE SET since = excluded.since, reason = excluded.reason, pause = excluded.pause"""
+
+WITHDRAW_ORDER: Final = "DELETE FROM standing_orders WHERE kind = ?1 AND target = ?2"
+
+# Whoever has read the functions reads them anew, and the orders with them.
+MOVE_STAMP: Final = """
+UPDATE functions SET stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = (SELECT min(id) FROM functions)"""
+
 # Questions of decisions ----------------------------------------------------------------------------------------------
 
 _EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
@@ -291,6 +301,8 @@ GET_CANCELLATION: Final = _CANCELLATIONS + "WHERE shard = ?1 AND id = ?2"
 LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
+
+LIST_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM standing_orders ORDER BY kind, target"
 
 # Asked in the transaction of every event, so it has to be one look into an index.
 REGISTRY_STAMP: Final = "SELECT coalesce((SELECT max(stamp) FROM functions), 0)"
