@@ -12,7 +12,7 @@ import msgspec
 
 from stepwell.clock import SystemClock, to_ms
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
-from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.cancellation import Cancellation
 from stepwell.model.order import EVERYTHING, OrderKind, of_function
 from stepwell.model.questions import GetRun, RunsOfEvent
@@ -49,7 +49,8 @@ class Embedded:
     last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are
     kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations
     are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON text of one event,
-    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000.
+    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000; ``max_chain`` how many runs may start one another in
+    a chain, by events and invokes, up to 10,000, or 0 for no limit.
 
     Several processes may open the same file, with the same app: one leads and runs the functions, the others send and
     read, and one of them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
@@ -67,6 +68,7 @@ class Embedded:
         grace: timedelta | str | int = "10s",
         max_event_bytes: int = EVENT_BYTES_MAX,
         max_steps: int = STEPS_PER_RUN_MAX,
+        max_chain: int = RUN_CHAIN_MAX,
     ) -> None:
         if durability not in _DURABILITIES:
             raise ConfigurationError(
@@ -89,6 +91,7 @@ class Embedded:
             retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
             event_bytes_max=max_event_bytes,
             steps_max=max_steps,
+            chain_max=max_chain,
         )
         self._grace_ms = length_ms("grace", grace)
         self._member: Member | None = None
@@ -341,6 +344,7 @@ async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: 
                 v=payload.v,
                 user=payload.user,
                 meta=payload.meta,
+                run_id=payload.run_id,
             ),
             bytes_max=engine.settings.event_bytes_max,
         )

@@ -64,7 +64,7 @@ async def test_an_event_with_a_known_id_is_ignored(store: Store):
 async def test_a_second_outcome_of_the_same_pair_is_ignored(store: Store):
     await write(store, SaveOutcome(outcome(kind="idempotent")))
 
-    await write(store, SaveOutcome(outcome(kind="too-deep")), SaveOutcome(outcome(function_id="other")))
+    await write(store, SaveOutcome(outcome(kind="loop")), SaveOutcome(outcome(function_id="other")))
 
     assert await store.read(Outcomes("e1")) == [outcome(function_id="other"), outcome(kind="idempotent")]
 

@@ -344,6 +344,8 @@ def _invoke(draft: Draft, leased: Leased, step: Step, asked: Invocation) -> Gene
         user=asked.user,
         meta=asked.meta,
         source="invoke",
+        depth=run.depth + 1,
+        sent_by=run.id,
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
     watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)

@@ -20,7 +20,7 @@ class OutcomeKind(StrEnum):
     SINGLETON = "singleton"  # the one run that there may be has not ended
     UNKNOWN_FUNCTION = "unknown-function"  # an invoke of something that does not exist
     EXPRESSION_FAILED = "expression-failed"  # the trigger's condition raised
-    TOO_DEEP = "too-deep"  # invoked more than limits.INVOKE_DEPTH_MAX levels down
+    LOOP = "loop"  # it would be one too many in a chain of runs that start one another
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

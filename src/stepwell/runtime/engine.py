@@ -326,6 +326,7 @@ class Engine:
                     user=event.user,
                     meta=event.meta,
                     source=source,
+                    sent_by=event.run_id,
                 )
             )
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))

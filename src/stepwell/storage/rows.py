@@ -98,6 +98,8 @@ def event(row: Row) -> Event:
         user=row[7],
         meta=row[8],
         source=row[9],
+        depth=row[10],
+        sent_by=row[11],
     )
 
 

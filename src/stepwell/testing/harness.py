@@ -16,7 +16,7 @@ from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
-from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
@@ -65,6 +65,7 @@ def harness(
     retry_interval: timedelta | str | int | None = None,
     max_event_bytes: int = EVENT_BYTES_MAX,
     max_steps: int = STEPS_PER_RUN_MAX,
+    max_chain: int = RUN_CHAIN_MAX,
     concurrency: int = CALLS_MAX,
 ) -> Harness:
     """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
@@ -72,12 +73,14 @@ def harness(
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
-    ``max_event_bytes``, ``max_steps`` and ``concurrency`` are those of ``app.embedded``. Raises ``ConfigurationError``.
+    ``max_event_bytes``, ``max_steps``, ``max_chain`` and ``concurrency`` are those of ``app.embedded``. Raises
+    ``ConfigurationError``.
     """
     settings = Settings(
         retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
         event_bytes_max=max_event_bytes,
         steps_max=max_steps,
+        chain_max=max_chain,
     )
     return Harness(_apps(app), start, seed, patience, settings, concurrency)
 

@@ -408,7 +408,9 @@ class World:
         """The app's way to the engine: that of the process which runs the code."""
         process = NODE.get()
         assert process is not None, "events are sent by steps"
-        events = [validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts)) for p in payloads]
+        events = [
+            validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts, run_id=p.run_id)) for p in payloads
+        ]
         return await process.node.engine.send(events, seed=seed, source="sdk")
 
     async def signal(self, name: str, data: bytes) -> str | None:

@@ -19,8 +19,8 @@ ROLLBACK: Final = "ROLLBACK"
 HOLDS: Final = "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 SAVE_EVENT: Final = """
-INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 SAVE_OUTCOME: Final = """
@@ -220,7 +220,8 @@ UPDATE functions SET stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = (
 
 # Questions of decisions ----------------------------------------------------------------------------------------------
 
-_EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
+_EVENT: Final = """
+SELECT id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by FROM events """
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch
@@ -242,7 +243,7 @@ LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM json_each(?2))"
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
 HELD_EVENTS: Final = """
-SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
+SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source, e.depth, e.sent_by
 FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
 BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"

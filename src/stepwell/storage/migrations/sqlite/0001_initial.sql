@@ -54,6 +54,8 @@ CREATE TABLE events (
   user        BLOB,
   meta        BLOB,
   source      TEXT NOT NULL,
+  depth       INTEGER NOT NULL,
+  sent_by     TEXT,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
