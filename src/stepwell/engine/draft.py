@@ -6,7 +6,7 @@ at again (a key it has just used, a run it has just ended) is kept here as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -40,7 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
     settled, so that a call of them that is alive can go on. ``ended`` are runs that are over: a call of them that is
     alive must begin nothing more. ``wake`` is the earliest moment at which the decision made something due.
-    ``ready`` says whether runs wait for room in a process, if the decision knows.
+    ``ready`` says whether runs wait for room in a process, if the decision knows. ``pressure`` are the queues of which
+    nothing is to begin before a moment, from now on; ``pressing`` is false if it has found that there are none.
     """
 
     value: Any = None
@@ -49,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ended: tuple[str, ...] = ()
     wake: int | None = None
     ready: bool | None = None
+    pressure: Mapping[str, int] = {}
+    pressing: bool | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -102,6 +105,8 @@ class Draft:
         self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None
         self.ready: bool | None = None
+        self.pressure: dict[str, int] = {}
+        self.pressing: bool | None = None
         self._is_full = is_full
         self._take_lease = take_lease
 
@@ -136,5 +141,14 @@ class Draft:
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(sorted(self.ended)), self.wake, self.ready),
+            result=Outcome(
+                value,
+                tuple(leased),
+                tuple(self.touched),
+                tuple(sorted(self.ended)),
+                self.wake,
+                self.ready,
+                self.pressure,
+                self.pressing,
+            ),
         )

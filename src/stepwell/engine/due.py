@@ -12,6 +12,7 @@ from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.intake import publish
+from stepwell.engine.pressure import relieve
 from stepwell.engine.registry import cron_triggers
 from stepwell.engine.turns import take_turns
 from stepwell.engine.windows import close
@@ -42,6 +43,9 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         return
     if item.kind == ItemKind.WINDOW:
         yield from close(draft, item)
+        return
+    if item.kind == ItemKind.PRESSURE:
+        relieve(draft, item)
         return
     if item.kind == ItemKind.THROTTLE:
         yield from take_turns(draft, item)

@@ -15,6 +15,7 @@ from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
 from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
+from stepwell.engine.pressure import press
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
@@ -225,6 +226,7 @@ def fail(
             _, width = yield from _known(leased)
             draft.add(*release(draft, leased.run, width))
     draft.add(SaveAttempt(tried))
+    yield from press(draft, leased.run, leased.function, failure, None, due=at, requested_at=requested_at)
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -299,6 +301,9 @@ def _apply(
     if not _fits(leased, step):
         _refuse(draft, leased, state_too_large(RUN_STATE_BYTES_MAX))
         return None
+    if isinstance(op, StepError):
+        run, function = leased.run, leased.function
+        yield from press(draft, run, function, op.error, step.name, due=step.due, requested_at=op.retry_at)
     parallel = op.parallel or (known.parallel if known is not None else None)
     if parallel is not None:
         step = msgspec.structs.replace(step, parallel=parallel)

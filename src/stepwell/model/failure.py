@@ -8,6 +8,7 @@ from stepwell.errors import LimitExceeded
 
 _encode = msgspec.json.Encoder().encode
 _NOTHING = msgspec.Raw(b"")
+BACKPRESSURE = "backpressure_error"
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,6 +21,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     cause: msgspec.Raw = _NOTHING
     data: msgspec.Raw = _NOTHING
+
+    @property
+    def presses(self) -> bool:
+        """Whether it says that nothing else of its queue is to begin either: a ``BackpressureError``, of any SDK."""
+        return self.code == BACKPRESSURE or self.name == "BackpressureError"
 
     def json(self) -> bytes:
         return _encode(self)

@@ -14,6 +14,7 @@ class ItemKind(StrEnum):
     CRON = "cron"
     CANCELLATION = "cancellation"  # go on cancelling many runs (model/cancellation.py)
     WINDOW = "window"  # events that are held back start a run; the item's id is their key
+    PRESSURE = "pressure"  # the moment until which a queue is left alone; the item's id is that of its backlog
     THROTTLE = "throttle"  # the moment at which the next run of a key may start; the item's id is the key
 
 

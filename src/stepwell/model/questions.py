@@ -172,6 +172,14 @@ class GetCell(Question[Cell | None], frozen=True):
     shard: int = 0
 
 
+class AnyCell(Question[bool], frozen=True):
+    """Is there a cell whose key begins so, and that has not expired at ``now``? ``prefix`` ends in a slash."""
+
+    prefix: str
+    now: int
+    shard: int = 0
+
+
 class CountSlots(Question[int], frozen=True):
     key: str
     shard: int = 0

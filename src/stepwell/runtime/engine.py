@@ -164,6 +164,9 @@ class Engine:
         self._ready = True  # runs may wait for room in a process
         self._ready_since = 0  # the latest decision that has put one there
         self._decisions = itertools.count(1)
+        self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
+        self._pressing = True  # there may be others
+        self._pressing_since = 0  # the latest decision that has made one
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
         self._promised = 0
@@ -427,7 +430,7 @@ class Engine:
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
-            if not self.leads or self.stopping or self._full or self._room() <= 0:
+            if not self.leads or self.stopping or self._full or self._pressing or self._room() <= 0:
                 return None
             if not self.caller.transport.serves(function_id):
                 return None
@@ -572,6 +575,7 @@ class Engine:
                 serves=caller.transport.serves,
                 mine=caller.live,
                 crowded=self._ready,
+                pressing=self._pressing,
             )
         )
         following: int | None = verdict.result.value
@@ -580,6 +584,7 @@ class Engine:
     async def _look_for_others(self, now: int) -> int | None:
         changed, before = self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
+        self._pressing |= changed.others
         self._looked_at = max(before, changed.until)
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
@@ -618,12 +623,23 @@ class Engine:
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self._make_use_of_room()
+        if outcome.pressure or outcome.pressing is not None:
+            self._press(outcome, number)
         for run_id in outcome.ended:
             self.caller.lose(run_id)
         for run_id in outcome.touched:
             self.caller.touch(run_id)
         if self.leads and outcome.wake is not None:
             self._dispatcher.wake(outcome.wake)
+
+    def _press(self, outcome: Effects, number: int) -> None:
+        if outcome.pressure:
+            now = self.clock.now_ms()
+            known = {queue: until for queue, until in self.pressure.items() if until > now}
+            self.pressure = known | dict(outcome.pressure)
+            self._pressing_since = max(self._pressing_since, number)
+        # One that has found none says nothing of those that came after it.
+        self._pressing = outcome.pressing is not False or number < self._pressing_since
 
     def _new_id(self) -> str:
         return self._plan_ids.ulid(self.clock.now_ms())

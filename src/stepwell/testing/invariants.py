@@ -136,6 +136,10 @@ SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call the
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
 UNION ALL
+SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever let them go'
+FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'pressure/%'
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL

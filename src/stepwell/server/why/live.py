@@ -11,6 +11,7 @@ from stepwell.engine.admission import paused, ready
 from stepwell.engine.dispatch import unserved
 from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.endpoints import is_of_app
+from stepwell.engine.pressure import PREFIX, decode
 from stepwell.engine.registry import Registry
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
@@ -22,6 +23,7 @@ from stepwell.model.questions import (
     Attempts,
     BacklogPosition,
     CountSlots,
+    GetCell,
     GetItem,
     GetRun,
     GetSteps,
@@ -44,6 +46,7 @@ from stepwell.server.why.shapes import (
     Lost,
     Paused,
     Postponed,
+    Pressed,
     Reporting,
     Retrying,
     RunWhy,
@@ -142,6 +145,8 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
             since=rfc3339(pause.since),
             reason=pause.reason,
         )
+    if item.backlog.startswith(PREFIX):
+        return await _pressed(reader, item, item.backlog, situation)
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:
@@ -163,6 +168,24 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         limit=control.limit if control else None,
         used=await reader.read(CountSlots(item.backlog, run.shard)),
         held_by=[lock_owner(holder) for holder in await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN))],
+        position=before + 1,
+        queued=queued,
+    )
+
+
+async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situation) -> Pressed | Due:
+    cell = await reader.read(GetCell(backlog, situation.now, item.shard))
+    if cell is None:
+        return _due(item.queued_at, situation)  # it is being let go
+    said = decode(cell.value)
+    place = await reader.read(BacklogPosition(item.id))
+    before, queued = place or (0, 1)
+    return Pressed(
+        queue=backlog.removeprefix(PREFIX),
+        until=rfc3339(cell.expires_at),
+        run_id=said.run_id,
+        step=said.step,
+        message=said.message,
         position=before + 1,
         queued=queued,
     )

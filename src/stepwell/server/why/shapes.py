@@ -117,6 +117,20 @@ class Paused(View, frozen=True, tag_field="kind", tag="paused"):
     reason: str
 
 
+class Pressed(View, frozen=True, tag_field="kind", tag="pressed"):
+    """Nothing of its ``queue`` begins before ``until``, because what the function calls wants to be left alone: so said
+    ``step`` of run ``run_id``, or without one its function's own code, with this ``message``. ``position`` counts from
+    1; ``queued`` is how many wait for the same."""
+
+    queue: str
+    until: str
+    run_id: str
+    step: str | None
+    message: str
+    position: int
+    queued: int
+
+
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
     """A call of the function is in flight. ``since`` is the last moment at which something was recorded about it.
 
@@ -182,6 +196,7 @@ Gate = (
     | Scheduled
     | Unserved
     | Paused
+    | Pressed
     | Executing
     | Reporting
     | Lapsed

@@ -23,6 +23,7 @@ from stepwell.server.why.shapes import (
     Lost,
     Paused,
     Postponed,
+    Pressed,
     Reporting,
     Retrying,
     RunWhy,
@@ -98,6 +99,13 @@ class _Words:
             return [
                 f"Its {'app' if gate.app_id else 'function'} has been paused since {self._at(gate.since)}{because}.",
                 f"It goes on when that is resumed: stepwell resume {held}",
+            ]
+        if isinstance(gate, Pressed):
+            who = f"step {gate.step!r}" if gate.step else "the code"
+            return [
+                f"It is held back until {self._at(gate.until)}, with all that shares its queue: "
+                f"{who} of run {gate.run_id} was told to wait: {gate.message}.",
+                f"It is number {gate.position} of {gate.queued} in line.",
             ]
         if isinstance(gate, Executing):
             return [self._executing(gate)]

@@ -82,6 +82,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetWaits: (sql.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
     q.GetRequest: (sql.GET_REQUEST, lambda x: (x.shard, x.run_id, x.step_id), _one(rows.request)),
     q.GetCell: (sql.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
+    q.AnyCell: (sql.ANY_CELL, lambda x: (x.shard, x.prefix, x.now), _flag),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
     q.CountHeld: (sql.COUNT_HELD, lambda x: (x.shard, x.key, x.holder), _value),
     q.Children: (sql.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),

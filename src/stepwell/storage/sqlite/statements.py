@@ -282,6 +282,9 @@ GET_REQUEST: Final = (
     "SELECT run_id, step_id, content, shard FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
 )
 GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
+ANY_CELL: Final = """
+SELECT EXISTS (SELECT 1 FROM cells
+WHERE shard = ?1 AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
 COUNT_SLOTS: Final = "SELECT count(*) FROM slots WHERE shard = ?1 AND key = ?2"
 COUNT_HELD: Final = """
 SELECT count(*) FROM slots
