@@ -18,6 +18,7 @@ from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
 from stepwell.engine.leased import Leased
+from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import ask_anew, register, serve
 from stepwell.engine.registry import Registry, under_orders
@@ -33,6 +34,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
+    AnyCell,
     AnyLease,
     Count,
     ListApps,
@@ -165,7 +167,7 @@ class Engine:
         self._ready_since = 0  # the latest decision that has put one there
         self._decisions = itertools.count(1)
         self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
-        self._pressing = True  # there may be others
+        self._pressing = False  # there are some, perhaps made by another process, and no claim has found none since
         self._pressing_since = 0  # the latest decision that has made one
         self._full = False  # there was no room for what is due when it was looked for last
         self._late: list[Leased] = []  # granted when it was too late to begin
@@ -210,6 +212,7 @@ class Engine:
         epoch = await self.store.new_epoch()
         self._tokens = itertools.count(first_token(epoch))
         await self.load()
+        self._pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms()))
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
@@ -584,7 +587,6 @@ class Engine:
     async def _look_for_others(self, now: int) -> int | None:
         changed, before = self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
-        self._pressing |= changed.others
         self._looked_at = max(before, changed.until)
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
@@ -592,6 +594,7 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())
         if stamp != self._stamp:
             await self.load()
+        self._pressing |= await self.store.read(AnyCell(PREFIX, now))
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
