@@ -16,6 +16,7 @@ from stepwell.model.pause import Pause
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
 from stepwell.runtime import engine as runtime
+from stepwell.runtime import live_call
 from stepwell.storage.sqlite import changes as sqlite
 from stepwell.storage.sqlite import statements as sql
 
@@ -198,7 +199,26 @@ def _pause_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pause, "holds", lambda self, run: False)
 
 
+def _relieve_nobody(change: Any) -> Any:
+    return None if type(change) is c.Release and change.backlog.startswith("pressure/") else change
+
+
+def _press_nobody(patch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: Any) -> Generator[Any, Any, str | None]:
+        return None
+        yield
+
+    patch.setattr(dispatch, "pressed", pressed)
+
+
+def _press_no_call(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(live_call.LiveCall, "_pressed_until", lambda self: 0)
+
+
 MUTANTS: dict[str, Mutant] = {
+    "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
+    "back-pressure holds no call that is under way": _press_no_call,
+    "nobody lets go what back-pressure has held": _writing(_relieve_nobody),
     "throttles let everybody through": _no_turns,
     "rate limits let everybody through": _no_rate,
     "a second run starts beside the one there may be": _nobody_alone,

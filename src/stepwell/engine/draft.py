@@ -85,6 +85,7 @@ class Draft:
         *,
         take_lease: Callable[[str], int | None] | None = None,
         is_full: Callable[[str], bool] | None = None,
+        presses: Callable[[], None] | None = None,
         until: int = 0,
     ) -> None:
         self.registry = registry
@@ -108,6 +109,7 @@ class Draft:
         self.pressure: dict[str, int] = {}
         self.pressing: bool | None = None
         self._is_full = is_full
+        self._presses = presses
         self._take_lease = take_lease
 
     def add(self, *changes: Change) -> None:
@@ -134,6 +136,13 @@ class Draft:
     def is_full(self, function_id: str) -> bool:
         """Whether the process that asks serves the function and has no room for one more call."""
         return self._is_full is not None and self._is_full(function_id)
+
+    def press(self, queue: str, until: int) -> None:
+        """Nothing of this queue is to begin before that moment. The process is told at once: its next claim may be
+        decided before it hears of this decision."""
+        self.pressure[queue] = until
+        if self._presses is not None:
+            self._presses()
 
     def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
         # A run that the same decision has leased and then ended is not called (I18): the end has undone the lease.

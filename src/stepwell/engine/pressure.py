@@ -77,6 +77,7 @@ def press(
         key = backlog(queue)
         known = yield from _cell(draft, key)
         if known is not None and known.expires_at >= until:
+            draft.press(queue, known.expires_at)  # it may be written by an earlier try of this decision, unheard
             continue
         cell = Cell(key=key, value=said, expires_at=until, shard=run.shard)
         draft.cells[key] = cell
@@ -85,7 +86,7 @@ def press(
         )
         draft.add(PutCell(cell), Schedule(timer))
         draft.due(until)
-        draft.pressure[queue] = until
+        draft.press(queue, until)
 
 
 def pressed(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:

@@ -446,6 +446,9 @@ class Engine:
                 return False
             return self._ready or self._room() <= 0
 
+        def presses() -> None:
+            self._pressing, self._pressing_since = True, max(self._pressing_since, number)
+
         def attempt() -> Plan:
             nonlocal number, written
             number = next(self._decisions)
@@ -453,7 +456,8 @@ class Engine:
             unsure = self.shared or self._declaring > 0
             stamp = self._stamp  # before the registry, so that it can only be too old
             registry = self.registry
-            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + self.lease_ms)
+            until = moment.now + self.lease_ms
+            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, presses=presses, until=until)
             written = draft.changes
             # What is put aside for a function that has been resumed would wait for ever.
             return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
@@ -640,7 +644,6 @@ class Engine:
             now = self.clock.now_ms()
             known = {queue: until for queue, until in self.pressure.items() if until > now}
             self.pressure = known | dict(outcome.pressure)
-            self._pressing_since = max(self._pressing_since, number)
         # One that has found none says nothing of those that came after it.
         self._pressing = outcome.pressing is not False or number < self._pressing_since
 
