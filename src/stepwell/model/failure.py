@@ -24,8 +24,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def presses(self) -> bool:
-        """Whether it says that nothing else of its queue is to begin either: a ``BackpressureError``, of any SDK."""
-        return self.code == BACKPRESSURE or self.name == "BackpressureError"
+        """Whether it says that nothing else of its queue is to begin either: a ``BackpressureError``, of any SDK.
+
+        Version 3 of the JavaScript SDK tells the class of such an error only by the first line of its stack.
+        """
+        if self.code == BACKPRESSURE or self.name == "BackpressureError":
+            return True
+        return self.stack is not None and self.stack.startswith("BackpressureError:")
 
     def json(self) -> bytes:
         return _encode(self)
