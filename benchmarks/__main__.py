@@ -1,7 +1,7 @@
 """``scripts/bench [--quick] [--json] [--history] [--only NAME]``: figures, bars, and exit 1 when one falls short.
 
-All of it takes some minutes: the figures, then once more with 1,000,000 finished runs stored, and with 100,000 blocked
-items queued. ``--quick`` and ``--only`` leave those two out, unless ``--history`` asks for them.
+All of it takes ten minutes or so: the figures, then once more with 1,000,000 finished runs stored, and with 100,000
+blocked items queued. ``--quick`` and ``--only`` leave those two out, unless ``--history`` asks for them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def judge(found: Found) -> list[str]:
 def main() -> int:
     about, _, more = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="scripts/bench", description=about, epilog=more)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, nothing with a past: at most 50 s")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds, shallower backlogs, nothing with a past: some two minutes"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--history", action="store_true", help="with a past too, whatever else is asked for")
     parser.add_argument("--only", metavar="NAME", help="measure what has this in its name")

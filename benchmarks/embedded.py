@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import tempfile
 import threading
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floors import percentile, scratch
+from benchmarks.floors import percentile, resident_kib, scratch
 from stepwell import Concurrency, Context, Event, Stepwell
 from stepwell.model.questions import Count
 from stepwell.runtime.engine import Engine
@@ -172,9 +171,9 @@ async def sleepers(bench: Bench, runs: int = 10_000) -> dict[str, float]:
     """Memory of runs that sleep. First the page cache of SQLite fills, which is bounded and belongs to no run."""
     held = bench.live()
     await _sleep_lot(bench, _CACHE_FULL_AT, held)
-    before = _resident_kib()
+    before = resident_kib()
     await _sleep_lot(bench, runs, held)
-    grown = (_resident_kib() - before) / runs
+    grown = (resident_kib() - before) / runs
     meanwhile = await sequential(bench, runs=2)
     return {"kib_per_sleeping_run": max(grown, 0.0), "step_ms_meanwhile": meanwhile["p50"]}
 
@@ -227,11 +226,6 @@ async def with_hog(bench: Bench) -> float:
 
 async def send(bench: Bench, name: str, **data: Any) -> None:
     await bench.app.send(Event(name, data))
-
-
-def _resident_kib() -> float:
-    with Path("/proc/self/statm").open() as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1024
 
 
 async def run_all(measure: Callable[[Bench], Any], path: str | None = None) -> Any:

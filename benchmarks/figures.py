@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import embedded, floors, over_http, served, virtual
+from benchmarks import deep, embedded, floors, orders, over_http, served, virtual, waits, windows
 from benchmarks.embedded import run_all
 
 Found = dict[str, float]
@@ -71,6 +71,39 @@ FIGURES: dict[str, Figure] = {
     "ready_s": Figure("s", 0.6),
     "virtual_30_days_ms": Figure("ms", 50),
     "virtual_year_of_hourly_cron_s": Figure("s", 2),
+    # With a backlog of a million; ``x`` is how many times as dear as with next to none, measured in turn.
+    "deep_start_ms_p99": Figure("ms"),
+    "deep_start_p50_ratio": Figure("x", 2),
+    "deep_start_p99_ratio": Figure("x", 2),
+    "deep_claim_us": Figure("us"),
+    "deep_claim_ratio": Figure("x", TOLERANCE),
+    "deep_memory_mib": Figure("MiB", 36),  # SQLite's page caches, full; nothing of ours
+    "drain_keys_per_s": Figure("/s", more=True),
+    "drain_keys_ratio": Figure("x", 0.5, more=True),  # of what nothing limits
+    "drain_keys_live_ratio": Figure("x", 0.5, more=True),
+    "drain_spread": Figure("x", 2),
+    "drain_spread_few_keys": Figure("x", 2),
+    # A function with 100,000 runs that wait is resumed, and cancelled: the steps of another meanwhile.
+    "resume_s": Figure("s"),
+    "resume_step_p50_ratio": Figure("x", 2),
+    "resume_step_ms_p99": Figure("ms", 50),
+    "cancel_s": Figure("s"),
+    "cancel_step_p50_ratio": Figure("x", 2),
+    "cancel_step_ms_p99": Figure("ms", 50),
+    # An event among 100,000 runs that wait for one, next to 200: by equality, each for another value.
+    "event_for_wait_ms_p99": Figure("ms", 2),
+    "event_for_wait_cpu_us": Figure("us"),
+    "event_for_wait_cpu_ratio": Figure("x", 2),
+    "event_for_none_cpu_ratio": Figure("x", 2),
+    "waits_memory_mib": Figure("MiB", 36),
+    # The CPU of an event among 100,000 keys, next to 1,000: what is more are pages that lie elsewhere.
+    **{f"{name}_us": Figure("us") for name in windows.CONTROLS},
+    **{f"{name}_keys_ratio": Figure("x", 3) for name in windows.CONTROLS},
+    "debounced_events_ratio": Figure("x", TOLERANCE),
+    # 1,000 keys whose turns come every two seconds, with 100 runs each; ``x`` is the CPU next to a run without a rule.
+    "turn_late_ms_p50": Figure("ms", 100),
+    "turn_late_ms_p99": Figure("ms", 250),
+    "turn_cpu_ratio": Figure("x", 4),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -160,6 +193,11 @@ def _over_http(sdk: str, prefix: str) -> Group:
     return Group(names, measure)
 
 
+def _apart(names: tuple[str, ...], measure: Callable[[bool], Found]) -> Group:
+    """Figures that bring a database of their own, with all that it is to have."""
+    return Group(names, lambda setting: measure(setting.quick), past=False)
+
+
 GROUPS: tuple[Group, ...] = (
     Group(("sequential_step_ms", "sqlite_full_commit_ms"), _sequential),
     Group(("steps_per_s", "runs_per_s", "steps_per_s_2kb"), _five),
@@ -180,6 +218,12 @@ GROUPS: tuple[Group, ...] = (
     Group(
         ("virtual_year_of_hourly_cron_s",), lambda s: {"virtual_year_of_hourly_cron_s": virtual.year_s()}, past=False
     ),
+    _apart(deep.BLOCKED, deep.blocked),
+    _apart(deep.DRAINED, deep.drained),
+    _apart(orders.ORDERED, orders.ordered),
+    _apart(waits.WAITING, waits.waiting),
+    _apart(windows.WINDOWS, windows.windows),
+    _apart(windows.TURNS, windows.turns),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
     Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),

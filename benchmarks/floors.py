@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import re
+import resource
 import statistics
 import tempfile
 import time
@@ -20,6 +21,12 @@ _RAM = ("tmpfs", "ramfs")
 def percentile(values: list[float], part: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+def resident_kib() -> float:
+    """How much memory this process has, all that SQLite keeps included."""
+    with Path("/proc/self/statm").open() as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1024
 
 
 def fsync_ms(rounds: int = 200) -> float:

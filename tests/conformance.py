@@ -1,8 +1,8 @@
-"""Which statement of the protocol's checklist a test shows, and for which SDK; docs/reference/conformance.md tells it.
+"""What a test shows of the protocol, and for which SDK; docs/reference/conformance.md tells it.
 
 A test shows a statement if its name begins with the number (``test_16_...``, ``test_p14_54_55_...``) or its docstring
 says "Checklist 16". What is scripted holds for the protocol; a test with an app of an SDK holds for that, which it
-says by the fixture it uses or by ``@pytest.mark.sdk``.
+says by the fixture it uses or by ``@pytest.mark.sdk``. A feature is shown by ``@pytest.mark.feature``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,6 +26,9 @@ SDKS: Final = {
 }
 """The columns of the table, by the names that tests use."""
 
+OFFICIAL: Final = ("python", "javascript-3", "javascript-4")
+"""Those with which each feature is tried."""
+
 _FIXTURES: Final = ("own", "python", "javascript", "sdk")
 _NAMES: Final = {"own": "stepwell", "python": "python", "v3": "javascript-3", "v4": "javascript-4"}
 _FRAMEWORKS: Final = ("fastapi", "flask", "django")  # in which the official Python SDK is tried
@@ -39,14 +42,30 @@ def statements() -> dict[str, dict[int, str]]:
     """The text of each statement by its number, section by section."""
     return {
         section: {int(number): text for number, text in found.items()}
-        for section, found in _read().items()
+        for section, found in _read("statements").items()
         if section != "missing"
     }
 
 
 def missing() -> dict[int, str]:
     """Why a statement has no test."""
-    return {int(number): reason for number, reason in _read().get("missing", {}).items()}
+    return {int(number): reason for number, reason in _read("statements").get("missing", {}).items()}
+
+
+def features() -> dict[str, str]:
+    """What there is of flow control and operations, by the ids of the feature table."""
+    return _read("features")["features"]
+
+
+def unsaid() -> dict[tuple[str, str], str]:
+    """Why there is no test of a feature with an official SDK."""
+    missing: dict[str, Any] = _read("features")["missing"]
+    return {
+        (feature, each): reason
+        for feature, found in missing.items()
+        for sdk, reason in found.items()
+        for each in (OFFICIAL if sdk == "*" else (sdk,))
+    }
 
 
 def numbers(name: str, docstring: str | None) -> set[int]:
@@ -63,7 +82,9 @@ def describe(items: Iterable[pytest.Item]) -> None:
         if isinstance(item, pytest.Function):
             shown = numbers(item.originalname, item.obj.__doc__)
             item.user_properties += [("statement", str(number)) for number in sorted(shown)]
-            item.user_properties += [("sdk", sdk) for sdk in sorted(_sdks(item))] if shown else []
+            marked = {id for mark in item.iter_markers("feature") for id in mark.args}
+            item.user_properties += [("feature", id) for id in sorted(marked)]
+            item.user_properties += [("sdk", sdk) for sdk in sorted(_sdks(item))] if shown or marked else []
 
 
 def _sdks(item: pytest.Function) -> set[str]:
@@ -81,5 +102,5 @@ def _of_fixtures(item: pytest.Function) -> Iterator[str]:
                 yield name
 
 
-def _read() -> dict[str, dict[str, str]]:
-    return tomllib.loads((ROOT / "tests" / "protocol" / "statements.toml").read_text())
+def _read(name: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads((ROOT / "tests" / "protocol" / f"{name}.toml").read_text())

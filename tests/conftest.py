@@ -16,14 +16,17 @@ settings.load_profile("repeatable")  # the other one: pytest --hypothesis-profil
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--conformance", action="store_true", help="Only tests of the protocol's checklist.")
+    parser.addoption(
+        "--conformance", action="store_true", help="Only tests of the protocol's checklist, and of features."
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Results say what they show of the protocol; docs/reference/conformance.md is made of that."""
     describe(items)
     if config.getoption("--conformance"):
-        others = [item for item in items if not any(name == "statement" for name, _ in item.user_properties)]
+        shown = ("statement", "feature")
+        others = [item for item in items if not any(name in shown for name, _ in item.user_properties)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in set(others)]
 

@@ -13,10 +13,18 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.conformance import PROTOCOL, SDKS, missing, statements  # noqa: E402  (this file is no package)
+from tests.conformance import (  # noqa: E402  (this file is no package)
+    OFFICIAL,
+    PROTOCOL,
+    SDKS,
+    features,
+    missing,
+    statements,
+    unsaid,
+)
 
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
-Shown = dict[tuple[int, str], bool]
+Shown = dict[tuple[str, str], bool]
 
 ABOUT = """\
 # Conformance
@@ -36,10 +44,18 @@ The page is written by `scripts/conformance` from the results of the tests; nobo
 PY and JS are the official SDKs; a § is a section of the protocol.
 """
 
+FEATURES = """
+## Flow control and operations
+
+What decides when runs start, how many there are, and what operators do to them, with apps of official SDKs.
+Each is seen in what the app did: which bodies ran, when, and how many at once.
+– is what an SDK has no way to say.
+"""
+
 
 def read(results: list[Path]) -> Shown:
-    """For which statement and SDK there are tests, and whether all of them passed. Skipped tests show nothing."""
-    shown: dict[tuple[int, str], bool] = {}
+    """For which statement or feature and SDK there are tests, and whether all passed. Skipped tests show nothing."""
+    shown: Shown = {}
     for case in (case for each in results for case in ElementTree.parse(each).getroot().iter("testcase")):
         told = defaultdict[str, list[str]](list)
         for each in case.iter("property"):
@@ -47,9 +63,9 @@ def read(results: list[Path]) -> Shown:
         if case.find("skipped") is not None:
             continue
         passed = case.find("failure") is None and case.find("error") is None
-        for number in map(int, told["statement"]):
+        for each in (*told["statement"], *told["feature"]):
             for sdk in told["sdk"] or [PROTOCOL]:
-                shown[number, sdk] = shown.get((number, sdk), True) and passed
+                shown[each, sdk] = shown.get((each, sdk), True) and passed
     return shown
 
 
@@ -62,11 +78,30 @@ def page(shown: Shown) -> str:
             f"| --- | --- |{' --- |' * len(SDKS)}",
         ]
         for number, text in found.items():
-            marks = ["" if (number, sdk) not in shown else "✓" if shown[number, sdk] else "✗" for sdk in SDKS]
+            marks = [_mark(shown, str(number), sdk) for sdk in SDKS]
             lines.append(f"| {number} | {text.replace('|', chr(92) + '|')} | {' | '.join(marks)} |")
         lines.append("")
     lines += ["## What is not shown\n", "| | why |", "| --- | --- |"]
     lines += [f"| {number} | {reason} |" for number, reason in sorted(missing().items())]
+    return "\n".join(lines) + "\n" + _features(shown)
+
+
+def _mark(shown: Shown, each: str, sdk: str) -> str:
+    return "" if (each, sdk) not in shown else "✓" if shown[each, sdk] else "✗"
+
+
+def _features(shown: Shown) -> str:
+    reasons = unsaid()
+    lines = [FEATURES, f"| | feature | {' | '.join(SDKS[sdk] for sdk in OFFICIAL)} |"]
+    lines.append(f"| --- | --- |{' --- |' * len(OFFICIAL)}")
+    for id, text in features().items():
+        marks = [_mark(shown, id, sdk) or ("–" if (id, sdk) in reasons else "") for sdk in OFFICIAL]
+        lines.append(f"| {id} | {text} | {' | '.join(marks)} |")
+    lines += ["", "| – | whose | why |", "| --- | --- | --- |"]
+    told: dict[tuple[str, str], list[str]] = {}
+    for (id, sdk), reason in reasons.items():
+        told.setdefault((id, reason), []).append(SDKS[sdk])
+    lines += [f"| {id} | {', '.join(names)} | {reason} |" for (id, reason), names in told.items()]
     return "\n".join(lines) + "\n"
 
 

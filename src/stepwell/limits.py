@@ -70,6 +70,7 @@ SLEEP_MAX = timedelta(days=366)
 WAIT_DEFAULT = timedelta(days=365)  # invoke, signal and cancel listeners without a timeout
 DEDUPE_WINDOW = timedelta(hours=24)  # event ids and idempotency keys
 CALL_TIME_MAX = timedelta(hours=2)  # one request to an app
+APP_PAUSE_MAX = timedelta(minutes=1)  # between two questions to an app that does not answer what it has
 ANSWER_PAUSE_MAX = timedelta(minutes=10)  # an answer that has begun and stops; streaming SDKs send spaces meanwhile
 ENDPOINT_SILENCE = timedelta(minutes=5)  # a durable endpoint that reports nothing for so long is taken for dead
 OUTPUT_WAIT_MAX = timedelta(minutes=5)  # proxies cut connections on which nothing happens
@@ -110,8 +111,10 @@ TOKEN_TIME = timedelta(minutes=1)  # it has to be used by then; a connection mad
 # Workers that connect (protocol §11).
 CONNECT_FRAME_BYTES_MAX = 8 * 1024 * 1024  # what a worker says in one message
 CONNECT_LIST_MAX = 1_000  # members of one list in a message
+CONNECT_MEMBERS_MAX = 10_000  # of one message, also those that we do not know: to pass one over costs time
 CONNECT_APPS_MAX = 10  # of one connection
 CONNECT_WORKERS_MAX = 1_000  # connections of one process
+CONNECT_STRANGERS_MAX = 1_000  # connections that have not said yet who they are
 CONNECT_CONCURRENCY_DEFAULT = 1_000  # calls in flight in one worker that does not say
 CONNECT_WAITING_BYTES_MAX = 64 * 1024 * 1024  # what waits for a worker that reads slowly, before it is cut off
 CONNECT_HELLO_TIME_MAX = timedelta(seconds=5)  # a new connection says who it is
@@ -120,5 +123,5 @@ CONNECT_HEARTBEAT = timedelta(seconds=10)  # between signs of life of a worker
 CONNECT_HEARTBEATS_MISSED_MAX = 5  # in a row, before it is taken for gone
 CONNECT_LEASE = timedelta(minutes=2)  # a call whose worker says nothing of it for so long goes to another
 CONNECT_LEASE_MIN = timedelta(seconds=4)  # workers extend leases after whole seconds
-CONNECT_PATIENCE = timedelta(seconds=10)  # for a worker to come back, before a call without one has failed
+CONNECT_PATIENCE = timedelta(seconds=10)  # for a worker to come back, before a run without one is put aside
 CONNECT_TOKEN_LIFE = timedelta(minutes=5)  # from the request to connect to the connection

@@ -8,7 +8,19 @@ import os
 import time
 from typing import Any
 
-from stepwell import Concurrency, Context, Stepwell, TriggerEvent
+from stepwell import (
+    BatchEvents,
+    Concurrency,
+    Context,
+    Debounce,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Stepwell,
+    Throttle,
+    TriggerCron,
+    TriggerEvent,
+)
 
 app = Stepwell("crash")
 _LEDGER = os.open(os.environ["CRASH_LEDGER"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
@@ -16,16 +28,20 @@ _LEDGER = os.open(os.environ["CRASH_LEDGER"], os.O_CREAT | os.O_APPEND | os.O_WR
 
 def note(ctx: Context[Any], step: str) -> str:
     """A body starts: durable before anything else happens, in one write, so that no line is ever torn."""
-    line = {"run": ctx.run_id, "step": step, "attempt": ctx.attempt, "at": time.time_ns() // 1_000_000}
-    os.write(_LEDGER, json.dumps(line).encode() + b"\n")
+    write(run=ctx.run_id, step=step, attempt=ctx.attempt, key=ctx.event.data.get("key"))
     os.fsync(_LEDGER)
     return step
+
+
+def write(**line: Any) -> None:
+    os.write(_LEDGER, json.dumps({**line, "at": time.time_ns() // 1_000_000}).encode() + b"\n")
 
 
 async def body(ctx: Context[Any], step: str, seconds: float = 0.0) -> str:
     note(ctx, step)
     if seconds:
         await asyncio.sleep(seconds)
+        write(over=ctx.run_id, step=step)
     return step
 
 
@@ -96,3 +112,30 @@ def sync(ctx: Any) -> str:
     first: str = ctx.step.run("one", note, ctx, "one")
     ctx.step.sleep("rest", "50ms")
     return first + str(ctx.step.run("two", note, ctx, "two"))
+
+
+def some(every: int) -> TriggerEvent:
+    return TriggerEvent("crash/go", if_=f"event.data.n % {every} == 0")
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "throttled": {"trigger": some(10), "throttle": Throttle(10, "1s", key="event.data.key")},
+    "rated": {"trigger": some(3), "rate_limit": RateLimit(10, "1s", key="event.data.key")},
+    "single": {"trigger": some(3), "singleton": Singleton("skip", key="event.data.key")},
+    "latest": {"trigger": some(2), "debounce": Debounce("1s", timeout="3s", key="event.data.key")},
+    "batched": {"trigger": some(2), "batch_events": BatchEvents(5, "1s", key="event.data.key")},
+    "places": {"trigger": some(10), "run_concurrency": RunConcurrency(1, key="event.data.key")},
+    "ticks": {"trigger": TriggerCron("* * * * *", missed="all")},
+}
+"""What the audit of the database judges."""
+
+
+def ruled(id: str) -> None:
+    @app.create_function(id=id, **RULES[id])
+    async def work(ctx: Context[Any]) -> None:
+        await ctx.step.run("work", body, ctx, "work", 0.02)
+        await ctx.step.sleep("rest", "50ms")
+
+
+for each in RULES:
+    ruled(each)

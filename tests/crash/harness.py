@@ -24,10 +24,22 @@ from typing import Any
 
 import apsw
 
+from stepwell.testing.audit import Interval, audit_file, too_many_at_once
+
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("app.py")
 _STARTED_BY_GO = ("sequence", "parallel", "flaky", "waiter", "answerer", "parent", "sync")
+_RULED = {
+    "throttled": 10,
+    "rated": 3,
+    "single": 3,
+    "latest": 2,
+    "batched": 2,
+    "places": 10,
+}  # by every how manieth event
 _KILL_AFTER_S = (0.001, 1.5)  # log-uniform: most kills hit start-up and the first steps, some the quiet later
+_LEFT = """
+SELECT (SELECT count(*) FROM runs WHERE ended_at IS NULL) + (SELECT count(*) FROM items WHERE kind = 'window')"""
 _READY_S_MAX, _QUIET_S_MAX = 30.0, 120.0
 
 
@@ -43,6 +55,7 @@ class Server:
         ]  # fmt: skip
         self._environment = os.environ | {"CRASH_LEDGER": str(folder / "ledger")}
         self._process: subprocess.Popen[bytes] | None = None
+        self.deaths: list[int] = []  # no body of a process goes on after these moments
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -66,6 +79,7 @@ class Server:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+            self.deaths.append(time.time_ns() // 1_000_000)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -112,28 +126,39 @@ def request(port: int, method: str, path: str, body: Any = None) -> tuple[int, A
 
 
 def wait_quiet(db: Path) -> int:
-    """Wait until every run has ended. How many have not after a long time."""
+    """Wait until every run has ended and no event is held back. How many are left after a long time."""
     deadline = time.monotonic() + _QUIET_S_MAX
     while True:
         connection = apsw.Connection(str(db), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(5000)
-        live = connection.execute("SELECT count(*) FROM runs WHERE ended_at IS NULL").fetchall()[0][0]
+        live = connection.execute(_LEFT).fetchall()[0][0]
         connection.close()
         if live == 0 or time.monotonic() > deadline:
             return int(live)
         time.sleep(0.1)
 
 
-def violations(folder: Path, acknowledged: dict[str, int]) -> tuple[list[str], dict[str, int]]:
-    """What the ledger and the database say against each other (invariants I1, I2, I4, I6, I9, I11, I13)."""
+_OUTCOMES = """
+SELECT event_id, function_id FROM runs WHERE batch IS NULL
+UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id WHERE r.batch > 0
+UNION ALL SELECT event_id, function_id FROM outcomes"""
+
+
+def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) -> tuple[list[str], dict[str, int]]:
+    """What the ledger and the database say against each other (invariants I1, I2, I4, I6, I9, I11 to I14, I19 to
+    I23)."""
     db = apsw.Connection(str(folder / "crash.db"), flags=apsw.SQLITE_OPEN_READONLY)
     found: list[str] = []
     stored = {row[0] for row in db.execute("SELECT id FROM events")}
     found += [f"I1: acknowledged event {event} is lost" for event in acknowledged if event not in stored]
     starts: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for line in (folder / "ledger").read_text().splitlines():
-        entry = json.loads(line)
-        starts[entry["run"], entry["step"]].append(entry)
+    lines = [json.loads(line) for line in (folder / "ledger").read_text().splitlines()]
+    for entry in lines:
+        if "run" in entry:
+            starts[entry["run"], entry["step"]].append(entry)
+    limited = {row[0] for row in db.execute("SELECT id FROM runs WHERE function_id = 'crash-limited'")}
+    found += overlapping([entry for entry in lines if entry.get("run", entry.get("over")) in limited], deaths)
+    found += [str(violation) for violation in audit_file(folder / "crash.db")]
     bodies = 0
     for run, step, status, ended in db.execute("SELECT run_id, name, status, ended_at FROM steps WHERE kind = 'run'"):
         mine = starts.pop((run, step), [])
@@ -164,13 +189,39 @@ def violations(folder: Path, acknowledged: dict[str, int]) -> tuple[list[str], d
             for function in wanted
             if (count := per_pair.get((event, function), 0)) != 1
         ]
-    for table in ("items", "waits", "slots"):
+    outcomes: dict[tuple[str, str], int] = defaultdict(int)
+    for event, function in db.execute(_OUTCOMES):
+        outcomes[event, function.removeprefix("crash-")] += 1
+    for event, data in sent.items():
+        found += [
+            f"I2: event {event} has {count} outcomes for {function}"
+            for function, every in _RULED.items()
+            if (count := outcomes.get((event, function), 0)) != (1 if data["n"] % every == 0 else 0)
+        ]
+    for table in ("items WHERE kind <> 'cron'", "waits", "slots"):
         left = db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
         if left:
             found.append(f"I11/I13: {left} rows are left in {table}")
     runs = db.execute("SELECT count(*) FROM runs").fetchall()[0][0]
     db.close()
     return found, {"events": len(sent), "acknowledged": len(acknowledged), "runs": runs, "bodies": bodies}
+
+
+def overlapping(lines: list[dict[str, Any]], deaths: list[int]) -> list[str]:
+    """I12: of each key one body of the limited function is at work. Those of a process end with it at the latest."""
+    intervals: dict[int, list[Interval]] = defaultdict(list)
+    for number, entry in enumerate(lines):
+        if "run" in entry:
+            me = entry["run"], entry["step"]
+            over = next((each["at"] for each in lines[number:] if (each.get("over"), each["step"]) == me), None)
+            death = next((moment for moment in deaths if moment >= entry["at"]), None)
+            ends = [moment for moment in (over, death) if moment is not None]
+            intervals[entry["key"]].append(Interval(entry["at"], min(ends) if ends else entry["at"] + 1, entry["run"]))
+    return [
+        str(violation)
+        for key, found in intervals.items()
+        for violation in too_many_at_once("I12", f"bodies of the key {key}", found, 1)
+    ]
 
 
 def main() -> int:
@@ -203,7 +254,7 @@ def main() -> int:
     client.finish()
     live = wait_quiet(folder / "crash.db")
     server.stop()
-    found, counts = violations(folder, client.acknowledged)
+    found, counts = violations(folder, client.acknowledged, server.deaths)
     if live:
         found.insert(0, f"I10: {live} runs did not end within {_QUIET_S_MAX:.0f} s")
     for line in found[:40]:

@@ -472,7 +472,11 @@ def test_only_the_process_that_runs_the_functions_lets_workers_in(tmp_path: Path
             assert "another process runs the functions" in refused.json["error"]
 
             run_id = follows.start("raw/f")
-            worker.answer(worker.taken())
+            call = worker.taken()
+            body = encode(reply(call))
+            found = follows.http("POST", "/v0/connect/flush", body, content_type="application/protobuf")
+            assert found.status == 503, "it must not say that it has what the other one waits for"
+            worker.answer(call)
             worker.hear(Kind.WORKER_REPLY_ACK, ReplyAck)
             assert follows.ended(run_id)["output"] == "done"
             run_id = follows.start("raw/f")
@@ -498,10 +502,14 @@ def test_the_port_of_the_gateway_and_what_workers_see_of_it_can_be_named(tmp_pat
     finally:
         dev.close()
     url = "wss://connect.example.com/v0/connect"
-    dev = Dev(tmp_path, "--db", ":memory:", "--connect-url", url, "--no-discovery", target=None)
+    there = ("--connect-gateway-port", str(port), "--connect-url", url)
+    dev = Dev(tmp_path, "--db", ":memory:", *there, "--no-discovery", target=None)
     try:
         eventually(lambda: dev.http("GET", "/health").status == 200)
         assert start(dev).gateway_endpoint == url
+        gate = f"ws://127.0.0.1:{port}/v0/connect"  # the proxy passes on what the worker has asked for
+        with open_socket(gate, additional_headers={"Host": "connect.example.com"}) as behind:
+            assert decode(Frame, bytes(behind.recv(PATIENCE_S))) == Frame(Kind.GATEWAY_HELLO)  # type: ignore[arg-type]
     finally:
         dev.close()
 

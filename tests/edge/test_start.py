@@ -588,6 +588,7 @@ def test_04_the_official_sdk_runs_in_production(
     assert (large["output"], sends["output"]) == (6_000_000, 2)
 
 
+@pytest.mark.feature("F95")
 @sdks
 def test_21_the_official_sdk_is_synced_in_band(
     start: Callable[..., Start], official: Callable[..., Site], sdk: str

@@ -9,12 +9,14 @@ import apsw
 import pytest
 import uvloop
 
-from benchmarks import compare, embedded, floors, history
+from benchmarks import compare, deep, embedded, floors, history, orders, waits, windows
 from benchmarks.figures import FIGURES, GROUPS, Found, Group, Setting, bar, compared
 from stepwell.model.questions import GetSteps, ListRuns
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.storage.sqlite import SqliteStore
+
+OF_BACKLOGS = {*deep.BLOCKED, *deep.DRAINED, *orders.ORDERED, *waits.WAITING, *windows.WINDOWS, *windows.TURNS}
 
 MOUNTS = """\
 /dev/vda / ext4 rw,relatime 0 0
@@ -81,12 +83,15 @@ def test_every_figure_that_was_promised_has_a_name_that_stays():
     assert sorted(name for group in GROUPS for name in group.names) == sorted(FIGURES)
 
 
-def test_every_figure_with_a_bar_is_measured_with_a_past_but_those_of_virtual_time():
+def test_every_figure_with_a_bar_is_measured_with_a_past_but_those_without_a_file_and_those_of_one():
     barred = {name for name in FIGURES if bar(name, {"sqlite_full_commit_ms": 0.2}) is not None}
 
     apart = barred - {name for group in GROUPS for name in compared(group)}
 
-    assert apart == {"virtual_30_days_ms", "virtual_year_of_hourly_cron_s"}
+    assert {name for name in apart if name not in OF_BACKLOGS} == {
+        "virtual_30_days_ms",
+        "virtual_year_of_hourly_cron_s",
+    }
 
 
 @pytest.mark.parametrize(
@@ -156,3 +161,42 @@ def test_the_runs_of_a_past_are_runs_as_ours(tmp_path: Path):
     assert len(runs) == 20
     assert (runs[0].status, runs[0].output, runs[0].execution_version) == ("COMPLETED", b"null", -1)
     assert [step.status for step in steps] == ["COMPLETED"]
+
+
+def test_a_backlog_is_made_of_runs_that_wait_as_if_they_had_been_sent(tmp_path: Path):
+    path = tmp_path / "deep.db"
+
+    deep.hold(path, keys=3, each=5)
+
+    db = apsw.Connection(str(path))
+    waiting = db.execute(
+        "SELECT runs.locks, backlog, count(*) FROM items JOIN runs ON runs.id = run_id"
+        " WHERE backlog IS NOT NULL AND runs.status = 'QUEUED' GROUP BY backlog"
+    ).fetchall()
+    total = db.execute("SELECT count(*) FROM runs").fetchall()
+    db.close()
+    assert [(locks, count) for locks, _, count in waiting] == [(f'["{backlog}"]', 5) for _, backlog, _ in waiting]
+    assert (len(waiting), total) == (3, [(18,)])
+
+
+def test_a_key_that_is_passed_over_shows():
+    fair = [(n / 1000, f"u-{n % 10}") for n in range(5000)]
+    unfair = [(n / 1000, "u-0" if n % 3 == 0 else f"u-{n % 10}") for n in range(5000)]
+
+    assert deep.spread(fair) < 1.1
+    assert deep.spread(unfair) > 4
+    assert deep.spread([(n / 1000, f"u-{n}") for n in range(5000)]) == 1.0
+
+
+def test_copies_of_runs_that_wait_wait_for_other_values(tmp_path: Path):
+    path = tmp_path / "waits.db"
+
+    waits.wait(path, 300)
+
+    db = apsw.Connection(str(path))
+    counts = db.execute("SELECT count(*), count(DISTINCT value), count(DISTINCT condition), min(path) FROM waits")
+    found = counts.fetchall()
+    last = db.execute("SELECT value, condition FROM waits WHERE value LIKE '%u-7-2'").fetchall()
+    db.close()
+    assert found == [(300, 300, 300, "data.user")]
+    assert last == [("s:u-7-2", 'async.data.user == "u-7-2"')]

@@ -1,4 +1,5 @@
-"""The page of conformance has every statement of the protocol's checklist, and each is tested or says why not."""
+"""The page of conformance has every statement of the protocol's checklist and each feature of flow control and
+operations, and each is tested or says why not."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from tests.conformance import missing, numbers, statements
+from tests.conformance import OFFICIAL, features, missing, numbers, statements, unsaid
 from tests.meta.sources import ROOT, TESTS
 
 PAGE = (ROOT / "docs" / "reference" / "conformance.md").read_text()
@@ -72,4 +73,29 @@ def test_what_a_test_shows_is_in_its_name_or_its_docstring(name: str, docstring:
 
 
 def test_every_reason_is_a_sentence():
-    assert all(re.match(r"[A-Z].+\.$", reason) for reason in chain(missing().values()))
+    assert all(re.match(r"[A-Z].+\.$", reason) for reason in chain(missing().values(), unsaid().values()))
+
+
+# Features -------------------------------------------------------------------------------------------------------------
+
+
+def marked() -> set[str]:
+    """The features that tests say they show."""
+    found: set[str] = set()
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.feature":
+                found |= {ast.literal_eval(each) for each in node.args}
+    return found
+
+
+def test_every_feature_has_a_test_or_a_reason_with_each_official_sdk():
+    rows = re.findall(r"^\| (F\d+) \| (.+?) \|((?: [✓–] \|){3})$", PAGE, flags=re.MULTILINE)
+
+    assert {id: text for id, text, _ in rows} == features()
+    shown = {(id, sdk): mark for id, _, marks in rows for sdk, mark in zip(OFFICIAL, marks[1::4], strict=True)}
+    assert {each for each, mark in shown.items() if mark == "–"} == {*unsaid()}
+
+
+def test_no_test_shows_a_feature_that_is_not_listed():
+    assert marked() - {*features()} == set()

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.model.event import Event
+from stepwell.protocol import codec
 from stepwell.protocol.codec import (
     CALL_BYTES_MAX,
     Unreadable,
@@ -351,6 +352,27 @@ def test_a_call_that_is_too_large_leaves_its_state_to_be_fetched() -> None:
     assert found["event"]["name"] == "a"
     with pytest.raises(Unreadable, match="fetched"):
         decode_call(text, function_id="shop-bill")
+
+
+@pytest.mark.parametrize(("over", "written"), [(-1, [False]), (0, [False]), (1, [False, True]), (2_000_000, [True])])
+def test_a_large_body_is_not_written_to_see_that_it_is(
+    over: int, written: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(size: int) -> Call:
+        return plain_call(steps={"a": Memo("data", b'"%b"' % (b"x" * size))}, stack=("a",))
+
+    size = CALL_BYTES_MAX + over - len(encode_call(call(0)))
+    made: list[bool] = []
+    real = codec._write_call
+
+    def counted(call: Call, *, use_api: bool) -> object:
+        made.append(use_api)
+        return real(call, use_api=use_api)
+
+    monkeypatch.setattr(codec, "_write_call", counted)
+    found = json.loads(encode_call(call(size)))
+
+    assert (made, found["use_api"]) == (written, over > 0)
 
 
 def test_fetched_memos_come_in_the_order_in_which_they_became_known() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.limits import CONNECT_LIST_MAX
+from stepwell.limits import CONNECT_LIST_MAX, CONNECT_MEMBERS_MAX
 from stepwell.protocol.connect import (
     TABLES,
     AppConfiguration,
@@ -203,3 +203,11 @@ def test_a_frame_says_what_it_is_about():
 
     assert decode(Frame, frame(Kind.GATEWAY_CONNECTION_READY, ready)) == Frame(2, encode(ready))
     assert frame(Kind.GATEWAY_HELLO) == b""
+
+
+def test_a_message_of_nothing_but_unknown_members_is_given_up_soon():
+    """To pass over four millions took seconds, before anybody had shown a token."""
+    unknown = b"\x78\x01"
+    assert decode(Frame, unknown * CONNECT_MEMBERS_MAX) == Frame()
+    with pytest.raises(Malformed, match="more than 10,000 members"):
+        decode(Frame, unknown * (CONNECT_MEMBERS_MAX + 1))

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from stepwell.errors import ConfigurationError
 from stepwell.protocol.config import parse_function, warnings
-from stepwell.protocol.registration import read_registration
+from stepwell.protocol.registration import read_functions, read_registration
 
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("golden/register-*"))}
 golden = pytest.mark.parametrize("message", GOLDEN.values(), ids=GOLDEN)
@@ -50,3 +51,38 @@ def test_what_an_sdk_observes_about_itself_is_no_change_of_the_app(message: dict
     observed = {"sendEvents": {"readinessReason": "ANOTHER"}}
     assert read_registration(body(message, featureObservations=observed, deployId="7")).checksum == known.checksum
     assert read_registration(body(message, functions=[])).checksum != known.checksum
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+def _bad(number: int) -> dict[str, Any]:
+    return {"id": f"shop-{number}", "triggers": [{"cron": "never"}], "retries": number, "concurrency": -1}
+
+
+def test_what_is_wrong_with_each_function_is_told_at_once() -> None:
+    good = {"id": "shop-good", "triggers": [{"event": "shop/go"}]}
+
+    with pytest.raises(ConfigurationError) as caught:
+        read_functions("shop", [_bad(1), good, _bad(2)])
+
+    assert caught.value.what == "2 functions of app 'shop' cannot be accepted"
+    for number in (1, 2):
+        assert f"function 'shop-{number}' has 2 problems" in caught.value.why
+    assert caught.value.why.count("the limit of a concurrency is -1") == 2
+    assert caught.value.fix is not None
+    assert caught.value.fix.count("give a whole number") == 2
+
+
+def test_one_that_is_wrong_is_told_as_it_is() -> None:
+    with pytest.raises(ConfigurationError, match="function 'shop-1' has 2 problems"):
+        read_functions("shop", [_bad(1)])
+
+
+def test_a_message_names_no_more_functions_than_can_be_read() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_functions("shop", [_bad(number) for number in range(100)])
+
+    assert caught.value.what.startswith("100 functions")
+    assert caught.value.why.count("has 2 problems") == 20
+    assert caught.value.why.endswith("and 80 more")

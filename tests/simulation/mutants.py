@@ -8,8 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import bulk, dispatch, due, ending, progress
-from stepwell.flow import Concurrency, Debounce, RateLimit, Singleton, Throttle
+from stepwell.engine import bulk, dispatch, due, ending, pausing, pressure, progress
+from stepwell.flow import (
+    Concurrency,
+    Debounce,
+    Priority,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Throttle,
+    gcra,
+)
 from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
 from stepwell.model.pause import Pause
@@ -166,6 +175,18 @@ def _no_rate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RateLimit, "admit", lambda self, key, cell, run_id, now: Accept())
 
 
+def _no_places(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RunConcurrency, "grant", lambda self, used: Go())
+
+
+def _no_head_start(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Priority, "head_start_ms", lambda self, env, now: 0)
+
+
+def _keep_the_old_rate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gcra, "within", lambda tat, last, interval, burst: tat)
+
+
 def _nobody_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Singleton, "admit", lambda self, holder: Accept())
 
@@ -191,16 +212,12 @@ def _keep_the_window(change: Any) -> Any:
     return None if gone else change
 
 
-def _resume_nobody(change: Any) -> Any:
-    return None if type(change) is c.Release and change.backlog.startswith("paused/") else change
+def _letting_go_nobody(module: Any) -> Mutant:
+    return lambda patch: patch.setattr(module, "let_go", lambda *_: iter(()))
 
 
 def _pause_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pause, "holds", lambda self, run: False)
-
-
-def _relieve_nobody(change: Any) -> Any:
-    return None if type(change) is c.Release and change.backlog.startswith("pressure/") else change
 
 
 def _press_nobody(patch: pytest.MonkeyPatch) -> None:
@@ -215,10 +232,18 @@ def _press_no_call(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(live_call.LiveCall, "_pressed_until", lambda self: 0)
 
 
+MUTANTS_OF_RULES: dict[str, Mutant] = {
+    "places are given to everybody": _no_places,
+    "nobody has a head start": _no_head_start,
+    "an older, slower rate goes on": _keep_the_old_rate,
+}
+"""Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
+
+
 MUTANTS: dict[str, Mutant] = {
     "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
     "back-pressure holds no call that is under way": _press_no_call,
-    "nobody lets go what back-pressure has held": _writing(_relieve_nobody),
+    "nobody lets go what back-pressure has held": _letting_go_nobody(pressure),
     "throttles let everybody through": _no_turns,
     "rate limits let everybody through": _no_rate,
     "a second run starts beside the one there may be": _nobody_alone,
@@ -227,7 +252,7 @@ MUTANTS: dict[str, Mutant] = {
     "a debounce keeps the oldest": _keep_the_oldest,
     "a window is used again": _writing(_keep_the_window),
     "events of a batch are not kept": _dropping(c.HoldEvent),
-    "nobody lets go what waited for its function to be resumed": _writing(_resume_nobody),
+    "nobody lets go what waited for its function to be resumed": _letting_go_nobody(pausing),
     "runs of a paused function go on": _pause_nothing,
     "a settled wait stays open": _dropping(c.CloseWait),
     "an ended run keeps its waits": _dropping(c.CloseWaits),

@@ -7,11 +7,12 @@ import contextlib
 
 import pytest
 
-from stepwell import Context, StepError, Stepwell, Timeouts
+from stepwell import Concurrency, Context, StepError, Stepwell, Timeouts
 from stepwell.errors import StorageUnavailable
-from stepwell.model.changes import Decision
+from stepwell.model.changes import Decision, TakeSlots
 from stepwell.model.questions import GetWaits
 from stepwell.testing import harness
+from stepwell.testing.node import _noting
 
 
 @pytest.fixture
@@ -208,3 +209,45 @@ def test_a_step_that_is_due_and_no_longer_there_costs_a_call_now_and_then(app):
         assert len(calls) < 100
         t.advance("31m")
         t.assert_completed(t.run(changed))
+
+
+def test_a_branch_that_got_its_slot_without_hearing_of_it_uses_it_and_gives_it_back(app):
+    """Two slots are held, and when the call ends two others may go."""
+    pool = Concurrency(2, key="'pool'", scope="env")
+
+    @app.create_function(id="wide", trigger="wide", concurrency=pool)
+    async def wide(ctx):
+        await asyncio.gather(*(ctx.step.run(name, asyncio.sleep, 60) for name in ("left", "right")))
+
+    @app.create_function(id="other", trigger="other", concurrency=pool)
+    async def other(ctx):
+        await ctx.step.run("long", asyncio.sleep, 3600)
+
+    with harness(app) as t:
+        commit, unheard = t.engine.store.commit, []
+
+        async def lose_the_answer(future, made):
+            verdict = await future
+            branch = made and any(type(change) is TakeSlots and "/" in change.holder for change in made[-1].changes)
+            if branch and not unheard:
+                unheard.append(made[-1])
+                raise StorageUnavailable("nobody knows what became of it")
+            return verdict
+
+        def unsure(work):
+            made = []
+            return asyncio.ensure_future(
+                lose_the_answer(commit(work if isinstance(work, Decision) else _noting(work, made)), made)
+            )
+
+        t.engine.store.commit = unsure
+        t.send("wide")
+        t.advance("10s")
+        t.send("other")
+        t.send("other")
+        t.advance("70s")
+
+        assert unheard
+        assert t.run(wide).status == "COMPLETED"
+        assert (t.run(wide).ended_at - t.run(wide).started_at).total_seconds() < 70
+        assert [run.status for run in t.runs(other)] == ["RUNNING", "RUNNING"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stepwell.engine import bulk, releasing
 from stepwell.testing.world import play
 
 SEEDS = 60  # scripts/simulate plays more of them
@@ -11,6 +12,17 @@ SEEDS = 60  # scripts/simulate plays more of them
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_invariants_hold_in_the_world_of_seed(seed):
+    report = play(seed)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
+@pytest.mark.parametrize("seed", [22, 36, 62, 113, 129])
+def test_they_hold_if_a_backlog_goes_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """As it does with a thousand times as many runs. In these worlds one waited for itself, once."""
+    monkeypatch.setattr(releasing, "ITEMS_PER_DECISION_MAX", 1)
+    monkeypatch.setattr(bulk, "RUNS_PER_DECISION_MAX", 2)
+
     report = play(seed)
 
     assert report.violations == (), "\n".join(report.story[-40:])

@@ -167,7 +167,7 @@ def test_a_process_that_dies_is_followed_by_one_that_goes_on(
             t.die_when(dies)
             t.crash()  # from here on commits are watched
             order(t)  # by a client that asks again if its process died meanwhile
-            t.run_until_idle()
+            t.advance("1s")
 
             orders = t.ask(ListCancellations(10))
             assert all(made.ended_at for made in orders)

@@ -352,3 +352,21 @@ def test_a_request_is_what_was_asked_for_and_shows_no_secret_when_it_is_printed(
     request = FetchRequest(method="GET", url=API, headers={}, body="[1]", at=0)
 
     assert request.json() == [1]
+
+
+def test_a_server_that_cannot_write_down_what_was_answered_spends_the_attempts_of_the_run(app, monkeypatch):
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    @app.create_function(id="f", trigger="go", retries=1)
+    async def get(ctx: Context):
+        return (await ctx.step.fetch("get", API)).body
+
+    monkeypatch.setattr("stepwell.runtime.live_call.progress.answered", faulty)
+    with harness(app) as t:
+        t.answer_fetch(API, body="got")
+        t.send("go")
+        t.advance("1h")
+
+        assert (t.run(get).status, len(t.fetches)) == ("FAILED", 2)
+        assert t.run(get).error.message == "the call could not go on: planted"

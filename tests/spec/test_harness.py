@@ -625,3 +625,34 @@ def test_a_call_that_begins_while_time_goes_by_and_never_ends_is_found_out(app) 
         t.send("ordered", {})
         with pytest.raises(Stuck, match="will never come"):
             t.advance("1h")
+
+
+def test_events_of_one_moment_count_apart_where_processes_may_die() -> None:
+    """They are sent with a seed, from which the ids of the events of a request count up."""
+    app = Stepwell("shop")
+
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx: Context) -> None: ...
+
+    with harness(app) as t:
+        t.die_when(lambda before, decision: False)
+        t.send([Event("go")] * 3)
+        t.send(Event("go"))
+
+        assert len(t.runs(work)) == 4
+
+
+def test_a_process_dies_from_the_moment_on_that_it_is_to() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx: Context) -> None: ...
+
+    with harness(app) as t:
+        asked: list[bool] = []
+        t.die_when(lambda before, decision: asked.append(before) or len(asked) == 1)  # type: ignore[func-returns-value]
+        t.send("go")
+
+        assert asked[0] is True
+        assert len(asked) > 3
+        assert [run.status for run in t.runs(work)] == ["COMPLETED"]

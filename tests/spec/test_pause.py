@@ -23,7 +23,6 @@ from stepwell import (
     TriggerCron,
 )
 from stepwell.errors import LimitExceeded
-from stepwell.model.changes import PauseFunction
 from stepwell.model.questions import Backlog, Outcomes
 from stepwell.testing import Harness, harness
 
@@ -361,29 +360,6 @@ def test_those_that_go_on_start_at_the_rate_of_their_function(app) -> None:
 
 
 # What it survives -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_a_pause_is_there_after_the_process_has_died_in_it(app, resting, before) -> None:
-    with harness(app) as t:
-        t.send("go")
-        deaths = iter([True])
-        t.die_when(
-            lambda at, work: (
-                at is before
-                and any(isinstance(change, PauseFunction) for change in getattr(work, "changes", ()))
-                and next(deaths, False)
-            )
-        )
-        t.pause(resting, events="hold", runs="hold")
-        t.send("go")
-        t.crash(down="1h")
-        t.advance("1d")
-        assert statuses(t, resting) == ["RUNNING", "QUEUED"]
-
-        t.resume(resting)
-        t.advance("2h")
-        assert statuses(t, resting) == ["COMPLETED"] * 2
 
 
 def test_new_code_does_not_resume_a_function() -> None:

@@ -103,12 +103,10 @@ class Model:
                     self._set(id, at=at if item.at is None else min(at, item.at))
             case c.Release(backlog, now, count):
                 blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))
-                for item in blocked if count < 0 else blocked[:count]:
+                for item in blocked[:count]:
                     self._set(item.id, at=now, backlog=None)
-            case c.ReleaseFunction(function_id, now):
-                for item in list(self.items.values()):
-                    if item.function_id == function_id and item.backlog is not None:
-                        self._set(item.id, at=now, backlog=None)
+            case c.ReleaseItem(id, now) if id in self.items and self.items[id].backlog is not None:
+                self._set(id, at=now, backlog=None)
             case c.LapseLeases(token, now):
                 for item in list(self.items.values()):
                     if 0 < item.lease < token:

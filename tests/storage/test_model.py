@@ -95,8 +95,8 @@ changes: SearchStrategy[c.Change] = st.one_of(
     ),
     st.builds(c.TakeSlots, st.lists(keys, max_size=2).map(tuple), items),
     st.builds(c.FreeSlots, items),
-    st.builds(c.Release, backlogs, moments, st.integers(-1, 2)),
-    st.builds(c.ReleaseFunction, st.sampled_from(("f", "g")), moments),
+    st.builds(c.Release, backlogs, moments, st.integers(0, 2)),
+    st.builds(c.ReleaseItem, items, moments),
     st.builds(c.LapseLeases, tokens, moments),
 )
 decisions = st.builds(

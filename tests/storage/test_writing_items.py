@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from stepwell.model.changes import (
@@ -19,14 +18,25 @@ from stepwell.model.changes import (
     Park,
     Postpone,
     Release,
-    ReleaseFunction,
+    ReleaseItem,
     Retry,
     Schedule,
     TakeSlots,
     Wake,
 )
 from stepwell.model.item import Lease
-from stepwell.model.questions import CountHeld, CountSlots, DueItems, GetItem, NextDue, RunItems, SlotHolders, Standings
+from stepwell.model.questions import (
+    Backlog,
+    CountHeld,
+    CountSlots,
+    DueItems,
+    GetItem,
+    NextBacklog,
+    NextDue,
+    RunItems,
+    SlotHolders,
+    Standings,
+)
 from stepwell.storage.interface import Store
 from tests.storage.nouns import LEASE, TOKEN, item, item_of, leased, write
 
@@ -233,28 +243,33 @@ async def test_releasing_several_makes_that_many_due(store: Store):
     assert await _due(store) == ["a", "b"]
 
 
-async def test_releasing_a_negative_number_makes_all_due(store: Store):
-    await _backlog(store, ("c", 30), ("a", 10), ("b", 20))
-    await write(store, Enqueue(item("other", at=None, backlog="another")))
-
-    await write(store, Release("full", 100, count=-1))
-
-    assert await _due(store) == ["a", "b", "c"]
-
-
 async def test_releasing_an_empty_backlog_does_nothing(store: Store):
     assert (await write(store, Release("full", 100))).held
 
 
-async def test_a_function_whose_limits_have_changed_has_all_its_blocked_items_due(store: Store):
+async def test_one_item_is_released_if_it_waits(store: Store):
+    await _backlog(store, ("a", 10), ("b", 30))
+    await write(store, Enqueue(item("sleeps", at=None)), Enqueue(item("due", at=50)))
+
+    await write(store, *(ReleaseItem(name, 100) for name in ("b", "sleeps", "due", "gone")))
+
+    assert await _due(store) == ["due", "b"]
+    assert await item_of(store, "sleeps") == item("sleeps", at=None)
+
+
+async def test_a_backlog_can_be_read_from_behind_a_place(store: Store):
+    await _backlog(store, ("c", 30), ("a", 10), ("b", 10), ("d", 40))
+
+    assert await store.read(Backlog("full", 2)) == [(10, "a"), (10, "b")]
+    assert await store.read(Backlog("full", 2, after=(10, "a"))) == [(10, "b"), (30, "c")]
+    assert await store.read(Backlog("full", 9, after=(40, "d"))) == []
+
+
+async def test_backlogs_are_found_one_after_the_other(store: Store):
     await _backlog(store, ("c", 30), ("a", 10))
-    await write(store, Enqueue(item("b", at=None, backlog="another")), Enqueue(item("sleeps", at=None)))
-    theirs = msgspec.structs.replace(item("theirs", at=None, backlog="full"), function_id="other")
-    await write(store, Enqueue(theirs))
+    await write(store, Enqueue(item("b", at=None, backlog="other")), Enqueue(item("due", at=50)))
 
-    await write(store, ReleaseFunction(item("a").function_id, 100))
-
-    assert await _due(store) == ["a", "b", "c"]
+    assert [await store.read(NextBacklog(after)) for after in ("", "full", "other")] == ["full", "other", None]
 
 
 async def test_leases_of_processes_that_are_gone_are_due_and_keep_their_token(store: Store):

@@ -78,7 +78,7 @@ def remove(app: str, as_json: bool, url: str | None, token: str | None) -> None:
     """
     api = connect(url, None, token)
     try:
-        body = api.delete("/v2/syncs", {"url": _address(api, app)})
+        body = api.delete("/v2/syncs", _address(api, app))
     finally:
         api.close()
     if as_json:
@@ -88,13 +88,13 @@ def remove(app: str, as_json: bool, url: str | None, token: str | None) -> None:
     click.echo(f"{removed.app_id or 'what is'} at {removed.url} is removed.")
 
 
-def _address(api: Api, app: str) -> str:
-    """Raises ``NotFound``."""
+def _address(api: Api, app: str) -> dict[str, str]:
+    """Where an app is, and which of those there. Raises ``NotFound``."""
     if "://" in app:
-        return app
+        return {"url": app}
     found: list[SyncView] = [each for each in data(api.get("/v2/syncs"), list[SyncView]) if each.app_id == app]
     if len(found) == 1:
-        return found[0].url
+        return {"url": found[0].url, "app": app}
     fix = "list them: stepwell apps"
     if found:
         raise NotFound(f"the app {app!r} has {len(found)} addresses", ", ".join(each.url for each in found), fix)

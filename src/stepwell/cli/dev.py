@@ -86,7 +86,7 @@ def command(
     sockets, moved = before.sockets() if before else _listen(host, port)
     gate = bind_beside(sockets, connect_gateway_port)
     prepare_folder(Path(settings.path).parent)
-    guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, token=token)
+    guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
     here = Host(settings, sockets, guard, gate)
     dev = Dev(named, here, live, settings, sockets, reload=reload and named is not None, moved=moved)
@@ -154,8 +154,9 @@ class Dev:
         await self._running.stop()
         if reason != _BROKEN:
             self._take_leave(reason)
-        await self._host.stop()
-        if not reason.startswith(_RELOAD):
+        reloads = reason.startswith(_RELOAD)
+        await self._host.stop(handing_over=reloads)
+        if not reloads:
             withdraw()
         return reason
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from socket import socket
 from threading import Thread
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
-from stepwell.clock import SystemClock
+from stepwell.clock import SystemClock, monotonic_s
 from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
@@ -69,6 +70,12 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     rules: Settings = _USUAL
     grace_ms: int
     apps: Serving = _ALONE
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By which the server is known besides: workers say the name in ``connect_url``, which a proxy passes on."""
+        name = urlsplit(self.apps.connect_url or "").hostname
+        return frozenset({name} if name else ())
 
 
 def engineering(
@@ -189,9 +196,14 @@ class Host:
         """Where the app's own messages go."""
         return LocalMessages(self.engine.realtime, self.engine.clock, TokenKeys(self.engine, self._guard).all)
 
-    async def stop(self) -> None:
-        """Take no more requests, let the calls in flight finish for the time of grace, close the file."""
-        grace_ms = self._settings.grace_ms
+    async def stop(self, *, handing_over: bool = False) -> None:
+        """Start nothing more, let the calls in flight finish for the time of grace, close the file.
+
+        Meanwhile apps that have a call go on talking to us: they report steps and fetch what was too large for it.
+        Events are refused, and who watches over the process hears that it is stopping. With ``handing_over`` another
+        process answers from now on what comes in at the same sockets.
+        """
+        ends = monotonic_s() + self._settings.grace_ms / 1000
         self._stalls.stop()
         if self._apps is not None:
             await self._apps.stop()
@@ -199,13 +211,25 @@ class Host:
             self.engine.realtime.close_subscribers()  # they would keep the listener waiting
             self._workers.closing = True
             self.engine.closing = True  # who waits for a result would keep the listener waiting
-        if self._listener is not None:
-            await self._listener.stop(grace_ms / 1000)
+        if handing_over:
+            await self._close_listener(ends)
         if self._member is not None:
-            await self._member.stop(grace_ms, self._close_gateway)  # workers may answer until the last call has ended
+
+            async def drained() -> None:
+                await self._close_gateway()  # workers may answer until the last call has ended
+                await self._close_listener(ends)
+
+            await self._member.stop(self._settings.grace_ms, drained)
+        else:
+            await self._close_listener(ends)
         await self._outbound.close()
         if self._app is not None:
             self._app.bind(None)
+
+    async def _close_listener(self, ends: float) -> None:
+        if self._listener is not None:
+            await self._listener.stop(ends - monotonic_s())
+            self._listener = None
 
     async def _open_gateway(self, gateway: Gateway, headers: Sequence[tuple[str, str]]) -> None:
         self._gateway = gateway

@@ -119,7 +119,7 @@ def command(
     settings = engineering(apps, **options)
     if shown and os.name == "posix":
         _hide({name: given[name] for name in shown})
-    guard = Guard(frozenset({*allow_host, host}), any_address=host in EVERYWHERE, keys=keys)
+    guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, keys=keys)
     sockets = bind(host, port)
     gate = bind_beside(sockets, connect_gateway_port)
     prepare_folder(Path(settings.path).parent)

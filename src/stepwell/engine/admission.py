@@ -259,6 +259,11 @@ def paused(function_id: str) -> str:
     return f"paused/{function_id}"
 
 
+def unserved(function_id: str) -> str:
+    """The backlog of runs whose function no app serves at present. Registering the function releases it."""
+    return f"unserved/{function_id}"
+
+
 def start(draft: Draft, run: Run, function: Function) -> Run:
     """The first call of a run begins now."""
     if function.finish_timeout_ms is not None:

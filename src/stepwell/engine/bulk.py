@@ -17,7 +17,8 @@ from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import GetCancellation, GetEvent, LiveRuns, ask
 from stepwell.model.run import Run, RunStatus
 
-RUNS_PER_DECISION_MAX: Final = 100  # a decision holds the writer for some milliseconds at most
+RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
+_PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0031)
 
 
 def begin(
@@ -102,8 +103,9 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if following is None:
         draft.add(SaveCancellation(replace(cancellation, ended_at=draft.now)), Drop(item.id, item.shard))
         return
-    draft.add(SaveCancellation(following), Schedule(_item(following, draft.now)))
-    draft.due(draft.now)
+    at = draft.now + _PAUSE_MS if runs else draft.now
+    draft.add(SaveCancellation(following), Schedule(_item(following, at)))
+    draft.due(at)
 
 
 def next_runs(cancellation: Cancellation) -> LiveRuns:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
-from stepwell.engine.admission import paused, ready, start
+from stepwell.engine.admission import paused, ready, start, unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish, places
@@ -226,11 +226,6 @@ def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
     if not item.lease:
         return item.losses, item.mark
     return item.losses + 1 if item.mark == len(steps) else 1, len(steps)
-
-
-def unserved(function_id: str) -> str:
-    """The backlog of runs whose function no app serves at present. Registering the function releases it."""
-    return f"unserved/{function_id}"
 
 
 def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:

@@ -73,6 +73,7 @@ class Draft:
 
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
+    ``released`` is how many items it lets go of a backlog that goes as a whole.
     ``put_off`` is what it says of functions that runs put off until their end, by run and step.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
@@ -108,6 +109,7 @@ class Draft:
         self.ready: bool | None = None
         self.pressure: dict[str, int] = {}
         self.pressing: bool | None = None
+        self.released = 0
         self._is_full = is_full
         self._presses = presses
         self._take_lease = take_lease

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stepwell.engine import bulk
+from stepwell.engine import bulk, releasing
 from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
@@ -45,7 +45,13 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         yield from close(draft, item)
         return
     if item.kind == ItemKind.PRESSURE:
-        relieve(draft, item)
+        yield from relieve(draft, item)
+        return
+    if item.kind == ItemKind.RELEASE:
+        yield from releasing.go_on(draft, item)
+        return
+    if item.kind == ItemKind.REVIEW:
+        yield from releasing.review_more(draft, item)
         return
     if item.kind == ItemKind.THROTTLE:
         yield from take_turns(draft, item)

@@ -26,7 +26,7 @@ from stepwell.model.changes import (
 from stepwell.model.event import FAILED, FINISHED, Event
 from stepwell.model.failure import Failure, invoke_cancelled, output_too_large
 from stepwell.model.history import Note
-from stepwell.model.questions import Children, CountHeld, GetEvent, GetRun, GetSteps, ask
+from stepwell.model.questions import Children, CountHeld, GetEvent, GetItem, GetRun, GetSteps, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import StepStatus
 
@@ -44,10 +44,11 @@ def finish(
     reason: str | None = None,
     tidy: bool = True,
     width: int = 1,
+    parked: str | None = None,
     deferred: bool = True,
 ) -> None:
     """End a run. ``tidy`` is false if the holder of its lease knows that it has no waits and no timers, ``deferred`` if
-    it knows that nothing was put off until now.
+    it knows that nothing was put off until now. One that is ``parked`` in a backlog was not woken for room there.
 
     The item goes first: for a holder that is the change which proves its lease.
     """
@@ -60,9 +61,9 @@ def finish(
     if tidy:
         changes.append(DropRequests(run.id, run.shard))
     if run.slots:
-        changes += release(draft, run, width)
+        changes += release(draft, run, width, parked)
     if run.locks:
-        changes += _give_up(draft, run)
+        changes += _give_up(draft, run, parked=parked)
     if run.parent and run.parent_step:
         changes += _tell_parent(run, status, output, draft.now)
         draft.touched.append(run.parent)
@@ -74,7 +75,7 @@ def finish(
         draft.endings.append(Ending(run, event, status, output, quiet, deferred))
 
 
-def _give_up(draft: Draft, run: Run) -> list[Change]:
+def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
     """What the run itself held is free: another run may begin for each place."""
     changes: list[Change] = [FreeSlots(lock_holder(run.id), run.shard)]
     for lock in run.locks:
@@ -83,6 +84,8 @@ def _give_up(draft: Draft, run: Run) -> list[Change]:
         else:
             if run.started_at is not None:
                 draft.take((lock,), -1)
+            elif lock == parked:
+                continue
             draft.due(draft.now)  # one that never began may have been woken for it
             changes.append(Release(lock, draft.now, 1, run.shard))
     return changes
@@ -93,10 +96,11 @@ def places(run: Run) -> tuple[str, ...]:
     return tuple(lock for lock in run.locks if lock.startswith("run/"))
 
 
-def release(draft: Draft, run: Run, width: int) -> list[Change]:
+def release(draft: Draft, run: Run, width: int, parked: str | None = None) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     draft.due(draft.now)
-    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in run.slots)]
+    others = (slot for slot in run.slots if slot != parked)
+    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in others)]
 
 
 def lock_holder(run_id: str) -> str:
@@ -119,12 +123,15 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     event = event or (yield from ask(GetEvent(run.event_id)))
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
-    width = 1
+    width, parked = 1, None
+    if run.slots or run.locks:
+        item = yield from ask(GetItem(run.id, run.shard))
+        parked = item.backlog if item is not None else None
     if run.slots:
         held = yield from ask(CountHeld(run.slots[0], run.id, run.shard))
         draft.take(run.slots, -held)
         width = max(1, held)
-    finish(draft, run, event, RunStatus.CANCELLED, reason=reason, width=width)
+    finish(draft, run, event, RunStatus.CANCELLED, reason=reason, width=width, parked=parked)
     draft.touched.append(run.id)
     draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason, shard=run.shard)))
     children = yield from ask(Children(run.id, run.shard))

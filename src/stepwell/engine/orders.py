@@ -16,7 +16,8 @@ from stepwell.engine.admission import paused
 from stepwell.engine.bulk import order as cancel_all
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons
-from stepwell.model.changes import Drop, GiveOrder, Plan, Release, WithdrawOrder
+from stepwell.engine.releasing import let_go
+from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
 from stepwell.model.item import ItemKind
 from stepwell.model.order import EVERYTHING, OrderKind, Orders, StandingOrder, of_app, of_function
 from stepwell.model.pause import PausedRuns
@@ -44,7 +45,7 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
         if order.pause.runs == PausedRuns.CANCEL:
             for function in meant:
                 cancel_all(draft, function.app_id, function.id, started_before=draft.now)
-        _let_go(draft, meant)  # those that the new choices let wait are put aside again
+        yield from _let_go(draft, meant)  # those that the new choices let wait are put aside again
     return draft.decision(order)
 
 
@@ -58,7 +59,7 @@ def withdraw(draft: Draft, kind: OrderKind, target: str) -> Plan:
     draft.add(WithdrawOrder(kind, target))
     meant = yield from _meant(target)
     if kind == OrderKind.PAUSE:
-        _let_go(draft, meant)
+        yield from _let_go(draft, meant)
     elif kind == OrderKind.ARCHIVE:
         left = Orders(each for each in standing if each is not found)
         for stored in meant:
@@ -81,6 +82,7 @@ def _disarm(draft: Draft, function_id: str) -> Generator[Any, Any, None]:
     draft.add(*(Drop(item.id, item.shard) for item in items if item.kind == ItemKind.CRON))
 
 
-def _let_go(draft: Draft, functions: Sequence[StoredFunction]) -> None:
-    draft.add(*(Release(paused(function.id), draft.now, -1) for function in functions))
+def _let_go(draft: Draft, functions: Sequence[StoredFunction]) -> Generator[Any, Any, None]:
+    for function in functions:
+        yield from let_go(draft, paused(function.id))
     draft.due(draft.now)

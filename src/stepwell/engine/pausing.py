@@ -14,7 +14,8 @@ import msgspec
 from stepwell.engine.admission import paused
 from stepwell.engine.bulk import order
 from stepwell.engine.draft import Draft
-from stepwell.model.changes import PauseFunction, Plan, Release
+from stepwell.engine.releasing import let_go
+from stepwell.model.changes import PauseFunction, Plan
 from stepwell.model.pause import Pause, PausedRuns
 from stepwell.model.questions import ListFunctions, StoredFunction, ask
 
@@ -35,7 +36,7 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
         found = msgspec.structs.replace(found, cancellation=cancellation.id)
     draft.add(PauseFunction(function.id, found))
     if function.pause is not None:
-        _let_go(draft, function.id)  # those that the new choices let wait are put aside again
+        yield from let_go(draft, paused(function.id))  # those that the new choices let wait are put aside again
     return draft.decision(found)
 
 
@@ -45,13 +46,8 @@ def resume(draft: Draft, function_id: str) -> Plan:
     if function is None or function.pause is None:
         return draft.decision(None)
     draft.add(PauseFunction(function.id, None))
-    _let_go(draft, function.id)
+    yield from let_go(draft, paused(function.id))
     return draft.decision(function.pause)
-
-
-def _let_go(draft: Draft, function_id: str) -> None:
-    draft.add(Release(paused(function_id), draft.now, -1))
-    draft.due(draft.now)
 
 
 def _find(function_id: str) -> Generator[Any, Any, StoredFunction | None]:

@@ -1,4 +1,4 @@
-"""Somebody whom a function calls wants to be left alone for a while: all that would call them waits (ADR 0031).
+"""Somebody whom a function calls wants to be left alone for a while: all that would call them waits (ADR 0032).
 
 The step that was told so is tried again when the time is over, and until then nothing begins of what shares its queue:
 the runs with the same keys of its limits, or all runs of its function if these have no key. What comes due meanwhile
@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.engine.draft import Draft
+from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, let_go
 from stepwell.flow import GRANT, Throttle
 from stepwell.flow.keys import owner
 from stepwell.lifecycle.retry import retry_at
@@ -102,13 +103,15 @@ def shares(queue: str, key: str, function_id: str) -> bool:
     return key in _rooms(queue, function_id)
 
 
-def relieve(draft: Draft, item: Item) -> None:
+def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The time is over: whoever waited goes on, as far as the limits let them."""
     queue = item.id.removeprefix(PREFIX)
-    draft.add(Drop(item.id, item.shard), Release(item.id, draft.now, -1, item.shard))
+    draft.add(Drop(item.id, item.shard))
     draft.due(draft.now)
-    # Room that became free meanwhile was offered to nobody.
-    draft.add(*(Release(key, draft.now, 1, item.shard) for key in _rooms(queue, item.function_id)))
+    yield from let_go(draft, item.id, item.shard)
+    # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.
+    for key in _rooms(queue, item.function_id):
+        draft.add(Release(key, draft.now, ITEMS_PER_DECISION_MAX, item.shard))
 
 
 def _rooms(queue: str, function_id: str) -> tuple[str, ...]:

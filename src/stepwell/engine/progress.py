@@ -159,19 +159,22 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
 
 
 def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
-    """The call has more branches than slots. The value is how many more it gets now, at most ``wanted``.
+    """The call has more branches than slots. The value is how many more it has now: at most ``wanted``, but for what an
+    earlier try took, of which nobody heard.
 
     What is free is free: were anybody blocked by this limit, the slot would have gone to them.
     """
-    run, room = leased.run, wanted
+    run = leased.run
+    held = max(leased.width, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+    room = max(0, wanted - (held - leased.width))
     limits = [control for control in leased.function.controls if isinstance(control, GRANT)]
     for slot, control in zip(run.slots, limits, strict=False):
         used = yield from ask(CountSlots(slot, run.shard))
         while room > 0 and isinstance(control.grant(used + room - 1), Blocked):
             room -= 1
-    for number in range(leased.width, leased.width + room):
+    for number in range(held, held + room):
         draft.add(TakeSlots(run.slots, f"{run.id}/{number}", run.shard))
-    return draft.decision(room, holds=leased.lease)
+    return draft.decision(held + room - leased.width, holds=leased.lease)
 
 
 def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = None) -> Plan:

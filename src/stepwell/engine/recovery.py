@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stepwell.engine.dispatch import unserved
+from stepwell.engine.admission import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import release
 from stepwell.engine.leased import Leased
-from stepwell.model.changes import Decision, LapseLeases, Park, Plan, Release
+from stepwell.engine.releasing import let_go
+from stepwell.model.changes import LapseLeases, Park, Plan
 
 _EPOCH_BITS = 40  # a process would have to claim a trillion items to run out of tokens
 
@@ -18,14 +19,16 @@ def first_token(epoch: int) -> int:
     return epoch << _EPOCH_BITS
 
 
-def take_over(epoch: int, now: int, served: Iterable[str]) -> Decision:
+def take_over(draft: Draft, epoch: int, served: Iterable[str]) -> Plan:
     """The leader of this epoch knows that those before it have ended: nobody waits for their leases to run out.
 
     Nor for functions which the last leader did not have, being an older version of the program: ``served`` are those
     that this one has.
     """
-    freed = (Release(unserved(function_id), now, -1) for function_id in served)
-    return Decision(changes=(LapseLeases(first_token(epoch), now), *freed))
+    draft.add(LapseLeases(first_token(epoch), draft.now))
+    for function_id in served:
+        yield from let_go(draft, unserved(function_id))
+    return draft.decision()
 
 
 def give_back(draft: Draft, leased: Leased) -> Plan:

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from stepwell.engine.dispatch import unserved
+from stepwell.engine.admission import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons, cron_item_id
 from stepwell.engine.registry import cron_triggers
+from stepwell.engine.releasing import let_go, review
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency, Throttle
 from stepwell.model.app import App
-from stepwell.model.changes import ArchiveFunction, Drop, Plan, Release, ReleaseFunction, SaveApp, SaveFunction
+from stepwell.model.changes import ArchiveFunction, Drop, Plan, SaveApp, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.item import ItemKind
 from stepwell.model.order import OrderKind, Orders
@@ -40,7 +41,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             )
     stored = {known.id: known for known in known_ones if known.app_id == app_id}
     orders = Orders((yield from ask(ListOrders())))
-    changed = False
+    changed = limits_changed = False
     if app is not None:
         before = {each.id: each for each in (yield from ask(ListApps()))}.get(app_id)
         changed = before is None or before.checksum != app.checksum
@@ -51,9 +52,8 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             version = 1 if known is None else known.version + (known.config != function.config)
             draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
-        draft.add(Release(unserved(function.id), draft.now, -1))
-        if known is not None and _limits(known.config) != _limits(function.config):
-            draft.add(ReleaseFunction(function.id, draft.now))  # a new limit applies at once to what waits for room
+        yield from let_go(draft, unserved(function.id))
+        limits_changed |= known is not None and _limits(known.config) != _limits(function.config)
         crons = cron_triggers(function)
         armed = yield from ask(FunctionItems(function.id))
         for item in armed:
@@ -65,24 +65,26 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
         if missing.archived_at is None:
             draft.add(ArchiveFunction(missing.id, draft.now))
             changed = True
+    if limits_changed:
+        review(draft, app_id)  # a new limit applies at once to what waits for room
     draft.due(draft.now)
     return draft.decision(changed)
 
 
 def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
     """Somebody has come who has these functions: what waits for that goes on."""
-    draft.add(*(Release(unserved(function_id), draft.now, -1) for function_id in sorted(function_ids)))
+    for function_id in sorted(function_ids):
+        yield from let_go(draft, unserved(function_id))
     draft.due(draft.now)
     return draft.decision()
-    yield
 
 
-def ask_anew(draft: Draft, function_ids: Sequence[str]) -> Plan:
-    """Whoever waits by the rules of these functions is due, to be asked by those that hold now."""
-    draft.add(*(ReleaseFunction(function_id, draft.now) for function_id in function_ids))
-    draft.due(draft.now)
+def ask_anew(draft: Draft, app_id: str, function_ids: Sequence[str]) -> Plan:
+    """Whoever waits by the rules of these functions is asked by those that hold now."""
+    review(draft, app_id)
+    for function_id in function_ids:
+        yield from let_go(draft, unserved(function_id))
     return draft.decision()
-    yield
 
 
 def _limits(config: bytes) -> list[object]:

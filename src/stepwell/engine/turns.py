@@ -13,6 +13,7 @@ from typing import Any
 
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import lock_holder, places
+from stepwell.engine.releasing import let_go
 from stepwell.flow import RunConcurrency, Throttle
 from stepwell.flow.verdicts import Blocked, Later
 from stepwell.model.changes import Drop, PutCell, Release, Schedule, TakeSlots
@@ -69,8 +70,8 @@ def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     function = draft.registry.of_run(item.function_id)
     control = _throttle(function) if function is not None else None
     if control is None:
-        draft.add(Drop(key, item.shard), Release(key, draft.now, -1, item.shard))
-        draft.due(draft.now)
+        draft.add(Drop(key, item.shard))
+        yield from let_go(draft, key, item.shard)
         return
     count, after = control.turns((yield from _cell(draft, key)), draft.now)
     waiting = yield from ask(Backlog(key, count + 1, item.shard))

@@ -284,8 +284,7 @@ class FreeSlots(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Room in this backlog: the ``count`` items that were blocked longest are due at ``now`` (all of them if
-    negative)."""
+    """Room in this backlog: the ``count`` items that were blocked longest are due at ``now``."""
 
     backlog: str
     now: int
@@ -293,11 +292,10 @@ class Release(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
-class ReleaseFunction(msgspec.Struct, frozen=True):
-    """The limits of this function have changed: all its items that were blocked are due at ``now``, to be asked
-    anew."""
+class ReleaseItem(msgspec.Struct, frozen=True):
+    """This item is due at ``now``, if it waits in a backlog."""
 
-    function_id: str
+    item_id: str
     now: int
     shard: int = 0
 
@@ -431,7 +429,7 @@ Change = (
     | TakeSlots
     | FreeSlots
     | Release
-    | ReleaseFunction
+    | ReleaseItem
     | LapseLeases
     | SaveCancellation
     | DropCancellation

@@ -186,11 +186,13 @@ class CountSlots(Question[int], frozen=True):
 
 
 class Backlog(Question[list[tuple[int, str]]], frozen=True):
-    """The first items of a backlog in their order, each as (queued_at, id)."""
+    """The first items of a backlog in their order, each as (queued_at, id); with ``after`` the first behind that
+    place."""
 
     key: str
     limit: int
     shard: int = 0
+    after: tuple[int, str] | None = None
 
 
 class BacklogItems(Question[list[Item]], frozen=True):
@@ -198,6 +200,13 @@ class BacklogItems(Question[list[Item]], frozen=True):
 
     key: str
     limit: int
+    shard: int = 0
+
+
+class NextBacklog(Question[str | None], frozen=True):
+    """The first backlog that is not empty and whose name comes after this one. Costs one look."""
+
+    after: str
     shard: int = 0
 
 

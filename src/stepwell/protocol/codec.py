@@ -149,10 +149,17 @@ def encode_call(call: Call, *, signed: bool = False) -> bytes:
     A body over 4 MiB leaves out events and memos, which the SDK then fetches (protocol §5.4). Raises ``InvalidOutput``
     if data that is to be signed has no canonical form.
     """
-    body = _encode(_write_call(call, use_api=False))
-    if len(body) > CALL_BYTES_MAX:
+    body = b"" if _data_bytes(call) > CALL_BYTES_MAX else _encode(_write_call(call, use_api=False))
+    if not body or len(body) > CALL_BYTES_MAX:
         body = _encode(_write_call(call, use_api=True))
     return canonical(body) if signed else body
+
+
+def _data_bytes(call: Call) -> int:
+    """What the body of a call has at least: to write a large one only to see that it is large would double its cost,
+    with each call of the run."""
+    memos = sum(len(call.steps[id].data) for id in call.stack if id in call.steps)
+    return memos + sum(len(event.data) for event in call.events)
 
 
 def state_elsewhere(body: bytes) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from stepwell.limits import CONNECT_LIST_MAX
+from stepwell.limits import CONNECT_LIST_MAX, CONNECT_MEMBERS_MAX
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -301,8 +301,11 @@ def decode(message: type[M], data: bytes) -> M:
     """The message in these bytes. Raises ``Malformed``."""
     fields = _BY_NUMBER[message]
     found: dict[str, Any] = {}
-    at, end = 0, len(data)
+    at, end, left = 0, len(data), CONNECT_MEMBERS_MAX
     while at < end:
+        left -= 1
+        if left < 0:
+            raise Malformed(f"it has more than {CONNECT_MEMBERS_MAX:,} members")
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7
         if not 0 < number <= _NUMBER_MAX:

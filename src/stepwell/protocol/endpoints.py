@@ -225,8 +225,8 @@ def reenter(call: Call) -> CallRequest:
     return CallRequest(method=asked.method, url=url, headers=headers, body=body, signed=signed)
 
 
-def replay(output: bytes) -> Replayed | None:
-    """The answer that is kept as a run's output; ``None`` if that is no answer.
+def replay(output: bytes, language: str | None = None) -> Replayed | None:
+    """The answer that is kept as a run's output; ``None`` if that is no answer. Go writes its body in base64.
 
     Of its headers those are left that say something about it, and those that people made up (``X-…``).
     """
@@ -241,7 +241,7 @@ def replay(output: bytes) -> Replayed | None:
         for name, value in (found.headers or {}).items()
         if _is_replayed(name.lower()) and _is_field(name, value)
     }
-    return Replayed(found.status, headers, (found.body or "").encode("utf-8", "replace"))
+    return Replayed(found.status, headers, _body(found.body or "", language or ""))
 
 
 def output_claims(run_id: str, *, now_s: int, life_s: int) -> dict[str, Any]:

@@ -38,6 +38,8 @@ _TYPE_OF_KIND: Final = {
 _KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
 _NONE: Final = "None"  # says that there is nothing to do
 _STEP: Final = "Step"  # what old SDKs call a step that was run
+_SYNC_RUN_COMPLETE: Final = "SyncRunComplete"  # how Go ends a durable endpoint, with its answer inside of "data"
+_MEANS: Final = {_STEP: wire.STEP_RUN, _SYNC_RUN_COMPLETE: wire.RUN_COMPLETE}
 _BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, _STEP})
 _NOTHING: Final = msgspec.Raw(b"")
 _NULL: Final = msgspec.Raw(b"null")
@@ -186,16 +188,17 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
     if timing is None and called_at and found.op in _BODIES:  # Python says nothing of the time a body took
         timing = _Timing(called_at * _MS_NS, (now - called_at) * _MS_NS)
     started_at = bounded(int(timing.a) // _MS_NS) if timing else 0
-    data = bytes(found.data) or b"null" if found.op in (wire.STEP_RUN, wire.RUN_COMPLETE, _STEP) else None
+    meant = _MEANS.get(found.op, found.op)
+    data = bytes(found.data) or b"null" if meant in (wire.STEP_RUN, wire.RUN_COMPLETE) else None
     return Op(
-        op=wire.STEP_RUN if found.op == _STEP else found.op,
+        op=meant,
         id=found.id,
         name=(found.userland.id if found.userland else None) or found.display_name or found.name or found.id,
         repeat=(found.userland.index if found.userland else None) or 0,
         kind=kind,
         opts=_encode(opts) if opts else None,
         # SDKs write null where there is no result, too (protocol §6.1).
-        data=data,
+        data=_inner(data) if found.op == _SYNC_RUN_COMPLETE and data is not None else data,
         error=read_error(error, "the error has no message") if failing and error not in (b"", b"null") else None,
         attempt=extra.attempt,
         max_attempts=extra.max_attempts,
@@ -206,6 +209,15 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         parallel="race" if mode == "race" else None,
         metadata=None if bytes(found.metadata) in (b"", b"null", b"[]") else bytes(found.metadata),
     )
+
+
+def _inner(data: bytes) -> bytes:
+    """What is wrapped once more, as the results of steps are in memos."""
+    if data.startswith(b"{"):
+        members = _decode_object(data)
+        if members.keys() == {"data"}:
+            return bytes(members["data"])
+    return data
 
 
 # Each opcode's options -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from stepwell.errors import ConfigurationError
-from stepwell.protocol.config import checked_url
+from stepwell.model.function import Function
+from stepwell.protocol.config import checked_url, parse_function
 from stepwell.protocol.connect import AppConfiguration, WorkerConnect
 
 FUNCTIONS_MAX: Final = 10_000
@@ -19,6 +20,7 @@ CONNECTED_URL: Final = "wss://connect"
 
 _OUR_QUERY: Final = frozenset({"fnId", "stepId", "deployId"})
 _NOT_COMPARED: Final = frozenset({"featureobservations", "deployid", "inspection"})
+_TOLD_MAX: Final = 20  # functions in one message
 _FIX: Final = "sync the app with one of the SDKs"
 
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
@@ -67,6 +69,29 @@ def read_registration(body: bytes) -> Registration:
         functions=listed,
         checksum=sha256(_encode(compared)).hexdigest(),
     )
+
+
+def read_functions(app_id: str, configs: Iterable[Mapping[str, Any]]) -> list[Function]:
+    """All functions of an app, or none: raises ``ConfigurationError`` that lists what is wrong with each of them, so
+    that one refused sync is enough to set all of it right (semantics §9.8)."""
+    found: list[Function] = []
+    wrong: list[ConfigurationError] = []
+    for config in configs:
+        try:
+            found.append(parse_function(config, app_id))
+        except ConfigurationError as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        told = wrong[:_TOLD_MAX]
+        more = f"\nand {len(wrong) - len(told)} more" if len(wrong) > len(told) else ""
+        raise ConfigurationError(
+            what=f"{len(wrong)} functions of app {app_id!r} cannot be accepted",
+            why="".join(f"\n{error.what}: {error.why}" for error in told) + more,
+            fix="".join(f"\n{error.fix}" for error in told if error.fix),
+        )
+    return found
 
 
 def read_worker(app: AppConfiguration, worker: WorkerConnect) -> Registration:

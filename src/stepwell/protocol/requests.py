@@ -215,7 +215,16 @@ def unanswered(request: Outgoing, why: str, *, now: int, started_at: int, final:
 
 def lost(kind: str) -> Failure:
     """What was to be sent is not there any more."""
-    return Failure(GATEWAY_ERROR if kind == "fetch" else AI_GATEWAY_ERROR, "what was to be sent is not known any more")
+    return _ours(kind, "what was to be sent is not known any more")
+
+
+def unwritten(kind: str, error: Exception) -> Failure:
+    """Something of ours went wrong while the request was made, or what came of it written down."""
+    return _ours(kind, f"{type(error).__name__} in the server")  # its text may have a key in it
+
+
+def _ours(kind: str, message: str) -> Failure:
+    return Failure(GATEWAY_ERROR if kind == "fetch" else AI_GATEWAY_ERROR, message)
 
 
 def _merged(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

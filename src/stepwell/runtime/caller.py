@@ -132,7 +132,7 @@ class Caller:
                 if self._engine.stopping or call.task is None:
                     raise
                 call.task.uncancel()
-                answer = Failed(WireError("CancelledError", "the function's own code cancelled the task it runs in"))
+                answer = Failed(_cancelled(call.broken))
             except (KeyboardInterrupt, SystemExit) as error:
                 # It ends the process, whose last words would otherwise not say which of its functions it was.
                 log.error(
@@ -145,6 +145,7 @@ class Caller:
             except Exception as error:  # the transport's, not the function's: those come as answers
                 log.exception("call failed", run=run_id, function=call.leased.function.id)
                 answer = Failed(WireError(type(error).__name__, str(error)))
+            call.answered = True
             concluded = await self._conclude(call, answer)
         except asyncio.CancelledError:
             if not self._engine.stopping:
@@ -186,6 +187,12 @@ class Caller:
         except StorageUnavailable:
             verdict = await self._engine.commit_patiently(plan)
         return verdict.held
+
+
+def _cancelled(broken: Exception | None) -> WireError:
+    if broken is None:
+        return WireError("CancelledError", "the function's own code cancelled the task it runs in")
+    return WireError(type(broken).__name__, f"the call could not go on: {broken}")
 
 
 def _heard(look: asyncio.Task[None]) -> None:

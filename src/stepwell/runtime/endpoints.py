@@ -10,10 +10,11 @@ import msgspec
 
 from stepwell.engine.endpoints import Report, carry_on, declare, take_on
 from stepwell.engine.reports import Standing
+from stepwell.model.run import Run, RunStatus
 from stepwell.ops import Op as Instruction
 from stepwell.protocol.codec import Unreadable, answer_of, decode_ops
 from stepwell.protocol.config import parse_function
-from stepwell.protocol.endpoints import Creation
+from stepwell.protocol.endpoints import Creation, Replayed, replay
 from stepwell.protocol.instructions import UnknownOp, instruction
 from stepwell.protocol.messages import DISCOVERY_REQUEST, STEP_RUN, Completed, Failed, Op
 from stepwell.runtime.engine import Engine
@@ -26,7 +27,8 @@ _WHILE_RUNNING: Final = _LAZY | {STEP_RUN}
 
 
 async def begin(engine: Engine, creation: Creation) -> Standing:
-    """An app has begun a run. Raises ``Unreadable``, ``ConfigurationError`` and ``LimitExceeded``."""
+    """An app has begun a run. Raises ``Unreadable``, ``ConfigurationError``, ``LimitExceeded`` and ``NotRunning``."""
+    engine.refuse_if_stopping()
     report = read_report(creation.ops, engine.clock.now_ms(), creation.version)
     function = parse_function(creation.config, creation.app_id)
     known = engine.registry.get(function.id)
@@ -48,6 +50,14 @@ async def tell(engine: Engine, run_id: str, report: Report) -> Standing:
     verdict = await engine.commit(lambda draft: carry_on(draft, run_id, report, engine.settings.endpoint_silence_ms))
     standing: Standing = verdict.result.value if verdict.held else Standing.STALE
     return standing
+
+
+def answer_of_run(engine: Engine, run: Run) -> Replayed | None:
+    """What the endpoint of a run has answered, if that is how the run has ended."""
+    if run.status != RunStatus.COMPLETED:
+        return None
+    function = engine.registry.of_run(run.function_id)
+    return replay(run.output or b"null", None if function is None else function.endpoint)
 
 
 def read_report(text: bytes, now: int, version: int = _USUAL_VERSION) -> Report:

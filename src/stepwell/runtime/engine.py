@@ -51,6 +51,7 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
+from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.live_call import UNSEEN_MS
@@ -216,7 +217,7 @@ class Engine:
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
-        await self.store.commit(take_over(epoch, self.clock.now_ms(), served))
+        await self.commit(lambda draft: take_over(draft, epoch, served))
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
@@ -266,12 +267,12 @@ class Engine:
 
         Returns whether anything changed. Raises ``ConfigurationError``.
         """
-        functions = [parse_function(config, app_id) for config in configs]
+        functions = read_functions(app_id, configs)
         verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
         await self.load()
         changed = bool(verdict.result.value)
         if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
-            await self.commit(lambda draft: ask_anew(draft, [function.id for function in functions]))
+            await self.commit(lambda draft: ask_anew(draft, app_id, [function.id for function in functions]))
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:
@@ -394,6 +395,8 @@ class Engine:
             oldest = await self.store.read(NextDue())
         except StorageError as error:
             return Health(False, error.what, None)
+        if self.closing or self.stopping:  # whoever spreads the load is to ask another process
+            return Health(False, "this process is stopping", totals)
         if self.refused is not None and now - self.refused[0] < _REFUSED_MS:
             return Health(False, f"nothing can be written: {self.refused[1]}", totals)
         if oldest is not None:

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from stepwell.limits import ANSWER_BYTES_MAX, ANSWER_PAUSE_MAX
-from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, UNREACHABLE, Reply, Unreachable
 from stepwell.runtime.reach import Reach
 
 CONNECT_S_MAX: Final = 10.0
@@ -55,7 +55,7 @@ class Client:
             try:
                 await self._resolver.resolve(host)
             except OSError as error:
-                raise Unreachable("unreachable", f"{host} is not known: {error}") from None
+                raise Unreachable(UNREACHABLE, f"{host} is not known: {error}") from None
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """Raises ``Unreachable``."""
@@ -77,7 +77,7 @@ class Client:
         """
         host = urlsplit(url).hostname or ""
         if not _HOST.fullmatch(host) or not url.isprintable() or "\\" in url:
-            raise Unreachable("unreachable", f"{url[:80]!r} is no address that can be called")
+            raise Unreachable(UNREACHABLE, f"{url[:80]!r} is no address that can be called")
         if _is_numeric(host):
             _check(self._reach, host, [host])
         return host
@@ -120,7 +120,7 @@ def _check(reach: Reach, host: str, addresses: list[str]) -> None:
 
 def _explained(error: Exception, place: str, seconds: float) -> Unreachable:
     """What went wrong, in words for somebody who has never heard of our HTTP client."""
-    code, what = "unreachable", f"{type(error).__name__}: {error}"
+    code, what = UNREACHABLE, f"{type(error).__name__}: {error}"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         what = f"no connection to {place} within {CONNECT_S_MAX:g} s"
     elif isinstance(error, TimeoutError):
@@ -162,6 +162,6 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     except TimeoutError:
         if pause.expired():
             what = f"the answer stopped in the middle, and nothing more came for {_PAUSE_S_MAX:g} s"
-            raise Unreachable("unreachable", what) from None
+            raise Unreachable(UNREACHABLE, what) from None
         raise
     return b"".join(parts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import queues
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Plan
-from stepwell.model.questions import GetStep, GetSteps
+from stepwell.model.questions import GetStep, GetSteps, Question
 from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import Op as Instruction
 from stepwell.ops import StepError, StepRun
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
 
 
+A = TypeVar("A")
+Given = TypeVarTuple("Given")
+
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _NO_DEFERS: Mapping[str, bool] = {}
 _ASKED_OF_US = frozenset({AI_GATEWAY, GATEWAY})
@@ -59,7 +62,9 @@ class LiveCall:
         self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
         self.lost = False  # cancelled or taken over, as far as is known
         self.given_back = False  # nothing of its queue is to begin: it goes on when that is over
+        self.broken: Exception | None = None  # why it cannot go on, if something beside it went wrong
         self.touched = False
+        self.answered = False  # its end is being written down
         self.task: asyncio.Task[None] | None = None
         self.executing: dict[str, Executing] = {}
         self.news: set[str] = set()
@@ -314,23 +319,33 @@ class LiveCall:
         found = max(known.get(queue, 0) for queue in queues(self.leased.run, self.leased.function))
         return found if found > now else 0
 
+    def fail(self, error: Exception) -> None:
+        """Something that goes on beside the call went wrong, as nobody foresaw: it ends, and spends an attempt.
+
+        Whoever waits inside it would wait for ever.
+        """
+        if self.broken is None and self.task is not None and not self.lost and not self.answered:
+            self.broken = error
+            self.task.cancel()
+
     def _superseded(self) -> None:
         self.drop()
         raise Superseded
 
     async def _read_all(self) -> None:
         run = self.leased.run
-        while True:
-            try:
-                steps = await self._engine.store.read(GetSteps(run.id, run.shard))
-                break
-            except StorageError as error:
-                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
-                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
-        for step in steps:
+        for step in await self._patiently(GetSteps(run.id, run.shard)):
             known = self.leased.steps.get(step.id)
             if not step.open and (known is None or known.open):
                 self.leased.gain(step)
+
+    async def _patiently(self, question: Question[A]) -> A:
+        while True:
+            try:
+                return await self._engine.store.read(question)
+            except StorageError as error:
+                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
 
     def _tell(self, step: Step) -> None:
         """A step has moved by itself. Who does not watch it hears of it by the next call."""
@@ -339,10 +354,18 @@ class LiveCall:
         self._resolve(step.id, settled(step))
 
     def _look(self, step_id: str) -> None:
-        self._engine.spawn(self._read(step_id))
+        self._engine.spawn(self._or_fail(self._read, step_id))
+
+    async def _or_fail(self, work: Callable[[*Given], Coroutine[Any, Any, None]], *given: *Given) -> None:
+        try:
+            await work(*given)
+        except Exception as error:
+            log.exception("a call cannot go on", run=self.leased.run.id)
+            self.fail(error)
 
     async def _read(self, step_id: str) -> None:
-        step = await self._engine.store.read(GetStep(self.leased.run.id, step_id, self.leased.run.shard))
+        run = self.leased.run
+        step = await self._patiently(GetStep(run.id, step_id, run.shard))
         if step is not None and not step.open:
             self.leased.gain(step)
             self._resolve(step_id, settled(step))
@@ -363,7 +386,7 @@ class LiveCall:
 
     def _elapsed(self) -> None:
         self._timer = None
-        self._engine.spawn(self._settle_due())
+        self._engine.spawn(self._or_fail(self._settle_due))
 
     async def _settle_due(self) -> None:
         verdict = await self._engine.commit_patiently(lambda draft: progress.elapse(draft, self.leased))

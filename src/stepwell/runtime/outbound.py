@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _CALL_S_MAX: Final = CALL_TIME_MAX.total_seconds()
 ADDRESS_NOT_ALLOWED: Final = "address_not_allowed"
+UNREACHABLE: Final = "unreachable"
 
 
 class Reply(NamedTuple):
@@ -51,10 +52,10 @@ class NowhereOutbound:
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, seconds: float = _CALL_S_MAX
     ) -> Reply:
-        raise Unreachable("unreachable", "this engine makes no requests")
+        raise Unreachable(UNREACHABLE, "this engine makes no requests")
 
     async def check(self, url: str) -> None:
-        raise Unreachable("unreachable", "this engine makes no requests")
+        raise Unreachable(UNREACHABLE, "this engine makes no requests")
 
 
 class HttpOutbound:

@@ -45,11 +45,12 @@ from stepwell.runtime.connected import Stored, ask_worker
 from stepwell.runtime.groups import ALONE, RACE, WAIT, all_rest, careful, in_groups
 from stepwell.runtime.outbound import Unreachable
 from stepwell.runtime.signed import Signed
-from stepwell.runtime.workers import SILENT, LeaseLost, Workers
+from stepwell.runtime.workers import ALL_BUSY, NO_WORKER, SILENT, LeaseLost, Workers
 
 DISCOVERY: Final = "step"
 _FUNCTION_NOT_FOUND: Final = "function_not_found"  # how Python and our SDK say it
 _COULD_NOT_FIND: Final = "Could not find function"  # and JavaScript
+_NOBODY: Final = frozenset({NO_WORKER, ALL_BUSY})
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their results without the app
 
@@ -94,8 +95,11 @@ class Remote:
         return self._workers is not None and self._workers.serves(function_id)
 
     def is_gone(self, function_id: str, failed: Failed) -> bool:
-        """Does the app say that it has no such function, which it does not list any more either?"""
+        """Is there nobody any more to run it? No worker takes its calls, or the app says that it has no such function,
+        which it does not list any more either."""
         error = failed.error
+        if error.code in _NOBODY:
+            return True
         unknown = error.code == _FUNCTION_NOT_FOUND or error.message.startswith(_COULD_NOT_FIND)
         if unknown and self._departed(function_id):
             self._gone.add(function_id)
@@ -349,6 +353,8 @@ class _Drive:
         step = self._open.get(step_id) or self._progress.call.pending.get(step_id)
         if step is None:
             return None  # it has its result from elsewhere
+        if isinstance(answer, Failed) and self._remote.is_gone(self._discovered.function_id, answer):
+            return self._fail(Ops())
         if isinstance(answer, Ops):
             try:
                 await self._report(in_groups(answer, self._discovered.version), answer.version)

@@ -15,7 +15,17 @@ from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import StepError, StepRun
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Executing, Superseded
-from stepwell.protocol.requests import Bad, Good, Outgoing, answered, decode_request, lost, shown_url, unanswered
+from stepwell.protocol.requests import (
+    Bad,
+    Good,
+    Outgoing,
+    answered,
+    decode_request,
+    lost,
+    shown_url,
+    unanswered,
+    unwritten,
+)
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Timer, rest
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Unreachable
@@ -45,6 +55,10 @@ class Holder(Protocol):
 
     async def settle(self, op: StepRun | StepError) -> None:
         """Make what came of a request durable. Raises ``Superseded``."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the call, which spends an attempt of its run: nothing can be written down of a request."""
         ...
 
 
@@ -84,13 +98,27 @@ class Requests:
         self.begin((self._holder.leased.steps[step_id],))
 
     async def _make(self, step_id: str) -> None:
+        holder = self._holder
+        began_at = self._engine.clock.now_ms()
         try:
-            op = await self._in_turn(step_id)
-            if op is None:
-                return
-            await self._holder.settle(op)
+            try:
+                op = await self._in_turn(step_id)
+                if op is None:
+                    return
+                await holder.settle(op)
+            except Superseded:
+                raise
+            except Exception as error:  # ours
+                # An attempt is spent whatever happens: else the same request would be made again at once, for ever.
+                log.exception("a request went wrong", run=holder.leased.run.id, step=step_id)
+                step, now = holder.leased.steps[step_id], self._engine.clock.now_ms()
+                await holder.settle(_failed(step, unwritten(step.kind, error), began_at, now))
         except Superseded:
             return  # the call knows
+        except Exception as error:
+            log.exception("what became of a request cannot be written down", run=holder.leased.run.id, step=step_id)
+            holder.fail(error)
+            return
         finally:
             del self.in_flight[step_id]
         self.begin((self._holder.leased.steps[step_id],))  # if it failed, it has another attempt
@@ -166,16 +194,19 @@ def _op(step: Step, came: Good | Bad | None, started_at: int, ended_at: int) -> 
             details=told,
         )
     failure: Failure = lost(step.kind) if came is None else came.failure
+    final, retry_at = (True, None) if came is None else (came.final, came.retry_at)
+    return _failed(step, failure, started_at, ended_at, final=final, retry_at=retry_at, details=told)
+
+
+def _failed(step: Step, error: Failure, started_at: int, ended_at: int, **more: Any) -> StepError:
     return StepError(
         id=step.id,
         name=step.name,
         repeat=step.repeat,
         kind=step.kind,
-        error=failure,
+        error=error,
         attempt=step.attempt,
         started_at=started_at,
         ended_at=ended_at,
-        final=came is None or came.final,
-        retry_at=None if came is None else came.retry_at,
-        details=told,
+        **more,
     )

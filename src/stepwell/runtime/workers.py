@@ -15,7 +15,13 @@ import msgspec
 
 from stepwell.clock import Clock
 from stepwell.ids import Ids
-from stepwell.limits import CALL_TIME_MAX, CONNECT_ACK_TIME_MAX, CONNECT_LEASE, CONNECT_PATIENCE
+from stepwell.limits import (
+    CALL_TIME_MAX,
+    CONNECT_ACK_TIME_MAX,
+    CONNECT_LEASE,
+    CONNECT_PATIENCE,
+    CONNECT_WORKERS_MAX,
+)
 from stepwell.protocol.connect import ExecutorRequest, Kind, WorkerReply, frame
 from stepwell.runtime.loop import Timers
 
@@ -62,15 +68,13 @@ class Worker:
         self.say = say
         self.capacity = capacity
         self.connected_at = connected_at
+        self.functions: frozenset[str] = frozenset().union(*apps.values())
         self.ready = False  # to be given calls
         self.paused = False
+        self.mute = False  # it did not say that it got a call, and has said nothing since
 
     def has(self, function_id: str) -> bool:
-        return any(function_id in functions for functions in self.apps.values())
-
-    @property
-    def functions(self) -> set[str]:
-        return {function_id for functions in self.apps.values() for function_id in functions}
+        return function_id in self.functions
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,21 +100,32 @@ class _Asked:
         self.left = False  # its worker went before it took it
         self.due = 0
         self.leases: list[str] = []  # the present one, and the one before: its successor may have been lost on the way
-        self.unheard: set[str] = set()  # connections that did not say that they got it
+        self.unheard: dict[str, str] = {}  # connections that did not say that they got it, and their leases
         self.reply: WorkerReply | None = None
         self.then: list[Callable[[], None]] = []
 
 
 class Workers:
-    """The workers of a process. ``lease_ms`` is how long one may say nothing of a call that it has taken."""
+    """The workers of a process. ``lease_ms`` is how long one may say nothing of a call that it has taken; there are
+    ``connections_max`` at most."""
 
-    def __init__(self, clock: Clock, timers: Timers, ids: Ids, *, lease_ms: int = CONNECT_LEASE // _MS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timers: Timers,
+        ids: Ids,
+        *,
+        lease_ms: int = CONNECT_LEASE // _MS,
+        connections_max: int = CONNECT_WORKERS_MAX,
+    ) -> None:
         self.lease_ms = lease_ms
+        self.connections_max = connections_max
         self.closing = False  # nobody else is let in
         self._clock = clock
         self._timers = timers
         self._ids = ids
         self._workers: dict[str, Worker] = {}
+        self._served: Counter[str] = Counter()  # how many take calls of a function
         self._asked: dict[str, _Asked] = {}
         self._waiting: dict[str, _Asked] = {}  # for a worker, in their order
         self._busy: Counter[str] = Counter()
@@ -125,31 +140,44 @@ class Workers:
         return connection_id in self._workers
 
     def serves(self, function_id: str) -> bool:
-        """Is somebody there who takes calls of this function?"""
-        return any(worker.ready and worker.has(function_id) for worker in self._workers.values())
+        """Is somebody there who takes calls of this function? Decisions ask in a thread of theirs: it is one look."""
+        return function_id in self._served
 
     def join(self, worker: Worker) -> None:
         self._workers[worker.id] = worker
 
-    def make_ready(self, worker: Worker) -> None:
-        """From now on it is given calls."""
-        if not worker.paused and worker.id in self._workers:
-            worker.ready = True
-            self._hand_out()
+    def make_ready(self, worker: Worker) -> bool:
+        """From now on it is given calls. False if that is nothing new, or too late."""
+        if worker.ready or worker.paused or worker.id not in self._workers:
+            return False
+        worker.ready = True
+        self._served.update(worker.functions)
+        self._hand_out()
+        return True
 
     def pause(self, worker: Worker) -> None:
         """It takes no more calls, and finishes those it has."""
-        worker.ready, worker.paused = False, True
+        worker.paused = True
+        self._withdraw(worker)
 
     def leave(self, worker: Worker) -> None:
         """Its connection is over. What it has taken it may still answer, by another connection or over HTTP; what it
         has not said to have taken goes to somebody else at once."""
-        worker.ready = False
+        self._withdraw(worker)
         if self._workers.pop(worker.id, None) is not None:
             for asked in self._asked.values():
                 if asked.worker is worker and not asked.acked:
                     asked.left = True
                     asked.news.set()
+
+    def _withdraw(self, worker: Worker) -> None:
+        if not worker.ready:
+            return
+        worker.ready = False
+        for function_id in worker.functions:
+            self._served[function_id] -= 1
+            if not self._served[function_id]:
+                del self._served[function_id]
 
     def of(self, app_id: str) -> list[WorkerState]:
         """The connections of an app, in the order in which they were made."""
@@ -171,17 +199,27 @@ class Workers:
 
     # What they say ----------------------------------------------------------------------------------------------------
 
+    def heard(self, worker: Worker) -> None:
+        """A worker has said something, whatever it is."""
+        worker.mute = False
+
     def acked(self, request_id: str, worker: Worker) -> None:
-        """A worker has got a call."""
+        """A worker has got a call. If it says so late, it has it nevertheless, unless another has it meanwhile."""
         asked = self._asked.get(request_id)
-        if asked is not None and asked.worker is worker and not asked.acked:
+        if asked is None or asked.reply is not None:
+            return
+        if asked.worker is None and (lease := asked.unheard.pop(worker.id, None)) is not None:
+            del self._waiting[request_id]
+            self._with(asked, worker, lease)
+            asked.news.set()
+        if asked.worker is worker and not asked.acked:
             asked.acked = True
             asked.due = self._clock.now_ms() + self.lease_ms
 
-    def extended(self, request_id: str, lease_id: str) -> str | None:
+    def extended(self, request_id: str, lease_id: str, worker: Worker) -> str | None:
         """A worker goes on with a call. Returns its new lease, ``None`` if it has lost it: another has the call, or
         nobody waits for it any more."""
-        asked = self._asked.get(request_id)
+        asked = self._of_app(request_id, worker)
         if asked is None or asked.reply is not None or asked.worker is None or lease_id not in asked.leases:
             return None
         now = self._clock.now_ms()
@@ -190,10 +228,11 @@ class Workers:
         asked.leases = [lease_id, self._ids.ulid(now)]
         return asked.leases[-1]
 
-    def replied(self, reply: WorkerReply, then: Callable[[], None]) -> None:
-        """A worker, whichever, has answered. ``then`` is called once that is written down, or is known to be of no
-        interest to anybody: a second answer, or that to a call that is not ours any more."""
-        asked = self._asked.get(reply.request_id)
+    def replied(self, reply: WorkerReply, then: Callable[[], None], worker: Worker | None = None) -> None:
+        """A worker, whichever of the app, has answered; over HTTP nobody says which. ``then`` is called once that is
+        written down, or is known to be of no interest to anybody: a second answer, or that to a call that is not ours
+        any more, or not the worker's to answer."""
+        asked = self._of_app(reply.request_id, worker)
         if asked is None:
             then()
             return
@@ -201,6 +240,12 @@ class Workers:
         if asked.reply is None:
             asked.reply = reply
             asked.news.set()
+
+    def _of_app(self, request_id: str, worker: Worker | None) -> _Asked | None:
+        """A call, unless it is of an app that this connection has nothing to do with: ids count up, so the next one is
+        easily guessed."""
+        asked = self._asked.get(request_id)
+        return asked if asked is None or worker is None or asked.request.app_name in worker.apps else None
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
@@ -211,9 +256,8 @@ class Workers:
         """
         asked = _Asked(request)
         self._asked[request.request_id] = asked
-        until = self._clock.now_ms() + _CALL_MS
         try:
-            reply = await self._answer(asked, until)
+            reply = await self._answer(asked)
         except BaseException:
             self._forget(asked)
             raise
@@ -221,9 +265,10 @@ class Workers:
             self._free(asked)
         return reply, lambda: self._forget(asked)
 
-    async def _answer(self, asked: _Asked, until: int) -> WorkerReply:
+    async def _answer(self, asked: _Asked) -> WorkerReply:
         while True:
-            await self._worker_for(asked, until)
+            await self._worker_for(asked)
+            until = self._clock.now_ms() + _CALL_MS
             await self._outcome(asked, until)
             if asked.reply is not None:
                 return asked.reply
@@ -234,17 +279,19 @@ class Workers:
                 raise LeaseLost
             self._free(asked)
             if worker is not None:
-                asked.unheard.add(worker.id)
+                worker.mute = True
+                asked.unheard[worker.id] = asked.leases[-1]
                 if len(asked.unheard) == _UNHEARD_MAX:
                     raise NotAnswered(SILENT, f"{_UNHEARD_MAX} workers did not say that they got the call")
 
-    async def _worker_for(self, asked: _Asked, until: int) -> None:
-        """Wait until a worker has the call."""
+    async def _worker_for(self, asked: _Asked) -> None:
+        """Wait until a worker has the call, which is as long as a call may take."""
         if (worker := self._choose(asked)) is not None:
             self._give(asked, worker)
             return
         self._waiting[asked.request.request_id] = asked
-        alone_since = self._clock.now_ms()
+        alone_since, slug = self._clock.now_ms(), asked.request.function_slug
+        until = alone_since + _CALL_MS
         try:
             while asked.worker is None and asked.reply is None:
                 now = self._clock.now_ms()
@@ -252,14 +299,19 @@ class Workers:
                     alone_since = now
                     if now >= until:
                         raise NotAnswered(ALL_BUSY, "all workers have as many calls as they take")
-                elif now >= min(until, alone_since + _PATIENCE_MS):
-                    raise self._nobody(asked)
+                else:
+                    # One that is there and says nothing may be busy with itself, and say it yet; or it is frozen, and
+                    # gone before long.
+                    mute = any(worker.ready and worker.has(slug) for worker in self._workers.values())
+                    patience = max(self.lease_ms, _PATIENCE_MS) if mute else _PATIENCE_MS
+                    if now >= min(until, alone_since + patience):
+                        raise self._nobody(asked, mute=mute)
                 await self._until(asked, min(until, now + _PATIENCE_MS))
         finally:
             self._waiting.pop(asked.request.request_id, None)
 
-    def _nobody(self, asked: _Asked) -> NotAnswered:
-        if asked.unheard:
+    def _nobody(self, asked: _Asked, *, mute: bool) -> NotAnswered:
+        if mute:
             return NotAnswered(SILENT, "the worker did not say that it got the call, and there is no other")
         return NotAnswered(NO_WORKER, f"no worker with {asked.request.function_slug} is connected")
 
@@ -279,14 +331,16 @@ class Workers:
             timer.cancel()
             asked.news.clear()
 
-    def _choose(self, asked: _Asked) -> Worker | None:
-        """The least busy of those that have the function and room; of equals, each in turn."""
+    def _choose(self, asked: _Asked, among: Sequence[Worker] | None = None) -> Worker | None:
+        """The least busy of those that have the function and room, one that has gone mute last; of equals, each in
+        turn."""
         self._last += 1
-        able = [worker for worker in self._workers.values() if self._may_have(asked, worker) and self._has_room(worker)]
+        workers = self._workers.values() if among is None else among
+        able = [worker for worker in workers if self._may_have(asked, worker) and self._has_room(worker)]
         if not able:
             return None
         able = able[self._last % len(able) :] + able[: self._last % len(able)]
-        return min(able, key=lambda worker: self._busy[worker.instance] / worker.capacity)
+        return min(able, key=lambda worker: (worker.mute, self._busy[worker.instance] / worker.capacity))
 
     def _may_have(self, asked: _Asked, worker: Worker) -> bool:
         return worker.ready and worker.id not in asked.unheard and worker.has(asked.request.function_slug)
@@ -296,13 +350,16 @@ class Workers:
 
     def _give(self, asked: _Asked, worker: Worker) -> None:
         now = self._clock.now_ms()
-        asked.worker, asked.acked, asked.left = worker, False, False
+        self._with(asked, worker, self._ids.ulid(now))
         asked.due = now + _ACK_MS
-        asked.leases = [self._ids.ulid(now)]
-        self._busy[worker.instance] += 1
         worker.say(
             frame(Kind.GATEWAY_EXECUTOR_REQUEST, msgspec.structs.replace(asked.request, lease_id=asked.leases[0]))
         )
+
+    def _with(self, asked: _Asked, worker: Worker, lease_id: str) -> None:
+        asked.worker, asked.acked, asked.left = worker, False, False
+        asked.leases = [lease_id]
+        self._busy[worker.instance] += 1
 
     def _free(self, asked: _Asked) -> None:
         """It is with nobody any more, so there is room for another."""
@@ -316,11 +373,17 @@ class Workers:
             self._hand_out()
 
     def _hand_out(self) -> None:
+        """There may be room for some of those that wait: they are many, and workers with room few."""
+        roomy = [worker for worker in self._workers.values() if worker.ready and self._has_room(worker)]
         for asked in tuple(self._waiting.values()):
-            if asked.worker is None and (worker := self._choose(asked)) is not None:
+            if not roomy:
+                break
+            if asked.worker is None and (worker := self._choose(asked, roomy)) is not None:
                 self._give(asked, worker)
                 del self._waiting[asked.request.request_id]
                 asked.news.set()
+                if not self._has_room(worker):
+                    roomy = [each for each in roomy if self._has_room(each)]
 
     def _forget(self, asked: _Asked) -> None:
         self._asked.pop(asked.request.request_id, None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from stepwell.errors import ConfigurationError, NotRunning
+from stepwell.limits import APP_PAUSE_MAX
 from stepwell.model.app import App
 from stepwell.model.changes import Decision, DropApp
 from stepwell.model.questions import ListApps
@@ -26,11 +28,13 @@ from stepwell.protocol.registration import (
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop
-from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Reply, Unreachable
+from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, UNREACHABLE, Reply, Unreachable
 from stepwell.runtime.signed import Signed, is_from_sdk
 from stepwell.runtime.workers import Workers, WorkerState
+from stepwell.server.replies import Refused
 
 POLL_MS: Final = 5_000
+_ASK_PAUSE_MS_MAX: Final = APP_PAUSE_MAX // timedelta(milliseconds=1)
 _SYNC_S_MAX: Final = 10.0
 _PROBE_S_MAX: Final = 2.0
 _DISCOVER_MS: Final = 5_000
@@ -47,14 +51,22 @@ _encode: Final = msgspec.json.Encoder().encode
 class Attached(msgspec.Struct):
     """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
     it; ``synced_at`` is in milliseconds. An app whose workers connect is never asked: ``workers`` are those there are
-    now."""
+    now. ``refusal`` is why its own registration was refused since it was asked last, which it may not pass on."""
 
     url: str
     app_id: str | None = None
     code: str | None = None
     error: str | None = None
+    refusal: str | None = None
     synced_at: int | None = None
     workers: list[WorkerState] = []
+
+
+class _Trouble(msgspec.Struct):
+    """How often in a row an app could not be synced, and when it is asked again."""
+
+    failures: int
+    ask_at: int
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -76,7 +88,11 @@ _refusal: Final = msgspec.json.Decoder(_Refusal).decode
 class Apps:
     """The apps of a server. ``urls`` are to be synced from the beginning; every ``poll_ms`` all are asked again, or
     only those that failed if it is ``None``. With ``discovers`` the usual ports of this machine are looked at. Workers
-    may connect at ``gate``, if there is one."""
+    may connect at ``gate``, if there is one.
+
+    An app that fails and is not of ``urls`` is asked less and less often (limits.APP_PAUSE_MAX); at once if it
+    registers, or listens on a usual port again. One that was found on such a port and never registered is forgotten
+    when nobody is there any more."""
 
     def __init__(
         self,
@@ -96,8 +112,14 @@ class Apps:
         self._poll_ms = poll_ms
         self._own_ports = frozenset(own_ports)
         self._attached: dict[str, Attached] = {}
+        self._polled: dict[str, Attached] = {}  # those that are being asked because it is time to, by their place
+        self._named: list[str] = []  # and those that somebody wants to be asked
+        self._moving = asyncio.Lock()  # of an app from an address to workers, or back
+        self._trouble: dict[str, _Trouble] = {}
+        self._listening: set[int] = set()  # the usual ports where somebody was when they were looked at last
         for url in urls:
             self._attach(checked_url(url))
+        self._given = frozenset(self._attached)  # these are asked again and again, however often that fails
         self._poll = Loop("apps", self._ask_all, engine.clock, engine.timers)
         self._look = Loop("discovery", self._discover, engine.clock, engine.timers) if discovers else None
 
@@ -131,12 +153,20 @@ class Apps:
                 "set INNGEST_DEV=1 in the app for a development server, and unset it for production",
             )
         found = read_registration(body)
-        return found, await self._accept(found)
+        try:
+            return found, await self._accept(found, polled=self._is_polled(found))
+        except ConfigurationError as error:
+            known = self._attached.get(same_address(found.url))
+            if known is not None:  # whoever looks at the app sees it, whoever has made it register
+                self._refuse(known, error)
+            raise
 
     async def connect(self, found: Registration) -> bool:
-        """A worker says what an app has. Returns whether anything is new. Raises ``ConfigurationError``."""
-        modified = await self._save(found)
-        self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
+        """A worker says what an app has, which is called by its workers from now on. Returns whether anything is new.
+        Raises ``ConfigurationError``."""
+        async with self._moving:
+            modified = await self._save(found)
+            self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
         return modified
 
     async def sync(self, url: str) -> Attached:
@@ -146,21 +176,65 @@ class Apps:
         """
         place = same_address(checked_url(url))
         attached = self._attached.get(place) or Attached(without_our_query(url))
-        await self._ask(attached)
+        self._named.append(place)
+        try:
+            await self._ask(attached)
+        finally:
+            self._named.remove(place)
         if attached.error is None:
             attached = self._attached.setdefault(place, attached)  # the app may have registered there meanwhile
         return attached
 
-    async def remove(self, url: str) -> Attached | None:
-        """Ask no more, and start no more runs of its functions. ``None`` if it is not known."""
+    async def remove(self, url: str, app_id: str | None = None) -> Attached | None:
+        """Ask no more, and start no more runs of the functions that are called there. ``None`` if it is not known.
+
+        Apps whose workers connect have one address in common, so ``app_id`` says which. Raises ``Refused`` while
+        workers of it are connected: with the next of them it would be back.
+        """
+        if is_connected(url):
+            return await self._remove_connected(app_id)
         try:
-            attached = self._attached.pop(same_address(url), None)
+            place = same_address(url)
         except ValueError:  # it is no address
             return None
+        attached = self._attached.pop(place, None)
+        self._trouble.pop(place, None)
         if attached is not None and attached.app_id is not None:
-            await self._engine.register(attached.app_id, [])
-            await self._engine.store.commit(Decision((DropApp(attached.app_id),)))
+            app = await self._known(attached.app_id)
+            if app is not None and not is_connected(app.url) and same_address(app.url) == same_address(url):
+                await self._drop(app.id)
         return attached
+
+    async def _remove_connected(self, app_id: str | None) -> Attached | None:
+        if app_id is None and len(self._connected) > 1:
+            why = f"several have workers that connect: {', '.join(self._connected)}"
+            raise Refused(400, "invalid-query", "which app is to be removed is not said", why, "name it: app=ID")
+        attached = self._connected.get(app_id) if app_id else next(iter(self._connected.values()), None)
+        if attached is None or attached.app_id is None:
+            return None
+        if not self._engine.leads:
+            what, why = "this process does not know who is connected", "another process runs the functions"
+            raise NotRunning(what, why, "ask that one")
+        if self._workers_of(attached.app_id):
+            raise Refused(
+                409,
+                "workers-connected",
+                f"workers of app {attached.app_id!r} are connected",
+                "they would list its functions again when they connect the next time",
+                "stop them first; or pause the functions: stepwell pause",
+            )
+        await self._drop(attached.app_id)
+        return self._connected.pop(attached.app_id, None)
+
+    async def _drop(self, app_id: str) -> None:
+        await self._engine.register(app_id, [])
+        await self._engine.store.commit(Decision((DropApp(app_id),)))
+
+    async def _known(self, app_id: str) -> App | None:
+        return next((app for app in await self._engine.store.read(ListApps()) if app.id == app_id), None)
+
+    def _workers_of(self, app_id: str) -> list[WorkerState]:
+        return [] if self.gate is None else self.gate.workers.of(app_id)
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
@@ -183,13 +257,36 @@ class Apps:
                 ) from None
             # A name that nobody knows yet may be known by the time of the first call.
 
-    async def _accept(self, found: Registration) -> bool:
+    async def _accept(self, found: Registration, *, polled: bool) -> bool:
         await self.check(found.url)
-        modified = await self._save(found)
+        modified = False
+        async with self._moving:
+            if not (polled and await self._is_with_workers(found.app_id)):
+                modified = await self._save(found)
+                self._connected.pop(found.app_id, None)
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
-        attached.code = attached.error = None
+        attached.code = attached.error = attached.refusal = None
+        self._trouble.pop(same_address(found.url), None)
         return modified
+
+    def _is_polled(self, found: Registration) -> bool:
+        """Does an app register because it was time to ask it, and not because anybody wanted it to?"""
+        place = same_address(found.url)
+        if place in self._named:
+            return False
+        return place in self._polled or any(each.app_id == found.app_id for each in self._polled.values())
+
+    async def _is_with_workers(self, app_id: str) -> bool:
+        """Are workers connected to which an app has moved? Whoever does not lead cannot know, and leaves that alone."""
+        app = await self._known(app_id)
+        if app is None or not is_connected(app.url):
+            return False
+        return not self._engine.leads or bool(self._workers_of(app_id))
+
+    def _refuse(self, attached: Attached, error: ConfigurationError) -> None:
+        attached.refusal = attached.error = f"{error.what}: {error.why}"
+        attached.code = "invalid_function"
 
     async def _save(self, found: Registration) -> bool:
         app = App(
@@ -210,13 +307,43 @@ class Apps:
         return modified
 
     async def _ask_all(self, now: int) -> int | None:
-        every = self._poll_ms is not None
-        asked = [each for each in self._attached.values() if every or each.synced_at is None or each.error]
-        await asyncio.gather(*(self._ask(each) for each in asked))
-        return now + (POLL_MS if self._poll_ms is None else self._poll_ms)
+        every, pause = self._poll_ms is not None, POLL_MS if self._poll_ms is None else self._poll_ms
+        asked = {
+            place: each
+            for place, each in self._attached.items()
+            if (every or each.synced_at is None or each.error) and self._may_ask(place, now)
+        }
+        await asyncio.gather(*map(self._poll_one, asked.values()))
+        for place, each in asked.items():
+            self._remember(place, each, now, pause)
+        return now + pause
+
+    def _may_ask(self, place: str, now: int) -> bool:
+        trouble = self._trouble.get(place)
+        return trouble is None or trouble.ask_at <= now
+
+    def _remember(self, place: str, attached: Attached, now: int, pause: int) -> None:
+        if attached.error is None:
+            self._trouble.pop(place, None)
+        elif place not in self._given and place in self._attached:
+            if attached.app_id is None and attached.code == UNREACHABLE:
+                del self._attached[place]
+                return
+            trouble = self._trouble.setdefault(place, _Trouble(0, 0))
+            trouble.failures += 1
+            trouble.ask_at = now + max(pause, min(pause << min(trouble.failures - 1, 20), _ASK_PAUSE_MS_MAX))
+
+    async def _poll_one(self, attached: Attached) -> None:
+        place = same_address(attached.url)
+        self._polled[place] = attached
+        try:
+            await self._ask(attached)
+        finally:
+            del self._polled[place]
 
     async def _ask(self, attached: Attached) -> None:
         before = attached.synced_at, attached.error
+        attached.refusal = None
         try:
             reply = await self._put(attached.url)
         except Unreachable as error:
@@ -240,9 +367,9 @@ class Apps:
                 return
             try:
                 found = read_registration(reply.body)
-                await self._accept(found)
+                await self._accept(found, polled=self._is_polled(found))
             except ConfigurationError as error:
-                attached.code, attached.error = "invalid_function", f"{error.what}: {error.why}"
+                self._refuse(attached, error)
             else:
                 attached.app_id = found.app_id
                 self._done(attached)
@@ -254,6 +381,8 @@ class Apps:
         if 300 <= reply.status < 400:
             attached.code = "url_not_found"
             attached.error = f"it redirects to {reply.headers.get('location', 'nowhere')}: name that address instead"
+        elif attached.refusal is not None:
+            attached.code, attached.error = "invalid_function", attached.refusal
         elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"
@@ -272,16 +401,27 @@ class Apps:
     async def _discover(self, now: int) -> int | None:
         ports = [port for port in _PORTS if port not in self._own_ports]
         found = await asyncio.gather(*(self._is_open(port) for port in ports))
-        for port in [port for port, is_open in zip(ports, found, strict=True) if is_open]:
-            for path in _PATHS:
-                url = f"{'https' if port == 443 else 'http'}://localhost:{port}{path}"
-                if same_address(url) in self._attached:
-                    break
-                if await self._is_app(url):
-                    self._attach(url)
-                    self._poll.wake()
-                    break
+        listening = {port for port, is_open in zip(ports, found, strict=True) if is_open}
+        new, self._listening = listening - self._listening, listening
+        for port in sorted(listening):
+            await self._look_at(port, back=port in new)
         return now + _DISCOVER_MS
+
+    async def _look_at(self, port: int, *, back: bool) -> None:
+        """Find the app that listens there. With ``back`` nobody did a moment ago: what failed may work now."""
+        for path in _PATHS:
+            url = f"{'https' if port == 443 else 'http'}://localhost:{port}{path}"
+            place = same_address(url)
+            known = self._attached.get(place)
+            if known is not None:
+                if back and self._trouble.pop(place, None) is not None:
+                    self._poll.wake()
+                if known.error is None:
+                    return
+            elif await self._is_app(url):
+                self._attach(url)
+                self._poll.wake()
+                return
 
     async def _is_open(self, port: int) -> bool:
         try:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from stepwell.errors import NotRunning
 from stepwell.ids import is_ulid
-from stepwell.limits import CONNECT_TOKEN_LIFE, CONNECT_WORKERS_MAX
+from stepwell.limits import CONNECT_TOKEN_LIFE
 from stepwell.protocol.connect import (
     PATH,
     Malformed,
@@ -74,8 +74,8 @@ class Connect:
                 "it is about to end, or another process runs the functions",
                 "connect to that one, or try again a little later",
             )
-        if len(workers) >= CONNECT_WORKERS_MAX:
-            why, fix = f"the limit is {CONNECT_WORKERS_MAX:,}", "connect fewer, with more calls each"
+        if len(workers) >= workers.connections_max:
+            why, fix = f"the limit is {workers.connections_max:,}", "connect fewer, with more calls each"
             raise Refused(429, "too-many-workers", "there are too many workers", why, fix)
         now, key = self._engine.clock.now_ms(), (await self._keys.all())[0]
         connection_id = self._engine.token_id()
@@ -94,8 +94,15 @@ class Connect:
         reply = _read(WorkerReply, asked.body)
         if not is_ulid(reply.request_id):
             raise Refused(400, "invalid-id", "the answer does not say to which call", "request_id is not one of ours")
+        workers = self._gate().workers
+        if not self._engine.leads:
+            raise NotRunning(
+                "this process waits for no answers",
+                "another process runs the functions, and has asked for this one",
+                "send it to that one, or try again a little later",
+            )
         stored = asyncio.Event()
-        self._gate().workers.replied(reply, stored.set)
+        workers.replied(reply, stored.set)
         try:
             async with asyncio.timeout(_STORED_S):
                 await stored.wait()

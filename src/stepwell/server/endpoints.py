@@ -20,7 +20,6 @@ from stepwell.protocol.endpoints import (
     output_claims,
     read_creation,
     read_steps,
-    replay,
     stream_claims,
 )
 from stepwell.protocol.tokens import InvalidToken, read, sign
@@ -192,7 +191,7 @@ class Endpoints:
         if not run.ended:
             said = {"status": "running", "message": "the run has not ended yet: ask again", "run_id": run_id}
             return Response(_encode(said), media_type="application/json", headers=_SHARED)
-        found = replay(run.output or b"null") if run.status == RunStatus.COMPLETED else None
+        found = endpoints.answer_of_run(self._engine, run)
         if found is not None:
             return Response(found.body, found.status, headers={**found.headers, **_SHARED, **_SANDBOX})
         if run.status == RunStatus.COMPLETED:

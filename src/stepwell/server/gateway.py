@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -17,7 +18,10 @@ from stepwell.limits import (
     CONNECT_HEARTBEAT,
     CONNECT_HEARTBEATS_MISSED_MAX,
     CONNECT_HELLO_TIME_MAX,
+    CONNECT_STRANGERS_MAX,
+    CONNECT_TOKEN_LIFE,
     CONNECT_WAITING_BYTES_MAX,
+    ID_CHARS_MAX,
 )
 from stepwell.protocol.connect import (
     PATH,
@@ -36,7 +40,7 @@ from stepwell.protocol.connect import (
     decode,
     frame,
 )
-from stepwell.protocol.registration import read_worker
+from stepwell.protocol.registration import Registration, read_worker
 from stepwell.protocol.tokens import InvalidToken, read
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
@@ -52,8 +56,10 @@ M = TypeVar("M", bound=msgspec.Struct)
 PURPOSE: Final = "connect"
 """What a token has to be for, so that no other of ours lets anybody in."""
 
-_POLICY, _INTERNAL, _GOING_AWAY = 1008, 1011, 1001
+_POLICY, _INTERNAL, _GOING_AWAY, _TRY_LATER = 1008, 1011, 1001, 1013
 _MS: Final = timedelta(milliseconds=1)
+_TOKEN_MS: Final = CONNECT_TOKEN_LIFE // _MS
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HELLO_S: Final = CONNECT_HELLO_TIME_MAX.total_seconds()
 _SILENCE_S: Final = (CONNECT_HEARTBEAT * CONNECT_HEARTBEATS_MISSED_MAX).total_seconds()
 _SLOW_S: Final = 30.0  # a worker that takes nothing for so long is gone
@@ -80,6 +86,7 @@ class Gateway:
         self.keys = TokenKeys(engine, guard)
         self._guard = guard
         self._connections: set[_Connection] = set()
+        self._used: dict[str, int] = {}  # names that have let somebody in, and until when their tokens would be good
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -94,6 +101,9 @@ class Gateway:
             self._guard.check_origin(asked.host, asked.origin)
             if scope["path"] != PATH:
                 raise by_status(404)
+            if sum(connection.is_stranger for connection in self._connections) >= CONNECT_STRANGERS_MAX:
+                why = f"{CONNECT_STRANGERS_MAX:,} connections have not said who they are"
+                raise Refused(503, "too-many-workers", "nobody else can connect now", why, "try again a little later")
         except Refused as error:
             await refuse_socket(error, send, self._guard.kind, PATH)
             return
@@ -105,6 +115,18 @@ class Gateway:
             await connection.serve()
         finally:
             self._connections.discard(connection)
+
+    def let_in(self, connection_id: str) -> bool:
+        """Use up the token of this connection: each lets in one, once."""
+        now = self.engine.clock.now_ms()
+        for known, until in tuple(self._used.items()):
+            if until > now:
+                break
+            del self._used[known]
+        if connection_id in self._used or connection_id in self.workers:
+            return False
+        self._used[connection_id] = now + _TOKEN_MS
+        return True
 
     async def close(self) -> None:
         """Send the workers to where the next process is. What they have not answered by now they will answer there."""
@@ -127,8 +149,14 @@ class _Connection:
         self._worker: Worker | None = None
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
+        self._given_up = False
         self._news = asyncio.Event()
         self._end: _Closed | None = None  # once what is to be said is said
+
+    @property
+    def is_stranger(self) -> bool:
+        """Has it not said yet who it is?"""
+        return self._worker is None
 
     async def serve(self) -> None:
         saying = self._gateway.engine.spawn(self._write())
@@ -157,10 +185,14 @@ class _Connection:
     # Saying -----------------------------------------------------------------------------------------------------------
 
     def _say(self, message: bytes) -> None:
+        if self._given_up:
+            return
         self._out.append(message)
         self._out_bytes += len(message)
         if self._out_bytes > CONNECT_WAITING_BYTES_MAX:
+            self._given_up = True
             self._out.clear()
+            self._out_bytes = 0
             self._finish(_Closed(_POLICY, "it does not read what is sent to it"))
         self._news.set()
 
@@ -230,7 +262,7 @@ class _Connection:
         if said.kind != Kind.WORKER_CONNECT:
             raise _Closed(_POLICY, "connect_worker_hello_invalid_msg")
         found = _decoded(WorkerConnect, said.payload, "connect_worker_hello_invalid_payload")
-        if not is_ulid(found.connection_id) or not found.instance_id:
+        if not is_ulid(found.connection_id) or not _is_fit(found):
             raise _Closed(_POLICY, "connect_worker_hello_invalid_payload")
         await self._check(found)
         if not found.apps:
@@ -239,17 +271,24 @@ class _Connection:
             raise _Closed(_POLICY, "connect_too_many_apps_per_connection")
         if self._workers.closing or not self._gateway.engine.leads:
             raise _Closed(_GOING_AWAY, "connect_gateway_closing")
-        apps = await self._sync(found)
+        if len(self._workers) >= self._workers.connections_max:
+            raise _Closed(_TRY_LATER, "connect_too_many_connections")  # several may have asked at once where to
+        registrations = self._read(found)
         worker = self._worker = Worker(
             found.connection_id,
             found.instance_id,
-            apps,
+            {each.app_id: functions_of(each.functions) for each in registrations},
             self._say,
             capacity=found.max_worker_concurrency or CONNECT_CONCURRENCY_DEFAULT,
             connected_at=self._gateway.engine.clock.now_ms(),
         )
-        self._workers.join(worker)
-        log.info("worker connected", worker=worker.instance, connection=worker.id, apps=sorted(apps))
+        self._workers.join(worker)  # before its apps are synced, so that nobody takes them for those of an address
+        try:
+            for registration in registrations:
+                await self._gateway.apps.connect(registration)
+        except ConfigurationError as error:
+            raise self._not_synced(found, error) from None
+        log.info("worker connected", worker=worker.instance, connection=worker.id, apps=sorted(worker.apps))
         ready = ConnectionReady(
             whole_seconds(CONNECT_HEARTBEAT // _MS), whole_seconds(self._workers.lease_ms // _PER_LEASE), "0s"
         )
@@ -267,39 +306,44 @@ class _Connection:
             except InvalidToken:
                 continue
             known = claims.get("for") == PURPOSE and claims.get("id") == found.connection_id
-            if known and found.connection_id not in self._workers:
+            if known and self._gateway.let_in(found.connection_id):
                 return
         raise _Closed(_POLICY, "connect_authentication_failed")
 
-    async def _sync(self, found: WorkerConnect) -> dict[str, frozenset[str]]:
-        """Its apps, as if each had been synced."""
-        apps: dict[str, frozenset[str]] = {}
+    def _read(self, found: WorkerConnect) -> list[Registration]:
+        """Its apps, each as it would have registered."""
         try:
-            for app in found.apps:
-                registration = read_worker(app, found)
-                await self._gateway.apps.connect(registration)
-                apps[registration.app_id] = functions_of(registration.functions)
+            registrations = [read_worker(app, found) for app in found.apps]
+            if len({each.app_id for each in registrations}) < len(registrations):
+                raise ConfigurationError(
+                    "an app is listed twice",
+                    "the functions of the second would replace those of the first",
+                    "list each app once, with all its functions",
+                )
         except ConfigurationError as error:
-            code = "connect_invalid_function_config"
-            log.error("worker cannot be synced", worker=found.instance_id, error=str(error))
-            told = SystemError(code=code, message=f"{error.what}: {error.why}")
-            self._say(frame(Kind.SYNC_FAILED, told))
-            raise _Closed(_POLICY, code) from None
-        return apps
+            raise self._not_synced(found, error) from None
+        return registrations
+
+    def _not_synced(self, found: WorkerConnect, error: ConfigurationError) -> _Closed:
+        code = "connect_invalid_function_config"
+        log.error("worker cannot be synced", worker=found.instance_id, error=str(error))
+        self._say(frame(Kind.SYNC_FAILED, SystemError(code=code, message=f"{error.what}: {error.why}")))
+        return _Closed(_POLICY, code)
 
     def _make_ready(self, worker: Worker) -> None:
-        self._workers.make_ready(worker)
-        engine = self._gateway.engine
-        engine.spawn(engine.serve(worker.functions))
+        if self._workers.make_ready(worker):
+            engine = self._gateway.engine
+            engine.spawn(engine.serve(worker.functions))
 
     def _hear_one(self, said: Frame) -> None:
         worker, workers = self._worker, self._workers
         assert worker is not None, "it has been let in"
+        workers.heard(worker)
         if said.kind == Kind.WORKER_HEARTBEAT:
             self._say(frame(Kind.GATEWAY_HEARTBEAT))
         elif said.kind == Kind.WORKER_REQUEST_ACK:
-            ack = _decoded(RequestAck, said.payload, "connect_worker_request_ack_invalid_payload")
-            workers.acked(ack.request_id, worker)
+            got = _decoded(RequestAck, said.payload, "connect_worker_request_ack_invalid_payload")
+            workers.acked(got.request_id, worker)
         elif said.kind == Kind.WORKER_REQUEST_EXTEND_LEASE:
             asks = _decoded(ExtendLease, said.payload, "connect_worker_request_extend_lease_invalid_payload")
             told = ExtendLeaseAck(
@@ -308,17 +352,24 @@ class _Connection:
                 env_id=asks.env_id,
                 app_id=asks.app_id,
                 function_slug=asks.function_slug,
-                new_lease_id=workers.extended(asks.request_id, asks.lease_id),
+                new_lease_id=workers.extended(asks.request_id, asks.lease_id, worker),
             )
             self._say(frame(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, told))
         elif said.kind == Kind.WORKER_REPLY:
             reply = _decoded(WorkerReply, said.payload, "connect_run_invalid_message")
-            workers.replied(reply, lambda: self._say(frame(Kind.WORKER_REPLY_ACK, ReplyAck(reply.request_id))))
+            ack = frame(Kind.WORKER_REPLY_ACK, ReplyAck(reply.request_id))  # whoever keeps that keeps no answer
+            workers.replied(reply, lambda: self._say(ack), worker)
         elif said.kind == Kind.WORKER_READY:
             self._make_ready(worker)
         elif said.kind == Kind.WORKER_PAUSE:
             workers.pause(worker)
         # What it does besides is of no interest to us, and newer SDKs may say more.
+
+
+def _is_fit(found: WorkerConnect) -> bool:
+    """Can it be shown to people, and be given calls?"""
+    name, most = found.instance_id, found.max_worker_concurrency
+    return 0 < len(name) <= ID_CHARS_MAX and not _UNFIT.search(name) and (most is None or most >= 0)
 
 
 def _decoded(message: type[M], data: bytes, invalid: str) -> M:

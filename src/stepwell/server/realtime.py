@@ -23,7 +23,7 @@ from stepwell.limits import (
 )
 from stepwell.model.questions import GetRun
 from stepwell.model.run import RunStatus
-from stepwell.protocol.endpoints import Replayed, replay
+from stepwell.protocol.endpoints import Replayed
 from stepwell.protocol.realtime import (
     STREAM_TOPIC,
     Pieces,
@@ -39,6 +39,7 @@ from stepwell.protocol.realtime import (
     topics_of,
 )
 from stepwell.protocol.tokens import InvalidToken, read
+from stepwell.runtime.endpoints import answer_of_run
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.realtime import Frame, Subscription
 from stepwell.server.envelopes import plain
@@ -274,7 +275,7 @@ class Realtime:
         if run is None or not run.ended:
             return None
         succeeded = run.status == RunStatus.COMPLETED
-        found = replay(run.output or b"null") if succeeded else None
+        found = answer_of_run(self._engine, run)
         if found is None:
             found = Replayed(200 if succeeded else 500, _JSON, run.output or b"null")
         response = {"body": found.body.decode(errors="replace"), "headers": found.headers, "statusCode": found.status}

@@ -31,6 +31,7 @@ from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import flag, text
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import INVOCATION, nameless_event
+from stepwell.server.sync import APP
 from stepwell.server.views import View, moment
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
@@ -123,9 +124,9 @@ class AppsV2:
                 f"{prefix}/syncs",
                 self.remove,
                 "asks an address no more, and starts no more runs of the functions there",
-                query=(text("url", "the address of the app", required=True),),
+                query=(text("url", "the address of the app", required=True), text("app", APP)),
                 answer=SyncView,
-                refuses=[404],
+                refuses=[404, 409],
             ),
             op(
                 "POST",
@@ -204,7 +205,7 @@ class AppsV2:
 
     async def remove(self, asked: Asked) -> Response:
         url: str = asked.query["url"] or ""
-        found = await attaching(self._apps).remove(url)
+        found = await attaching(self._apps).remove(url, asked.query["app"])
         if found is None:
             raise NotFound(f"no app is known at {url!r}", "it was never synced, or is removed already", _LIST)
         return v2(self._clock, _sync(found))

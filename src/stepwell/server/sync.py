@@ -15,6 +15,7 @@ from stepwell.server.envelopes import plain
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import text
 
+APP: Final = "its id, for apps whose workers connect: they have the address `wss://connect` in common"
 _EXPECTED: Final = "x-inngest-expected-server-kind"
 
 
@@ -56,9 +57,9 @@ class Sync:
                 "/fn/remove",
                 self.remove,
                 "asks an app no more, and starts no more runs of its functions",
-                query=(text("url", "the address of the app"),),
+                query=(text("url", "the address of the app"), text("app", APP)),
                 answer=Removed,
-                refuses=[404],
+                refuses=[404, 409],
             ),
         ]
 
@@ -77,6 +78,6 @@ class Sync:
 
     async def remove(self, asked: Asked) -> Response:
         url: str = asked.query["url"] or ""
-        if await self._apps.remove(url) is None:
+        if await self._apps.remove(url, asked.query["app"]) is None:
             raise NotFound(f"no app is known at {url!r}", "it was never synced, or is removed already", "GET /dev")
         return plain(Removed())

@@ -197,12 +197,17 @@ class Harness:
         return self._do(lambda: self.engine.cancel(run_id))
 
     def cancel_runs(self, function: Any, *, if_: str | None = None) -> int:
-        """Cancel all runs of a function as an operator would, or those for whose event ``if_`` is true: how many."""
+        """Cancel all runs of a function as an operator would, or those for whose event ``if_`` is true: how many.
+
+        If there are many it takes a moment, as it does in production, and that time goes by.
+        """
         function_id = self._function_id(function)
         app_id = next(app.app_id for app in self._apps if function_id in app.functions)
         selection = Selection(app_id=app_id, function_id=function_id, condition=if_)
         ordered = self._do(lambda: cancel_many(self.engine, selection))
-        return self._do(lambda: find_cancellation(self.engine, ordered.id)).cancelled
+        while (found := self._do(lambda: find_cancellation(self.engine, ordered.id))).ended_at is None:
+            self.advance(10)
+        return found.cancelled
 
     def pause(
         self,
@@ -268,8 +273,10 @@ class Harness:
         return RunView(self.ask, self._do(lambda: rerun(self.engine, run_id)).id)
 
     def die_when(self, dies: Dies) -> None:
-        """Let each process die at the first commit for which ``dies`` says so; see ``crash_sweep``."""
+        """Let each process die at the first commit for which ``dies`` says so, from now on; see ``crash_sweep``."""
         self._dies = dies
+        if self._node is not None:
+            self._node.door.watch(self._watch)
 
     def run_until_idle(self) -> None:
         """Let everything happen that is due now, and let calls in flight end, which may take the time they wait for.
@@ -298,7 +305,7 @@ class Harness:
         ``down`` is for how long nothing runs in between. ``app`` is the next version of the program, if it is another.
         """
         self._end_node()
-        self._loop.jump(self._loop.time() + duration_ms(down) / 1000)
+        self._jump(self._clock.loop_time(self._clock.now_ms() + duration_ms(down)))
         if app is not None:
             for one in self._apps:
                 one.bind(None)
@@ -423,7 +430,8 @@ class Harness:
 
     def _next_seed(self) -> str:
         self._sent += 1
-        return f"{self._clock.now_ms()},{b64encode(self._sent.to_bytes(10)).decode()}"
+        seed = self._sent << 32  # the events of one request count up from it
+        return f"{self._clock.now_ms()},{b64encode(seed.to_bytes(10)).decode()}"
 
     def _end_node(self) -> None:
         if self._node is None:
@@ -502,8 +510,12 @@ class Harness:
             self._loop.jump(when)
             self._run_ready(unless_called)
             self._settle(target)
-        self._loop.jump(target)
+        self._jump(target)
         self._settle(target)
+
+    def _jump(self, target: float) -> None:
+        # The code of functions may have waited for less than a millisecond.
+        self._loop.jump(max(target, self._loop.time()))
 
     def _busy_text(self) -> str:
         """Who is being called, since when, and at which step."""

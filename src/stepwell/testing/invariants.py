@@ -83,7 +83,7 @@ END;
 CREATE TEMP TRIGGER born_under_pressure AFTER INSERT ON items WHEN new.lease <> 0 AND new.kind = 'run'
   AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND key = 'pressure/function/' || new.function_id
     AND expires_at > new.at - 30000) -- the end of a lease, of half a minute
-BEGIN INSERT INTO violations VALUES ('ADR 31', 'run ' || new.id || ' began while its queue was to be left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' began while its queue was to be left alone'); END;
 
 CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
   WHEN new.lease <> 0 AND new.lease <> old.lease AND new.kind = 'run'
@@ -91,7 +91,7 @@ CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
     AND (key = 'pressure/function/' || new.function_id OR key IN (
       SELECT 'pressure/' || slot.value FROM runs, json_each(coalesce(runs.slots, '[]')) AS slot
       WHERE runs.shard = 0 AND runs.id = new.id)))
-BEGIN INSERT INTO violations VALUES ('ADR 31', 'run ' || new.id || ' was called while its queue is left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' was called while its queue is left alone'); END;
 
 CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
   AND (SELECT pause FROM functions WHERE id = new.function_id) IS NOT NULL
@@ -147,16 +147,17 @@ FROM runs AS r WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.sta
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever let them go'
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'pressure/%'
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = i.backlog AND at IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
   AND NOT EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'pause' AND target = 'app/' || f.app_id)
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = 'release/' || i.backlog AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
 FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1
@@ -224,7 +225,7 @@ class Guard:
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
-                limit = self._limit(key)
+                limit = self.limit(key)
                 if key.startswith("singleton/"):
                     self.seen.add("one alone")
                     if count > 1:
@@ -241,7 +242,7 @@ class Guard:
         """
         found: list[Violation] = []
         for (backlog,) in self._ask(_BLOCKED):
-            limit = self._limit(backlog)
+            limit = self.limit(backlog)
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
@@ -252,7 +253,8 @@ class Guard:
                 )
         return found
 
-    def _limit(self, key: str) -> int | None:
+    def limit(self, key: str) -> int | None:
+        """How many may hold this slot; ``None`` if no limit is known for it."""
         found = self._limits.get(key)
         if found is None:
             found = self._limits.get(key[: key.rfind("/") + 1])

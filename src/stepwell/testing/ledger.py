@@ -24,9 +24,15 @@ class Ledger:
 
     def __init__(self) -> None:
         self.starts: list[Start] = []
+        self.working: dict[int, Start] = {}
         self.stumbles: Counter[tuple[str, str]] = Counter()
 
     def begin(self, start: Start) -> int:
         """Note the start of a body; its number."""
         self.starts.append(start)
+        self.working[len(self.starts)] = start
         return len(self.starts)
+
+    def end(self, number: int) -> None:
+        """The body is over, or its process is gone."""
+        del self.working[number]

@@ -37,6 +37,10 @@ class Door:
         self._store = store
         self._dies = dies
 
+    def watch(self, dies: Callable[[bool, object], bool]) -> None:
+        """Ask this from now on."""
+        self._dies = dies
+
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
         return self._through(work, self._store.commit)
 

@@ -45,12 +45,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def make_plan(seed: int) -> Plan:
     """The plan of a seed: the same one each time."""
     random = Random(f"plan {seed}")
-    functions = Maker(random).functions(random.randint(2, 5))
+    functions = _with_more_rules(Random(f"rules {seed}"), Maker(random).functions(random.randint(2, 5)))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
     actions = _with_pauses(Random(f"pauses {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
+
+
+def _with_more_rules(random: Random, functions: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    """In some worlds functions share a limit, and clocks are missed or spread in different ways. These have chances of
+    their own, so that what was found in earlier worlds is still there."""
+    shared = random.choice((1, 2)) if random.random() < 0.3 else 0
+    return tuple(
+        msgspec.structs.replace(
+            spec,
+            shared_limit=shared if random.random() < 0.6 else 0,
+            missed=random.choice(("latest", "skip", "all")),
+            jitter_ms=random.choice((0, 0, 30_000, 300_000)),
+        )
+        for spec in functions
+    )
 
 
 def _with_pauses(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:

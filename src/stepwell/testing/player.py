@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stepwell.errors import BackpressureError, NonRetriableError, RetryAfterError, StepError
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context
+from stepwell.sdk.defer import Deferred
 from stepwell.sdk.events import Event
 from stepwell.sdk.execution import RUNNING
 from stepwell.sdk.function import Function
@@ -27,9 +28,11 @@ from stepwell.testing.programs import (
     Loop,
     Nap,
     Node,
+    PutOff,
     Signal,
     Spec,
     Stumble,
+    TakeBack,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +67,9 @@ def _function(world: World, app: Stepwell, spec: Spec, others: dict[str, Functio
         return player.seen
 
     options = spec.options()
+    if spec.put_off:
+        del options["batch_events"]
+        return app.create_defer(**options)(handler)
     if spec.on_failure:
         options["on_failure"] = on_failure
     function: Function[Any, Any] = app.create_function(**options)(handler)
@@ -79,6 +85,7 @@ class Player:
         self._ctx = ctx
         self._others = others
         self._turns: dict[str, int] = {}
+        self._put_off: dict[str, Deferred] = {}
 
     async def play(self, program: Sequence[Node]) -> None:
         for node in program:
@@ -91,6 +98,11 @@ class Player:
                 self._stumble(node)
             elif isinstance(node, Dawdle):
                 await pause(node.ms)
+            elif isinstance(node, PutOff):
+                function: Any = self._others[node.function]
+                self._put_off[node.name] = self._ctx.defer(node.name, function=function, data={"key": self._key})
+            elif isinstance(node, TakeBack):
+                self._put_off[node.name].abort()
             else:
                 await self._step(node)
 
@@ -167,9 +179,13 @@ class Player:
             world.fail("I4", f"step {start.name} of run {call.run_id} ran again after its result was recorded")
         until = world.tables.pressed(call.run_id)
         if not stale and world.clock.now_ms() < until and world.knows_pressure(until):
-            world.fail("ADR 31", f"body {number} of run {call.run_id} began while its queue was to be left alone")
-        if node.takes_ms:
-            await pause(node.takes_ms)
+            world.fail("ADR 32", f"body {number} of run {call.run_id} began while its queue was to be left alone")
+        world.began(start)
+        try:
+            if node.takes_ms:
+                await pause(node.takes_ms)
+        finally:
+            world.ledger.end(number)
         how = node.fails[running.attempt] if running.attempt < len(node.fails) else "ok"
         world.reach(f"body {how}")
         if how == "error":

@@ -71,6 +71,19 @@ class Signal(msgspec.Struct, frozen=True, tag=True):
     name: str
 
 
+class PutOff(msgspec.Struct, frozen=True, tag=True):
+    """Start a function when the run has ended."""
+
+    name: str
+    function: str
+
+
+class TakeBack(msgspec.Struct, frozen=True, tag=True):
+    """Do not start what was put off under this name after all."""
+
+    name: str
+
+
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Branches at once, started by ``how``: ``"gather"``, ``"parallel"``, or ``"race"``, which the first one ends."""
 
@@ -99,7 +112,7 @@ class Dawdle(msgspec.Struct, frozen=True, tag=True):
     ms: int
 
 
-Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | Fork | Loop | Stumble | Dawdle
+Node = Do | Nap | Await | Invoke | Emit | Hear | Signal | PutOff | TakeBack | Fork | Loop | Stumble | Dawdle
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -143,15 +156,19 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     event: str | None = None
     condition: str | None = None
     cron: str | None = None
+    missed: Literal["latest", "skip", "all"] = "latest"
+    jitter_ms: int = 0
     retries: int = 2
     limit: int = 0
     keyed: bool = False
     second_limit: int = 0
+    shared_limit: int = 0
     idempotent: bool = False
     cancel_on: str | None = None
     start_timeout_ms: int | None = None
     finish_timeout_ms: int | None = None
     on_failure: bool = False
+    put_off: bool = False  # it is started by those that put it off, and by nothing else
     rules: Rules = Rules()
 
     def matches(self, event: str, key: str) -> bool:
@@ -164,13 +181,20 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             found.append(Concurrency(self.limit, key="event.data.key" if self.keyed else None))
         if self.second_limit:
             found.append(Concurrency(self.second_limit, key="'all'"))
+        elif self.shared_limit:
+            found.append(Concurrency(self.shared_limit, key="'pool'", scope="env"))
         return found
 
+    def _trigger(self) -> TriggerCron | TriggerEvent:
+        if self.cron:
+            return TriggerCron(self.cron, jitter=self.jitter_ms or None, missed=self.missed)
+        return TriggerEvent(self.event or "", if_=self.condition)
+
     def options(self) -> dict[str, Any]:
-        """What ``app.create_function`` is told of it, but for the code."""
+        """What ``app.create_function`` is told of it, or ``app.create_defer``, but for the code."""
         return {
             "id": self.id,
-            "trigger": TriggerCron(self.cron) if self.cron else TriggerEvent(self.event or "", if_=self.condition),
+            **({} if self.put_off else {"trigger": self._trigger()}),
             "retries": self.retries,
             "concurrency": self.limits() or None,
             "idempotency": "event.data.key" if self.idempotent else None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.driver import executor
 
@@ -34,6 +36,11 @@ class Tables:
     def holds(self, run_id: str, token: int) -> bool:
         """Does this lease of the run still hold?"""
         return bool(self.ask("SELECT 1 FROM items WHERE shard = 0 AND id = ? AND lease = ?", run_id, token))
+
+    def slots(self, run_id: str) -> tuple[str, ...]:
+        """The keys of the limits that its calls count to."""
+        found = self.ask("SELECT slots FROM runs WHERE shard = 0 AND id = ?", run_id)
+        return msgspec.json.decode(found[0][0], type=tuple[str, ...]) if found and found[0][0] else ()
 
     def recorded(self, run_id: str, step_id: str) -> bool:
         """Has the step a durable result?"""

@@ -40,7 +40,7 @@ from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing.examination import examine
 from stepwell.testing.faults import FaultyDoor, FaultyTransport, pause
 from stepwell.testing.invariants import Guard, Violation
-from stepwell.testing.ledger import Ledger
+from stepwell.testing.ledger import Ledger, Start
 from stepwell.testing.loop import NumberedTask, Stuck, VirtualClock, VirtualLoop
 from stepwell.testing.node import Node
 from stepwell.testing.plans import Action, Plan, make_plan
@@ -393,6 +393,24 @@ class World:
             return  # one that was deposed may hear late that it held a lease; what its call does is refused
         if call.run_id in self.cancelled and self.tables.ended(call.run_id):
             self.fail("I18", f"run {call.run_id} was called after its cancellation had been acknowledged")
+
+    def began(self, start: Start) -> None:
+        """I12: a body is at work, and counts together with the others whose leases hold. What the tables say of slots
+        plays no part in it."""
+        working = [
+            each.run_id
+            for each in self.ledger.working.values()
+            if each.run_id not in self.doubled and self.tables.holds(each.run_id, each.token)
+        ]
+        if start.run_id not in working:
+            return
+        slots = {run_id: self.tables.slots(run_id) for run_id in working}
+        for slot in slots[start.run_id]:
+            busy, limit = sum(slot in slots[run_id] for run_id in working), self.guard.limit(slot)
+            if limit is not None and busy > limit:
+                self.fail("I12", f"{busy} bodies are at work under {slot}, whose limit is {limit}")
+            if limit is not None and busy == limit:
+                self.reach("as many at work as may be")
 
     def before_commit(self, work: object) -> None:
         pass

@@ -27,6 +27,7 @@ _NOTHING: dict[str, Any] = {
     "WaitPaths": [],
     "FindWaits": [],
     "DueItems": [],
+    "Backlog": [],
     "Children": [],
     "GetSteps": [],
     "OpenSteps": [],

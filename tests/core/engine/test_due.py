@@ -12,7 +12,6 @@ from stepwell.model.changes import (
     Drop,
     Enqueue,
     Plan,
-    ReleaseFunction,
     SaveEvent,
     SaveFunction,
     Schedule,
@@ -109,7 +108,7 @@ def test_registering_the_same_again_changes_nothing() -> None:
     decision = _register([function()], {ListFunctions: [_stored(function())]})
 
     assert decision.result.value is False
-    assert kinds(decision) == ["Release"]
+    assert kinds(decision) == []
 
 
 def test_a_changed_configuration_is_the_next_version() -> None:
@@ -125,8 +124,8 @@ def test_other_limits_apply_at_once_to_what_waits_for_room() -> None:
     same = _register([limited], {ListFunctions: [_stored(limited, config=b'{"name":"old","concurrency":5}')]})
     other = _register([limited], {ListFunctions: [_stored(limited, config=b'{"concurrency":1}')]})
 
-    assert "ReleaseFunction" not in kinds(same)
-    assert only(other, ReleaseFunction).function_id == limited.id
+    assert "Schedule" not in kinds(same)
+    assert only(other, Schedule).item.id == "review/shop"
 
 
 def test_a_function_that_comes_back_unchanged_keeps_its_version() -> None:

@@ -9,7 +9,7 @@ import pytest
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.registry import Registry
 from stepwell.engine.turns import take_turns
-from stepwell.model.changes import Drop, Release, Schedule
+from stepwell.model.changes import Drop, Release, ReleaseItem, Schedule
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Backlog
 from stepwell.protocol.config import parse_function
@@ -45,4 +45,4 @@ def test_the_last_ones_leave_no_timer_behind() -> None:
 
 
 def test_all_are_brought_back_if_nothing_throttles_them_any_more() -> None:
-    assert changes(Registry(), 10) == [Drop(KEY), Release(KEY, NOW, -1)]
+    assert changes(Registry(), 3) == [Drop(KEY), *(ReleaseItem(str(n), NOW) for n in range(3))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import datetime, timedelta
 
 import pytest
 
 from stepwell.clock import to_ms
 from stepwell.model.questions import GetEvent, GetRun, GetWaits, ListFunctions
+from stepwell.runtime.outbound import Reply
 from stepwell.testing.invariants import Guard
 from stepwell.testing.tables import Tables
 from tests.core.runtime.paged import DOMAIN, Paged, completed, sleeping, step
@@ -302,6 +304,43 @@ def test_an_app_of_go_writes_bodies_in_base64():
         t.advance("2h")
 
         assert {entry["body"] for entry in t.entries} == {'{"q":1}', "not base64", "eyJxIjoxfQ=="}
+
+
+GO = "inngest-go:v0.14.0"
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("body", [b'{"total":3}', b"\xff\x00"])
+def test_an_app_of_go_ends_a_page_with_an_opcode_of_its_own(body, wrapped):
+    answer = {"status": 201, "headers": {"X-Own": "1"}, "body": b64encode(body).decode()}
+    end = {"id": "0" * 40, "op": "SyncRunComplete", "data": {"data": answer} if wrapped else answer}
+    with Paged() as t:
+        run_id = t.new_run()
+        token = t.http("POST", "/v1/checkpoint", t.creation(run_id), x_inngest_sdk=GO).json["data"]["token"]
+        assert t.report(run_id, step("a"), end).status == 200
+
+        assert (t.run(id=run_id).status, [*t.run(id=run_id).steps]) == ("COMPLETED", ["a"])
+        shown = t.http("GET", f"/v1/http/runs/{run_id}/output?token={token}")
+        assert (shown.status, shown.headers["x-own"], shown.body) == (201, "1", body)
+
+
+def test_an_app_of_go_that_is_called_again_ends_a_page_the_same_way():
+    end = {"id": "0" * 40, "op": "SyncRunComplete", "data": {"data": {"status": 200, "body": "b2s="}}}
+    with Paged([("nap", "1h")]) as t:
+        run_id = t.new_run()
+        created = t.http("POST", "/v1/checkpoint", t.creation(run_id, [sleeping("nap", "1h")]), x_inngest_sdk=GO)
+        t.app.request = answering(end)
+        t.advance("2h")
+
+        token = created.json["data"]["token"]
+        assert t.http("GET", f"/v1/http/runs/{run_id}/output?token={token}").body == b"ok"
+
+
+def answering(op):
+    async def request(*_, **__):
+        return Reply(206, {"x-inngest-sdk": GO, "x-inngest-req-version": "2"}, json.dumps(op).encode())
+
+    return request
 
 
 def test_what_an_app_asks_for_when_it_has_run_long_enough_is_to_be_called_again():

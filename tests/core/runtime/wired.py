@@ -41,6 +41,8 @@ class Said(NamedTuple):
 class Wired(Harness):
     """A harness whose functions answer over an ``Outbound``. ``app`` is what stands behind it."""
 
+    url = URL
+
     def __init__(
         self,
         dialect: type[Steps] = Javascript,
@@ -58,6 +60,8 @@ class Wired(Harness):
         self.app.clock = self._clock
         self.keys = keys
         self.kills = 0
+        self.guard = Guard()
+        self.apps: Apps | None = None
         self._configs: list[dict[str, Any]] = []
 
     def function(self, id: str, *, trigger: str | None = None, **config: Any) -> Callable[[Handler], Handler]:
@@ -76,7 +80,7 @@ class Wired(Harness):
                         "step": {
                             "id": "step",
                             "name": "step",
-                            "runtime": {"type": "http", "url": f"{URL}?fnId={full}&stepId=step"},
+                            "runtime": {"type": "http", "url": f"{self.url}?fnId={full}&stepId=step"},
                             "retries": {"attempts": retries},
                         }
                     },
@@ -129,7 +133,7 @@ class Wired(Harness):
         return self._do(lambda: self.asked(method, path, body, **headers))
 
     async def asked(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
-        server = Server(self.engine, Guard(), Apps(self.engine, Signed(self.app, self._clock)))
+        server = Server(self.engine, self.guard, self.apps or Apps(self.engine, Signed(self.app, self._clock)))
         target, _, query = path.partition("?")
         text = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         fields = {"host": "localhost", "content-length": str(len(text)), **headers}
@@ -159,11 +163,13 @@ class Wired(Harness):
     async def _bind(self) -> None:
         pass
 
+    def _remote(self) -> Remote:
+        return Remote(Signed(self.app, self._clock, keys=self.keys), self._where, self._clock, self._ids)
+
     def _boot(self) -> None:
-        remote = Remote(Signed(self.app, self._clock, keys=self.keys), self._where, self._clock, self._ids)
         self._node = Node(
             Door(self.store, self._watch if self._dies is not None else None),
-            remote,
+            self._remote(),
             self._clock,
             self._timers,
             self._ids,

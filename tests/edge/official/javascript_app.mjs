@@ -296,6 +296,11 @@ define({ id: "held", checkpointing: true }, "js/held", async ({ event, step }) =
   return await step.run("held", async () => (note("held"), await gate(event.data.gate)));
 });
 
+define({ id: "long", checkpointing: true }, "js/long", async ({ event, step }) => {
+  const gated = await step.run("held", async () => (note("held"), await gate(event.data.gate)));
+  return [gated, await step.run("after", noted("after")), await step.run("last", noted("last"))];
+});
+
 // Realtime, which is a part of v4 ----------------------------------------------------------------------------------------
 
 if (version === "v4") {

@@ -5,6 +5,7 @@
 import http from "node:http";
 
 import { declare, fails, gate, note, noted, port, sdk, serve, silent, version, zod } from "./javascript_base.mjs";
+import { limits, second } from "./javascript_behaviours_of_limits.mjs";
 import { starts } from "./javascript_behaviours_of_starts.mjs";
 
 const { Inngest, NonRetriableError, RetryAfterError, referenceFunction } = sdk;
@@ -251,7 +252,7 @@ define("asks-for-time", async ({ attempt, event, step }) => {
   return form.startsWith("step") ? await step.run("body", body) : body();
 }, { retries: 1 });
 
-// By this name it slows down all that shares its queue (ADR 0031).
+// By this name it slows down all that shares its queue (ADR 0032).
 class BackpressureError extends RetryAfterError {
   name = "BackpressureError";
 }
@@ -287,6 +288,7 @@ define("keyed", works, { concurrency: [{ limit: 1, key: "event.data.key" }] });
 define("shared-one", works, shared);
 define("shared-two", works, shared);
 starts(define, works);
+limits(define);
 
 define("resting", async ({ event, step }) => {
   if (event.data.rests) await step.waitForEvent("rest", { event: "js/rested", timeout: "1h" });
@@ -384,4 +386,7 @@ define("wrapped", async ({ step }) => {
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-http.createServer(serve({ client, functions })).listen(Number(port), "127.0.0.1");
+const [first, other] = [serve({ client, functions }), serve({ ...second, servePath: "/api/second" })];
+http
+  .createServer((request, response) => (request.url.startsWith("/api/second") ? other : first)(request, response))
+  .listen(Number(port), "127.0.0.1");

@@ -5,13 +5,13 @@ import { note } from "./javascript_base.mjs";
 const key = "event.data.key";
 
 /** Notes what its events say. */
-const numbers = async ({ event, events, runId }) => {
+export const numbers = async ({ event, events, runId }) => {
   const told = events.map((one) => one.data.n);
   note(event.data.key, { run: runId, told, first: event.data.n });
   return told;
 };
 
-const rests = async ({ event, runId, step }) => {
+export const rests = async ({ event, runId, step }) => {
   await step.run("begin", () => note(event.data.key, { run: runId }));
   await step.waitForEvent("rest", { event: "js/go-on", if: "event.data.n == async.data.n", timeout: "1h" });
   return "done";

@@ -46,6 +46,9 @@ const OPTIONS = {
   "singleton-whole": { singleton: { mode: "cancel", key } },
 };
 
+// What the types of the SDK forbid, and the SDK hands on.
+OPTIONS.unknown = { throttle: { limit: 1, period: "1m", brust: 3 } };
+
 const handlers = new Map();
 for (const [name, { triggers = [on], ...options }] of Object.entries(OPTIONS)) {
   const client = new Inngest({ id: `opt-${name}`, logger: silent });

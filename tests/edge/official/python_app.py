@@ -218,6 +218,31 @@ async def large(ctx: inngest.Context) -> int:
     return total
 
 
+@client.create_function(fn_id="large-held", trigger=inngest.TriggerEvent(event="py/large-held"))
+async def large_held(ctx: inngest.Context) -> list[object]:
+    """Its state is too large for a call from the step on that waits."""
+    total = 0
+    for n in range(2):
+        total += len(str(await ctx.step.run(f"part {n}", lambda: _text(2_200_000))))
+
+    async def held() -> str:
+        note("held")
+        gate = Path(str(ctx.event.data["gate"]))
+        await asyncio.to_thread(_until_there, gate)
+        return gate.name
+
+    async def after() -> str:
+        note("after")
+        return "after"
+
+    return [total, await ctx.step.run("held", held), await ctx.step.run("after", after)]
+
+
+def _until_there(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+
+
 async def _text(length: int) -> str:
     return "x" * length
 
@@ -285,6 +310,7 @@ FUNCTIONS = [
     cancelled,
     limited,
     large,
+    large_held,
     dies,
     publishes,
     infers,
@@ -292,9 +318,15 @@ FUNCTIONS = [
 
 
 def serve(
-    framework: str, port: int, client: Any, functions: list[Any], streamed: tuple[Any, list[Any]] | None = None
+    framework: str,
+    port: int,
+    client: Any,
+    functions: list[Any],
+    streamed: tuple[Any, list[Any]] | None = None,
+    second: tuple[Any, list[Any]] | None = None,
 ) -> None:
-    """Serve functions with this framework at ``/api/inngest``, and those that stream, where it can, at another path."""
+    """Serve functions with this framework at ``/api/inngest``; with FastAPI, which can have several apps, those that
+    stream and those of a second app, at paths of their own."""
     if framework == "fastapi":
         import fastapi
         import inngest.fast_api
@@ -305,6 +337,8 @@ def serve(
         if streamed is not None:
             given, path = inngest.Streaming.FORCE, "/api/streaming"
             inngest.fast_api.serve(app, streamed[0], streamed[1], serve_path=path, streaming=given)
+        if second is not None:
+            inngest.fast_api.serve(app, second[0], second[1], serve_path="/api/second")
         uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
     elif framework == "flask":
         import flask

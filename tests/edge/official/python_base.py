@@ -68,11 +68,12 @@ async def noted(what: str) -> str:
 async def gate(name: str) -> str:
     """Wait until the test opens it."""
     note(f"at {name}")
-    await asyncio.to_thread(_opened, Path(name))
+    await asyncio.to_thread(opened, Path(name))
     return name
 
 
-def _opened(file: Path) -> None:
+def opened(file: Path) -> None:
+    """Wait until there is this file."""
     while not file.exists():
         time.sleep(0.01)
 

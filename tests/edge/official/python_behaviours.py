@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from tests.edge.official import (
+    python_behaviours_of_limits,
     python_behaviours_of_runs,
     python_behaviours_of_starts,
     python_behaviours_of_steps,
@@ -17,6 +18,7 @@ from tests.edge.official.python_base import FUNCTIONS, client
 
 assert python_behaviours_of_steps.define is python_behaviours_of_starts.define, "each module adds its own functions"
 streamed = (python_behaviours_of_runs.streamed_client, python_behaviours_of_runs.STREAMED)
+second = (python_behaviours_of_limits.second_client, python_behaviours_of_limits.SECOND_APP)
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), client, FUNCTIONS, streamed=streamed)
+    serve(sys.argv[1], int(sys.argv[2]), client, FUNCTIONS, streamed=streamed, second=second)

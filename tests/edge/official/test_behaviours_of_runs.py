@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.edge.conftest import PATIENCE_S, eventually
-from tests.edge.official.conftest import Sdk
+from tests.edge.official.conftest import Sdk, one_each
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def test_the_pause_before_the_next_attempt_may_be_said_in_each_form(sdk: Sdk) ->
 
 
 def test_an_error_may_slow_down_all_that_shares_its_queue(sdk: Sdk) -> None:
-    """By its name: the official SDKs know no such error (ADR 0031)."""
+    """By its name: the official SDKs know no such error (ADR 0032)."""
     first = sdk.start("presses", who="first")
     sdk.noted("presses first")
     eventually(lambda: sdk.dev.get(f"/v2/runs/{first}/why")["gates"][0]["kind"] == "retrying")
@@ -108,6 +108,8 @@ def _runs_of(sdk: Sdk, function: str, status: str) -> list[Any]:
 # Flow control ---------------------------------------------------------------------------------------------------------
 
 
+@one_each
+@pytest.mark.feature("F64")
 def test_a_limit_with_a_key_holds_for_each_key_apart(sdk: Sdk) -> None:
     runs = [sdk.start("keyed", key=key, gate=gate) for key, gate in (("a", "a1"), ("a", "a2"), ("b", "b1"))]
 
@@ -121,6 +123,8 @@ def test_a_limit_with_a_key_holds_for_each_key_apart(sdk: Sdk) -> None:
     assert [sdk.dev.ended(run_id)["output"] for run_id in runs] == ["a1", "a2", "b1"]
 
 
+@one_each
+@pytest.mark.feature("F65")
 def test_functions_may_share_a_limit(sdk: Sdk) -> None:
     one = sdk.start("shared-one", gate="first")
     sdk.noted("at first")
@@ -134,6 +138,8 @@ def test_functions_may_share_a_limit(sdk: Sdk) -> None:
     assert [sdk.dev.ended(run_id)["output"] for run_id in (one, two)] == ["first", "second"]
 
 
+@one_each
+@pytest.mark.feature("F63")
 def test_a_run_that_waits_holds_no_slot(sdk: Sdk) -> None:
     """Checklist 103."""
     waiting = sdk.start("resting", rests=True)
@@ -144,6 +150,8 @@ def test_a_run_that_waits_holds_no_slot(sdk: Sdk) -> None:
     assert sdk.dev.ended(waiting)["output"] == "done"
 
 
+@one_each
+@pytest.mark.feature("F70")
 def test_one_run_for_each_key_of_a_day(sdk: Sdk) -> None:
     key = f"{sdk.version}-{time.time_ns()}"
     for cart in (f"{key}-1", f"{key}-1", f"{key}-2"):
@@ -154,6 +162,7 @@ def test_one_run_for_each_key_of_a_day(sdk: Sdk) -> None:
     assert sdk.app.did("once") == 2
 
 
+@one_each
 def test_an_event_with_an_id_of_its_own_starts_one_run(sdk: Sdk) -> None:
     """Checklist 93."""
     event = {"name": f"{sdk.language}/adds", "data": {}, "id": f"own id {sdk.version}"}
@@ -167,6 +176,8 @@ def test_an_event_with_an_id_of_its_own_starts_one_run(sdk: Sdk) -> None:
 # Cancellation and timeouts --------------------------------------------------------------------------------------------
 
 
+@one_each
+@pytest.mark.feature("F80", "F83", "F86")
 @pytest.mark.parametrize("how", ["event", "request"])
 def test_a_cancelled_run_begins_no_further_step(sdk: Sdk, how: str) -> None:
     """Checklist 98, I18: the step that runs goes on in the app, and its result is dropped."""
@@ -188,6 +199,8 @@ def test_a_cancelled_run_begins_no_further_step(sdk: Sdk, how: str) -> None:
     assert sdk.dev.http("DELETE", f"/v1/runs/{run_id}").status == 200  # once more changes nothing
 
 
+@one_each
+@pytest.mark.feature("F80")
 def test_a_listener_that_has_run_out_cancels_nothing(sdk: Sdk) -> None:
     run_id = sdk.start("listens")
     sdk.noted("rested")
@@ -199,6 +212,8 @@ def test_a_listener_that_has_run_out_cancels_nothing(sdk: Sdk) -> None:
     assert sdk.dev.ended(run_id)["output"] == "not cancelled"
 
 
+@one_each
+@pytest.mark.feature("F81", "F82")
 def test_a_run_that_takes_too_long_or_begins_too_late_is_cancelled(sdk: Sdk) -> None:
     """Checklist 104."""
     long = sdk.start("ends-in-time")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.edge.conftest import eventually
-from tests.edge.official.conftest import Sdk, synced
+from tests.edge.official.conftest import Sdk, one_each, synced
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, one_each]  # no framework has a part in when runs start
 
 _keys = count()
 
@@ -48,6 +48,7 @@ def outcome(sdk: Sdk, event_id: str) -> tuple[str, str | None]:
 # Batches --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("F74")
 def test_100_a_batch_starts_when_it_is_full(sdk: Sdk, key: str) -> None:
     ids = send(sdk, "batched", *({"key": key, "n": n} for n in (1, 2, 3)))
 
@@ -57,6 +58,7 @@ def test_100_a_batch_starts_when_it_is_full(sdk: Sdk, key: str) -> None:
     assert sdk.noted(key) == [{"what": key, "run": run, "told": [1, 2, 3], "first": 1}]
 
 
+@pytest.mark.feature("F74")
 def test_100_a_batch_starts_when_its_time_is_over(sdk: Sdk, key: str) -> None:
     began = time.monotonic()
     ids = send(sdk, "batched", *({"key": key, "n": n} for n in (1, 2)))
@@ -68,6 +70,7 @@ def test_100_a_batch_starts_when_its_time_is_over(sdk: Sdk, key: str) -> None:
     assert (held["by"], held["count"], held["runId"]) == ("batch_events", 2, call["run"])
 
 
+@pytest.mark.feature("F75")
 def test_100_an_event_that_is_not_to_be_collected_starts_a_run_at_once(sdk: Sdk, key: str) -> None:
     waiting, alone = send(sdk, "batched", {"key": key, "n": 1}, {"key": key, "n": 0})
 
@@ -76,6 +79,7 @@ def test_100_an_event_that_is_not_to_be_collected_starts_a_run_at_once(sdk: Sdk,
     assert [call["told"] for call in sdk.noted(key, 2)] == [[0], [1]]
 
 
+@pytest.mark.feature("F74")
 def test_100_each_key_has_batches_of_its_own(sdk: Sdk, key: str) -> None:
     others = f"{key} too"
     send(sdk, "batched", *({"key": each, "n": n} for n in (1, 2, 3) for each in (key, others)))
@@ -86,6 +90,7 @@ def test_100_each_key_has_batches_of_its_own(sdk: Sdk, key: str) -> None:
 # Debounce -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("F71", "F79")
 def test_101_of_many_events_the_last_starts_a_run(sdk: Sdk, key: str) -> None:
     others = f"{key} too"
     began = time.monotonic()
@@ -100,6 +105,7 @@ def test_101_of_many_events_the_last_starts_a_run(sdk: Sdk, key: str) -> None:
     assert [each["told"] for each in sdk.noted(others)] == [[9]]
 
 
+@pytest.mark.feature("F72")
 def test_101_a_run_comes_in_time_however_long_events_go_on(sdk: Sdk, key: str) -> None:
     sent = count()
 
@@ -116,6 +122,7 @@ def test_101_a_run_comes_in_time_however_long_events_go_on(sdk: Sdk, key: str) -
 # Rates ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("F69", "F79")
 def test_102_a_rate_limit_drops(sdk: Sdk, key: str) -> None:
     first, second, other = send(sdk, "rated", *({"key": each, "n": 1} for each in (key, key, f"{key} too")))
 
@@ -125,6 +132,7 @@ def test_102_a_rate_limit_drops(sdk: Sdk, key: str) -> None:
     assert sdk.app.did(key) == 1
 
 
+@pytest.mark.feature("F68")
 def test_102_a_throttle_delays(sdk: Sdk, key: str) -> None:
     """The Python SDK says that one may start besides the first; JavaScript says nothing, which is none."""
     together = 2 if sdk.language == "py" else 1
@@ -139,6 +147,7 @@ def test_102_a_throttle_delays(sdk: Sdk, key: str) -> None:
     assert [call["told"] for call in sdk.noted(key, together + 1)][-1] == [together]
 
 
+@pytest.mark.feature("F68")
 def test_102_a_throttle_lets_so_many_start_besides_the_first(sdk: Sdk, key: str) -> None:
     ids = send(sdk, "throttled-burst", *({"key": key, "n": n} for n in range(5)))
     started = [run for event_id in ids for run in runs(sdk, event_id)]
@@ -153,6 +162,7 @@ def test_102_a_throttle_lets_so_many_start_besides_the_first(sdk: Sdk, key: str)
 # Singletons -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("F76", "F79")
 def test_102_while_a_singleton_runs_no_other_starts(sdk: Sdk, key: str) -> None:
     first, second, other = send(sdk, "skips", *({"key": each, "n": key} for each in (key, key, f"{key} too")))
     (holder,) = runs(sdk, first)
@@ -167,6 +177,7 @@ def test_102_while_a_singleton_runs_no_other_starts(sdk: Sdk, key: str) -> None:
     assert len(runs(sdk, *send(sdk, "skips", {"key": key, "n": "later"}))) == 1  # it has ended, and makes room
 
 
+@pytest.mark.feature("F76")
 def test_102_the_next_singleton_takes_the_place_of_the_one_before(sdk: Sdk, key: str) -> None:
     (first,) = runs(sdk, *send(sdk, "replaces", {"key": key, "n": key}))
     sdk.dev.why(first, "waiting")
@@ -183,6 +194,7 @@ def test_102_the_next_singleton_takes_the_place_of_the_one_before(sdk: Sdk, key:
 # Order, sameness and limits -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("F73")
 def test_the_important_ones_go_first(sdk: Sdk, key: str) -> None:
     holder = sdk.start("ranked", gate=f"{key} holder")
     sdk.noted(f"at {key} holder")
@@ -199,6 +211,7 @@ def test_the_important_ones_go_first(sdk: Sdk, key: str) -> None:
     assert begun == [f"at {key} {gate}" for gate in ("holder", "True", "False")]
 
 
+@pytest.mark.feature("F70", "F79")
 def test_what_was_started_for_a_key_is_not_started_again_that_day(sdk: Sdk, key: str) -> None:
     first, second, other = send(sdk, "daily", *({"key": each, "n": 1} for each in (key, key, f"{key} too")))
 
@@ -210,6 +223,7 @@ def test_what_was_started_for_a_key_is_not_started_again_that_day(sdk: Sdk, key:
     assert sdk.app.did(key) == 1
 
 
+@pytest.mark.feature("F63")
 @pytest.mark.parametrize(("rest", "kind"), [("sleep", "sleeping"), ("wait", "waiting")])
 def test_103_a_run_that_rests_holds_no_slot(sdk: Sdk, rest: str, kind: str) -> None:
     resting = sdk.start("one-at-a-time", rest=rest)
@@ -231,6 +245,7 @@ def paused(sdk: Sdk) -> Iterator[str]:
     assert sdk.dev.http("POST", f"{function}/resume").status == 200
 
 
+@pytest.mark.feature("F92", "F79")
 def test_a_paused_function_is_not_called(sdk: Sdk, key: str, paused: str) -> None:
     (skipped,) = send(sdk, "pausable", {"key": key, "n": 1})
     assert outcome(sdk, skipped) == ("paused", None)

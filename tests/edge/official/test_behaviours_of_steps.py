@@ -179,6 +179,7 @@ def test_an_invoke_of_a_run_that_is_cancelled_raises(sdk: Sdk) -> None:
     assert "cancelled" in sdk.dev.ended(run_id)["output"]["message"]
 
 
+@pytest.mark.feature("F87")
 def test_a_run_that_is_cancelled_does_not_cancel_what_it_has_invoked(sdk: Sdk) -> None:
     run_id = sdk.start("invokes-sleeper", timeout=3600)
     (child,) = sdk.noted("sleeper")

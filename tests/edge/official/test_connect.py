@@ -141,6 +141,7 @@ def working(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield found
 
 
+@pytest.mark.feature("F95")
 def test_107_a_worker_runs_steps_and_is_not_asked_for_those_it_has_done(working: Side) -> None:
     run = working.run("steps")
 
@@ -180,7 +181,7 @@ def test_apps_whose_workers_connect_are_listed_like_others(working: Side) -> Non
     apps = {app["id"]: app for app in working.dev.get("/v2/apps")}
 
     assert apps.keys() == {working.language, "other"}
-    assert apps[working.language]["functions"] == 7
+    assert apps[working.language]["functions"] == 9
     assert apps[working.language]["sdk"].startswith(f"{working.language}:v")
     assert apps[working.language]["framework"] == "connect"
     assert "other-hello" in working.dev.cli("functions").out
@@ -276,9 +277,7 @@ def test_111_a_server_that_ends_waits_for_its_workers_and_sends_them_to_the_next
     side.wait_for("one", worker)
 
     assert side.dev.ended(run_id)["output"] == "open"
-    assert [len(side.ledger(what)) for what in ("before", "after")] == [1, 1]
-    if side.language == "py":  # JavaScript reports the step over HTTP first, where nobody listens any more
-        assert len(side.ledger("at slow")) == 1
+    assert [len(side.ledger(what)) for what in ("before", "at slow", "after")] == [1, 1, 1]
 
 
 def test_111_what_outlasts_the_grace_is_called_again_and_no_run_is_lost(side: Side) -> None:
@@ -310,6 +309,93 @@ def test_a_worker_gets_no_more_calls_at_once_than_it_takes(side: Side, width: in
 
     assert [side.dev.ended(run_id)["output"] for run_id in runs] == ["gate 0", "gate 1", "gate 2"]
     assert len(side.ledger("at slow")) == 3
+
+
+def test_a_limit_holds_for_each_key_over_all_workers(side: Side) -> None:
+    side.worker("one")
+    side.worker("two")
+    first, second = (side.start("limited", key="a", gate=gate) for gate in ("a1", "a2"))
+    other = side.start("limited", key="b", gate="b1")
+
+    side.noted("at limited", 2)
+    side.dev.why(second, "limited")
+    assert sorted(line["gate"] for line in side.ledger("at limited")) == ["a1", "b1"]
+    side.dev.open_gate("a1")
+    assert side.dev.ended(first)["output"] == "a1"
+    side.noted("at limited", 3)
+    side.dev.open_gate("a2")
+    side.dev.open_gate("b1")
+    assert [side.dev.ended(run_id)["output"] for run_id in (second, other)] == ["a2", "b1"]
+
+
+def test_a_limit_is_kept_while_a_dead_workers_step_is_done_again(side: Side) -> None:
+    """By whoever is left; the next of the same key waits for that."""
+    side.worker("one")
+    first = side.start("limited", key="a", gate="a1")
+    (begun,) = side.noted("at limited")
+    side.worker("two")
+    second = side.start("limited", key="a", gate="a2")
+
+    os.kill(begun["pid"], signal.SIGKILL)
+    again = side.noted("at limited", 2)[1]
+    assert (again["gate"], again["instance"]) == ("a1", "two")
+    side.dev.why(second, "limited")
+    side.dev.open_gate("a1")
+    side.dev.open_gate("a2")
+
+    assert [side.dev.ended(run_id)["output"] for run_id in (first, second)] == ["a1", "a2"]
+    assert [line["gate"] for line in side.ledger("at limited")] == ["a1", "a1", "a2"]
+
+
+def test_runs_begin_at_the_rate_of_their_function(side: Side) -> None:
+    side.worker()
+    runs = [side.start("throttled") for _ in range(3)]
+
+    assert {side.dev.ended(run_id)["status"] for run_id in runs} == {"COMPLETED"}
+    first, _, third = (line["at"] for line in side.ledger("throttled"))
+    assert third - first > 2  # the second comes at once, as a burst; and a worker may be told late of the first
+
+
+def test_a_run_that_is_cancelled_in_a_step_makes_room_and_its_answer_comes_too_late(side: Side) -> None:
+    side.worker(MOST="1")
+    run_id = side.start("slow", gate="open")
+    side.noted("at slow")
+    waiting = side.start("slow", gate="next")
+
+    assert side.dev.cli("cancel", run_id).code == 0
+    side.dev.open_gate("open")
+    side.noted("at slow", 2)
+    side.dev.open_gate("next")
+
+    assert side.dev.ended(waiting)["output"] == "next"
+    assert side.dev.ended(run_id)["status"] == "CANCELLED"
+    assert len(side.ledger("after")) == 1
+
+
+def test_k28_workers_are_replaced_one_after_the_other_under_load_and_no_run_fails(side: Side) -> None:
+    """And at last there is none at all. No function has another attempt."""
+    workers = [side.worker("first")]
+    runs = [side.start("slow", gate="open") for _ in range(3)]
+    side.noted("at slow", 3)
+    for n, name in enumerate(("second", "third"), 1):
+        runs += [side.start("limited", key=str(n), gate="open")]
+        side.noted("at limited", n)
+        workers.append(side.worker(name))
+        workers[-2].process.send_signal(signal.SIGTERM)
+        if n == 1:
+            side.dev.open_gate("open")
+            assert workers[0].process.wait(PATIENCE_S) == 0
+            (side.folder / "open").unlink()
+    side.dev.open_gate("open")
+    assert workers[1].process.wait(PATIENCE_S) == 0
+    workers[-1].process.send_signal(signal.SIGTERM)
+    assert workers[-1].process.wait(PATIENCE_S) == 0
+    runs += [side.start("steps") for _ in range(3)]
+    for run_id in runs[-3:]:
+        side.dev.why(run_id, "unserved")
+    side.worker("last")
+
+    assert {side.dev.ended(run_id)["status"] for run_id in runs} == {"COMPLETED"}
 
 
 def test_production_lets_in_who_has_its_key(tmp_path: Path, language: str) -> None:

@@ -167,6 +167,17 @@ def test_a_rule_is_read_with_all_that_can_be_said_of_it(
     assert options.function(option).controls == controls
 
 
+@pytest.mark.feature("F95")
+@pytest.mark.parametrize("options", JAVASCRIPT, indirect=True)
+def test_an_option_that_nobody_knows_is_reported(options: Options) -> None:
+    """The Python SDK sends none: it refuses them, or leaves them out."""
+    assert options.put("unknown").status == 200
+
+    said = "the option 'throttle.brust' is unknown and has no effect"
+    options.dev.said(said)
+    assert warnings(options.dev.get("/v2/functions/opt-unknown-f")["configuration"]) == [said]
+
+
 # Introspection and discovery ----------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,20 @@ define({ id: "slow", retries: 0 }, "js/slow", async ({ step, event }) => {
 define({ id: "rests" }, "js/rests", async ({ step }) => step.sleep("rest", "5s"));
 
 define(
+  { id: "limited", retries: 0, concurrency: { limit: 1, key: "event.data.key" } },
+  "js/limited",
+  async ({ step, event }) =>
+    step.run("limited", async () => {
+      note("at limited", { gate: event.data.gate, pid: process.pid, instance });
+      return gate(event.data.gate);
+    }),
+);
+
+define({ id: "throttled", throttle: { limit: 1, period: "3s" } }, "js/throttled", async () =>
+  note("throttled", { at: Date.now() / 1000 }),
+);
+
+define(
   {
     id: "fails",
     retries: 1,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 import inngest
@@ -59,6 +61,29 @@ async def rests(ctx: inngest.Context) -> None:
     await ctx.step.sleep("rest", 5_000)
 
 
+@client.create_function(
+    fn_id="limited",
+    trigger=on("py/limited"),
+    retries=0,
+    concurrency=[inngest.Concurrency(limit=1, key="event.data.key")],
+)
+async def limited(ctx: inngest.Context) -> str:
+    async def wait() -> str:
+        note("at limited", gate=ctx.event.data["gate"], pid=os.getpid(), instance=INSTANCE)
+        return await gate(str(ctx.event.data["gate"]))
+
+    return await ctx.step.run("limited", wait)
+
+
+@client.create_function(
+    fn_id="throttled",
+    trigger=on("py/throttled"),
+    throttle=inngest.Throttle(limit=1, period=datetime.timedelta(seconds=3)),
+)
+async def throttled(ctx: inngest.Context) -> None:
+    note("throttled", at=time.time())
+
+
 async def handle(ctx: inngest.Context) -> None:
     failed: Any = ctx.event.data
     note("on-failure", message=failed["error"]["message"])
@@ -84,7 +109,7 @@ async def hello(ctx: inngest.Context) -> str:
 async def main() -> None:
     most = os.environ.get("MOST")
     connection = connect(
-        [(client, [steps, parallel, slow, rests, fails, final]), (other, [hello])],
+        [(client, [steps, parallel, slow, rests, limited, throttled, fails, final]), (other, [hello])],
         instance_id=INSTANCE,
         max_worker_concurrency=int(most) if most else None,
     )

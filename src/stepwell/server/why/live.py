@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from stepwell.engine.admission import paused, ready
-from stepwell.engine.dispatch import unserved
+from stepwell.engine.admission import paused, ready, unserved
 from stepwell.engine.ending import lock_owner, places
 from stepwell.engine.endpoints import is_of_app
 from stepwell.engine.pressure import PREFIX, decode

@@ -102,8 +102,8 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Notes: (sql.NOTES, lambda x: (x.run_id,), _all(rows.note)),
     q.GetMetadata: (sql.GET_METADATA, lambda x: (x.shard, x.run_id), _all(rows.metadata)),
     q.SlotHolders: (sql.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
+    q.NextBacklog: (sql.FOLLOWING_BACKLOG, lambda x: (x.shard, x.after), _one(_first_seen)),
     q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
-    q.Backlog: (sql.BACKLOG, lambda x: (x.shard, x.key, x.limit), _all(tuple)),
     q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x: (x.item_id,), _one(tuple)),
     q.RunItems: (sql.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
     q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
@@ -131,6 +131,7 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
@@ -151,6 +152,12 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _backlog(self, x: q.Backlog) -> list[tuple[int, str]]:
+        values = (x.shard, x.key, x.limit)
+        if x.after is None:
+            return self._execute(sql.BACKLOG, values).fetchall()
+        return self._execute(sql.BACKLOG_AFTER, (*values, *x.after)).fetchall()
 
     def _backlogs(self, x: q.Backlogs) -> list[str]:
         found: list[str] = []

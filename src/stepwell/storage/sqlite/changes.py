@@ -79,7 +79,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.PutCell: (sql.PUT_CELL, _row_of_cell),
     c.FreeSlots: (sql.FREE_SLOTS, lambda x: (x.shard, x.holder)),
     c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
-    c.ReleaseFunction: (sql.RELEASE_FUNCTION, lambda x: (x.shard, x.function_id, x.now)),
+    c.ReleaseItem: (sql.RELEASE_ITEM, lambda x: (x.shard, x.item_id, x.now)),
     c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
     c.SaveCancellation: (sql.SAVE_CANCELLATION, lambda x: rows.cancellation_row(x.cancellation)),
     c.DropCancellation: (sql.DROP_CANCELLATION, lambda x: (x.shard, x.cancellation_id)),

@@ -175,9 +175,8 @@ UPDATE items SET at = ?3, backlog = NULL
 WHERE shard = ?1 AND id IN (
   SELECT id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?4)"""
 
-RELEASE_FUNCTION: Final = """
-UPDATE items INDEXED BY items_backlog SET at = ?3, backlog = NULL
-WHERE shard = ?1 AND function_id = ?2 AND backlog IS NOT NULL"""
+RELEASE_ITEM: Final = """
+UPDATE items SET at = ?3, backlog = NULL WHERE shard = ?1 AND id = ?2 AND backlog IS NOT NULL"""
 
 # The end of a lease is never further off than a minute, so what sleeps or is blocked, however much it is, is passed
 # over. One that is, because a clock was set back, ends by itself.
@@ -251,6 +250,8 @@ BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queu
 NEXT_BACKLOG: Final = """
 SELECT backlog FROM items
 WHERE shard = ?1 AND backlog > ?3 AND backlog < substr(?2, 1, length(?2) - 1) || '0' ORDER BY backlog LIMIT 1"""
+FOLLOWING_BACKLOG: Final = """
+SELECT backlog FROM items WHERE shard = ?1 AND backlog > ?2 ORDER BY backlog LIMIT 1"""
 GET_RUN: Final = _RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 OPEN_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND kind = ?3 AND ended_at IS NULL"
@@ -368,6 +369,9 @@ SELECT run_id, kind, "values", updated_at, step_id, attempt, shard FROM metadata
 SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
 BACKLOG: Final = """
 SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
+BACKLOG_AFTER: Final = """
+SELECT queued_at, id FROM items
+WHERE shard = ?1 AND backlog = ?2 AND (queued_at, id) > (?4, ?5) ORDER BY queued_at, id LIMIT ?3"""
 BACKLOG_POSITION: Final = """
 SELECT
   (SELECT count(*) FROM items AS other
