@@ -29,6 +29,8 @@ SDKS: Final = {
 OFFICIAL: Final = ("python", "javascript-3", "javascript-4")
 """Those with which each feature is tried."""
 
+_MISSING: Final = "missing"
+_LEFT_OUT: Final = "left out"
 _FIXTURES: Final = ("own", "python", "javascript", "sdk")
 _NAMES: Final = {"own": "stepwell", "python": "python", "v3": "javascript-3", "v4": "javascript-4"}
 _FRAMEWORKS: Final = ("fastapi", "flask", "django")  # in which the official Python SDK is tried
@@ -43,13 +45,19 @@ def statements() -> dict[str, dict[int, str]]:
     return {
         section: {int(number): text for number, text in found.items()}
         for section, found in _read("statements").items()
-        if section != "missing"
+        if section not in (_MISSING, _LEFT_OUT)
     }
 
 
 def missing() -> dict[int, str]:
     """Why a statement has no test."""
-    return {int(number): reason for number, reason in _read("statements").get("missing", {}).items()}
+    return {int(number): reason for number, reason in _read("statements").get(_MISSING, {}).items()}
+
+
+def left_out() -> dict[str, str]:
+    """What the protocol has beside its checklist and Stepwell does not, and why."""
+    found: dict[str, str] = _read("statements").get(_LEFT_OUT, {})
+    return found
 
 
 def features() -> dict[str, str]:

@@ -18,6 +18,7 @@ from tests.conformance import (  # noqa: E402  (this file is no package)
     PROTOCOL,
     SDKS,
     features,
+    left_out,
     missing,
     statements,
     unsaid,
@@ -83,6 +84,8 @@ def page(shown: Shown) -> str:
         lines.append("")
     lines += ["## What is not shown\n", "| | why |", "| --- | --- |"]
     lines += [f"| {number} | {reason} |" for number, reason in sorted(missing().items())]
+    lines += ["", "## What is left out\n", "| | why |", "| --- | --- |"]
+    lines += [f"| {what} | {reason} |" for what, reason in left_out().items()]
     return "\n".join(lines) + "\n" + _features(shown)
 
 

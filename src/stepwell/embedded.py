@@ -21,7 +21,8 @@ from stepwell.model.settings import Settings
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.signals import checked_signal
 from stepwell.runtime import orders
-from stepwell.runtime.engine import Engine, Health
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.health import Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest

@@ -161,7 +161,7 @@ async def test_whoever_waits_for_that_when_the_process_stops_is_told(
                 await sending
 
 
-async def test_when_a_cancel_by_another_process_is_acknowledged_no_other_step_begins(tmp_path: Path) -> None:
+async def test_K52_when_a_cancel_by_another_process_is_acknowledged_no_other_step_begins(tmp_path: Path) -> None:
     """I18, K52."""
     begun: list[int] = []
     under_way = asyncio.Event()
@@ -500,7 +500,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("by_event", [False, True])
 @pytest.mark.parametrize("plain", [False, True])
-async def test_neither_does_one_begin_if_the_event_loop_was_held_up_meanwhile(
+async def test_K52_neither_does_one_begin_if_the_event_loop_was_held_up_meanwhile(
     tmp_path: Path, by_event: bool, plain: bool
 ) -> None:
     """I18, K52: what the other process waits for is no matter of luck."""

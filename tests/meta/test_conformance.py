@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from tests.conformance import OFFICIAL, features, missing, numbers, statements, unsaid
+from tests.conformance import OFFICIAL, features, left_out, missing, numbers, statements, unsaid
 from tests.meta.sources import ROOT, TESTS
 
 PAGE = (ROOT / "docs" / "reference" / "conformance.md").read_text()
@@ -73,7 +73,12 @@ def test_what_a_test_shows_is_in_its_name_or_its_docstring(name: str, docstring:
 
 
 def test_every_reason_is_a_sentence():
-    assert all(re.match(r"[A-Z].+\.$", reason) for reason in chain(missing().values(), unsaid().values()))
+    reasons = chain(missing().values(), left_out().values(), unsaid().values())
+    assert all(re.match(r"[A-Z].+\.$", reason) for reason in reasons)
+
+
+def test_the_page_says_what_is_left_out():
+    assert [row for row in left_out().items() if f"| {row[0]} | {row[1]} |" not in PAGE] == []
 
 
 # Features -------------------------------------------------------------------------------------------------------------

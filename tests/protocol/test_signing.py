@@ -21,6 +21,7 @@ def test_p14_02_the_vectors_of_the_protocol() -> None:
 
 
 def test_p14_03_bodies_are_signed_in_their_canonical_form() -> None:
+    """K39."""
     assert canonical(b'{ "b": "x", "a": 1.0 }') == BODY
 
 

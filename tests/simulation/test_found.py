@@ -251,3 +251,22 @@ def test_a_branch_that_got_its_slot_without_hearing_of_it_uses_it_and_gives_it_b
         assert t.run(wide).status == "COMPLETED"
         assert (t.run(wide).ended_at - t.run(wide).started_at).total_seconds() < 70
         assert [run.status for run in t.runs(other)] == ["RUNNING", "RUNNING"]
+
+
+def test_what_is_due_now_does_not_wait_for_a_timer_that_a_clock_set_forward_has_made_late(app):
+    """As after a computer slept: the timer of the event loop goes on from where it was."""
+
+    @app.create_function(id="sleeper", trigger="sleep")
+    async def sleeper(ctx):
+        await ctx.step.sleep("rest", "30m")
+
+    @app.create_function(id="limited", trigger="go", concurrency=1)
+    async def limited(ctx): ...
+
+    with harness(app) as t:
+        t.send("sleep")
+        t._clock.jump(3_600_000)
+        t.send("go")
+
+        assert t.run(limited).status == "COMPLETED"
+        assert t.run(sleeper).status == "COMPLETED"

@@ -14,6 +14,7 @@ from tests.simulation.whole_or_not import SCENARIOS, Scenario
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_at_any_commit_changes_nothing_about_how_things_end(name: str) -> None:
+    """K44."""
     scenario = SCENARIOS[name]()
     with harness(scenario.app, retry_interval="1s") as t:
         wanted = _played(t, scenario)

@@ -14,6 +14,8 @@ from stepwell import (
     Debounce,
     Event,
     NonRetriableError,
+    Priority,
+    RateLimit,
     Singleton,
     StepError,
     Stepwell,
@@ -378,6 +380,28 @@ def batches_that_are_full_or_out_of_time(app: Stepwell, did: Any) -> None:
     @app.create_function(id="f", trigger="go", batch_events=BatchEvents(2, timeout="10s"))
     async def f(ctx: Any) -> list[int]:
         return list(await ctx.step.run("a", did, ctx, "a", [event.data["n"] for event in ctx.events]))
+
+
+@scenario(*each_in_turn(0, 1, 2), send("go", id="9", n=9), until(timedelta(minutes=5)), writes="PutCell")
+def starts_beyond_a_rate_that_are_dropped(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", rate_limit=RateLimit(1, "3s"))
+    async def f(ctx: Any) -> int:
+        return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
+
+
+@scenario(*each_in_turn(0, 1, 2, 3), until(timedelta(minutes=5)), writes="Release")
+def functions_that_share_a_limit_and_have_priorities(app: Stepwell, did: Any) -> None:
+    for name in ("f", "g"):
+
+        @app.create_function(
+            id=name,
+            trigger="go",
+            concurrency=Concurrency(1, key="'pool'", scope="env"),
+            priority=Priority("event.data.n * 60"),
+        )
+        async def work(ctx: Any) -> int:
+            await ctx.step.run("busy", asyncio.sleep, 2)
+            return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
 
 
 @scenario(*each_in_turn(0, 1, 2), until(timedelta(minutes=5)), writes="FreeSlots")

@@ -27,7 +27,7 @@ async def long(seconds: float = 3_600) -> str:
 
 
 @pytest.mark.parametrize("doing", ["queued", "step", "code", "sleep", "wait", "invoke", "back-off", "blocked"])
-def test_whatever_a_run_is_doing_cancelling_ends_it_at_once_and_leaves_nothing(app, doing: str) -> None:
+def test_K12_K13_whatever_a_run_is_doing_cancelling_ends_it_at_once_and_leaves_nothing(app, doing: str) -> None:
     """I11, I13, I18, K12, K13: status, moment and reason are there, items and waits are not."""
     bodies: list[str] = []
 
@@ -133,7 +133,7 @@ def test_a_cancel_that_was_acknowledged_survives_a_crash_in_the_same_moment(app)
         assert bodies == []
 
 
-def test_a_run_recovered_from_a_crash_can_be_cancelled(app) -> None:
+def test_K10_a_run_recovered_from_a_crash_can_be_cancelled(app) -> None:
     """K10: parents that wait for an invoke among them."""
 
     @app.create_function(id="child")
@@ -408,7 +408,7 @@ def test_with_cancel_child_it_is_the_same_for_timeouts_and_events(app) -> None:
         assert [run.status for run in t.runs(child)] == ["CANCELLED"] * 2
 
 
-def test_a_parent_whose_child_is_cancelled_gets_an_error_that_says_so(app) -> None:
+def test_K33_a_parent_whose_child_is_cancelled_gets_an_error_that_says_so(app) -> None:
     """K33, I18."""
     parent, child, grandchild = family(app)
 

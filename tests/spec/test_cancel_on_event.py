@@ -248,6 +248,23 @@ def test_it_listens_only_for_so_long(app, until: Any) -> None:
         assert [run.status for run in t.runs(function)] == ["CANCELLED", "RUNNING"]
 
 
+@pytest.mark.parametrize(("days", "cancels"), [(364, True), (366, False)])
+def test_it_listens_for_a_year_if_nothing_else_is_said(app, days: int, cancels: bool) -> None:
+    """§8.1; the run itself may take longer."""
+
+    @app.create_function(id="work", trigger="go", cancel=Cancel("stop"))
+    async def function(ctx):
+        await ctx.step.sleep("first", "200d")
+        await ctx.step.sleep("second", "200d")
+
+    with harness(app) as t:
+        t.send("go")
+        t.advance(timedelta(days=days))
+        t.send("stop")
+
+        assert (t.run(function).status == "CANCELLED") is cancels
+
+
 def test_it_listens_for_so_long_from_the_creation_of_the_run_not_from_its_start(app) -> None:
     function = bill(app, Cancel("order/cancelled", timeout="1h"))
 
@@ -301,7 +318,7 @@ def test_a_run_listens_for_what_was_declared_when_it_was_created(app) -> None:
 
 
 @pytest.mark.parametrize("when", ["queued", "running a step", "sleeping", "waiting", "backing off", "blocked"])
-def test_whatever_the_run_is_doing_it_is_cancelled_at_once(app, when: str) -> None:
+def test_K12_whatever_the_run_is_doing_it_is_cancelled_at_once(app, when: str) -> None:
     """K12, I11, I18: nothing of it is left that could wake it."""
     bodies: list[str] = []
 

@@ -371,8 +371,8 @@ def test_many_runs_whose_function_is_away_hold_up_no_other(app, meter) -> None:
         assert totals(t).blocked == 300
 
 
-def test_a_step_that_takes_hours_is_not_taken_for_lost(app, meter) -> None:
-    """K47, K61: a lease that is kept alive is no lost one, however long the step takes."""
+def test_K47_a_step_that_takes_hours_is_not_taken_for_lost(app, meter) -> None:
+    """K47, K60, K61: a lease that is kept alive is no lost one, however long the step takes."""
     function = work(app, meter, 1, seconds=3_000)
 
     with harness(app) as t:

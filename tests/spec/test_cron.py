@@ -259,7 +259,7 @@ def test_a_jitter_longer_than_the_pause_between_ticks_loses_none(app) -> None:
 # Exactly once ----------------------------------------------------------------------------------------------------
 
 
-def test_each_tick_happens_once_however_often_the_process_dies(app) -> None:
+def test_K51_each_tick_happens_once_however_often_the_process_dies(app) -> None:
     """K51: restarted more often than the schedule ticks; I23."""
     report(app, "0 * * * *")
 
@@ -286,7 +286,7 @@ def test_a_crash_in_the_very_moment_of_a_tick_neither_loses_nor_doubles_it(app) 
 
 
 @pytest.mark.parametrize("app_is_there", [True, False], ids=["with the app", "without the app"])
-def test_after_a_restart_ticks_go_on_without_a_new_sync(app, app_is_there: bool) -> None:
+def test_K24_after_a_restart_ticks_go_on_without_a_new_sync(app, app_is_there: bool) -> None:
     """K24: only the server was restarted. Without the app the runs wait for it."""
     function = report(app, "0 * * * *")
     other = Stepwell("other")
@@ -320,7 +320,7 @@ def test_after_hours_without_a_process_the_policy_says_which_ticks_happen(
         assert [tick[11:16] for tick in ticks(t)] == expected
 
 
-def test_there_is_no_flurry_of_minutely_ticks_after_downtime(app) -> None:
+def test_K23_there_is_no_flurry_of_minutely_ticks_after_downtime(app) -> None:
     """K23."""
     report(app, "* * * * *")
 
@@ -377,7 +377,7 @@ def test_a_tick_that_is_a_little_late_is_not_missed(app) -> None:
 # Changes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_changed_schedule_ticks_from_then_on_and_the_old_one_no_more(app) -> None:
+def test_K25_a_changed_schedule_ticks_from_then_on_and_the_old_one_no_more(app) -> None:
     """K25: no double tick at the change."""
     report(app, "0 * * * *")
     later = Stepwell("shop")

@@ -138,7 +138,7 @@ def test_it_counts_for_24_hours_from_the_first_and_then_a_new_run_really_starts(
         assert [run.status for run in t.runs(bill)] == ["COMPLETED"] * 2
 
 
-def test_after_24_hours_a_new_run_starts_although_the_first_is_still_queued(app) -> None:
+def test_K14_after_24_hours_a_new_run_starts_although_the_first_is_still_queued(app) -> None:
     """K14: the window is over, the first run has not even begun."""
 
     @app.create_function(id="bill", trigger="paid", concurrency=Concurrency(1))
@@ -204,7 +204,7 @@ def test_an_event_the_function_did_not_want_does_not_use_up_its_id(app) -> None:
         assert len(t.runs(bill)) == 1
 
 
-def test_a_start_that_another_rule_refuses_does_not_use_up_its_id(app) -> None:
+def test_K15_a_start_that_another_rule_refuses_does_not_use_up_its_id(app) -> None:
     """K15: a decision "no" for one start must not swallow another."""
 
     @app.create_function(id="bill", trigger="paid", idempotency="event.data.cart")

@@ -81,7 +81,7 @@ def test_it_counts_however_the_first_run_ended_or_did_not(app, ending: str) -> N
         assert t.run(function).status == ("RUNNING" if ending == "running" else ending.upper())
 
 
-def test_after_24_hours_a_new_run_starts_although_the_first_is_still_queued(app) -> None:
+def test_K14_after_24_hours_a_new_run_starts_although_the_first_is_still_queued(app) -> None:
     """K14."""
     function = checkout(app)
 
@@ -216,7 +216,7 @@ def test_it_goes_together_with_a_limit(app) -> None:
         assert [run.output["cart"] for run in t.runs(function)] == [0, 1, 2]
 
 
-def test_whoever_invokes_a_function_that_may_not_start_is_told_at_once(app) -> None:
+def test_K19_whoever_invokes_a_function_that_may_not_start_is_told_at_once(app) -> None:
     """K19, I10."""
 
     @app.create_function(id="child", idempotency="event.data.cart")

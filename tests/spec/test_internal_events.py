@@ -106,7 +106,7 @@ def test_a_run_that_is_cancelled_sends_cancelled_and_finished_without_a_result(a
         assert len(of_bill) == 1
 
 
-def test_a_run_sends_its_end_once(app) -> None:
+def test_K08_a_run_sends_its_end_once(app) -> None:
     """I9, K08, K09: not again after a crash or a second cancel."""
     watch = watcher(app, CANCELLED)
 

@@ -178,7 +178,7 @@ def test_children_that_end_in_one_moment_wake_their_parent_once(app) -> None:
         assert bodies == ["after"]
 
 
-def test_each_invoke_starts_one_child_whatever_happens(app) -> None:
+def test_K10_each_invoke_starts_one_child_whatever_happens(app) -> None:
     """K03, K10: restarts while the child runs, and while the parent is about to go on."""
 
     @app.create_function(id="child")
@@ -204,7 +204,7 @@ def test_each_invoke_starts_one_child_whatever_happens(app) -> None:
 
 
 @pytest.mark.slow
-def test_parents_that_wait_after_a_restart_can_be_cancelled(app) -> None:
+def test_K10_parents_that_wait_after_a_restart_can_be_cancelled(app) -> None:
     """K10, I18: hundreds of them."""
 
     @app.create_function(id="child")

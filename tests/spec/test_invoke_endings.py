@@ -52,7 +52,7 @@ def test_uncaught_it_fails_the_parent_at_once_and_the_child_is_not_run_again(app
         assert t.run(parent).ended_at == START + timedelta(minutes=1)
 
 
-def test_a_child_that_is_cancelled_raises_an_error_that_says_so(app) -> None:
+def test_K33_a_child_that_is_cancelled_raises_an_error_that_says_so(app) -> None:
     """K33, I18."""
 
     @app.create_function(id="child")

@@ -148,7 +148,7 @@ def test_a_handler_that_fails_is_a_failed_run_and_triggers_nothing(app) -> None:
         assert len(t.runs()) == 2
 
 
-def test_the_handler_is_started_by_the_commit_that_ends_the_run(app) -> None:
+def test_K08_the_handler_is_started_by_the_commit_that_ends_the_run(app) -> None:
     """K08, K09, I9: a restart at that moment neither loses nor repeats it."""
     story: list[str] = []
 

@@ -183,6 +183,7 @@ def test_what_a_run_has_put_off_fares_as_an_event_does(app: Stepwell, events: st
         assert [run.output for run in t.runs(afterwards)] == later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("events", "runs", "done"),
     [

@@ -196,7 +196,7 @@ def test_what_is_not_there_cannot_be_started_again(app: Stepwell) -> None:
         assert "no function 'shop-bill' is registered" in raised.value.why
 
 
-def test_a_batch_is_run_again_with_all_of_its_events(app: Stepwell) -> None:
+def test_K20_a_batch_is_run_again_with_all_of_its_events(app: Stepwell) -> None:
     @app.create_function(id="bill", trigger="go", batch_events=BatchEvents(max_size=2, timeout="1m"))
     async def bill(ctx):
         return [event.data["n"] for event in ctx.events]

@@ -207,7 +207,7 @@ def test_an_end_is_never_left(app, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "cancelled"])
-def test_an_end_is_announced_once(app, ending: str) -> None:
+def test_K08_an_end_is_announced_once(app, ending: str) -> None:
     """K08, K09, I9: by the commit that ends the run, whatever happens afterwards."""
     seen: list[tuple[str, str]] = []
 
@@ -237,7 +237,7 @@ def test_an_end_is_announced_once(app, ending: str) -> None:
 
 
 @pytest.mark.slow
-def test_runs_go_on_after_a_restart_in_all_states(app) -> None:
+def test_K10_runs_go_on_after_a_restart_in_all_states(app) -> None:
     """K10, I10: hundreds that sleep, wait, back off and invoke; afterwards a cancel works at once."""
 
     @app.create_function(id="child")

@@ -31,7 +31,7 @@ def statuses(t: Harness, function: Any) -> list[str]:
     return [run.status for run in t.runs(function)]
 
 
-def test_a_second_run_is_dropped_while_the_first_sleeps_and_says_for_which(app) -> None:
+def test_K22_a_second_run_is_dropped_while_the_first_sleeps_and_says_for_which(app) -> None:
     """I2, F79."""
     function = work(app, Singleton("skip"))
 

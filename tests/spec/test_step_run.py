@@ -307,7 +307,7 @@ def test_the_results_of_two_runs_of_the_same_shape_are_kept_apart(app) -> None:
         assert [run.steps["number"].output for run in t.runs(bill)] == [0, 1, 2]
 
 
-def test_a_body_that_takes_longer_than_its_timeout_is_stopped_before_it_is_tried_again(app) -> None:
+def test_K53_a_body_that_takes_longer_than_its_timeout_is_stopped_before_it_is_tried_again(app) -> None:
     """K53, I7: two attempts never overlap."""
     story: list[str] = []
 

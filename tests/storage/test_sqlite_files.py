@@ -123,6 +123,7 @@ def test_the_database_of_a_newer_stepwell_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("version", ["3.40.1", "3.51.2", "3.7.0"])
 def test_a_sqlite_that_can_lose_commits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str):
+    """K62."""
     monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: version)
 
     _refused(tmp_path / "s.db", StorageError, version)

@@ -53,9 +53,11 @@ SCANS = {
     "MOVE_STAMP": "a table for reference, when a person acts",
     "LIST_ORDERS": "a table for reference",
 }
-# A search by nothing but the shard is one in disguise, because a file has one shard.
+# What a subquery looks at has a line of its own. A search by nothing but the shard is one in disguise, because a file
+# has one shard.
 SCAN = re.compile(
-    r"^SCAN (?!found|json_each|CONSTANT ROW)|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
+    r"^SCAN (?!found|json_each|CONSTANT ROW|\(subquery)"
+    r"|^SEARCH \w+ USING (PRIMARY KEY|(COVERING )?INDEX \w+)( \(shard=\?\))?$"
 )
 # Sorts what it found, and may, because it found few: what belongs to one run.
 SORTS = {"ATTEMPTS": "the failed attempts of one run"}
@@ -110,6 +112,18 @@ def test_distinct_paths_cost_one_look_each_however_many_waits_share_them(committ
     few, many = _work_of_wait_paths(committer, waits=20), _work_of_wait_paths(committer, waits=2_000)
 
     assert many < few * 1.5
+
+
+def test_a_backlog_costs_no_more_than_it_is_counted_to_however_deep_it_is(committer: Committer):
+    few, many = _work_of_depths(committer, items=20), _work_of_depths(committer, items=20_000)
+
+    assert many < few * 1.1
+
+
+def test_keys_cost_one_look_each_and_no_more_than_are_asked_for(committer: Committer):
+    few, many = _work_of_depths(committer, items=20, keys=20), _work_of_depths(committer, items=2_000, keys=2_000)
+
+    assert many < few * 1.1
 
 
 HOT: dict[str, tuple[Change, ...]] = {
@@ -233,6 +247,19 @@ def _work_of_wait_paths(committer: Committer, waits: int) -> int:
         row = ("r", f"w{number}", "event", "paid", 0, 9, 0, None, f"path{number % 3}", str(number))
         connection.execute(statements.OPEN_WAIT, row)
     return _steps_of(connection, lambda: Reader(connection).answer(q.WaitPaths("paid")))
+
+
+def _work_of_depths(committer: Committer, items: int, keys: int = 1) -> int:
+    """The virtual machine's steps for up to 10 backlogs, each counted to 20, of so many items under so many keys."""
+    connection = committer.connection
+    connection.execute("DELETE FROM items")
+    connection.execute(
+        """WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 1)
+        INSERT INTO items (shard, id, kind, function_id, lease, attempt, backlog, queued_at, poked, losses, mark)
+        SELECT 0, 'r' || i, 'run', 'f', 0, 0, printf('fn/f/%05d', i % ?2), i, 0, 0, 0 FROM n""",
+        (items, keys),
+    )
+    return _steps_of(connection, lambda: Reader(connection).answer(q.BacklogDepths("fn/", "fn0", 10, 20)))
 
 
 def _steps_of(connection: apsw.Connection, act: Callable[[], object]) -> int:

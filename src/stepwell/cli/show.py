@@ -38,7 +38,7 @@ def console() -> Console:
 
 def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
     """One line for each run. Ids are never cut, because they are there to be copied."""
-    table = _table()
+    table = bare_table()
     wide, middle, narrow = width >= _WIDE, width >= _MIDDLE, width < _NARROW
     if not narrow:
         table.add_column("queued" if middle else "age", no_wrap=True)
@@ -66,7 +66,7 @@ def runs_table(runs: Sequence[ListedRun], now: int, width: int) -> Table:
 
 
 def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
-    table = _table()
+    table = bare_table()
     wide, middle = width >= _WIDE, width >= _MIDDLE
     table.add_column("received" if middle else "age", no_wrap=True)
     table.add_column("event", no_wrap=True, min_width=26)
@@ -86,7 +86,7 @@ def events_table(events: Sequence[EventView], now: int, width: int) -> Table:
 
 
 def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> Table:
-    table = _table()
+    table = bare_table()
     table.add_column("function", no_wrap=True)
     table.add_column("started by", overflow="fold")
     if width >= _MIDDLE:
@@ -111,7 +111,7 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
 
 def apps_table(apps: Sequence[AppView], syncs: Sequence[SyncView], now: int, width: int) -> Table:
     """One line for each app, and one for each address where none is known yet. What is wrong has a line of its own."""
-    table = _table()
+    table = bare_table()
     table.add_column("app", no_wrap=True)
     table.add_column("functions", justify="right", no_wrap=True)
     table.add_column("state", overflow="fold")
@@ -166,5 +166,6 @@ def took(run: ListedRun, now: int) -> str:
     return span((parse_moment(run.ended_at) if run.ended_at else now) - started)
 
 
-def _table() -> Table:
+def bare_table() -> Table:
+    """Columns without lines between them."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

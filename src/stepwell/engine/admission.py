@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from stepwell.flow import (
     ADMIT,
     GRANT,
     HOLD,
+    KEYED,
     RANK,
     BatchEvents,
     Debounce,
@@ -24,7 +25,7 @@ from stepwell.flow import (
     Singleton,
     Throttle,
 )
-from stepwell.flow.keys import owner
+from stepwell.flow.keys import key_failure, owner
 from stepwell.flow.verdicts import Accept, Replace, Skip
 from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
@@ -96,10 +97,13 @@ def consider(
     depth = event.depth
     if depth > draft.moment.settings.chain_max > 0:
         return skip(draft, function, event, (yield from _loop(draft, function, event)))
+    told: list[tuple[str, str]] = []  # what people should know of the run, if it starts: kind and text
     if may_hold:
         for control in function.controls:
-            if isinstance(control, BatchEvents) and (key := control.window(function.id, env, draft.now)) is not None:
-                return Hold(control, key)
+            if isinstance(control, BatchEvents):
+                if (key := control.window(function.id, env, draft.now)) is not None:
+                    return Hold(control, key)
+                told.append(("not-collected", control.declined(env, draft.now)))
     run_id = window.run_id if window is not None else draft.moment.new_id()
     batch = window.count if window is not None and window.batch else None
     if again is not None:
@@ -114,6 +118,7 @@ def consider(
             return skip(draft, function, event, verdict)
         if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
     lock: str | None = None
+    blank = window is not None  # whether a key may have failed: it gives the empty text then
     barred = None
     if function.pause is not None:
         barred = _barred(function, awaited=not (may_hold or window or cron or again))
@@ -132,18 +137,21 @@ def consider(
                 continue  # it would end a run to make room for none (semantics §7.1)
             lock = control.lock(function.id, env, draft.now)
             if lock is None:
+                blank = True
                 continue
             found = control.admit((yield from _holder(draft, lock)))
         else:
             place = control.cell(function.id, env, draft.now)
             if place is None:
                 continue
+            blank = blank or place.endswith("/")
             found = control.admit(place, (yield from remembered(draft, place)), run_id, draft.now)
         match found:
             case Skip():
                 return skip(draft, function, event, found)
-            case Replace(holder, reason):
-                yield from cancel(draft, holder, reason)
+            case Replace(holder, rule):
+                yield from cancel(draft, holder, f"{rule}: run {run_id} took its place")
+                told.append(("took-the-place", f"it took the place of run {holder}, which was cancelled ({rule})"))
             case Accept(kept, spent):
                 if spent is not None:
                     remember(draft, spent)
@@ -178,6 +186,12 @@ def consider(
         batch=batch,
     )
     run = _create(draft, run, function, event, _head_start(function, env, draft.now))
+    if function.controls and (blank or _is_blank((*run.slots, *run.locks, run.throttle or ""))):
+        told += _failed_keys(function, env, draft.now)
+    if told:
+        draft.add(
+            *(SaveNote(Note(run_id=run_id, at=draft.now, kind=kind, text=text, shard=run.shard)) for kind, text in told)
+        )
     if lock is not None:
         draft.locks[lock] = run.id
         draft.add(TakeSlots((lock,), lock_holder(run.id), run.shard))
@@ -226,6 +240,21 @@ def _barred(function: Function, *, awaited: bool) -> Skip | None:
         return None
     because = f": {pause.reason}" if pause.reason else ""
     return Skip(OutcomeKind.PAUSED, f"the function has been paused since {rfc3339(pause.since)}{because}")
+
+
+def _is_blank(keys: Iterable[str]) -> bool:
+    """Whether one of these keys ends in no value, as it does if it could not be worked out."""
+    return any(key.endswith("/") for key in keys)
+
+
+def _failed_keys(function: Function, env: Mapping[str, object], now: int) -> Iterator[tuple[str, str]]:
+    """What to tell of keys that could not be worked out: the run shares what is there for all such, or is exempt."""
+    for control in function.controls:
+        key = control.key if isinstance(control, KEYED) else None
+        reason = key_failure(key, env, now) if key is not None else None
+        if reason is not None:
+            then = "it does not count" if isinstance(control, Singleton) else "it shares one with all such events"
+            yield "key-failed", f"the key {key} of {control.keyword} failed for its event, so {then}: {reason}"
 
 
 def _places(function: Function, env: Mapping[str, object], now: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,18 +18,20 @@ from stepwell.engine.registry import cron_triggers
 from stepwell.engine.turns import take_turns
 from stepwell.engine.windows import close
 from stepwell.flow.keys import owner
-from stepwell.model.changes import CloseWait, Drop, Enqueue, Schedule, SettleStep
+from stepwell.model.changes import CloseWait, Drop, Enqueue, SaveEvent, SaveNote, SaveOutcome, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
+from stepwell.model.history import Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import GetRun, ask
-from stepwell.model.run import RunStatus
+from stepwell.model.run import Run, RunStatus
 from stepwell.model.schedule import Schedule as Calendar
 from stepwell.model.step import TO_RUN, Step, StepStatus
 from stepwell.model.trigger import CronTrigger
 
 _TICK_LATE_MS = 60_000  # a tick this late was missed, which matters to those who asked for missed="skip"
+_COUNTED_MAX = 1_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -139,8 +142,11 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if trigger.missed != "all" and draft.now - (item.at or 0) >= _TICK_LATE_MS:
         tick = _latest(calendar, trigger, item, draft.now)
     late = draft.now - tick > _TICK_LATE_MS + trigger.jitter_ms
-    if not (late and trigger.missed == "skip"):
-        yield from _start(draft, function, trigger, tick)
+    passed = _passed_over(calendar, item.queued_at, tick)
+    if late and trigger.missed == "skip":
+        _miss(draft, function, trigger, tick, passed)
+    else:
+        yield from _start(draft, function, trigger, tick, passed)
     following = arm(function, trigger, calendar, tick)
     if following is None:
         draft.add(Drop(item.id, item.shard))
@@ -160,10 +166,36 @@ def _latest(calendar: Calendar, trigger: CronTrigger, item: Item, now: int) -> i
     return tick
 
 
-def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) -> Generator[Any, Any, None]:
+def _passed_over(calendar: Calendar, first: int, tick: int) -> str:
+    """How many ticks there were from the first to before this one, in words; empty if none."""
+    if first >= tick:
+        return ""
+    count = sum(1 for _ in islice(calendar.between(first - 1, tick - 1), _COUNTED_MAX))
+    return f"{count:,}{' or more' if count == _COUNTED_MAX else ''} since {rfc3339(first)}"
+
+
+def _miss(draft: Draft, function: Function, trigger: CronTrigger, tick: int, passed: str) -> None:
+    """Nothing starts for this tick, which is on record all the same. Nobody else hears of it: it did not happen."""
+    event = _event(draft, trigger, tick)
+    before = f", nor at {passed} before it" if passed else ""
+    reason = f"nothing ran at its moment{before}, and ticks that are missed are skipped"
+    outcome = Outcome(event_id=event.id, function_id=function.id, kind=OutcomeKind.MISSED, at=draft.now, reason=reason)
+    draft.add(SaveEvent(event), SaveOutcome(outcome))
+
+
+def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int, passed: str) -> Generator[Any, Any, None]:
+    event = _event(draft, trigger, tick)
+    yield from publish(draft, event, besides=function.id)
+    started = yield from admit(draft, function, event, event.fields(), cron=trigger.cron)
+    if passed and isinstance(started, Run):
+        text = f"of the ticks that were missed only the latest starts a run; left out were {passed}"
+        draft.add(SaveNote(Note(run_id=started.id, at=draft.now, kind="ticks-missed", text=text)))
+
+
+def _event(draft: Draft, trigger: CronTrigger, tick: int) -> Event:
     scheduled = rfc3339(tick)
     fired = scheduled if draft.now == tick else rfc3339(draft.now)
-    event = Event(
+    return Event(
         id=draft.moment.new_id(),
         name=TIMER,
         ts=draft.now,
@@ -172,5 +204,3 @@ def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int) ->
         key=scheduled,
         source="cron",
     )
-    yield from publish(draft, event, besides=function.id)
-    yield from admit(draft, function, event, event.fields(), cron=trigger.cron)

@@ -18,7 +18,8 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import GetEvent, HeldEvents, ask
+from stepwell.model.questions import GetEvent, HeldIds, ask
+from stepwell.model.run import Run
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Window).decode
@@ -36,9 +37,14 @@ def close(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     draft.add(Drop(item.id, item.shard))
     cell = yield from remembered(draft, item.id)
     if cell is not None:
-        window = _decode(cell.value)
-        _forget(draft, item.id)
-        yield from _start(draft, item.function_id, window)
+        window = read_window(cell)
+        forget(draft, item.id)
+        yield from begin(draft, item.function_id, window)
+
+
+def read_window(cell: Cell) -> Window:
+    """What a cell says of the events that are held back under its key."""
+    return _decode(cell.value)
 
 
 def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Generator[Any, Any, None]:
@@ -46,7 +52,7 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
     if cell is None:
         window = Window(run_id=draft.moment.new_id(), opened_at=draft.now, at=draft.now)
     else:
-        window = _decode(cell.value)
+        window = read_window(cell)
     held = found.control.hold(window, event.id, event.ts, len(event.data), draft.now)
     if held.left_out is not None:
         draft.add(SaveOutcome(_left_out(draft, held.left_out, function.id, window.run_id)))
@@ -55,8 +61,8 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
         draft.held[event.id] = event
     if held.full:
         draft.add(Drop(found.key))
-        _forget(draft, found.key)
-        yield from _start(draft, function.id, held.window)
+        forget(draft, found.key)
+        yield from begin(draft, function.id, held.window)
         return
     remember(draft, Cell(key=found.key, value=_encode(held.window).decode(), expires_at=ALWAYS))
     if held.window.at != window.at or cell is None:
@@ -71,7 +77,8 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
         draft.due(at)
 
 
-def _start(draft: Draft, function_id: str, window: Window) -> Generator[Any, Any, None]:
+def begin(draft: Draft, function_id: str, window: Window) -> Generator[Any, Any, Run | Outcome | None]:
+    """Start the run of a window that is closed, or say why not."""
     function = draft.registry.get(function_id)
     event = draft.held.get(window.event_id) or (yield from ask(GetEvent(window.event_id)))
     if function is None:
@@ -79,19 +86,20 @@ def _start(draft: Draft, function_id: str, window: Window) -> Generator[Any, Any
         gone = Outcome(
             event_id="", function_id=function_id, kind=OutcomeKind.FUNCTION_GONE, at=draft.now, reason=reason
         )
-        yield from _tell_all(draft, window, gone)
-    started = None
+        yield from tell_all(draft, window, gone)
+    started: Run | Outcome | None = None
     if function is not None and event is not None:
         started = yield from admit(draft, function, event, event.fields(), window=window)
     if window.batch and isinstance(started, Outcome):
-        yield from _tell_all(draft, window, started)  # of its first event that is known, and is not said twice
+        yield from tell_all(draft, window, started)  # of its first event that is known, and is not said twice
     if not window.batch or started is None or isinstance(started, Outcome):
         draft.add(DropHeld(window.run_id))
+    return started
 
 
-def _tell_all(draft: Draft, window: Window, outcome: Outcome) -> Generator[Any, Any, None]:
+def tell_all(draft: Draft, window: Window, outcome: Outcome) -> Generator[Any, Any, None]:
     """The same became of every event that was held back."""
-    stored = [held.id for held in (yield from ask(HeldEvents(window.run_id)))]
+    stored = yield from ask(HeldIds(window.run_id))
     new = [each.event_id for each in draft.changes if isinstance(each, HoldEvent) and each.run_id == window.run_id]
     for event_id in dict.fromkeys((*stored, *new)):
         draft.add(SaveOutcome(msgspec.structs.replace(outcome, event_id=event_id)))
@@ -108,5 +116,6 @@ def _left_out(draft: Draft, event_id: str, function_id: str, run_id: str) -> Out
     )
 
 
-def _forget(draft: Draft, key: str) -> None:
+def forget(draft: Draft, key: str) -> None:
+    """The window of this key is closed."""
     remember(draft, Cell(key=key, value="", expires_at=0))

@@ -24,6 +24,7 @@ HOLD: Final = (BatchEvents, Debounce)
 START: Final = (RunConcurrency, Throttle)
 GRANT: Final = (Concurrency,)
 RANK: Final = (Priority,)
+KEYED: Final = (*ADMIT, *START, *GRANT)
 _Any = BatchEvents | RateLimit | Idempotency | Debounce | Singleton | Throttle | Concurrency | Priority
 KEYWORDS: Final[dict[str, type[_Any]]] = {control.keyword: control for control in (*ADMIT, Throttle, *GRANT, *RANK)}
 """By what they are called on the wire, where limits of runs are a part of those of steps."""
@@ -32,6 +33,7 @@ __all__ = [
     "ADMIT",
     "GRANT",
     "HOLD",
+    "KEYED",
     "KEYWORDS",
     "RANK",
     "START",

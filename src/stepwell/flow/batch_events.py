@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
-from stepwell.flow.keys import check_condition, check_key, key_text, owner, value_of
+from stepwell.flow.keys import check_condition, check_key, key_failure, key_text, owner, value_of
 from stepwell.flow.options import Duration, check_length, check_whole, key_of, length_ms, members
 from stepwell.flow.verdicts import Held
 from stepwell.flow.window import Window
@@ -65,12 +65,25 @@ class BatchEvents(msgspec.Struct, frozen=True):
             found["if"] = self.if_
         return found
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"{self.keyword}/{owner(function_id)}/"
+
     def window(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
-        """The key of the batch that this event belongs to; ``None`` if it starts a run of its own."""
+        """The key of the batch that this event belongs to; ``None`` if it starts a run of its own, because the
+        condition is not true for it. All events for which the key is missing, fails or is ``false`` share one
+        (semantics §3.4)."""
         if self.if_ is not None and value_of(self.if_, env, now) is not True:
             return None
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"{self.keyword}/{owner(function_id)}/{text}"
+        found = key_text(self.key, env, now) if self.key is not None else None
+        return f"{self.prefix(function_id)}{found.text if found is not None and not found.is_false else ''}"
+
+    def declined(self, env: Mapping[str, object], now: int) -> str:
+        """Why an event that belongs to no batch does not."""
+        assert self.if_ is not None, "else it belongs to one"
+        reason = key_failure(self.if_, env, now)
+        said = "is not true for its event" if reason is None else f"failed for its event: {reason}"
+        return f"it was not collected: the condition {self.if_} {said}"
 
     def hold(self, window: Window, event_id: str, ts: int, size: int, now: int) -> Held:
         """Put an event into the window, which is new if it has none yet."""

@@ -55,10 +55,15 @@ class Debounce(msgspec.Struct, frozen=True):
             found["timeout"] = format_duration(length_ms(self.timeout))
         return found if self.key is None else {**found, "key": self.key}
 
-    def window(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
-        """The key of the window that holds this event; ``None`` if it is not subject to the rule."""
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"{self.keyword}/{owner(function_id)}/{text}"
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"{self.keyword}/{owner(function_id)}/"
+
+    def window(self, function_id: str, env: Mapping[str, object], now: int) -> str:
+        """The key of the window that holds this event. All events for which the key is missing, fails or is ``false``
+        share one (semantics §3.4)."""
+        found = key_text(self.key, env, now) if self.key is not None else None
+        return f"{self.prefix(function_id)}{found.text if found is not None and not found.is_false else ''}"
 
     def hold(self, window: Window, event_id: str, ts: int, size: int, now: int) -> Held:
         """Put an event into the window, which is new if it has none yet."""

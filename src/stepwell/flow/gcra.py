@@ -40,6 +40,13 @@ def free_now(tat_ns: int, now_ms: int, interval: int, burst: int) -> int:
     return 0 if room < 0 else min(burst, room // interval) + 1
 
 
+def turns(tat_ns: int, now_ms: int, interval: int, burst: int) -> tuple[int, int]:
+    """How many starts conform at this moment, and when the one after them does."""
+    count = free_now(tat_ns, now_ms, interval, burst)
+    start = max(tat_ns, now_ms * _NS_PER_MS) if count else tat_ns
+    return count, free_at_ms(start + count * interval, interval, burst)
+
+
 def expiry_ms(tat_ns: int) -> int:
     """When it is forgotten without a difference: from then on the key is as if it had never been used."""
     return -(-tat_ns // _NS_PER_MS)

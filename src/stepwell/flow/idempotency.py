@@ -44,10 +44,14 @@ class Idempotency(msgspec.Struct, frozen=True):
         """As the wire has it."""
         return self.key
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"idempotency/{owner(function_id)}/"
+
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the first start; ``None`` if this start is not subject to the rule."""
-        text, is_false = key_text(self.key, env, now)
-        return None if is_false else f"idempotency/{owner(function_id)}/{text}"
+        text, is_false, _ = key_text(self.key, env, now)
+        return None if is_false else f"{self.prefix(function_id)}{text}"
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""

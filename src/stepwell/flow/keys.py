@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stepwell.errors import ConfigurationError
 
@@ -38,19 +38,44 @@ def check_condition(keyword: str, condition: object) -> None:
     compile_expression(condition, boolean=True)
 
 
-def key_text(key: str, env: Mapping[str, object], now: int) -> tuple[str, bool]:
-    """The value of the key for this event, and whether it is the literal ``false`` (semantics §3.4).
+class KeyText(NamedTuple):
+    """The value of a key for an event. ``is_false`` is the literal ``false``; ``absent`` says that there is no value,
+    and then the text is empty."""
 
-    ``now`` is the moment in milliseconds at which it is worked out. All events for which the key is missing or fails
-    share the empty text.
+    text: str
+    is_false: bool
+    absent: bool
+
+
+def key_text(key: str, env: Mapping[str, object], now: int) -> KeyText:
+    """The value of the key for this event. What it means to be false or absent, each control decides (semantics §3.4).
+
+    ``now`` is the moment in milliseconds at which it is worked out.
     """
     result = compiled(key).key_result(env, now_ms=now)
-    return "" if result.failed or result.missing else storable(result.text), result.is_false
+    absent = result.failed or result.missing
+    return KeyText("" if absent else storable(result.text), result.is_false, absent)
+
+
+def key_failure(key: str, env: Mapping[str, object], now: int) -> str | None:
+    """Why the key cannot be worked out for this event; ``None`` if it can, also if what it names is missing."""
+    result = compiled(key).key_result(env, now_ms=now)
+    return result.reason if result.failed else None
 
 
 def owner(function_id: str) -> str:
     """The function id as one segment of a key: no two pairs of function and key text look the same."""
     return function_id.replace("%", "%25").replace("/", "%2F")
+
+
+def owned(text: str) -> str:
+    """The function id that ``owner`` made this of."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
+def within(prefix: str) -> tuple[str, str]:
+    """The least key that begins so, and the least after all of those. Without a slash at its end it is one key."""
+    return (prefix, f"{prefix[:-1]}0") if prefix.endswith("/") else (prefix, f"{prefix}\x01")
 
 
 def storable(text: str) -> str:

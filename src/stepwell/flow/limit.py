@@ -63,11 +63,16 @@ def slot_key(
     """
     if limit == 0:
         return None
+    prefix = slot_prefix(key, scope, function_id)
+    return prefix if key is None else f"{prefix}{key_text(key, env, now).text}"
+
+
+def slot_prefix(key: str | None, scope: str, function_id: str) -> str:
+    """What the keys of a limit's slots begin with; the one key there is, without a slash at its end, if it has none."""
     if key is None:
         return f"fn/{owner(function_id)}"
-    text, _ = key_text(key, env, now)
     if scope != "fn":
-        return f"{scope}/{text}"
+        return f"{scope}/"
     # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.
     expression = sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"fn/{owner(function_id)}/{expression}/{text}"
+    return f"fn/{owner(function_id)}/{expression}/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
@@ -15,6 +15,11 @@ from stepwell.limits import CONTROL_PERIOD_MIN, RATE_LIMIT_PERIOD_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.event import rfc3339
 from stepwell.model.history import Cell, OutcomeKind
+
+_NO_KEY: Final = (
+    "; it gives no key (what the expression names is missing or empty, or it failed), and all those that give none"
+    " share one"
+)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -49,10 +54,22 @@ class RateLimit(msgspec.Struct, frozen=True):
         found: dict[str, Any] = {"limit": self.limit, "period": format_duration(length_ms(self.period))}
         return found if self.key is None else {**found, "key": self.key}
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"rate/{owner(function_id)}/"
+
     def cell(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the cell that remembers the rate; ``None`` if this start is not subject to the rule."""
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"rate/{owner(function_id)}/{text}"
+        if self.key is None:
+            return self.prefix(function_id)
+        text, is_false, _ = key_text(self.key, env, now)
+        return None if is_false else f"{self.prefix(function_id)}{text}"
+
+    def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
+        """How many runs may start at this moment, and when the one after them may."""
+        tat, last = map(int, cell.value.split("/")[:2]) if cell is not None else (0, 0)
+        interval, burst = gcra.interval_ns(self.limit, length_ms(self.period)), self.limit // 10
+        return gcra.turns(gcra.within(tat, last, interval, burst), now, interval, burst)
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
@@ -63,7 +80,7 @@ class RateLimit(msgspec.Struct, frozen=True):
         if following is None:
             free = rfc3339(gcra.free_at_ms(moment, interval, burst))
             rate = f"{self.limit} per {format_duration(length_ms(self.period))}"
-            return Skip(
-                OutcomeKind.RATE_LIMITED, f"the rate limit of {rate} was reached; free again at {free}", started
-            )
+            shared = _NO_KEY if self.key is not None and key.endswith("/") else ""
+            reason = f"the rate limit of {rate} was reached; free again at {free}{shared}"
+            return Skip(OutcomeKind.RATE_LIMITED, reason, started)
         return Accept(spend=Cell(key=key, value=f"{following}/{now}/{run_id}", expires_at=gcra.expiry_ms(following)))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from stepwell.flow.limit import check_limit, limit_config, read_limit, slot_key
+from stepwell.flow.limit import check_limit, limit_config, read_limit, slot_key, slot_prefix
 from stepwell.flow.verdicts import Blocked, Go
 
 
@@ -34,6 +34,10 @@ class RunConcurrency(msgspec.Struct, frozen=True):
     def config(self) -> dict[str, Any]:
         """As the wire has it."""
         return limit_config(self.limit, self.key, self.scope)
+
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"run/{slot_prefix(self.key, self.scope, function_id)}"
 
     def place(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
         """The key of the places that a run started by this event competes for; ``None`` if nothing limits it.

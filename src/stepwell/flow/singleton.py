@@ -48,15 +48,22 @@ class Singleton(msgspec.Struct, frozen=True):
         """As the wire has it."""
         return {"mode": self.mode} if self.key is None else {"mode": self.mode, "key": self.key}
 
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"singleton/{owner(function_id)}/"
+
     def lock(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
-        """The key of the slot that the one run holds; ``None`` if this start is not subject to the rule."""
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"singleton/{owner(function_id)}/{text}"
+        """The key of the slot that the one run holds; ``None`` if this start is not subject to the rule:
+        the key is ``false`` for it, missing, or fails (semantics §3.4)."""
+        if self.key is None:
+            return self.prefix(function_id)
+        text, is_false, absent = key_text(self.key, env, now)
+        return None if is_false or absent else f"{self.prefix(function_id)}{text}"
 
     def admit(self, holder: str | None) -> Accept | Skip | Replace:
         """May another run start beside ``holder``, the id of the run that there is?"""
         if holder is None:
             return Accept()
         if self.mode == "cancel":
-            return Replace(holder, "singleton: a newer run took its place")
+            return Replace(holder, self.keyword)
         return Skip(OutcomeKind.SINGLETON, "a run with this singleton key has not ended", holder)

@@ -57,13 +57,17 @@ class Throttle(msgspec.Struct, frozen=True):
         }
         return found if self.key is None else {**found, "key": self.key}
 
-    def queue(self, function_id: str, env: Mapping[str, object], now: int) -> str | None:
-        """The key under which a run started by this event waits its turn; ``None`` if nothing limits it.
+    def prefix(self, function_id: str) -> str:
+        """What its keys begin with."""
+        return f"throttle/{owner(function_id)}/"
 
-        Evaluated once, when the run is created (semantics §3.5).
+    def queue(self, function_id: str, env: Mapping[str, object], now: int) -> str:
+        """The key under which a run started by this event waits its turn.
+
+        Evaluated once, when the run is created (semantics §3.5). All events for which the key is missing or fails wait
+        for the turns of one key; ``false`` is a key like any other here (semantics §3.4).
         """
-        text, is_false = ("", False) if self.key is None else key_text(self.key, env, now)
-        return None if is_false else f"throttle/{owner(function_id)}/{text}"
+        return f"{self.prefix(function_id)}{key_text(self.key, env, now).text if self.key is not None else ''}"
 
     def grant(self, key: str, cell: Cell | None, now: int) -> Go | Later:
         """May one more run start now? ``key`` is what ``queue()`` said, ``cell`` what is stored there."""
@@ -76,10 +80,7 @@ class Throttle(msgspec.Struct, frozen=True):
 
     def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
         """How many runs may start at this moment, and when the one after them may."""
-        tat, interval = self._tat(cell), self._interval
-        count = gcra.free_now(tat, now, interval, self.burst)
-        start = max(tat, now * 1_000_000) if count else tat
-        return count, gcra.free_at_ms(start + count * interval, interval, self.burst)
+        return gcra.turns(self._tat(cell), now, self._interval, self.burst)
 
     @property
     def _interval(self) -> int:

@@ -27,10 +27,10 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class Replace(msgspec.Struct, frozen=True):
-    """The run may start if ``run_id`` is cancelled, for this reason."""
+    """The run may start if ``run_id`` is cancelled, for this rule."""
 
     run_id: str
-    reason: str
+    rule: str
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -91,6 +91,13 @@ class HeldEvents(Question[list[Event]], frozen=True):
     shard: int = 0
 
 
+class HeldIds(Question[list[str]], frozen=True):
+    """The ids of those events."""
+
+    run_id: str
+    shard: int = 0
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A run with what a call of it needs: the event that started it, its steps in the order they were first seen, all
     its events if they were collected."""
@@ -371,9 +378,11 @@ class SlotHolders(Question[list[str]], frozen=True):
 
 
 class BacklogPosition(Question[tuple[int, int] | None], frozen=True):
-    """(how many blocked items go before it, how many there are) for a blocked item; ``None`` if it is not blocked."""
+    """(how many blocked items go before it, how many there are) for a blocked item, both counted up to ``most``;
+    ``None`` if it is not blocked."""
 
     item_id: str
+    most: int = 10_000
 
 
 class RunItems(Question[list[Item]], frozen=True):
@@ -408,6 +417,56 @@ class Postings(Question[list[Posting]], frozen=True):
     after: int
     listener: str
     limit: int
+
+
+class BacklogDepths(Question[list[tuple[str, int, int]]], frozen=True):
+    """The backlogs whose names lie in [first, last), by name, ``limit`` at most: each with how many items it has,
+    counted up to ``depth_max``, and ``queued_at`` of the first."""
+
+    first: str
+    last: str
+    limit: int
+    depth_max: int
+    shard: int = 0
+
+
+class BacklogFunctions(Question[list[str]], frozen=True):
+    """Whose the first items of a backlog are: a function id for each, in their order."""
+
+    key: str
+    limit: int
+    shard: int = 0
+
+
+class ComingItems(Question[list[Item]], frozen=True):
+    """Items due in (after, before], the earliest first: with ``after`` the present, what holds a lease and what comes
+    later."""
+
+    after: int
+    before: int
+    limit: int
+    shard: int = 0
+
+
+class SlotKeys(Question[list[tuple[str, int]]], frozen=True):
+    """The keys in [first, last) of which slots are taken, by key, ``limit`` at most, each with how many: counted up to
+    ``used_max``."""
+
+    first: str
+    last: str
+    limit: int
+    used_max: int
+    shard: int = 0
+
+
+class ListCells(Question[list[Cell]], frozen=True):
+    """The cells in [first, last) that have not expired at ``now``, by key."""
+
+    first: str
+    last: str
+    now: int
+    limit: int
+    shard: int = 0
 
 
 class RunStates(Question[list[Run]], frozen=True):

@@ -121,6 +121,9 @@ class _Problems:
         self._found: list[tuple[str, ConfigurationError]] = []
         self.called = called
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def add(self, place: str, what: str, why: str, fix: str) -> None:
         self._found.append((self.called(place), ConfigurationError(what, why, fix)))
 
@@ -343,15 +346,18 @@ def _backoff(value: object) -> Backoff | None:
 
 def _controls(problems: _Problems, fields: dict[str, object]) -> tuple[Control, ...]:
     found: list[Control] = []
+    wrong = set[str]()  # what is meant, and cannot be kept as it stands
     for keyword, control in KEYWORDS.items():
-        value = fields.get(keyword)
+        value, before = fields.get(keyword), len(problems)
         if control is Concurrency:
             found += _limits(problems, value)
         elif value is not None:
             read: Callable[[object], Control | None] = control.read
             one = problems.attempt(keyword, read, value)
             found += [one] if one is not None else []
-    given = {control.keyword for control in found}
+        if len(problems) > before:
+            wrong.add(keyword)
+    given = {control.keyword for control in found} | wrong
     if fields.get("cancel"):
         given.add("cancel")
     for place, other, why in conflicts(given):

@@ -24,7 +24,7 @@ from stepwell.ops import Op as Instruction
 from stepwell.protocol import messages as wire
 from stepwell.protocol.events import Incoming, merged_sessions, validate_incoming
 from stepwell.protocol.metadata import UnreadableMetadata, read_of_step
-from stepwell.protocol.requests import Outgoing, encode_request, fetch_request, model_request, refusal, told
+from stepwell.protocol.requests import Outgoing, Place, encode_request, fetch_request, model_request, refusal, told
 
 
 class UnknownOp(Exception):
@@ -78,6 +78,7 @@ class _ModelOpts(msgspec.Struct):
     format: str = ""
     headers: dict[str, str] = {}
     body: msgspec.Raw = msgspec.Raw(b"{}")
+    publish: Place | None = None
 
 
 class _FetchOpts(msgspec.Struct):
@@ -85,6 +86,7 @@ class _FetchOpts(msgspec.Struct):
     method: str = "POST"
     headers: dict[str, str] = {}
     body: str | None = None
+    publish: Place | None = None
 
 
 class _InputOpts(msgspec.Struct):
@@ -202,10 +204,12 @@ def _instruction(op: wire.Op) -> Instruction:
         return _lazy(op, _defer_opts(opts))
     if kind == wire.AI_GATEWAY:
         asked = _model_opts(opts)
-        return _gateway(op, model_request(asked.url, asked.auth_key, asked.format, asked.headers, bytes(asked.body)))
+        request = model_request(asked.url, asked.auth_key, asked.format, asked.headers, bytes(asked.body))
+        return _gateway(op, msgspec.structs.replace(request, publish=asked.publish) if asked.publish else request)
     if kind == wire.GATEWAY:
         wanted = _fetch_opts(opts)
-        return _gateway(op, fetch_request(wanted.url, wanted.method, wanted.headers, wanted.body))
+        request = fetch_request(wanted.url, wanted.method, wanted.headers, wanted.body)
+        return _gateway(op, msgspec.structs.replace(request, publish=wanted.publish) if wanted.publish else request)
     raise UnknownOp(f"unknown op {kind!r} for step {op.name or op.id!r}")
 
 

@@ -345,13 +345,14 @@ def _read_model_request(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts
     if not _text(opts, "url"):
         raise Unreadable("a request to a model names no URL")
     # JavaScript passes on whatever else it was given.
-    return {name: opts[name] for name in ("url", "auth_key", "format", "headers", "body") if not _is_null(opts, name)}
+    known = ("url", "auth_key", "format", "headers", "body", "publish")
+    return {name: opts[name] for name in known if not _is_null(opts, name)}
 
 
 def _read_request(found: _Op, opts: Opts, extra: _Extra, now: int) -> Opts:
     if not _text(opts, "url"):
         raise Unreadable("a fetch names no URL")
-    return {name: opts[name] for name in ("url", "method", "headers", "body") if not _is_null(opts, name)}
+    return {name: opts[name] for name in ("url", "method", "headers", "body", "publish") if not _is_null(opts, name)}
 
 
 _WRITERS: Final[dict[str, Callable[[Op, Opts], tuple[str, Opts, _Extra]]]] = {

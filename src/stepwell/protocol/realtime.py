@@ -13,6 +13,7 @@ from stepwell.errors import InvalidMessage, MessageTooLarge
 from stepwell.limits import (
     REALTIME_BYTES_MAX,
     REALTIME_CHUNK_BYTES_MAX,
+    REALTIME_CHUNKS_MAX,
     REALTIME_METADATA_BYTES_MAX,
     REALTIME_NAME_BYTES_MAX,
     REALTIME_TOPICS_MAX,
@@ -130,6 +131,26 @@ def stream_edge(kind: Literal["datastream-start", "datastream-end"], to: Topic, 
 def chunk(to: Topic, stream_id: str, text: str, now: int) -> Message:
     """A piece of a stream. It names its channel and topic, because subscribers ignore it otherwise (protocol §16)."""
     return _of_stream("chunk", to, stream_id, text, now)
+
+
+def whole_stream(to: Topic, stream_id: str, text: str, now: int) -> list[Message]:
+    """The messages of a stream that is known as a whole. Raises ``InvalidMessage`` if it is too long."""
+    pieces = list(Pieces().feed(text.encode(errors="replace"), last=True))
+    if len(pieces) > REALTIME_CHUNKS_MAX:
+        raise too_many_chunks()
+    return [
+        stream_edge("datastream-start", to, stream_id, now),
+        *(chunk(to, stream_id, piece, now) for piece in pieces),
+        stream_edge("datastream-end", to, stream_id, now),
+    ]
+
+
+def too_many_chunks() -> InvalidMessage:
+    return InvalidMessage(
+        f"the stream has more than {REALTIME_CHUNKS_MAX:,} chunks",
+        "subscribers put it together from them",
+        "publish it in several streams",
+    )
 
 
 class Pieces:

@@ -61,6 +61,13 @@ _NOT_PASSED_ON: Final = frozenset(
 )
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where in realtime whoever listens hears the answer, too (protocol §6.5)."""
+
+    channel: str
+    topic: str
+
+
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request. ``format`` is that of a model's provider, and ``None`` for any other request.
 
@@ -73,6 +80,7 @@ class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     body: str | None = None
     format: str | None = None
     secret: str = ""
+    publish: Place | None = None
 
     def __repr__(self) -> str:
         return f"Outgoing({self.method!r}, {shown_url(self.url)!r})"
@@ -103,10 +111,11 @@ class Told(msgspec.Struct, omit_defaults=True):
 
 
 class Good(NamedTuple):
-    """The step has its result, as JSON text."""
+    """The step has its result, as JSON text. ``text`` is what was answered."""
 
     output: bytes
     told: Told
+    text: str = ""
 
 
 class Bad(NamedTuple):
@@ -191,7 +200,7 @@ def answered(
     if request.format is None:
         known = {_writable(name): _writable(value) for name, value in headers.items()}
         fetched = {"url": _writable(request.url), "headers": known, "body": text, "status_code": status}
-        return Good(_encode(fetched), about)
+        return Good(_encode(fetched), about, text)
     text = _hide(request, text)
     if status > _OK_MAX:
         retry_at = read_retry_after(headers.get("retry-after", ""), now)
@@ -203,7 +212,7 @@ def answered(
     said = _read(output)
     about.model = said.model or said.model_version or about.model
     about.input_tokens, about.output_tokens, about.total_tokens = said.tokens()
-    return Good(output, about)
+    return Good(output, about, text)
 
 
 def unanswered(request: Outgoing, why: str, *, now: int, started_at: int, final: bool = False) -> Bad:

@@ -15,16 +15,14 @@ from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
-from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.intake import accept
-from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import ask_anew, register, serve
 from stepwell.engine.registry import Registry, under_orders
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
-from stepwell.errors import ConfigurationError, NotFound, NotRunning, StorageError, StorageUnavailable
+from stepwell.errors import ConfigurationError, NotFound, StorageError, StorageUnavailable
 from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
@@ -35,16 +33,11 @@ from stepwell.model.history import Outcome
 from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
     AnyCell,
-    AnyLease,
-    Count,
     ListApps,
     ListFunctions,
     ListOrders,
-    NextDue,
     RegistryStamp,
     StoredFunction,
-    Totals,
-    ask,
 )
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
@@ -54,6 +47,8 @@ from stepwell.protocol.messages import Executing, Transport
 from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import Caller
+from stepwell.runtime.decisions import Decisions, shutting_down
+from stepwell.runtime.health import Health, health_of
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
@@ -67,20 +62,10 @@ _USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
 _OTHERS_LOOK_MS = UNSEEN_MS // 2  # how soon a leader notices what another process on the same file has written
 _BEGINNING_MS = 25  # between the last look at whether a body may begin, and its beginning
-_UNHEALTHY_MS = 5_000  # due work that has not moved for this long is not moving
-_REFUSED_MS = 5_000  # for so long a disk that refused to be written counts as failing, unless it has been since
 
 
 Observer = Callable[[Sequence[Change]], None]
 """Is shown what a decision wrote, once that is durable. Called on the event loop: it must return at once."""
-
-
-class Health(msgspec.Struct, frozen=True):
-    """Whether due work moves (invariants §1.10)."""
-
-    healthy: bool
-    why: str
-    totals: Totals | None
 
 
 def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Function]:
@@ -94,29 +79,6 @@ def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Func
         if each.pause is not None:
             function = msgspec.structs.replace(function, pause=each.pause)
         yield under_orders(function, orders)
-
-
-class _Stale(Exception):
-    """Another process has registered functions that this one has not read yet: ``stamp`` is that of those it has."""
-
-    def __init__(self, stamp: int) -> None:
-        super().__init__(stamp)
-        self.stamp = stamp
-
-
-def _stopping() -> NotRunning:
-    return NotRunning(
-        "this process is shutting down and takes no more events",
-        "events it accepted now would have to wait for the next start",
-        "send the event again, to another process or a little later",
-    )
-
-
-def _unless_stale(plan: Plan, stamp: int) -> Plan:
-    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
-    if (yield from ask(RegistryStamp())) != stamp:
-        raise _Stale(stamp)
-    return (yield from plan)
 
 
 class Engine:
@@ -156,27 +118,15 @@ class Engine:
         self.observers: list[Observer] = []
         self.refused: tuple[int, str] | None = None  # when and why something could not be written last
         self.caller = Caller(self, transport)
+        self.decisions = Decisions(self)
         self.realtime = Hub(store, clock, timers, ids, self.observers, shared=shared)
         self._ids = ids
         self._plan_ids = plan_ids
         self.shared = shared
         self._tidies = tidies
-        self._tokens = itertools.count(1)
-        # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
-        # loop's: each counts in a number of its own, because neither may lose what the other adds.
-        self._ready = True  # runs may wait for room in a process
-        self._ready_since = 0  # the latest decision that has put one there
-        self._decisions = itertools.count(1)
         self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
-        self._pressing = False  # there are some, perhaps made by another process, and no claim has found none since
-        self._pressing_since = 0  # the latest decision that has made one
-        self._full = False  # there was no room for what is due when it was looked for last
-        self._late: list[Leased] = []  # granted when it was too late to begin
-        self._promised = 0
-        self._settled = 0
-        self._stamp = 0
-        self._declaring = 0  # changes of functions that are under way
-        self._loading = asyncio.Lock()
+        self.stamp = 0  # of the functions that are known
+        self.declaring = 0  # changes of functions that are under way
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
         self._others = False  # they have, and not everybody has been told
         self._lease_timer: Timer | None = None
@@ -195,7 +145,7 @@ class Engine:
         stored = await self.store.read(ListFunctions(archived=True))
         served = {app.id for app in await self.store.read(ListApps())}
         standing = await self.store.read(ListOrders())
-        if stamp >= self._stamp:  # several may read at once
+        if stamp >= self.stamp:  # several may read at once
             orders = Orders(standing)
             archived = {each.id for each in stored if orders.find(OrderKind.ARCHIVE, each.id, each.app_id) is not None}
             here = [each for each in stored if each.archived_at is None and each.id not in archived]
@@ -205,15 +155,15 @@ class Engine:
                 if each.id in archived or (each.archived_at is not None and each.app_id in served)
             ]
             self.registry = Registry(_readable(here, orders), _readable(left, orders))
-            self._stamp = stamp
+            self.stamp = stamp
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does."""
         self._looked_at = monotonic_s()
         epoch = await self.store.new_epoch()
-        self._tokens = itertools.count(first_token(epoch))
+        self.decisions.tokens = itertools.count(first_token(epoch))
         await self.load()
-        self._pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms()))
+        self.decisions.pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms()))
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
@@ -243,7 +193,7 @@ class Engine:
         with suppress(StorageError):
             await self.store.commit(Decision())  # what was on its way to the disk before is there after it
         # An orderly stop must not look like a crash. What cannot be written is found by its lease, as after one.
-        giving = [self.commit(partial(give_back, leased=leased)) for leased in (*cut_off, *self._late)]
+        giving = [self.commit(partial(give_back, leased=leased)) for leased in (*cut_off, *self.decisions.late)]
         for given in await asyncio.gather(*giving, return_exceptions=True):
             if isinstance(given, BaseException):
                 log.warning("a call that was cut off could not be given back", error=str(given))
@@ -295,7 +245,7 @@ class Engine:
         return await asyncio.shield(self.spawn(self._declare(plan)))  # it is known also if nobody waits for it any more
 
     async def _declare(self, plan: Callable[[Draft], Plan]) -> Any:
-        self._declaring += 1
+        self.declaring += 1
         known = True
         try:
             value = (await self.commit(plan)).result.value
@@ -305,7 +255,7 @@ class Engine:
             known = False  # it may have been written: from now on each decision asks
             raise
         finally:
-            self._declaring -= known
+            self.declaring -= known
         return value
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
@@ -388,30 +338,7 @@ class Engine:
 
         To ``count`` costs a look at all that is live, a backlog included: whoever asks every second leaves it out.
         """
-        now, totals = self.clock.now_ms(), None
-        try:
-            if count:
-                totals = await self.store.read(Count(now))
-            oldest = await self.store.read(NextDue())
-        except StorageError as error:
-            return Health(False, error.what, None)
-        if self.closing or self.stopping:  # whoever spreads the load is to ask another process
-            return Health(False, "this process is stopping", totals)
-        if self.refused is not None and now - self.refused[0] < _REFUSED_MS:
-            return Health(False, f"nothing can be written: {self.refused[1]}", totals)
-        if oldest is not None:
-            late = now - oldest
-            if late > _UNHEALTHY_MS and not await self._is_full(now):
-                return Health(False, f"work has been due for {late / 1000:.1f} s and does not move", totals)
-        if self._dispatcher.failures:
-            return Health(False, f"the dispatcher failed {self._dispatcher.failures} times in a row", totals)
-        return Health(True, "OK", totals)
-
-    async def _is_full(self, now: int) -> bool:
-        """Whether what is due may have to wait for calls in flight. Whoever follows cannot see those, only leases."""
-        if self.leads:
-            return len(self.caller.live) >= self.calls_max
-        return await self.store.read(AnyLease(now))
+        return await health_of(self, count=count)
 
     # For the parts of the runtime -------------------------------------------------------------------------------------
 
@@ -424,94 +351,8 @@ class Engine:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self.settings)
 
     def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
-        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.
-
-        That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
-        runs that were born in our hands are ours to call.
-        """
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        asked = monotonic_s()
-        taken = number = 0
-        written: list[Change] = []
-
-        def take_lease(function_id: str) -> int | None:
-            nonlocal taken
-            if not self.leads or self.stopping or self._full or self._pressing or self._room() <= 0:
-                return None
-            if not self.caller.transport.serves(function_id):
-                return None
-            taken += 1
-            self._promised += 1
-            return next(self._tokens)
-
-        def is_full(function_id: str) -> bool:
-            if not self.leads or self.stopping or not self.caller.transport.serves(function_id):
-                return False
-            return self._ready or self._room() <= 0
-
-        def presses() -> None:
-            self._pressing, self._pressing_since = True, max(self._pressing_since, number)
-
-        def attempt() -> Plan:
-            nonlocal number, written
-            number = next(self._decisions)
-            moment = self.moment()
-            unsure = self.shared or self._declaring > 0
-            stamp = self._stamp  # before the registry, so that it can only be too old
-            registry = self.registry
-            until = moment.now + self.lease_ms
-            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, presses=presses, until=until)
-            written = draft.changes
-            # What is put aside for a function that has been resumed would wait for ever.
-            return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
-
-        def written_down(future: asyncio.Future[Verdict]) -> None:
-            self._settled += taken
-            error = future.exception()
-            if isinstance(error, _Stale):
-                again = self.spawn(self._commit_again(plan, verdict, error.stamp))
-                # If it is cut off, even before it begins, whoever waits hears of it.
-                again.add_done_callback(lambda _: None if verdict.done() else verdict.set_exception(_stopping()))
-                return
-            if error is not None:
-                if isinstance(error, StorageUnavailable):
-                    self.refused = self.clock.now_ms(), error.what
-                if self.leads:
-                    self._ready, self._ready_since = True, max(self._ready_since, number)
-                    self._dispatcher.wake()  # it may have been written after all: look what is due, and when
-                if not verdict.done():
-                    verdict.set_exception(error)
-                return
-            if written:
-                self.refused = None
-            found = future.result()
-            try:
-                if found.held:
-                    self._follow(found, asked, number)
-                    if self.observers:
-                        self.tell(written)
-                if taken:
-                    self._make_use_of_room()  # not every lease that was promised has become a call
-            finally:
-                if not verdict.done():
-                    verdict.set_result(found)
-
-        self.store.commit(attempt).add_done_callback(written_down)
-        return verdict
-
-    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict], stamp: int) -> None:
-        """Another process had registered functions: the same with those that there are now."""
-        try:
-            async with self._loading:
-                if self._stamp == stamp:  # else another commit has read them meanwhile
-                    await self.load()
-            found = await self.commit(plan)
-        except Exception as error:
-            if not verdict.done():
-                verdict.set_exception(error)
-        else:
-            if not verdict.done():
-                verdict.set_result(found)
+        """Run a plan, then do what it says is to be done now (``runtime/decisions.py``)."""
+        return self.decisions.commit(plan)
 
     async def until_ends_seen(self, verdict: Verdict) -> None:
         """What ended runs that another process executes is acknowledged when that process knows it (I18).
@@ -569,23 +410,23 @@ class Engine:
             self._dispatcher.wake(left)
         if touched or (self.shared and seen < self._looked_at):
             self._dispatcher.wake()
-        self._make_use_of_room()
+        self.decisions.make_use_of_room()
 
     # Ticks ------------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, _: int) -> int | None:
         caller = self.caller
-        room = self._room()
-        self._full = room <= 0
+        decisions = self.decisions
+        room = decisions.look_for_room()
         verdict = await self.commit(
             lambda draft: claim(
                 draft,
                 room=room,
-                new_token=self._tokens.__next__,
+                new_token=decisions.tokens.__next__,
                 serves=caller.transport.serves,
                 mine=caller.live,
-                crowded=self._ready,
-                pressing=self._pressing,
+                crowded=decisions.crowded,
+                pressing=decisions.pressing,
             )
         )
         following: int | None = verdict.result.value
@@ -599,56 +440,26 @@ class Engine:
             self.caller.undisturbed(before, self._looked_at)
             return now + _OTHERS_LOOK_MS
         stamp = await self.store.read(RegistryStamp())
-        if stamp != self._stamp:
+        if stamp != self.stamp:
             await self.load()
-        self._pressing |= await self.store.read(AnyCell(PREFIX, now))
+        self.decisions.pressing |= await self.store.read(AnyCell(PREFIX, now))
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
         return now + _OTHERS_LOOK_MS
 
-    def _make_use_of_room(self) -> None:
-        if self._full and self._room() > 0:
-            self._dispatcher.wake()
+    @property
+    def dispatch_failures(self) -> int:
+        """How often in a row nobody could be found who is due."""
+        return self._dispatcher.failures
 
-    def _room(self) -> int:
-        return self.calls_max - len(self.caller.live) - (self._promised - self._settled)
+    def wake_dispatcher(self, at: int = 0) -> None:
+        """Something is due at this moment."""
+        self._dispatcher.wake(at)
 
     def refuse_if_stopping(self) -> None:
         if self.stopping:
-            raise _stopping()
-
-    def _follow(self, verdict: Verdict, asked: float, number: int) -> None:
-        outcome: Effects = verdict.result
-        if outcome.leased:
-            if self.stopping:
-                self._late += outcome.leased
-            else:
-                self.caller.start(outcome.leased, asked)
-        if outcome.ready is not None:
-            if outcome.ready:
-                self._ready_since = max(self._ready_since, number)
-            # One that found nobody there says nothing of those that came after it, whichever is heard of first.
-            self._ready = outcome.ready or number < self._ready_since
-            if outcome.ready:
-                self._full = True  # whether there was no room, or none that was not promised to those who waited
-                self._make_use_of_room()
-        if outcome.pressure or outcome.pressing is not None:
-            self._press(outcome, number)
-        for run_id in outcome.ended:
-            self.caller.lose(run_id)
-        for run_id in outcome.touched:
-            self.caller.touch(run_id)
-        if self.leads and outcome.wake is not None:
-            self._dispatcher.wake(outcome.wake)
-
-    def _press(self, outcome: Effects, number: int) -> None:
-        if outcome.pressure:
-            now = self.clock.now_ms()
-            known = {queue: until for queue, until in self.pressure.items() if until > now}
-            self.pressure = known | dict(outcome.pressure)
-        # One that has found none says nothing of those that came after it.
-        self._pressing = outcome.pressing is not False or number < self._pressing_since
+            raise shutting_down()
 
     def _new_id(self) -> str:
         return self._plan_ids.ulid(self.clock.now_ms())

@@ -72,6 +72,8 @@ class Loop:
         if self._due is None or at < self._due:
             self._due = at
             self._woken.set()
+        elif self._due <= self._clock.now_ms():
+            self._woken.set()  # the clock was set forward, as after a computer slept: the timer knows nothing of that
 
     async def stop(self) -> None:
         if self._task is not None:

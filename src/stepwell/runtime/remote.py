@@ -51,6 +51,8 @@ DISCOVERY: Final = "step"
 _FUNCTION_NOT_FOUND: Final = "function_not_found"  # how Python and our SDK say it
 _COULD_NOT_FIND: Final = "Could not find function"  # and JavaScript
 _NOBODY: Final = frozenset({NO_WORKER, ALL_BUSY})
+_SILENT: Final = Failed(WireError("Error", "the workers that had the call went silent", code=SILENT))
+_OUTLIVED_MAX: Final = 10_000
 _TRIED: Final = frozenset({STEP_RUN, STEP_ERROR, STEP_FAILED})
 _NOT_ASKED: Final = RESTS | REQUESTS  # the kinds of steps that come by their results without the app
 
@@ -82,6 +84,7 @@ class Remote:
         self._where = where
         self._departed = departed
         self._gone: set[str] = set()
+        self.outlived: dict[tuple[str, str, int], None] = {}  # calls that wait: run, step and attempt
 
     def serves(self, function_id: str) -> bool:
         """Does an app serve this function, at an address or by a worker that is connected?"""
@@ -93,6 +96,12 @@ class Remote:
         if url is None or not is_connected(url):
             return url is not None
         return self._workers is not None and self._workers.serves(function_id)
+
+    def remember_outlived(self, tried: tuple[str, str, int]) -> None:
+        """A call has outlived the worker that had it, and there is no other. Of very many it forgets the oldest."""
+        if len(self.outlived) >= _OUTLIVED_MAX:
+            del self.outlived[next(iter(self.outlived))]
+        self.outlived[tried] = None
 
     def is_gone(self, function_id: str, failed: Failed) -> bool:
         """Is there nobody any more to run it? No worker takes its calls, or the app says that it has no such function,
@@ -266,17 +275,26 @@ class _Drive:
 
     async def _once_more(self, call: Call) -> Answer:
         """One request, and another if its worker goes silent: the same attempt, told what that one has reported. A call
-        that takes its workers with it must not go on for ever."""
+        that takes its workers with it must not go on for ever, also where there is no other for so long that the run
+        is put aside in between."""
+        remote, tried = self._remote, (call.run_id, call.step_id, call.attempt)
+        outlived = tried in remote.outlived
+        remote.outlived.pop(tried, None)
         try:
-            answer, stored = await self._remote.ask(call)
+            answer, stored = await remote.ask(call)
         except LeaseLost:
+            if outlived:
+                return _SILENT
             try:
                 await self._progress.catch_up()
                 if self._progress.lost:
                     raise Superseded from None
-                answer, stored = await self._remote.ask(self._renewed(call))
+                answer, stored = await remote.ask(self._renewed(call))
             except LeaseLost:
-                return Failed(WireError("Error", "the workers that had the call went silent", code=SILENT))
+                return _SILENT
+            outlived = True
+        if outlived and isinstance(answer, Failed) and answer.error.code in _NOBODY:
+            remote.remember_outlived(tried)
         if stored is not None:
             self._stored[call.step_id] = stored
         return answer

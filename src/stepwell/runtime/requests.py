@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from stepwell.errors import StorageError
+from stepwell.errors import InvalidMessage, StorageError
 from stepwell.limits import FETCH_TIME_MAX
 from stepwell.model.failure import Failure
 from stepwell.model.questions import GetRequest
@@ -15,10 +15,12 @@ from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import StepError, StepRun
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Executing, Superseded
+from stepwell.protocol.realtime import address, whole_stream
 from stepwell.protocol.requests import (
     Bad,
     Good,
     Outgoing,
+    Place,
     answered,
     decode_request,
     lost,
@@ -102,10 +104,13 @@ class Requests:
         began_at = self._engine.clock.now_ms()
         try:
             try:
-                op = await self._in_turn(step_id)
-                if op is None:
+                made = await self._in_turn(step_id)
+                if made is None:
                     return
+                op, heard = made
                 await holder.settle(op)
+                if heard is not None:
+                    await self._publish(*heard)
             except Superseded:
                 raise
             except Exception as error:  # ours
@@ -123,7 +128,7 @@ class Requests:
             del self.in_flight[step_id]
         self.begin((self._holder.leased.steps[step_id],))  # if it failed, it has another attempt
 
-    async def _in_turn(self, step_id: str) -> StepRun | StepError | None:
+    async def _in_turn(self, step_id: str) -> tuple[StepRun | StepError, tuple[Place, str] | None] | None:
         """Make the request when the limits of the function have room for it. ``None`` if it may not begin (I18)."""
         holder = self._holder
         gate = holder.gate
@@ -142,10 +147,21 @@ class Requests:
                 came = None if request is None else await self._send(request, started_at)
             finally:
                 del holder.executing[step_id]
-            return _op(step, came, started_at, self._engine.clock.now_ms())
+            publish = request.publish if request is not None and isinstance(came, Good) else None
+            heard = None if publish is None or not isinstance(came, Good) else (publish, came.text)
+            return _op(step, came, started_at, self._engine.clock.now_ms()), heard
         finally:
             if gate is not None:
                 gate.leave()
+
+    async def _publish(self, to: Place, text: str) -> None:
+        """Let those hear the answer who listen. It is the step's result by now, whether or not anybody did."""
+        hub = self._engine.realtime
+        try:
+            place = address(to.channel, to.topic)
+            await hub.publish(*whole_stream(place, hub.new_id(), text, self._engine.clock.now_ms()))
+        except InvalidMessage as error:
+            log.warning("an answer cannot be published", channel=to.channel[:80], why=error.what)
 
     async def _find(self, step: Step) -> Outgoing | None:
         while True:

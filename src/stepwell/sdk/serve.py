@@ -251,7 +251,8 @@ class Endpoint:
         try:
             reply = await self.server.request("POST", path, _encode(registration), headers)
         except Unreachable as error:
-            return self._refuse(500, "registration_failed", f"no server answers at {self.server.origin}: {error}")
+            where = f"{self.server.origin} (STEPWELL_SERVER, or serve(server=…))"
+            return self._refuse(500, "registration_failed", f"no server answers at {where}: {error}")
         return self._with_headers(reply.status, reply.body, {"X-Inngest-Sync-Kind": "out_of_band"})
 
     async def _call(self, request: Request) -> Response:

@@ -41,6 +41,7 @@ _DISCOVER_MS: Final = 5_000
 _PORTS: Final = (80, 443, *range(3000, 3011), 4321, 5000, 5173, 8000, 8080, 8081, 8787, 8888, *range(8910, 8916))
 _PATHS: Final = ("/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest")
 _CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "url_not_found", 500: "internal_server_error"}
+_INVALID: Final = "invalid_function"
 _IN_BAND: Final = "in_band"
 _UNSIGNED: Final = (
     "what the app says of itself is not signed with our key; one in development mode signs nothing: set INNGEST_DEV=0"
@@ -51,13 +52,12 @@ _encode: Final = msgspec.json.Encoder().encode
 class Attached(msgspec.Struct):
     """An address that is asked for its functions. ``error`` is why it could not be, ``code`` the protocol's word for
     it; ``synced_at`` is in milliseconds. An app whose workers connect is never asked: ``workers`` are those there are
-    now. ``refusal`` is why its own registration was refused since it was asked last, which it may not pass on."""
+    now."""
 
     url: str
     app_id: str | None = None
     code: str | None = None
     error: str | None = None
-    refusal: str | None = None
     synced_at: int | None = None
     workers: list[WorkerState] = []
 
@@ -169,6 +169,16 @@ class Apps:
             self._connect(found.app_id).synced_at = self._engine.clock.now_ms()
         return modified
 
+    async def resync(self, app_id: str, known: Sequence[Registration]) -> None:
+        """A worker of an app has gone. What counts is what one of those has that are still there, the newest first:
+        the one that has gone may have been of an older deployment, and connected again in the middle of the next."""
+        async with self._moving:
+            app = await self._known(app_id)
+            if app is None or not is_connected(app.url) or not known:
+                return
+            if all(each.checksum != app.checksum for each in known):
+                await self._save(known[-1])
+
     async def sync(self, url: str) -> Attached:
         """Ask an app what it has, and wait until it has said so. Raises ``ConfigurationError`` for no address.
 
@@ -266,7 +276,7 @@ class Apps:
                 self._connected.pop(found.app_id, None)
         attached = self._attach(found.url)
         attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
-        attached.code = attached.error = attached.refusal = None
+        attached.code = attached.error = None
         self._trouble.pop(same_address(found.url), None)
         return modified
 
@@ -285,8 +295,7 @@ class Apps:
         return not self._engine.leads or bool(self._workers_of(app_id))
 
     def _refuse(self, attached: Attached, error: ConfigurationError) -> None:
-        attached.refusal = attached.error = f"{error.what}: {error.why}"
-        attached.code = "invalid_function"
+        attached.code, attached.error = _INVALID, f"{error.what}: {error.why}"
 
     async def _save(self, found: Registration) -> bool:
         app = App(
@@ -343,7 +352,6 @@ class Apps:
 
     async def _ask(self, attached: Attached) -> None:
         before = attached.synced_at, attached.error
-        attached.refusal = None
         try:
             reply = await self._put(attached.url)
         except Unreachable as error:
@@ -352,6 +360,8 @@ class Apps:
             await self._understand(attached, reply)
         if attached.error is not None and attached.error != before[1]:
             log.warning("app cannot be synced", url=attached.url, code=attached.code, error=attached.error)
+        elif attached.error is None and before[1] is not None:
+            log.info("app is synced again", url=attached.url)
 
     async def _put(self, url: str) -> Reply:
         headers = {"Content-Type": "application/json"}
@@ -381,8 +391,8 @@ class Apps:
         if 300 <= reply.status < 400:
             attached.code = "url_not_found"
             attached.error = f"it redirects to {reply.headers.get('location', 'nowhere')}: name that address instead"
-        elif attached.refusal is not None:
-            attached.code, attached.error = "invalid_function", attached.refusal
+        elif text is not None and (attached.code, attached.error) == (_INVALID, text):
+            pass  # it says what we have told it when it registered
         elif reply.status >= 300 or refused.error:
             attached.code = _CODES.get(reply.status, "sync_failed")
             attached.error = text or f"the app answered with status {reply.status}"

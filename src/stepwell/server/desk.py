@@ -11,7 +11,7 @@ from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
 from stepwell.server.parameters import CURSOR, LIMIT, STATUS, Parameter, flag, moment, named, text
 from stepwell.server.replies import name_of, ulid_of
-from stepwell.server.why import nearest
+from stepwell.server.why import Situation, nearest
 
 Query = dict[str, Any]
 
@@ -114,3 +114,15 @@ async def list_events(
     )
     events = await engine.store.read(question)
     return events[:limit], limit, len(events) > limit
+
+
+def situation(engine: Engine, *, led: bool) -> Situation:
+    """What this process knows of itself. ``led`` tells whether any process runs what the database owes."""
+    return Situation(
+        now=engine.clock.now_ms(),
+        led=led,
+        draining=engine.stopping,
+        calls=len(engine.caller.live),
+        calls_max=engine.calls_max,
+        bodies=engine.executing,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -85,7 +86,7 @@ class Gateway:
         self.workers = gate.workers
         self.keys = TokenKeys(engine, guard)
         self._guard = guard
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # in their order
         self._used: dict[str, int] = {}  # names that have let somebody in, and until when their tokens would be good
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,11 +111,13 @@ class Gateway:
         speaks = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
         await send({"type": "websocket.accept", "subprotocol": speaks, "headers": []})
         connection = _Connection(self, receive, send)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.serve()
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
+        if not self.workers.closing:
+            await self._resync(connection.apps)
 
     def let_in(self, connection_id: str) -> bool:
         """Use up the token of this connection: each lets in one, once."""
@@ -127,6 +130,21 @@ class Gateway:
             return False
         self._used[connection_id] = now + _TOKEN_MS
         return True
+
+    def known(self, registration: Registration) -> Registration:
+        """The same, as another connection has it already: a thousand workers say the same."""
+        others = (connection.apps.get(registration.app_id) for connection in self._connections)
+        return next((each for each in others if each and each.checksum == registration.checksum), registration)
+
+    async def _resync(self, apps: Mapping[str, Registration]) -> None:
+        for app_id, gone in apps.items():
+            known = [connection.apps[app_id] for connection in self._connections if app_id in connection.apps]
+            if any(each.checksum == gone.checksum for each in known):
+                continue
+            try:
+                await self.apps.resync(app_id, known)
+            except StepwellError as error:
+                log.warning("an app could not be synced with the workers that are left", app=app_id, error=error.what)
 
     async def close(self) -> None:
         """Send the workers to where the next process is. What they have not answered by now they will answer there."""
@@ -146,6 +164,7 @@ class _Connection:
         self._workers = gateway.workers
         self._receive = receive
         self._send = send
+        self.apps: dict[str, Registration] = {}  # as they were synced
         self._worker: Worker | None = None
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
@@ -273,7 +292,7 @@ class _Connection:
             raise _Closed(_GOING_AWAY, "connect_gateway_closing")
         if len(self._workers) >= self._workers.connections_max:
             raise _Closed(_TRY_LATER, "connect_too_many_connections")  # several may have asked at once where to
-        registrations = self._read(found)
+        registrations = [self._gateway.known(each) for each in self._read(found)]
         worker = self._worker = Worker(
             found.connection_id,
             found.instance_id,
@@ -286,6 +305,7 @@ class _Connection:
         try:
             for registration in registrations:
                 await self._gateway.apps.connect(registration)
+                self.apps[registration.app_id] = registration
         except ConfigurationError as error:
             raise self._not_synced(found, error) from None
         log.info("worker connected", worker=worker.instance, connection=worker.id, apps=sorted(worker.apps))

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from stepwell.errors import InvalidMessage, StepwellError
+from stepwell.errors import StepwellError
 from stepwell.ids import is_ulid
 from stepwell.limits import (
     REALTIME_BYTES_MAX,
@@ -36,6 +36,7 @@ from stepwell.protocol.realtime import (
     stream_edge,
     subscription_token,
     too_large,
+    too_many_chunks,
     topics_of,
 )
 from stepwell.protocol.tokens import InvalidToken, read
@@ -209,11 +210,7 @@ class Realtime:
             await self._hub.publish(*(chunk(to, stream_id, text, self._now()) for text in found[:left]))
             left -= len(found)
             if left < 0:
-                raise InvalidMessage(
-                    f"the stream has more than {REALTIME_CHUNKS_MAX:,} chunks",
-                    "subscribers put it together from them",
-                    "publish it in several streams",
-                )
+                raise too_many_chunks()
 
         await self._hub.publish(stream_edge("datastream-start", to, stream_id, self._now()))
         try:

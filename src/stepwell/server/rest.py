@@ -25,6 +25,7 @@ from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.ordering import OrderingV2
 from stepwell.server.pausing import PausingV2
+from stepwell.server.queues.rest import QueuesV2
 from stepwell.server.realtime import Realtime
 from stepwell.server.replies import by_status
 from stepwell.server.rest_apps import AppsV2
@@ -78,8 +79,14 @@ class Rest:
         self.realtime = Realtime(engine, guard) if guard is not None else None
         self._apps = apps
         keys = guard.keys if guard is not None else None
-        operating = (CancellingV2(engine), PausingV2(engine), OrderingV2(engine))
-        v2 = (V2(engine, led=led), *operating, AppsV2(engine, apps, keys))
+        v2 = (
+            V2(engine, led=led),
+            CancellingV2(engine),
+            PausingV2(engine),
+            OrderingV2(engine),
+            QueuesV2(engine, led=led),
+            AppsV2(engine, apps, keys),
+        )
         self.routes: list[Operation] = [
             Operation("GET", "/health", self.health, "whether due work moves", style=Style.PLAIN, answer=HealthAnswer),
             Operation(

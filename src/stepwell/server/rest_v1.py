@@ -12,7 +12,7 @@ from starlette.responses import Response
 from stepwell.errors import NotFound
 from stepwell.limits import TRACES_BYTES_MAX
 from stepwell.model.event import Event, rfc3339
-from stepwell.model.questions import BacklogPosition, ListFunctions, RunItems, RunsOfEvent, StoredFunction
+from stepwell.model.questions import BacklogPosition, ListFunctions, Outcomes, RunItems, RunsOfEvent, StoredFunction
 from stepwell.model.run import Run, RunStatus
 from stepwell.protocol.events import Incoming, parse_events
 from stepwell.protocol.signals import read_signal
@@ -50,6 +50,22 @@ class V1Event(msgspec.Struct, frozen=True, kw_only=True):
     ts: int
     user: msgspec.Raw | UnsetType = UNSET
     v: str | UnsetType = UNSET
+
+
+class V1Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an event started no run of a function. ``run_id`` names the run that stands in its place."""
+
+    function_id: str
+    kind: str
+    reason: str
+    at: str
+    run_id: str | None
+
+
+class V1WholeEvent(V1Event, frozen=True, kw_only=True):
+    """An event, and why it started none of a function. The runs that it did start have an address of their own."""
+
+    outcomes: list[V1Outcome]
 
 
 class V1Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +166,7 @@ class V1:
                 query=events_query(*_EVENTS),
                 answer=list[V1Event],
             ),
-            op("GET", "/v1/events/{event_id}", self.event, "an event", answer=V1Event),
+            op("GET", "/v1/events/{event_id}", self.event, "an event, and why it started no run", answer=V1WholeEvent),
             op(
                 "GET",
                 "/v1/events/{event_id}/runs",
@@ -219,7 +235,18 @@ class V1:
         return v1(self._clock, [_event(event) for event in events])
 
     async def event(self, asked: Asked) -> Response:
-        return v1(self._clock, _event(await find_event(self._engine, asked.path["event_id"])))
+        event = await find_event(self._engine, asked.path["event_id"])
+        outcomes = [
+            V1Outcome(
+                function_id=outcome.function_id,
+                kind=outcome.kind,
+                reason=outcome.reason,
+                at=rfc3339(outcome.at),
+                run_id=outcome.run_id,
+            )
+            for outcome in await self._engine.store.read(Outcomes(event.id))
+        ]
+        return v1(self._clock, V1WholeEvent(**msgspec.structs.asdict(_event(event)), outcomes=outcomes))
 
     async def runs_of_event(self, asked: Asked) -> Response:
         event = await find_event(self._engine, asked.path["event_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+import msgspec
 from starlette.responses import Response
 
 from stepwell.limits import EVENT_ID_BYTES_MAX
@@ -12,7 +13,7 @@ from stepwell.model.questions import EventNames, Outcomes, RunsOfEvent
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import rerun
-from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs
+from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs, situation
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import choice
@@ -30,8 +31,9 @@ from stepwell.server.views import (
     run_view,
     whole_run,
 )
-from stepwell.server.why import Situation, why_event, why_run
-from stepwell.server.why.shapes import EventWhy, RunWhy
+from stepwell.server.why import why_event, why_run
+from stepwell.server.why.events import explain_event
+from stepwell.server.why.shapes import EventWhy, HeldBack, RunWhy, StartedRun, Unstarted
 
 _OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
 _EVENT: Final = {
@@ -87,6 +89,17 @@ class CausedView(View, frozen=True):
 
     runs: list[RunView]
     outcomes: list[OutcomeView]
+
+
+class WholeEventView(EventView, frozen=True, kw_only=True):
+    """An event with what became of it for each function that it could have started: a run; an outcome, which says why
+    there is none; a window in which it is ``held``; or a trigger whose condition is not true for it.
+    """
+
+    runs: list[StartedRun]
+    outcomes: list[OutcomeView]
+    held: list[HeldBack]
+    unstarted: list[Unstarted]
 
 
 class V2:
@@ -157,7 +170,7 @@ class V2:
                 body=Opaque(schema=EVENTS),
                 answer=SentView,
             ),
-            op("GET", event, self.event, "an event", answer=EventView),
+            op("GET", event, self.event, "an event, and what became of it for each function", answer=WholeEventView),
             op(
                 "GET",
                 f"{event}/runs",
@@ -202,7 +215,10 @@ class V2:
 
     async def why_run(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])
-        return v2(self._clock, await why_run(self._engine.store, self._engine.registry, run, self._situation()))
+        return v2(
+            self._clock,
+            await why_run(self._engine.store, self._engine.registry, run, situation(self._engine, led=self._led)),
+        )
 
     async def cancel(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])
@@ -228,7 +244,16 @@ class V2:
         return v2(self._clock, SentView(ids=await self._engine.send(events, seed=asked.seed)))
 
     async def event(self, asked: Asked) -> Response:
-        return v2(self._clock, event_view(await find_event(self._engine, asked.path["event_id"])))
+        event = await find_event(self._engine, asked.path["event_id"])
+        became = await explain_event(self._engine.store, self._engine.registry, event)
+        shown = WholeEventView(
+            **msgspec.structs.asdict(event_view(event)),
+            runs=became.runs,
+            outcomes=became.outcomes,
+            held=list(became.held),
+            unstarted=became.unstarted,
+        )
+        return v2(self._clock, shown)
 
     async def runs_of_event(self, asked: Asked) -> Response:
         event = await find_event(self._engine, asked.path["event_id"])
@@ -248,14 +273,3 @@ class V2:
 
     async def _run(self, run_id: str) -> RunView:
         return await whole_run(self._engine.store, await find_run(self._engine, run_id))
-
-    def _situation(self) -> Situation:
-        engine = self._engine
-        return Situation(
-            now=self._clock.now_ms(),
-            led=self._led,
-            draining=engine.stopping,
-            calls=len(engine.caller.live),
-            calls_max=engine.calls_max,
-            bodies=engine.executing,
-        )

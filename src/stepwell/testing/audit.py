@@ -28,6 +28,7 @@ from stepwell.model.trigger import CronTrigger
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.moments import read_moment
 from stepwell.storage import rows
+from stepwell.storage.sqlite.driver import executor
 from stepwell.testing.invariants import Violation
 
 Ask = Callable[..., list[Any]]
@@ -356,9 +357,10 @@ def audit_file(path: Path) -> list[Violation]:
 
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(5_000)
+    execute = executor(connection)
 
     def ask(text: str, *values: Any) -> list[Any]:
-        return connection.execute(text, values).fetchall()
+        return execute(text, values).fetchall()
 
     try:
         return list(audit(ask))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +14,7 @@ from stepwell.testing.faults import Faults, swarm
 from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 
 _PAUSING: Final = 0.3  # of the worlds
+_DEPLOYING: Final = 0.2
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
@@ -48,6 +50,7 @@ def make_plan(seed: int) -> Plan:
     functions = _with_more_rules(Random(f"rules {seed}"), Maker(random).functions(random.randint(2, 5)))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
     actions = _with_pauses(Random(f"pauses {seed}"), actions)
+    actions = _with_deployments(Random(f"deployments {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
@@ -79,6 +82,37 @@ def _with_pauses(random: Random, actions: tuple[Action, ...]) -> tuple[Action, .
         if random.random() < 0.6:
             resume = Action(kind="resume", after_ms=random.choice(_GAPS_MS), pick=pick)
             found.insert(random.randint(at + 1, len(found)), resume)
+    return tuple(found)
+
+
+def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function with other numbers in its rules for starts. Limits of what goes on at one moment
+    stay: more may be under way for a while after they were lowered."""
+    found: dict[str, Any] = {**config, "name": f"version {random.randrange(1_000)}"}
+    if "throttle" in found:
+        found["throttle"] = found["throttle"] | {"limit": random.choice((1, 3, 20)), "burst": random.choice((0, 2))}
+    if "rateLimit" in found:
+        found["rateLimit"] = found["rateLimit"] | {"limit": random.choice((1, 3, 30))}
+    if "debounce" in found:
+        key = {name: found["debounce"][name] for name in ("key",) if name in found["debounce"]}
+        found["debounce"] = {"period": random.choice(("2s", "30s")), **key}
+    if "batchEvents" in found:
+        size, timeout = random.choice((2, 4)), random.choice(("2s", "1m"))
+        found["batchEvents"] = found["batchEvents"] | {"maxSize": size, "timeout": timeout}
+    if "singleton" in found:
+        found["singleton"] = found["singleton"] | {"mode": random.choice(("skip", "cancel"))}
+    return found
+
+
+def _with_deployments(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds the rules of functions change while runs wait. There nobody leads who does not know it: only a
+    process that shares its file hears of what another has registered."""
+    if random.random() >= _DEPLOYING:
+        return actions
+    found = [action for action in actions if action.kind != "depose"]
+    for _ in range(random.randint(1, 3)):
+        deploy = Action(kind="deploy", after_ms=random.choice(_GAPS_MS), pick=random.random())
+        found.insert(random.randint(0, len(found)), deploy)
     return tuple(found)
 
 

@@ -35,7 +35,7 @@ MUST_HAPPEN = frozenset(
         *("blocked by a limit", "branches share a limit", "start later", "repeated step", "own code fails", "tick"),
         *("crash", "two at once", "start failed", "stale body", "client asks again", "doubled work"),
         "left alone",
-        *("start put off", "one alone", "batch", "as many at work as may be"),
+        *("action deploy", "deployed", "start put off", "one alone", "batch", "as many at work as may be"),
         *(f"outcome {kind}" for kind in ("rate-limited", "singleton", "debounced", "paused")),
         *("cancelled", "cancelled too late", "failure handled", "step error caught"),
         *("invoke COMPLETED, child COMPLETED", "invoke FAILED, child FAILED", "invoke FAILED, child CANCELLED"),

@@ -9,6 +9,7 @@ import msgspec
 
 from stepwell.clock import to_ms
 from stepwell.model.changes import Decision
+from stepwell.testing.audit import audit
 from stepwell.testing.harness import Harness, harness
 from stepwell.testing.invariants import Guard
 from stepwell.testing.loop import Stuck
@@ -118,6 +119,8 @@ class _Play:
                 if judged:
                     self._guard = Guard(Tables(t.store), limits or {}, lambda: to_ms(t.now))
                 scenario(t)
+                if judged:
+                    self._violations += map(str, audit(Tables(t.store).ask))
         except (AssertionError, Stuck) as error:
             return str(error) or type(error).__name__
         return self._violations[0] if self._violations else None

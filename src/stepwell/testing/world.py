@@ -12,7 +12,7 @@ import contextvars
 import logging
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
@@ -43,7 +43,7 @@ from stepwell.testing.invariants import Guard, Violation
 from stepwell.testing.ledger import Ledger, Start
 from stepwell.testing.loop import NumberedTask, Stuck, VirtualClock, VirtualLoop
 from stepwell.testing.node import Node
-from stepwell.testing.plans import Action, Plan, make_plan
+from stepwell.testing.plans import Action, Plan, make_plan, other_rules
 from stepwell.testing.player import functions
 from stepwell.testing.tables import Tables
 
@@ -87,7 +87,7 @@ class Process:
             world.clock,
             LoopTimers(world.clock),
             RandomIds(world.plan.seed * 1_000 + number),
-            {APP: world.app.configs()},
+            {APP: world.configs},
             calls_max=world.plan.calls_max,
         )
 
@@ -121,6 +121,7 @@ class World:
         self.ledger = Ledger()
         self.app = Stepwell(APP)
         self.functions = functions(self, self.app)
+        self.configs: Sequence[Mapping[str, Any]] = self.app.configs()
         self.loop.run_until_complete(self._bind())
         self.doubled: set[str] = set()
         self.acked: dict[str, tuple[str, str]] = {}
@@ -184,6 +185,8 @@ class World:
             spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
             function_id = f"{APP}-{spec.id}"
             self._client(self._resume(function_id) if action.kind == "resume" else self._pause(function_id, action))
+        elif action.kind == "deploy":
+            self._client(self._deploy(action.pick))
         elif action.kind == "jump":
             self.clock.jump(action.delay_ms)
         elif self._leader is None:
@@ -251,6 +254,21 @@ class World:
         while await self._ask(pause_it) is None:
             pass
         self.reach(f"paused: events {action.events}, runs {action.runs}")
+
+    async def _deploy(self, pick: float) -> None:
+        """The rules of one function are others from now on."""
+        number, chance = int(pick * len(self.configs)), Random(f"deploy {pick}")
+        configs = self.configs = [
+            other_rules(config, chance) if place == number else config for place, config in enumerate(self.configs)
+        ]
+
+        async def register(engine: Engine) -> bool:
+            await engine.register(APP, configs)
+            return True
+
+        while await self._ask(register) is None:
+            pass
+        self.reach("deployed")
 
     async def _resume(self, function_id: str) -> None:
         async def resume_it(engine: Engine) -> str:

@@ -73,7 +73,8 @@ def test_an_app_that_fails_is_asked_less_and_less_often(monkeypatch):
         assert found.error == "broken"
 
 
-def test_one_that_works_again_is_asked_as_often_as_before(monkeypatch):
+def test_one_that_works_again_is_asked_as_often_as_before(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="stepwell")
     with Wired() as t, asking(t, monkeypatch) as (there, apps):
         there.state = "broken"
         t.advance("5m")
@@ -82,6 +83,7 @@ def test_one_that_works_again_is_asked_as_often_as_before(monkeypatch):
 
         assert gaps(there.asked)[-5:] == [5, 5, 5, 5, 5]
         assert apps.attached()[0].error is None
+        assert "app is synced again" in caplog.text
 
 
 def test_one_that_was_named_is_asked_all_the_time(monkeypatch):

@@ -306,3 +306,42 @@ def test_calls_wait_for_room_and_spend_no_attempt(dialect: type[Steps]) -> None:
         t.advance("3h")
 
         assert t.run("f").output == ["one", "two"]
+
+
+@pytest.mark.parametrize("away", ["1m", "10m"])
+def test_a_step_that_takes_two_workers_with_it_has_failed(dialect: type[Steps], away: str) -> None:
+    """Also where the second one comes when the run has been put aside for want of any."""
+    with Connected(dialect) as t:
+        t.function("f", retries=0)(slow)
+        first = t.join("one")
+        t.send("f")
+        t.advance("10s")
+        first.die()
+        t.advance(away)
+        assert t.run("f").status == "RUNNING"
+        second = t.join("two")
+        t.advance("1m" if away == "1m" else "10s")
+        assert len(second.calls) == 1
+        second.die()
+        t.advance("100s")
+        assert t.run("f").status == "RUNNING"
+        t.advance("1m")
+
+        run = t.run("f")
+        assert (run.status, run.error.message) == ("FAILED", "the workers that had the call went silent")
+
+
+def test_a_step_that_has_outlived_a_worker_goes_on_with_the_next(dialect: type[Steps]) -> None:
+    with Connected(dialect) as t:
+        t.function("f", retries=0)(slow)
+        for name in ("one", "two"):  # the second one dies in another step
+            worker = t.join(name)
+            if name == "one":
+                t.send("f")
+            t.advance("10s" if name == "one" else "30s")
+            worker.die()
+            t.advance("10m")
+        t.join("three")
+        t.advance("10m")
+
+        assert t.run("f").output == ["one", "two"]

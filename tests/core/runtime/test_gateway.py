@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import pytest
@@ -180,7 +180,7 @@ def test_so_are_those_who_have_not_said_who_they_are() -> None:
         first = t.line()
         strangers = t.gateway._connections
         for each in range(CONNECT_STRANGERS_MAX - 1):
-            strangers.add(_Stranger(each))  # type: ignore[arg-type]
+            strangers[_Stranger(each)] = None  # type: ignore[index]
         refused = t.line()
         assert refused.sent[0] == {**refused.sent[0], "type": "websocket.http.response.start", "status": 503}
 
@@ -190,6 +190,7 @@ def test_so_are_those_who_have_not_said_who_they_are() -> None:
 
 class _Stranger:
     is_stranger = True
+    apps: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -309,3 +310,23 @@ def test_108_to_be_ready_again_and_again_writes_nothing() -> None:
         t.advance(0)
 
         assert asked == [{"app-f"}]
+
+
+def test_k28_what_is_registered_is_what_a_worker_that_is_there_has() -> None:
+    """In the middle of a deployment an old worker connects again, and registers what it has; then it is replaced."""
+    with Gated() as t:
+        added = {**_FUNCTION, "id": "app-g"}
+        new = [AppConfiguration("app", "2", json.dumps([_FUNCTION, added]).encode())]
+        old, first, second = t.line().connect(), t.line(apps=new).connect(), t.line(apps=new)
+        version = t.engine.registry.functions["app-f"].version
+        assert "app-g" in t.engine.registry.functions
+        old.cut()
+        again = t.line().connect()
+        assert "app-g" not in t.engine.registry.functions
+        second.connect().cut()
+        again.cut()
+
+        assert sorted(t.engine.registry.functions) == ["app-f", "app-g"]
+        assert t.engine.registry.functions["app-f"].version == version
+        first.cut()
+        assert sorted(t.engine.registry.functions) == ["app-f", "app-g"], "nobody is left to say anything else"

@@ -6,11 +6,11 @@ import calendar
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stepwell.errors import InvalidCron
@@ -311,6 +311,46 @@ def test_a_calendar_walked_minute_by_minute_agrees(
     ]
 
     schedule = Schedule.parse(f"TZ={change[0]} {minute[0]} {hour[0]} {day[0]} * {weekday[0]}")
+
+    assert list(schedule.between(walk[0][0], walk[-1][0])) == expected
+
+
+@cache
+def changes_of(zone: str, year: int) -> list[str]:
+    """The days of a year on which the clocks of a zone are changed, or on the eve of which."""
+    days = [datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(366)]
+    offsets = [day.astimezone(ZoneInfo(zone)).utcoffset() for day in days]
+    return [f"{days[n]:%Y-%m-%d}" for n in range(365) if offsets[n] != offsets[n + 1]]
+
+
+@settings(max_examples=100)
+@given(
+    zone=st.sampled_from(sorted(available_timezones() - {"localtime"})),
+    year=st.integers(1971, 2036),
+    pick=st.integers(0, 365),
+    minute=numbers(0, 59),
+    hour=numbers(0, 23),
+    month=numbers(1, 12),
+)
+def test_it_agrees_in_every_zone_whenever_its_clocks_were_changed(
+    zone: str,
+    year: int,
+    pick: int,
+    minute: tuple[str, set[int]],
+    hour: tuple[str, set[int]],
+    month: tuple[str, set[int]],
+) -> None:
+    found = changes_of(zone, year) or [f"{datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=pick):%Y-%m-%d}"]
+    walk = minutes(zone, found[pick % len(found)])
+    assume(all(local.second == 0 for _, local in walk))  # else no local minute begins with a real one
+    expected = [
+        at
+        for at, local in walk[1:]
+        if (local.minute in minute[1] and local.hour in hour[1] and local.month in month[1])
+        and ("*" in hour[0] or len(hour[1]) == 24 or local.fold == 0)
+    ]
+
+    schedule = Schedule.parse(f"TZ={zone} {minute[0]} {hour[0]} * {month[0]} *")
 
     assert list(schedule.between(walk[0][0], walk[-1][0])) == expected
 

@@ -51,7 +51,7 @@ class Deployment:
             "--no-discovery",
             "--no-poll",
             "--retry-interval",
-            "500ms",
+            "1s",
         )
         launcher: Sequence[str] = (sys.executable, str(HERE / "shifted.py"), str(self.ahead_s)) if self.ahead_s else ()
         dev = Dev(self._folder, *options, target=None, launcher=launcher)

@@ -154,6 +154,12 @@ def test_107_branches_run_once_each(working: Side) -> None:
     assert [len(working.ledger(name)) for name in "abc"] == [1, 1, 1]
 
 
+def test_45_state_that_is_too_large_for_a_frame_is_fetched(working: Side) -> None:
+    """A worker of the Python SDK takes 5 MiB at once, and breaks the connection otherwise."""
+    assert working.run("large")["output"] == 6_000_000
+    assert [line["n"] for line in working.ledger("filled")] == [0, 1, 2]
+
+
 def test_27_the_companion_that_handles_a_failure_is_run_by_the_worker_too(working: Side) -> None:
     run = working.run("fails")
 
@@ -181,7 +187,7 @@ def test_apps_whose_workers_connect_are_listed_like_others(working: Side) -> Non
     apps = {app["id"]: app for app in working.dev.get("/v2/apps")}
 
     assert apps.keys() == {working.language, "other"}
-    assert apps[working.language]["functions"] == 9
+    assert apps[working.language]["functions"] == 10
     assert apps[working.language]["sdk"].startswith(f"{working.language}:v")
     assert apps[working.language]["framework"] == "connect"
     assert "other-hello" in working.dev.cli("functions").out
@@ -370,6 +376,25 @@ def test_a_run_that_is_cancelled_in_a_step_makes_room_and_its_answer_comes_too_l
     assert side.dev.ended(waiting)["output"] == "next"
     assert side.dev.ended(run_id)["status"] == "CANCELLED"
     assert len(side.ledger("after")) == 1
+
+
+def test_k27_runs_move_on_when_a_worker_freezes_and_it_comes_back_too_late(side: Side) -> None:
+    frozen = side.worker("one")
+    runs = [side.start("slow", gate="open") for _ in range(5)]
+    side.noted("at slow", 5)
+    side.worker("two")
+
+    frozen.process.send_signal(signal.SIGSTOP)
+    again = side.noted("at slow", 10)[5:]
+    assert {line["instance"] for line in again} == {"two"}
+    side.dev.open_gate("open")
+    assert [side.dev.ended(run_id)["output"] for run_id in runs] == ["open"] * 5
+    frozen.process.send_signal(signal.SIGCONT)
+    side.wait_for("one", frozen)
+
+    assert side.run("steps")["output"] == ["one", "two"]
+    assert [side.dev.ended(run_id)["output"] for run_id in runs] == ["open"] * 5
+    assert len(side.ledger("after")) == 5
 
 
 def test_k28_workers_are_replaced_one_after_the_other_under_load_and_no_run_fails(side: Side) -> None:

@@ -68,6 +68,7 @@ def stopping(tmp_path: Path) -> Iterator[Callable[..., Stopping]]:
         each.close()
 
 
+@pytest.mark.sdk("javascript-4")
 def test_84_steps_are_reported_to_a_server_that_is_stopping(stopping: Callable[..., Stopping]) -> None:
     both = stopping(*node("javascript_app.mjs", "v4"))
     run_id = both.stop_while_held("js/long")
@@ -78,6 +79,7 @@ def test_84_steps_are_reported_to_a_server_that_is_stopping(stopping: Callable[.
     assert [both.app.did(name) for name in ("held", "after", "last", "request")] == [1, 1, 1, 1]
 
 
+@pytest.mark.sdk("python")
 def test_45_the_state_of_a_run_is_fetched_from_a_server_that_is_stopping(stopping: Callable[..., Stopping]) -> None:
     both = stopping(*PYTHON)
     run_id = both.stop_while_held("py/large-held")

@@ -32,6 +32,19 @@ define({ id: "slow", retries: 0 }, "js/slow", async ({ step, event }) => {
 
 define({ id: "rests" }, "js/rests", async ({ step }) => step.sleep("rest", "5s"));
 
+define({ id: "large" }, "js/large", async ({ step }) => {
+  const parts = [];
+  for (let n = 0; n < 3; n++) {
+    parts.push(
+      await step.run(`part ${n}`, () => {
+        note("filled", { n });
+        return String(n).repeat(2_000_000);
+      }),
+    );
+  }
+  return parts.join("").length;
+});
+
 define(
   { id: "limited", retries: 0, concurrency: { limit: 1, key: "event.data.key" } },
   "js/limited",

@@ -61,6 +61,17 @@ async def rests(ctx: inngest.Context) -> None:
     await ctx.step.sleep("rest", 5_000)
 
 
+@client.create_function(fn_id="large", trigger=on("py/large"))
+async def large(ctx: inngest.Context) -> int:
+    parts = [await ctx.step.run(f"part {n}", filled, n) for n in range(3)]
+    return len("".join(parts))
+
+
+async def filled(n: int) -> str:
+    note("filled", n=n)
+    return str(n) * 2_000_000
+
+
 @client.create_function(
     fn_id="limited",
     trigger=on("py/limited"),
@@ -109,7 +120,7 @@ async def hello(ctx: inngest.Context) -> str:
 async def main() -> None:
     most = os.environ.get("MOST")
     connection = connect(
-        [(client, [steps, parallel, slow, rests, limited, throttled, fails, final]), (other, [hello])],
+        [(client, [steps, parallel, slow, rests, large, limited, throttled, fails, final]), (other, [hello])],
         instance_id=INSTANCE,
         max_worker_concurrency=int(most) if most else None,
     )

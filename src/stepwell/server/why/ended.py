@@ -17,6 +17,7 @@ _UNSAID: Final = ErrorView(name="Error", message="Function execution error")
 _BY_EVENT: Final = re.compile(
     r"event (?P<name>.+?) (?P<id>[0-9A-HJKMNP-TV-Z]{26})(?: \((?P<condition>.*)\))?", re.DOTALL
 )
+_BY_SINGLETON: Final = re.compile(r"singleton: run ([0-9A-Z]{26}) took its place")
 BY_PARENT: Final = re.compile(r"run ([0-9A-Z]{26}), which invoked it, was cancelled")
 
 _PYTHON: Final = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
@@ -83,6 +84,8 @@ def _cancelled(reason: str) -> Cancelled:
         return Cancelled(by="start-timeout", reason=reason)
     if reason.startswith("finish timeout"):
         return Cancelled(by="finish-timeout", reason=reason)
+    if match := _BY_SINGLETON.fullmatch(reason):
+        return Cancelled(by="singleton", reason=reason, run_id=match[1])
     return Cancelled(by="parent" if BY_PARENT.fullmatch(reason) else "operator", reason=reason)
 
 

@@ -14,9 +14,10 @@ from stepwell.flow import HOLD
 from stepwell.flow.window import Window
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
-from stepwell.model.questions import GetCell, HeldEvents, ListFunctions, Outcomes, RunsOfEvent
+from stepwell.model.history import Outcome, OutcomeKind
+from stepwell.model.questions import GetCell, GetRun, HeldIds, ListFunctions, Outcomes, RunsOfEvent
 from stepwell.model.trigger import EventTrigger
-from stepwell.server.views import Reader, outcome_view
+from stepwell.server.views import OutcomeView, Reader, outcome_view
 from stepwell.server.why.shapes import EventWhy, HeldBack, StartedRun, Unstarted
 
 _NEAREST_MAX: Final = 3
@@ -67,11 +68,22 @@ async def explain_event(reader: Reader, registry: Registry, event: Event) -> Eve
         name=event.name,
         received_at=rfc3339(event.received_at),
         runs=[StartedRun(id=run.id, function_id=run.function_id, status=run.status) for run in runs],
-        outcomes=[outcome_view(outcome) for outcome in outcomes],
+        outcomes=[await _outcome(reader, outcome) for outcome in outcomes],
         unstarted=list(unstarted.values()),
         held=tuple(held.values()),
         nearest=nearest(event.name, trigger_names(registry)) if nothing else [],
     )
+
+
+async def _outcome(reader: Reader, outcome: Outcome) -> OutcomeView:
+    """An outcome. A run that a debounce had in mind may never have come."""
+    view = outcome_view(outcome)
+    if outcome.kind != OutcomeKind.DEBOUNCED or outcome.run_id is None:
+        return view
+    if await reader.read(GetRun(outcome.run_id)) is not None:
+        return view
+    later = "that run is still to come" if await reader.read(HeldIds(outcome.run_id)) else "that run was not started"
+    return msgspec.structs.replace(view, reason=f"{view.reason}; {later}")
 
 
 async def _held(reader: Reader, function: Function, event: Event, fields: dict[str, object]) -> HeldBack | None:
@@ -84,7 +96,7 @@ async def _held(reader: Reader, function: Function, event: Event, fields: dict[s
         if cell is None:
             continue
         window = msgspec.json.decode(cell.value, type=Window)
-        if any(held.id == event.id for held in await reader.read(HeldEvents(window.run_id))):
+        if event.id in await reader.read(HeldIds(window.run_id)):
             return HeldBack(
                 function_id=function.id,
                 by="batch_events" if window.batch else "debounce",

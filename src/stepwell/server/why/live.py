@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from stepwell.engine.admission import paused, ready, unserved
-from stepwell.engine.ending import lock_owner, places
+from stepwell.engine.ending import places
 from stepwell.engine.endpoints import is_of_app
 from stepwell.engine.pressure import PREFIX, decode
 from stepwell.engine.registry import Registry
@@ -28,10 +28,11 @@ from stepwell.model.questions import (
     GetSteps,
     ListOrders,
     RunItems,
-    SlotHolders,
 )
 from stepwell.model.run import Run
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
+from stepwell.server.queues.holders import holders
+from stepwell.server.queues.shapes import COUNT_MAX
 from stepwell.server.trace_views import child_run, max_attempts
 from stepwell.server.views import Reader, error_view
 from stepwell.server.why.shapes import (
@@ -59,8 +60,6 @@ from stepwell.server.why.shapes import (
 )
 
 Explain = Callable[[Run], Awaitable[RunWhy | None]]
-
-_HOLDERS_SHOWN: Final = 5
 
 
 class _Details(msgspec.Struct, rename={"condition": "if"}):
@@ -156,8 +155,8 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
     limits.update(zip(run.slots, of_steps, strict=False))
     limits.update(zip(places(run), of_runs, strict=False))
     control = limits.get(item.backlog)
-    place = await reader.read(BacklogPosition(item.id))
-    before, queued = place or (0, 1)
+    place = await _place(reader, item)
+    held_by = await holders(reader, item.backlog, situation.bodies)
     return Limited(
         key=item.backlog,
         value=item.backlog.rpartition("/")[2] if control is None or control.key is not None else None,
@@ -166,9 +165,9 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         of_runs=item.backlog in places(run),
         limit=control.limit if control else None,
         used=await reader.read(CountSlots(item.backlog, run.shard)),
-        held_by=[lock_owner(holder) for holder in await reader.read(SlotHolders(item.backlog, _HOLDERS_SHOWN))],
-        position=before + 1,
-        queued=queued,
+        held_by=list(dict.fromkeys(holder.run_id for holder in held_by)),
+        holders=tuple(held_by),
+        **place,
     )
 
 
@@ -177,31 +176,37 @@ async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situatio
     if cell is None:
         return _due(item.queued_at, situation)  # it is being let go
     said = decode(cell.value)
-    place = await reader.read(BacklogPosition(item.id))
-    before, queued = place or (0, 1)
     return Pressed(
         queue=backlog.removeprefix(PREFIX),
         until=rfc3339(cell.expires_at),
         run_id=said.run_id,
         step=said.step,
         message=said.message,
-        position=before + 1,
-        queued=queued,
+        **(await _place(reader, item)),
     )
+
+
+async def _place(reader: Reader, item: Item) -> dict[str, Any]:
+    """Where it stands in its backlog, counted up to a number: the members of a gate."""
+    place: tuple[int, int] | None = await reader.read(BacklogPosition(item.id, COUNT_MAX))
+    before, queued = place or (0, 1)
+    return {
+        "position": before + 1,
+        "queued": max(queued, before + 1),  # both were counted no further than so
+        "position_more": before >= COUNT_MAX,
+        "queued_more": queued >= COUNT_MAX,
+    }
 
 
 async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttled:
     timer = await reader.read(GetItem(item.backlog or "", item.shard))
-    place = await reader.read(BacklogPosition(item.id))
-    before, queued = place or (0, 1)
     return Throttled(
         value=(item.backlog or "").split("/", 2)[2] if throttle.key is not None else None,
         expression=throttle.key,
         limit=throttle.limit,
         period_ms=to_ms(throttle.period),
         next_at=rfc3339(timer.at if timer is not None and timer.at is not None else item.queued_at),
-        position=before + 1,
-        queued=queued,
+        **await _place(reader, item),
     )
 
 

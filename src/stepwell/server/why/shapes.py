@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from stepwell.server.queues.shapes import HolderView
 from stepwell.server.trace_views import (
     AttemptView,
     Bodies,
@@ -63,8 +64,8 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     """Held back by a concurrency limit, of steps, or ``of_runs`` under way. ``value`` is that of the key,
     ``expression`` what it was worked out from.
 
-    ``position`` counts from 1; ``queued`` is how many are held back by the same limit.
-    """
+    ``position`` counts from 1; ``queued`` is how many are held back by the same limit. Both are only the least with
+    their ``more``. It can move when one of the ``holders`` lets its slot go."""
 
     key: str
     value: str | None
@@ -76,6 +77,9 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     position: int
     queued: int
     of_runs: bool = False
+    holders: tuple[HolderView, ...] = ()
+    position_more: bool = False
+    queued_more: bool = False
 
 
 class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):
@@ -92,6 +96,8 @@ class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):
     next_at: str
     position: int
     queued: int
+    position_more: bool = False
+    queued_more: bool = False
 
 
 class Scheduled(View, frozen=True, tag_field="kind", tag="scheduled"):
@@ -129,6 +135,8 @@ class Pressed(View, frozen=True, tag_field="kind", tag="pressed"):
     message: str
     position: int
     queued: int
+    position_more: bool = False
+    queued_more: bool = False
 
 
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
@@ -238,13 +246,15 @@ class Failed(View, frozen=True, tag_field="kind", tag="failed"):
 
 
 class Cancelled(View, frozen=True, tag_field="kind", tag="cancelled"):
-    """By an event, a timeout of the function, or a person: ``by``."""
+    """By an event, a timeout of the function, the run that took its place (``run_id``), the one that invoked it, or a
+    person: ``by``."""
 
-    by: Literal["event", "start-timeout", "finish-timeout", "parent", "operator"]
+    by: Literal["event", "start-timeout", "finish-timeout", "parent", "singleton", "operator"]
     reason: str
     event_id: str | None = None
     event_name: str | None = None
     condition: str | None = None
+    run_id: str | None = None
 
 
 Cause = Completed | Failed | Cancelled

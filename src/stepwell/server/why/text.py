@@ -82,7 +82,7 @@ class _Words:
         if isinstance(gate, Invoking):
             return self._invoking(gate)
         if isinstance(gate, Limited):
-            return _limited(gate)
+            return self._limited(gate)
         if isinstance(gate, Throttled):
             return self._throttled(gate)
         if isinstance(gate, Scheduled):
@@ -129,12 +129,40 @@ class _Words:
         assert isinstance(gate, Lost)
         return ["Nothing is owed to it and nothing can wake it. This is a fault of Stepwell: please report it."]
 
+    def _limited(self, gate: Limited) -> list[str]:
+        which = "its limit of runs under way" if gate.of_runs else "its concurrency limit"
+        if gate.expression:
+            which += f" for {gate.expression} = {gate.value!r}"
+        use = f"{gate.used} of {gate.limit} in use" if gate.limit is not None else f"{gate.used} in use"
+        more = " and others" if gate.used > len(gate.held_by) else ""
+        held = f" by {', '.join(gate.held_by)}{more}" if gate.held_by else ""
+        lines = [f"It is held back by {which}: {use}{held}.", _in_line(gate), *self._moves(gate)]
+        if gate.scope != "fn":
+            whose = "environment" if gate.scope == "env" else "account"
+            lines.append(f"The limit is shared by all functions of the {whose}.")
+        return lines
+
+    def _moves(self, gate: Limited) -> list[str]:
+        """What has to end before the next in line can go on."""
+        if not gate.holders:
+            return []
+        first = gate.holders[0]
+        if gate.of_runs:
+            what = f"run {first.run_id} ends"
+        elif first.step:
+            what = f"step {first.step!r} of run {first.run_id} ends"
+        else:
+            what = f"the call of run {first.run_id} ends"
+        since = f", which began at {self._at(first.since)}" if first.since else ""
+        others = " or another of them" if gate.used > 1 else ""
+        return [f"The next in line goes on when {what}{since}{others}."]
+
     def _throttled(self, gate: Throttled) -> list[str]:
         which = f"for {gate.expression} = {gate.value!r}, " if gate.expression else ""
         return [
             f"Its start waits its turn: {which}{gate.limit} per {span(gate.period_ms)} may start, the next at "
             f"{self._at(gate.next_at)}.",
-            f"It is number {gate.position} of {gate.queued} in line.",
+            _in_line(gate),
         ]
 
     def _invoking(self, gate: Invoking) -> list[str]:
@@ -226,19 +254,9 @@ class _Words:
         return at(parse_moment(moment), self._now, self._zone)
 
 
-def _limited(gate: Limited) -> list[str]:
-    which = "its limit of runs under way" if gate.of_runs else "its concurrency limit"
-    if gate.expression:
-        which += f" for {gate.expression} = {gate.value!r}"
-    use = f"{gate.used} of {gate.limit} in use" if gate.limit is not None else f"{gate.used} in use"
-    more = " and others" if gate.used > len(gate.held_by) else ""
-    held = f" by {', '.join(gate.held_by)}{more}" if gate.held_by else ""
-    lines = [f"It is held back by {which}: {use}{held}.", f"It is number {gate.position} of {gate.queued} in line."]
-    if gate.scope != "fn":
-        lines.append(
-            f"The limit is shared by all functions of the {'environment' if gate.scope == 'env' else 'account'}."
-        )
-    return lines
+def _in_line(gate: Limited | Throttled) -> str:
+    position = f"{gate.position:,}{' or later' if gate.position_more else ''}"
+    return f"It is number {position} of {gate.queued:,}{' or more' if gate.queued_more else ''} in line."
 
 
 def _canceller(cause: Cancelled) -> str:
@@ -247,6 +265,8 @@ def _canceller(cause: Cancelled) -> str:
         return f"The event {cause.event_name!r} {cause.event_id} cancelled it{condition}."
     if cause.by in ("start-timeout", "finish-timeout"):
         return f"Its {cause.by.replace('-', ' ')} cancelled it: {cause.reason.partition(': ')[2]}."
+    if cause.by == "singleton":
+        return f"Its function runs alone, and run {cause.run_id} took its place."
     return f"The reason given: {cause.reason}."
 
 

@@ -245,6 +245,7 @@ HELD_EVENTS: Final = """
 SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source, e.depth, e.sent_by
 FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
+HELD_IDS: Final = "SELECT event_id FROM run_events WHERE shard = ?1 AND run_id = ?2 ORDER BY place"
 BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"
 # ?3 is the name before, or the prefix: names lie between it and the same with 0, the character after the slash.
 NEXT_BACKLOG: Final = """
@@ -374,10 +375,11 @@ SELECT queued_at, id FROM items
 WHERE shard = ?1 AND backlog = ?2 AND (queued_at, id) > (?4, ?5) ORDER BY queued_at, id LIMIT ?3"""
 BACKLOG_POSITION: Final = """
 SELECT
-  (SELECT count(*) FROM items AS other
+  (SELECT count(*) FROM (SELECT 1 FROM items AS other
    WHERE other.shard = 0 AND other.backlog = this.backlog
-     AND (other.queued_at, other.id) < (this.queued_at, this.id)),
-  (SELECT count(*) FROM items AS other WHERE other.shard = 0 AND other.backlog = this.backlog)
+     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?2)),
+  (SELECT count(*) FROM (SELECT 1 FROM items AS other
+   WHERE other.shard = 0 AND other.backlog = this.backlog LIMIT ?2))
 FROM items AS this WHERE this.shard = 0 AND this.id = ?1 AND this.backlog IS NOT NULL"""
 RUN_ITEMS: Final = (
     _ITEMS
@@ -387,6 +389,34 @@ WHERE shard = 0 AND id >= ?1 AND id < ?1 || '0' AND (id = ?1 OR id >= ?1 || '/')
 FUNCTION_ITEMS: Final = (
     _ITEMS + "INDEXED BY items_function WHERE shard = 0 AND function_id = ?1 AND run_id IS NULL ORDER BY id"
 )
+# One look into an index for each distinct name in [?2, ?3), ?4 of them, and a count that ends at ?5.
+BACKLOG_DEPTHS: Final = """
+WITH RECURSIVE found (name, number) AS (
+  SELECT (SELECT backlog FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog >= ?2 AND backlog < ?3 ORDER BY backlog LIMIT 1), 1
+  UNION ALL
+  SELECT (SELECT backlog FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog > found.name AND backlog < ?3 ORDER BY backlog LIMIT 1), number + 1
+  FROM found WHERE found.name IS NOT NULL AND number < ?4)
+SELECT name, (SELECT count(*) FROM (
+  SELECT 1 FROM items INDEXED BY items_backlog WHERE shard = ?1 AND backlog = found.name LIMIT ?5)),
+  (SELECT queued_at FROM items INDEXED BY items_backlog
+    WHERE shard = ?1 AND backlog = found.name ORDER BY queued_at, id LIMIT 1)
+FROM found WHERE name IS NOT NULL"""
+BACKLOG_FUNCTIONS: Final = """
+SELECT function_id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
+COMING_ITEMS: Final = _ITEMS + "WHERE shard = ?1 AND at > ?2 AND at <= ?3 ORDER BY at, id LIMIT ?4"
+SLOT_KEYS: Final = """
+WITH RECURSIVE found (name, number) AS (
+  SELECT (SELECT key FROM slots WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1), 1
+  UNION ALL
+  SELECT (SELECT key FROM slots WHERE shard = ?1 AND key > found.name AND key < ?3 ORDER BY key LIMIT 1), number + 1
+  FROM found WHERE found.name IS NOT NULL AND number < ?4)
+SELECT name, (SELECT count(*) FROM (SELECT 1 FROM slots WHERE shard = ?1 AND key = found.name LIMIT ?5))
+FROM found WHERE name IS NOT NULL"""
+LIST_CELLS: Final = """
+SELECT key, value, expires_at, shard FROM cells
+WHERE shard = ?1 AND key >= ?2 AND key < ?3 AND expires_at > ?4 ORDER BY key LIMIT ?5"""
 COUNT: Final = """
 SELECT
   (SELECT count(*) FROM runs WHERE shard = 0 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),

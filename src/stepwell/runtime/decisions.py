@@ -1,0 +1,206 @@
+"""Decisions of an engine: each is made on the store, with what is known then, and what follows from it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from stepwell.clock import monotonic_s
+from stepwell.engine.draft import Draft
+from stepwell.engine.draft import Outcome as Effects
+from stepwell.engine.leased import Leased
+from stepwell.errors import NotRunning, StorageUnavailable
+from stepwell.model.changes import Change, Plan
+from stepwell.model.questions import RegistryStamp, ask
+from stepwell.storage.interface import Verdict
+
+if TYPE_CHECKING:
+    from stepwell.runtime.engine import Engine
+
+
+class _Stale(Exception):
+    """Another process has registered functions that this one has not read yet: ``stamp`` is that of those it has."""
+
+    def __init__(self, stamp: int) -> None:
+        super().__init__(stamp)
+        self.stamp = stamp
+
+
+def shutting_down() -> NotRunning:
+    return NotRunning(
+        "this process is shutting down and takes no more events",
+        "events it accepted now would have to wait for the next start",
+        "send the event again, to another process or a little later",
+    )
+
+
+class Decisions:
+    """Makes decisions, and keeps count of the leases that they promise: there are no more than calls may be in flight.
+
+    ``tokens`` are those of the leases of this epoch. ``crowded`` is whether runs may wait for room in a process;
+    ``pressing`` whether queues may have to be left alone, perhaps by what another process has written, and no claim has
+    found since that there are none. ``late`` are leases that were granted when it was too late to begin.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.tokens = itertools.count(1)
+        self.crowded = True
+        self.pressing = False
+        self._pressing_since = 0  # the latest decision that has made one
+        self.late: list[Leased] = []
+        self._crowded_since = 0  # the latest decision that has put one there
+        self._numbers = itertools.count(1)
+        self._full = False  # there was no room for what is due when it was looked for last
+        # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
+        # loop's: each counts in a number of its own, because neither may lose what the other adds.
+        self._promised = 0
+        self._settled = 0
+        self._loading = asyncio.Lock()
+
+    def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
+        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.
+
+        That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
+        runs that were born in our hands are ours to call.
+        """
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        engine, asked = self._engine, monotonic_s()
+        taken = number = 0
+        written: list[Change] = []
+
+        def take_lease(function_id: str) -> int | None:
+            nonlocal taken
+            if not engine.leads or engine.stopping or self._full or self.pressing or self.room() <= 0:
+                return None
+            if not engine.caller.transport.serves(function_id):
+                return None
+            taken += 1
+            self._promised += 1
+            return next(self.tokens)
+
+        def is_full(function_id: str) -> bool:
+            if not engine.leads or engine.stopping or not engine.caller.transport.serves(function_id):
+                return False
+            return self.crowded or self.room() <= 0
+
+        def presses() -> None:
+            self.pressing, self._pressing_since = True, max(self._pressing_since, number)
+
+        def attempt() -> Plan:
+            nonlocal number, written
+            number = next(self._numbers)
+            moment = engine.moment()
+            unsure = engine.shared or engine.declaring > 0
+            stamp = engine.stamp  # before the registry, so that it can only be too old
+            registry = engine.registry
+            until = moment.now + engine.lease_ms
+            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, presses=presses, until=until)
+            written = draft.changes
+            # What is put aside for a function that has been resumed would wait for ever.
+            return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
+
+        def written_down(future: asyncio.Future[Verdict]) -> None:
+            self._settled += taken
+            error = future.exception()
+            if isinstance(error, _Stale):
+                again = engine.spawn(self._commit_again(plan, verdict, error.stamp))
+                # If it is cut off, even before it begins, whoever waits hears of it.
+                again.add_done_callback(lambda _: None if verdict.done() else verdict.set_exception(shutting_down()))
+                return
+            if error is not None:
+                if isinstance(error, StorageUnavailable):
+                    engine.refused = engine.clock.now_ms(), error.what
+                if engine.leads:
+                    self.crowded, self._crowded_since = True, max(self._crowded_since, number)
+                    engine.wake_dispatcher()  # it may have been written after all: look what is due, and when
+                if not verdict.done():
+                    verdict.set_exception(error)
+                return
+            if written:
+                engine.refused = None
+            found = future.result()
+            try:
+                if found.held:
+                    self._follow(found, asked, number)
+                    if engine.observers:
+                        engine.tell(written)
+                if taken:
+                    self.make_use_of_room()  # not every lease that was promised has become a call
+            finally:
+                if not verdict.done():
+                    verdict.set_result(found)
+
+        engine.store.commit(attempt).add_done_callback(written_down)
+        return verdict
+
+    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict], stamp: int) -> None:
+        """Another process had registered functions: the same with those that there are now."""
+        try:
+            async with self._loading:
+                if self._engine.stamp == stamp:  # else another commit has read them meanwhile
+                    await self._engine.load()
+            found = await self.commit(plan)
+        except Exception as error:
+            if not verdict.done():
+                verdict.set_exception(error)
+        else:
+            if not verdict.done():
+                verdict.set_result(found)
+
+    def look_for_room(self) -> int:
+        """How many calls more there may be, for whoever asks what is due: if there is none, it is told of the next."""
+        room = self.room()
+        self._full = room <= 0
+        return room
+
+    def make_use_of_room(self) -> None:
+        """There may be some again for what is due: look."""
+        if self._full and self.room() > 0:
+            self._engine.wake_dispatcher()
+
+    def room(self) -> int:
+        """How many calls more there may be."""
+        return self._engine.calls_max - len(self._engine.caller.live) - (self._promised - self._settled)
+
+    def _follow(self, verdict: Verdict, asked: float, number: int) -> None:
+        engine = self._engine
+        outcome: Effects = verdict.result
+        if outcome.leased:
+            if engine.stopping:
+                self.late += outcome.leased
+            else:
+                engine.caller.start(outcome.leased, asked)
+        if outcome.ready is not None:
+            if outcome.ready:
+                self._crowded_since = max(self._crowded_since, number)
+            # One that found nobody there says nothing of those that came after it, whichever is heard of first.
+            self.crowded = outcome.ready or number < self._crowded_since
+            if outcome.ready:
+                self._full = True  # whether there was no room, or none that was not promised to those who waited
+                self.make_use_of_room()
+        if outcome.pressure or outcome.pressing is not None:
+            self._press(outcome, number)
+        for run_id in outcome.ended:
+            engine.caller.lose(run_id)
+        for run_id in outcome.touched:
+            engine.caller.touch(run_id)
+        if engine.leads and outcome.wake is not None:
+            engine.wake_dispatcher(outcome.wake)
+
+    def _press(self, outcome: Effects, number: int) -> None:
+        if outcome.pressure:
+            now = self._engine.clock.now_ms()
+            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
+            self._engine.pressure = known | dict(outcome.pressure)
+        # One that has found none says nothing of those that came after it.
+        self.pressing = outcome.pressing is not False or number < self._pressing_since
+
+
+def _unless_stale(plan: Plan, stamp: int) -> Plan:
+    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
+    if (yield from ask(RegistryStamp())) != stamp:
+        raise _Stale(stamp)
+    return (yield from plan)
