@@ -14,13 +14,13 @@ from stepwell.clock import SystemClock, to_ms
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.cancellation import Cancellation
-from stepwell.model.order import EVERYTHING, OrderKind, of_function
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
+from stepwell.model.standing import EVERYTHING, StandingKind, of_function
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.signals import checked_signal
-from stepwell.runtime import orders
+from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.health import Health
 from stepwell.runtime.interpreter import tune
@@ -235,12 +235,12 @@ class Embedded:
         """Let nothing start a function any more, whatever its app registers, until it is unarchived. Its runs go on,
         and all that is known of them stays. Raises ``ConfigurationError`` and ``NotFound``."""
         target = of_function(self._full_id(function))
-        await orders.give(self.engine, OrderKind.ARCHIVE, target, reason=reason)
+        await standing.give(self.engine, StandingKind.ARCHIVE, target, reason=reason)
 
     async def unarchive(self, function: Function[Any, Any] | str) -> bool:
         """Take that back. False if no operator had archived it."""
         target = of_function(self._full_id(function))
-        return await orders.withdraw(self.engine, OrderKind.ARCHIVE, target) is not None
+        return await standing.withdraw(self.engine, StandingKind.ARCHIVE, target) is not None
 
     async def drain(self, function: Function[Any, Any] | str | None = None, *, reason: str = "") -> None:
         """Let nothing new begin, of a function, or of all that is on this file; what there is goes on to its end.
@@ -249,12 +249,12 @@ class Embedded:
         they put off, and who takes care of their failures. Raises ``ConfigurationError`` and ``NotFound``.
         """
         target = EVERYTHING if function is None else of_function(self._full_id(function))
-        await orders.give(self.engine, OrderKind.DRAIN, target, reason=reason)
+        await standing.give(self.engine, StandingKind.DRAIN, target, reason=reason)
 
     async def undrain(self, function: Function[Any, Any] | str | None = None) -> bool:
         """Let new runs begin again. What was skipped stays skipped. False if it was not drained."""
         target = EVERYTHING if function is None else of_function(self._full_id(function))
-        return await orders.withdraw(self.engine, OrderKind.DRAIN, target) is not None
+        return await standing.withdraw(self.engine, StandingKind.DRAIN, target) is not None
 
     def _full_id(self, function: Function[Any, Any] | str) -> str:
         function_id = function if isinstance(function, str) else function.id

@@ -51,7 +51,7 @@ SCANS = {
     "ARCHIVE_FUNCTION": "a table for reference, when an app registers",
     "PAUSE_FUNCTION": "a table for reference, when a person acts",
     "MOVE_STAMP": "a table for reference, when a person acts",
-    "LIST_ORDERS": "a table for reference",
+    "LIST_STANDING_ORDERS": "a table for reference",
 }
 # What a subquery looks at has a line of its own. A search by nothing but the shard is one in disguise, because a file
 # has one shard.

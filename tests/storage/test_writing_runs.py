@@ -20,7 +20,6 @@ from stepwell.model.changes import (
     StartRun,
     WithdrawOrder,
 )
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.questions import (
     Attempts,
@@ -29,7 +28,7 @@ from stepwell.model.questions import (
     GetStep,
     GetSteps,
     ListFunctions,
-    ListOrders,
+    ListStandingOrders,
     LoadRuns,
     Notes,
     Outcomes,
@@ -37,6 +36,7 @@ from stepwell.model.questions import (
     StoredFunction,
 )
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Step
 from stepwell.storage.interface import Store
 from tests.storage.nouns import attempt, event, function, note, outcome, run, step, write
@@ -245,10 +245,10 @@ async def test_an_order_stands_until_it_is_withdrawn(store: Store):
     drain = StandingOrder(kind="drain", target="", since=10, reason="é")
     pause = StandingOrder(kind="pause", target="app/shop", since=10, pause=Pause(since=10, runs="hold"))
     await write(store, GiveOrder(pause), GiveOrder(msgspec.structs.replace(drain, since=5)), GiveOrder(drain))
-    assert await store.read(ListOrders()) == [drain, pause]
+    assert await store.read(ListStandingOrders()) == [drain, pause]
 
     await write(store, WithdrawOrder("drain", "app/shop"), WithdrawOrder("drain", ""))
-    assert await store.read(ListOrders()) == [pause]
+    assert await store.read(ListStandingOrders()) == [pause]
 
 
 async def test_an_archived_function_is_listed_only_when_asked_for(store: Store):

@@ -35,10 +35,10 @@ from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import PausedEvents
 from stepwell.model.questions import GetCell, GetEvent, GetRun, SlotHolders, ask
 from stepwell.model.run import Run, RunStatus
+from stepwell.model.standing import StandingOrder
 from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
 

@@ -17,8 +17,8 @@ from stepwell.model.app import App
 from stepwell.model.changes import ArchiveFunction, Drop, Plan, SaveApp, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.item import ItemKind
-from stepwell.model.order import OrderKind, Orders
-from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListOrders, ask
+from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListStandingOrders, ask
+from stepwell.model.standing import Orders, StandingKind
 
 
 def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App | None = None) -> Plan:
@@ -40,7 +40,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
                 fix=f"give the function of app {app_id!r}, or that app, another id",
             )
     stored = {known.id: known for known in known_ones if known.app_id == app_id}
-    orders = Orders((yield from ask(ListOrders())))
+    orders = Orders((yield from ask(ListStandingOrders())))
     changed = limits_changed = False
     if app is not None:
         before = {each.id: each for each in (yield from ask(ListApps()))}.get(app_id)
@@ -59,7 +59,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
         for item in armed:
             if item.kind == ItemKind.CRON and item.id not in {cron_item_id(function.id, cron) for cron in crons}:
                 draft.add(Drop(item.id, item.shard))
-        if orders.find(OrderKind.ARCHIVE, function.id, app_id) is None:
+        if orders.find(StandingKind.ARCHIVE, function.id, app_id) is None:
             arm_crons(draft, function)
     for missing in stored.values():
         if missing.archived_at is None:

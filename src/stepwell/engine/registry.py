@@ -9,8 +9,8 @@ import msgspec
 
 from stepwell.expressions import Expression, compile_expression
 from stepwell.model.function import Function
-from stepwell.model.order import OrderKind, Orders
 from stepwell.model.schedule import Schedule
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.trigger import CronTrigger, EventTrigger
 
 
@@ -19,8 +19,8 @@ def under_orders(function: Function, orders: Orders) -> Function:
     its app. A durable endpoint is left alone: its own clients call it."""
     if function.endpoint is not None:
         return function
-    pause = orders.find(OrderKind.PAUSE, function.id, function.app_id) if function.pause is None else None
-    drain = orders.find(OrderKind.DRAIN, function.id, function.app_id)
+    pause = orders.find(StandingKind.PAUSE, function.id, function.app_id) if function.pause is None else None
+    drain = orders.find(StandingKind.DRAIN, function.id, function.app_id)
     if pause is None and drain is None:
         return function
     return msgspec.structs.replace(function, pause=pause.pause if pause is not None else function.pause, drain=drain)

@@ -17,11 +17,11 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.metadata import Metadata
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from stepwell.limits import RETRIES_DEFAULT
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
+from stepwell.model.standing import StandingOrder
 from stepwell.model.trigger import CancelOn, Trigger
 
 _ADDRESSES = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")

@@ -16,11 +16,11 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -282,7 +282,7 @@ class ListApps(Question[list[App]], frozen=True):
     """The apps that are served at an address, by id."""
 
 
-class ListOrders(Question[list[StandingOrder]], frozen=True):
+class ListStandingOrders(Question[list[StandingOrder]], frozen=True):
     """All standing orders, by kind and target."""
 
 

@@ -30,17 +30,17 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
     AnyCell,
     ListApps,
     ListFunctions,
-    ListOrders,
+    ListStandingOrders,
     RegistryStamp,
     StoredFunction,
 )
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
@@ -144,10 +144,12 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
         stored = await self.store.read(ListFunctions(archived=True))
         served = {app.id for app in await self.store.read(ListApps())}
-        standing = await self.store.read(ListOrders())
+        standing = await self.store.read(ListStandingOrders())
         if stamp >= self.stamp:  # several may read at once
             orders = Orders(standing)
-            archived = {each.id for each in stored if orders.find(OrderKind.ARCHIVE, each.id, each.app_id) is not None}
+            archived = {
+                each.id for each in stored if orders.find(StandingKind.ARCHIVE, each.id, each.app_id) is not None
+            }
             here = [each for each in stored if each.archived_at is None and each.id not in archived]
             left = [
                 each

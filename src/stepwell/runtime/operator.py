@@ -18,7 +18,7 @@ from stepwell.model.pause import Pause, PausedEvents, PausedRuns
 from stepwell.model.questions import GetCancellation, GetRun, ListFunctions, Question
 from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.orders import checked_reason
+from stepwell.runtime.standing import checked_reason
 from stepwell.storage.interface import Store
 
 _SLACK_MS = 5_000  # the clock of whoever asks may be ahead of ours (semantics §8.3)

@@ -10,9 +10,9 @@ import msgspec
 
 from stepwell.model.app import App
 from stepwell.model.event import rfc3339
-from stepwell.model.order import OrderKind, Orders, StandingOrder
 from stepwell.model.pause import Pause
-from stepwell.model.questions import FunctionItems, ListOrders, StoredFunction
+from stepwell.model.questions import FunctionItems, ListStandingOrders, StoredFunction
+from stepwell.model.standing import Orders, StandingKind, StandingOrder
 from stepwell.server.views import Reader, View, moment
 
 
@@ -98,9 +98,9 @@ class SyncView(View, frozen=True):
 async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
     ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
     config = _decode_config(function.config)
-    standing = await reader.read(ListOrders())
+    standing = await reader.read(ListStandingOrders())
     orders = Orders(standing)
-    of_app = orders.find(OrderKind.PAUSE, function.id, function.app_id)
+    of_app = orders.find(StandingKind.PAUSE, function.id, function.app_id)
     pause = function.pause or (of_app.pause if of_app is not None else None)
     return FunctionView(
         id=function.id,
@@ -113,8 +113,8 @@ async def function_view(reader: Reader, function: StoredFunction) -> FunctionVie
         next_tick=moment(min(ticks, default=None)),
         configuration=msgspec.Raw(function.config),
         pause=pause_view(pause) if pause is not None else None,
-        drained=_standing(orders.find(OrderKind.DRAIN, function.id, function.app_id)),
-        archived=_standing(orders.find(OrderKind.ARCHIVE, function.id, function.app_id)),
+        drained=_standing(orders.find(StandingKind.DRAIN, function.id, function.app_id)),
+        archived=_standing(orders.find(StandingKind.ARCHIVE, function.id, function.app_id)),
     )
 
 

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from stepwell.limits import PAUSE_REASON_CHARS_MAX
 from stepwell.model.event import rfc3339
-from stepwell.model.order import EVERYTHING, OrderKind, StandingOrder, of_app, of_function
 from stepwell.model.pause import Pause
-from stepwell.model.questions import ListFunctions, ListOrders
-from stepwell.runtime import orders
+from stepwell.model.questions import ListFunctions, ListStandingOrders
+from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
+from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import pause, resume
 from stepwell.server.desk import find_function
@@ -61,7 +61,7 @@ class WithdrawnView(View, frozen=True):
 
 
 _QUERY = (
-    choice("kind", "what is taken back", *OrderKind),
+    choice("kind", "what is taken back", *StandingKind),
     named("functionId", "the id of a function", "the function that it is about"),
     named("appId", "the id of an app", "the app that it is about"),
 )
@@ -97,23 +97,23 @@ class OrderingV2:
         ]
 
     async def orders(self, asked: Asked) -> Response:
-        shown = [_view(order) for order in await self._engine.store.read(ListOrders())]
+        shown = [_view(order) for order in await self._engine.store.read(ListStandingOrders())]
         functions = await self._engine.store.read(ListFunctions(archived=True))
         shown += [_view(_of_pause(each.id, each.pause)) for each in functions if each.pause is not None]
         return v2(self._engine.clock, shown)
 
     async def give(self, asked: Asked) -> Response:
         given: Ordering = asked.body
-        kind, engine, reason = OrderKind(given.kind), self._engine, given.reason
+        kind, engine, reason = StandingKind(given.kind), self._engine, given.reason
         target, function_id = await self._target(kind, given.function_id, given.app_id)
-        if kind != OrderKind.PAUSE:
-            found = await orders.give(engine, kind, target, reason=reason)
+        if kind != StandingKind.PAUSE:
+            found = await standing.give(engine, kind, target, reason=reason)
         elif function_id is not None:
             found = _of_pause(
                 function_id, await pause(engine, function_id, events=given.events, runs=given.runs, reason=reason)
             )
         else:
-            found = await orders.pause_all(engine, target, events=given.events, runs=given.runs, reason=reason)
+            found = await standing.pause_all(engine, target, events=given.events, runs=given.runs, reason=reason)
         return v2(engine.clock, _view(found))
 
     async def withdraw(self, asked: Asked) -> Response:
@@ -121,17 +121,17 @@ class OrderingV2:
         if query["kind"] is None:
             why = "archive, drain and pause are taken back one by one"
             raise Refused(400, "invalid-parameter", "there is no kind", why, "add kind=archive, drain or pause")
-        kind = OrderKind(query["kind"])
+        kind = StandingKind(query["kind"])
         target, function_id = await self._target(kind, query["functionId"], query["appId"])
-        if kind == OrderKind.PAUSE and function_id is not None:
+        if kind == StandingKind.PAUSE and function_id is not None:
             ended = await resume(self._engine, function_id)
             found = None if ended is None else _of_pause(function_id, ended)
         else:
-            found = await orders.withdraw(self._engine, kind, target)
+            found = await standing.withdraw(self._engine, kind, target)
         shown = None if found is None else _view(found)
         return v2(self._engine.clock, WithdrawnView(withdrawn=found is not None, order=shown))
 
-    async def _target(self, kind: OrderKind, function_id: str | None, app_id: str | None) -> tuple[str, str | None]:
+    async def _target(self, kind: StandingKind, function_id: str | None, app_id: str | None) -> tuple[str, str | None]:
         """What an order is about, and the full id of the function if it is one."""
         if function_id and app_id:
             why = "an order is about one of them"
@@ -141,7 +141,7 @@ class OrderingV2:
             return of_function(found), found
         if app_id:
             return of_app(app_id), None
-        if kind != OrderKind.DRAIN:
+        if kind != StandingKind.DRAIN:
             why = "only a drain can be about all there is"
             raise Refused(400, "invalid-order", f"{kind} of what is not said", why, "add functionId or appId")
         return EVERYTHING, None
@@ -149,7 +149,7 @@ class OrderingV2:
 
 def _of_pause(function_id: str, pause: Pause) -> StandingOrder:
     return StandingOrder(
-        kind=OrderKind.PAUSE, target=of_function(function_id), since=pause.since, reason=pause.reason, pause=pause
+        kind=StandingKind.PAUSE, target=of_function(function_id), since=pause.since, reason=pause.reason, pause=pause
     )
 
 

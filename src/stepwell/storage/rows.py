@@ -14,12 +14,12 @@ from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
-from stepwell.model.order import StandingOrder
 from stepwell.model.pause import Pause
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -269,11 +269,11 @@ def pause_text(pause: Pause | None) -> bytes | None:
     return _encode(pause) if pause is not None else None
 
 
-def order_row(order: StandingOrder) -> tuple[Any, ...]:
+def standing_order_row(order: StandingOrder) -> tuple[Any, ...]:
     return (order.kind, order.target, order.since, order.reason, pause_text(order.pause))
 
 
-def order(row: Row) -> StandingOrder:
+def standing_order(row: Row) -> StandingOrder:
     return StandingOrder(
         kind=row[0],
         target=row[1],

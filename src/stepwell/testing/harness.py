@@ -20,12 +20,12 @@ from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RUN_CHAIN_MAX, STEPS_PER
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
-from stepwell.model.order import EVERYTHING, OrderKind, of_app, of_function
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
+from stepwell.model.standing import EVERYTHING, StandingKind, of_app, of_function
 from stepwell.protocol.messages import Answer, Call, Reports
-from stepwell.runtime import orders
+from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
 from stepwell.sdk.client import EventPayload
@@ -236,31 +236,31 @@ class Harness:
     ) -> None:
         """Pause all functions of an app, as an operator would."""
         target = of_app(app_id)
-        self._do(lambda: orders.pause_all(self.engine, target, events=events, runs=runs, reason=reason))
+        self._do(lambda: standing.pause_all(self.engine, target, events=events, runs=runs, reason=reason))
 
     def resume_app(self, app_id: str) -> bool:
         """End the pause of an app. Returns false if it was not paused."""
-        return self._do(lambda: orders.withdraw(self.engine, OrderKind.PAUSE, of_app(app_id))) is not None
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.PAUSE, of_app(app_id))) is not None
 
     def archive(self, function: Any = None, *, app: str | None = None, reason: str = "") -> None:
         """Archive a function, or a whole app, as an operator would: no event starts it until that is taken back."""
         target = self._target(function, app)
-        self._do(lambda: orders.give(self.engine, OrderKind.ARCHIVE, target, reason=reason))
+        self._do(lambda: standing.give(self.engine, StandingKind.ARCHIVE, target, reason=reason))
 
     def unarchive(self, function: Any = None, *, app: str | None = None) -> bool:
         """Take that back. Returns false if no operator had archived it."""
         target = self._target(function, app)
-        return self._do(lambda: orders.withdraw(self.engine, OrderKind.ARCHIVE, target)) is not None
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.ARCHIVE, target)) is not None
 
     def drain(self, function: Any = None, *, app: str | None = None, reason: str = "") -> None:
         """Let nothing new begin, of a function, an app, or without either of all there is, as an operator would."""
         target = self._target(function, app)
-        self._do(lambda: orders.give(self.engine, OrderKind.DRAIN, target, reason=reason))
+        self._do(lambda: standing.give(self.engine, StandingKind.DRAIN, target, reason=reason))
 
     def undrain(self, function: Any = None, *, app: str | None = None) -> bool:
         """Take that back. Returns false if it was not drained."""
         target = self._target(function, app)
-        return self._do(lambda: orders.withdraw(self.engine, OrderKind.DRAIN, target)) is not None
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.DRAIN, target)) is not None
 
     def _target(self, function: Any, app: str | None) -> str:
         if app is not None:

@@ -36,7 +36,7 @@ _NOTHING: dict[str, Any] = {
     "FindEvents": [],
     "ListFunctions": [],
     "FunctionItems": [],
-    "ListOrders": [],
+    "ListStandingOrders": [],
 }
 
 

@@ -17,7 +17,6 @@ from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.order import OrderKind, Orders
 from stepwell.model.questions import (
     Attempts,
     BacklogPosition,
@@ -26,10 +25,11 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     GetSteps,
-    ListOrders,
+    ListStandingOrders,
     RunItems,
 )
 from stepwell.model.run import Run
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.queues.holders import holders
 from stepwell.server.queues.shapes import COUNT_MAX
@@ -134,9 +134,9 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         pause = function.pause if function is not None else None
         if pause is None:
             return _due(item.queued_at, situation)  # it is being let go
-        standing = await reader.read(ListOrders())
+        standing = await reader.read(ListStandingOrders())
         orders = Orders(standing)
-        order = orders.find(OrderKind.PAUSE, run.function_id, function.app_id) if function is not None else None
+        order = orders.find(StandingKind.PAUSE, run.function_id, function.app_id) if function is not None else None
         return Paused(
             function_id=run.function_id,
             app_id=function.app_id if function is not None and order is not None and order.pause == pause else None,

@@ -93,7 +93,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.Reruns: (sql.RERUNS, lambda x: (x.run_id, x.event_id), _column),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
     q.ListApps: (sql.LIST_APPS, lambda x: (), _all(rows.app)),
-    q.ListOrders: (sql.LIST_ORDERS, lambda x: (), _all(rows.order)),
+    q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x: (), _all(rows.standing_order)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x: (), _value),
     q.EventNames: (sql.EVENT_NAMES, lambda x: (x.shard, _ids(set(x.event_ids))), dict),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),

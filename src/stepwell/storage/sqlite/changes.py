@@ -178,7 +178,7 @@ class Writer:
         self._paths.clear()
 
     def _give_order(self, x: c.GiveOrder) -> None:
-        self._execute(sql.GIVE_ORDER, rows.order_row(x.order))
+        self._execute(sql.GIVE_ORDER, rows.standing_order_row(x.order))
         self._execute(sql.MOVE_STAMP, ())
 
     def _withdraw_order(self, x: c.WithdrawOrder) -> None:

@@ -308,7 +308,7 @@ LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
 
-LIST_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM standing_orders ORDER BY kind, target"
+LIST_STANDING_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM standing_orders ORDER BY kind, target"
 
 # Asked in the transaction of every event, so it has to be one look into an index.
 REGISTRY_STAMP: Final = "SELECT coalesce((SELECT max(stamp) FROM functions), 0)"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from stepwell.engine import orders
+from stepwell.engine import standing
 from stepwell.errors import ConfigurationError, NotFound
 from stepwell.limits import PAUSE_REASON_CHARS_MAX
-from stepwell.model.order import EVERYTHING, OrderKind, StandingOrder
 from stepwell.model.pause import Pause
+from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder
 from stepwell.runtime.engine import Engine
 
 
-async def give(engine: Engine, kind: OrderKind, target: str, *, reason: str = "") -> StandingOrder:
+async def give(engine: Engine, kind: StandingKind, target: str, *, reason: str = "") -> StandingOrder:
     """Archive or drain from now on (semantics §9.6, §9.9). Raises ``NotFound``, and ``ConfigurationError`` for a
     durable endpoint or a reason that is too long."""
     checked_reason(reason)
@@ -22,14 +22,14 @@ async def pause_all(engine: Engine, target: str, *, events: str, runs: str, reas
     checked_reason(reason)
     pause = Pause(since=engine.clock.now_ms(), events=events, runs=runs, reason=reason)
     return await _give(
-        engine, StandingOrder(kind=OrderKind.PAUSE, target=target, since=pause.since, reason=reason, pause=pause)
+        engine, StandingOrder(kind=StandingKind.PAUSE, target=target, since=pause.since, reason=reason, pause=pause)
     )
 
 
-async def withdraw(engine: Engine, kind: OrderKind, target: str) -> StandingOrder | None:
+async def withdraw(engine: Engine, kind: StandingKind, target: str) -> StandingOrder | None:
     """Take it back; the order that held, ``None`` if there was none."""
     engine.refuse_if_stopping()
-    found: StandingOrder | None = await engine.declare(lambda draft: orders.withdraw(draft, kind, target))
+    found: StandingOrder | None = await engine.declare(lambda draft: standing.withdraw(draft, kind, target))
     return found
 
 
@@ -48,13 +48,13 @@ async def _give(engine: Engine, order: StandingOrder) -> StandingOrder:
     scope, _, name = order.target.partition("/")
     function = engine.registry.of_run(name) if scope == "function" else None
     if function is not None and function.endpoint is not None:
-        verb = {OrderKind.ARCHIVE: "archived", OrderKind.DRAIN: "drained"}[OrderKind(order.kind)]
+        verb = {StandingKind.ARCHIVE: "archived", StandingKind.DRAIN: "drained"}[StandingKind(order.kind)]
         raise ConfigurationError(
             f"{name} cannot be {verb}",
             "it is a durable endpoint: its own clients call it, and it begins its runs by itself",
             "refuse the requests in the app",
         )
-    found: StandingOrder | None = await engine.declare(lambda draft: orders.give(draft, order))
+    found: StandingOrder | None = await engine.declare(lambda draft: standing.give(draft, order))
     if found is None:
         assert order.target != EVERYTHING, "there is always something"
         why = "no app has ever registered it" if scope == "function" else "no function was ever registered under it"

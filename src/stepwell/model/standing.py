@@ -13,7 +13,7 @@ from stepwell.model.pause import Pause
 EVERYTHING: Final = ""
 
 
-class OrderKind(StrEnum):
+class StandingKind(StrEnum):
     ARCHIVE = "archive"  # as if the app did not list it: no trigger of it matches (semantics §9.6)
     DRAIN = "drain"  # nothing new begins, and what there is goes on to its end (semantics §9.9)
     PAUSE = "pause"  # of an app: of all its functions; that of one function is in its own row (ADR 0025)
@@ -55,7 +55,7 @@ class Orders:
     def __init__(self, orders: Iterable[StandingOrder] = ()) -> None:
         self._orders = {(order.kind, order.target): order for order in orders}
 
-    def find(self, kind: OrderKind, function_id: str, app_id: str) -> StandingOrder | None:
+    def find(self, kind: StandingKind, function_id: str, app_id: str) -> StandingOrder | None:
         """The nearest order of this kind about this function."""
         for target in (of_function(function_id), of_app(app_id), EVERYTHING):
             found = self._orders.get((kind, target))

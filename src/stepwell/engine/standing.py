@@ -19,9 +19,9 @@ from stepwell.engine.due import arm_crons
 from stepwell.engine.releasing import let_go
 from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
 from stepwell.model.item import ItemKind
-from stepwell.model.order import EVERYTHING, OrderKind, Orders, StandingOrder, of_app, of_function
 from stepwell.model.pause import PausedRuns
-from stepwell.model.questions import FunctionItems, ListFunctions, ListOrders, StoredFunction, ask
+from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, StoredFunction, ask
+from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
 
 
 def give(draft: Draft, order: StandingOrder) -> Plan:
@@ -32,13 +32,13 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
     meant = yield from _meant(order.target)
     if not meant and order.target != EVERYTHING:
         return draft.decision(None)
-    standing = {(each.kind, each.target): each for each in (yield from ask(ListOrders()))}
+    standing = {(each.kind, each.target): each for each in (yield from ask(ListStandingOrders()))}
     before = standing.get((order.kind, order.target))
     if before is not None:
         pause = order.pause and msgspec.structs.replace(order.pause, since=before.since)
         order = msgspec.structs.replace(order, since=before.since, pause=pause)
     draft.add(GiveOrder(order))
-    if order.kind == OrderKind.ARCHIVE:
+    if order.kind == StandingKind.ARCHIVE:
         for function in meant:
             yield from _disarm(draft, function.id)
     elif order.pause is not None:
@@ -49,21 +49,21 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
     return draft.decision(order)
 
 
-def withdraw(draft: Draft, kind: OrderKind, target: str) -> Plan:
+def withdraw(draft: Draft, kind: StandingKind, target: str) -> Plan:
     """Take it back. The value is the order that held, ``None`` if there was none. Crons of functions that come back
     are armed from now."""
-    standing = list((yield from ask(ListOrders())))
+    standing = list((yield from ask(ListStandingOrders())))
     found = next((each for each in standing if (each.kind, each.target) == (kind, target)), None)
     if found is None:
         return draft.decision(None)
     draft.add(WithdrawOrder(kind, target))
     meant = yield from _meant(target)
-    if kind == OrderKind.PAUSE:
+    if kind == StandingKind.PAUSE:
         yield from _let_go(draft, meant)
-    elif kind == OrderKind.ARCHIVE:
+    elif kind == StandingKind.ARCHIVE:
         left = Orders(each for each in standing if each is not found)
         for stored in meant:
-            back = stored.archived_at is None and left.find(OrderKind.ARCHIVE, stored.id, stored.app_id) is None
+            back = stored.archived_at is None and left.find(StandingKind.ARCHIVE, stored.id, stored.app_id) is None
             function = draft.registry.of_run(stored.id)
             if back and function is not None:
                 arm_crons(draft, function)
