@@ -13,7 +13,8 @@ from benchmarks.deep import Deep, hold, on_deep
 from benchmarks.floors import percentile, scratch
 from benchmarks.multiply import park
 from stepwell.model.questions import Backlog
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, resume
+from stepwell.runtime.operator import pause, resume
+from stepwell.runtime.orders import Selection, cancel_many, find_cancellation
 
 ORDERED = (
     "resume_s",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import msgspec
 
 from stepwell.clock import SystemClock, to_ms
+from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
-from stepwell.model.cancellation import Cancellation
+from stepwell.model.order import Order
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
@@ -26,9 +27,19 @@ from stepwell.runtime.health import Health
 from stepwell.runtime.interpreter import tune
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import rest
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
+from stepwell.runtime.operator import pause, rerun, resume
+from stepwell.runtime.orders import (
+    Replay,
+    Selection,
+    abort_replay,
+    cancel_many,
+    find_cancellation,
+    find_replay,
+    replay_many,
+)
 from stepwell.runtime.stalls import StallWatch
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.codec import encode
 from stepwell.sdk.doing import doing
 from stepwell.sdk.failures import step_error
 from stepwell.sdk.options import length_ms
@@ -188,7 +199,7 @@ class Embedded:
         if_: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
-    ) -> Cancellation:
+    ) -> Order:
         """Order all runs of a function to be cancelled that were created until ``started_before``, by default now.
 
         ``if_`` is an expression over the event that started a run. The order is durable and worked off by the process
@@ -204,8 +215,8 @@ class Embedded:
         )
         return await cancel_many(self.engine, selection)
 
-    async def cancellation(self, cancellation_id: str) -> Cancellation:
-        """How far such an order is: ``examined``, ``cancelled``, and ``ended_at`` when it is done. Raises
+    async def cancellation(self, cancellation_id: str) -> Order:
+        """How far such an order is: ``examined``, ``done``, and ``ended_at`` when it is done. Raises
         ``NotFound``."""
         return await find_cancellation(self.engine, cancellation_id)
 
@@ -261,10 +272,74 @@ class Embedded:
         prefix = f"{self.app.app_id}-"
         return function_id if function_id.startswith(prefix) else prefix + function_id
 
-    async def rerun(self, run_id: str) -> Run:
-        """Start a run again, ended or not: a new run for the same event, with the code as it is now. Raises
-        ``NotFound``."""
-        return await rerun(self.engine, run_id)
+    async def rerun(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Sequence[Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Start a run again, ended or not: a new run for the same event, with the code as it is now.
+
+        ``from_step`` is the id of the step that it begins with; the results of the steps before it are taken over.
+        ``input`` are arguments for the body of that step in place of those that the code gives; for a request of
+        ``ctx.step.ai.infer`` or ``ctx.step.fetch`` it is one object, with members of the body or of the request.
+        ``outputs`` are results by step id, in place of those that earlier steps had, or for the step itself, which then
+        does not run. ``data`` are the data of the event in place of those it had, ``merge`` a JSON merge patch of them.
+        Raises ``NotFound``, ``ConfigurationError`` and ``InvalidEvent``.
+        """
+        return await rerun(
+            self.engine,
+            run_id,
+            from_step=begin_with(from_step, input, outputs),
+            data=None if data is None else encode(data, "data"),
+            merge=None if merge is None else encode(merge, "merge"),
+        )
+
+    async def replay(
+        self,
+        function: Function[Any, Any] | str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        statuses: Sequence[str] = ("failed",),
+        if_: str | None = None,
+        rate: str | None = None,
+        name: str = "",
+        dry_run: bool = False,
+    ) -> Order:
+        """Order all runs of a function, or of all functions of the app, to be started again that were created from
+        ``since`` until ``until``, by default until now, and that have ended.
+
+        ``statuses`` are ``"completed"``, ``"failed"``, ``"cancelled"`` and ``"skipped"``: events that a pause kept from
+        starting a run. ``if_`` is an expression over the event of a run. ``rate`` spreads the starts, as in ``"10/s"``
+        or ``"100/m"``; ``name`` is for people. With ``dry_run`` they are only counted, in ``what.matched`` of an order
+        that has no id. The order is durable, each of these runs is started again once, and ``replay_progress`` tells
+        how far it is. Raises ``ConfigurationError`` and ``NotFound``.
+        """
+        replay = Replay(
+            app_id=self.app.app_id,
+            function_id=None if function is None else self._full_id(function),
+            created_after=None if since is None else to_ms(since),
+            created_before=None if until is None else to_ms(until),
+            statuses=statuses,
+            condition=if_,
+            rate=rate,
+            name=name,
+        )
+        return await replay_many(self.engine, replay, dry_run=dry_run)
+
+    async def replay_progress(self, replay_id: str) -> Order:
+        """How far such an order is: ``done`` (started), ``skipped``, ``what.matched`` in all, and ``ended_at`` when it
+        is over. Raises ``NotFound``."""
+        return await find_replay(self.engine, replay_id)
+
+    async def abort_replay(self, replay_id: str) -> Order:
+        """Start no more runs for such an order; those that it has started go on. Raises ``NotFound``."""
+        return await abort_replay(self.engine, replay_id)
 
     async def run(self, run_id: str) -> Run:
         """A run as it now is. Raises ``NotFound``."""
@@ -297,6 +372,25 @@ class Embedded:
     async def health(self, *, count: bool = True) -> Health:
         """Whether due work moves. To ``count`` what is live costs a look at all of it."""
         return await self.engine.health(count=count)
+
+
+def begin_with(
+    from_step: str | None, input: Sequence[Any] | None, outputs: Mapping[str, Any] | None
+) -> FromStep | None:
+    """Where a run is to begin that repeats another. Raises ``ConfigurationError``."""
+    if from_step is None:
+        if input is not None or outputs:
+            raise ConfigurationError(
+                what="an input or outputs are given, and no step",
+                why="they are those of steps of the run that is started again",
+                fix="say in from_step with which step it begins",
+            )
+        return None
+    return FromStep(
+        step=from_step,
+        input=None if input is None else encode(list(input), "input"),
+        outputs={name: encode(value, "output") for name, value in (outputs or {}).items()},
+    )
 
 
 def _checked_path(path: object) -> str:

@@ -62,6 +62,7 @@ METADATA_PER_RUN_BYTES_MAX = 1024 * 1024
 METADATA_KIND_BYTES_MAX = 128
 METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
 
+REPLAY_NAME_CHARS_MAX = 255
 PAUSE_REASON_CHARS_MAX = 500  # one line, shown wherever somebody asks why
 
 # Time.

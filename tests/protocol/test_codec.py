@@ -378,7 +378,20 @@ def test_a_large_body_is_not_written_to_see_that_it_is(
 def test_fetched_memos_come_in_the_order_in_which_they_became_known() -> None:
     steps = {"a": Memo("data", b"1"), "b": Memo("bare", b"null")}
 
-    assert encode_memos(steps, ("b", "a")) == b'{"b":null,"a":{"data":1}}'
+    assert encode_memos(steps, ("b", "a"), {}) == b'{"b":null,"a":{"data":1}}'
+
+
+def test_a_replaced_input_is_told_of_a_step_without_a_result_and_is_not_in_the_stack() -> None:
+    """Protocol §5.3."""
+    call = plain_call(steps={"a": Memo("data", b"1")}, stack=("a",), inputs={"b": b"[1]", "a": b"[2]"})
+
+    text = encode_call(call)
+    found, read = json.loads(text), decode_call(text, function_id="shop-bill")
+
+    assert found["steps"] == {"a": {"data": 1}, "b": {"input": [1]}}
+    assert found["ctx"]["stack"]["stack"] == ["a"]
+    assert (read.inputs, set(read.steps)) == ({"b": b"[1]"}, {"a"})
+    assert encode_memos(call.steps, call.stack, call.inputs) == b'{"a":{"data":1},"b":{"input":[1]}}'
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import bulk, dispatch, due, ending, pausing, pressure, progress
+from stepwell.engine import again, bulk, dispatch, due, ending, pausing, pressure, progress
 from stepwell.flow import (
     Concurrency,
     Debounce,
@@ -140,7 +140,7 @@ def _overlook_cancellation_of_children(patch: pytest.MonkeyPatch) -> None:
 
 
 def _stop_after_the_queued(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(bulk, "after", lambda cancellation, runs: None)
+    patch.setattr(bulk, "after", lambda found, taken, whole=True: None)
 
 
 def _reuse_tokens(patch: pytest.MonkeyPatch) -> None:
@@ -232,6 +232,20 @@ def _press_no_call(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(live_call.LiveCall, "_pressed_until", lambda self: 0)
 
 
+def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
+    """Whoever calls a rerun first does not know what it has taken over."""
+    start_again = again.start_again
+
+    def forgetful(draft: Any, *given: Any) -> Generator[Any, Any, Any]:
+        started = yield from start_again(draft, *given)
+        for one in draft.leased:
+            if one.run is started:
+                one.steps.clear()
+        return started
+
+    patch.setattr(again, "start_again", forgetful)
+
+
 MUTANTS_OF_RULES: dict[str, Mutant] = {
     "places are given to everybody": _no_places,
     "nobody has a head start": _no_head_start,
@@ -244,6 +258,8 @@ MUTANTS: dict[str, Mutant] = {
     "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
     "back-pressure holds no call that is under way": _press_no_call,
     "nobody lets go what back-pressure has held": _letting_go_nobody(pressure),
+    "what a replay starts is still called skipped": _dropping(c.DropOutcome),
+    "a rerun does what it has taken over": _forget_what_was_copied,
     "throttles let everybody through": _no_turns,
     "rate limits let everybody through": _no_rate,
     "a second run starts beside the one there may be": _nobody_alone,

@@ -24,6 +24,9 @@ from stepwell import (
     TriggerCron,
     TriggerEvent,
 )
+from stepwell.engine.again import FromStep
+from stepwell.runtime.operator import rerun
+from stepwell.runtime.orders import Replay, replay_many
 from stepwell.testing.harness import START, Harness
 
 Bodies = list[tuple[str, str]]
@@ -527,3 +530,43 @@ def what_a_run_says_of_itself(app: Stepwell, did: Any) -> None:
         await ctx.step.metadata("begun", {"phase": 1})
         await ctx.step.sleep("rest", "1h")
         await ctx.step.metadata("over", {"phase": 2})
+
+
+def replay_what_failed(t: Harness) -> None:
+    replay = Replay(app_id="sweep", function_id="sweep-f", statuses=("FAILED", "SKIPPED"), rate="2/m")
+    t._do(lambda: replay_many(t.engine, replay, key="once"))
+
+
+def begin_with_the_second_step(t: Harness) -> None:
+    first = next(run for run in t.runs("f") if run.status == "COMPLETED")
+    begin = FromStep(step="two", outputs={"one": b'"by hand"'})
+    t._do(lambda: rerun(t.engine, first.id, key="once", from_step=begin, merge=b'{"n":9}'))
+    t.run_until_idle()
+
+
+def pause_f(t: Harness) -> None:
+    t.pause("f")
+
+
+def resume_f(t: Harness) -> None:
+    t.resume("f")
+
+
+@scenario(
+    *each_in_turn(0, 1, 2),
+    pause_f,
+    send("go", "3", n=3),
+    resume_f,
+    until(timedelta(hours=1)),
+    replay_what_failed,
+    until(timedelta(hours=2)),
+    begin_with_the_second_step,
+    writes="DropOutcome",
+)
+def runs_that_are_started_again_many_at_once_and_from_a_step(app: Stepwell, did: Any) -> None:
+    @app.create_function(id="f", trigger="go", retries=0)
+    async def f(ctx: Any) -> list[Any]:
+        one = await ctx.step.run("one", did, ctx, "one", ctx.event.data["n"])
+        if ctx.event.data["n"] in (1, 2):
+            raise ValueError("no")
+        return [one, await ctx.step.run("two", did, ctx, "two", ctx.event.data["n"])]

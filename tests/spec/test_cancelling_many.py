@@ -10,9 +10,9 @@ import pytest
 from stepwell import ConfigurationError, InvalidExpression, Stepwell
 from stepwell.clock import to_ms
 from stepwell.engine import bulk
-from stepwell.model.cancellation import Cancellation
-from stepwell.model.questions import GetItem, ListCancellations, Notes
-from stepwell.runtime.operator import Selection, cancel_many, count_many, end_cancellation
+from stepwell.model.order import Order, OrderKind
+from stepwell.model.questions import GetItem, ListOrders, Notes
+from stepwell.runtime.orders import Selection, cancel_many, count_many, end_cancellation
 from stepwell.testing import Harness, harness
 
 
@@ -29,7 +29,7 @@ def sleepers(app: Stepwell) -> Stepwell:
     return app
 
 
-def order(t: Harness, function: str = "shop-sleep", **more: Any) -> Cancellation:
+def order(t: Harness, function: str = "shop-sleep", **more: Any) -> Order:
     selection = Selection(app_id="shop", function_id=function, **more)
     return t._do(lambda: cancel_many(t.engine, selection))
 
@@ -99,10 +99,10 @@ def test_how_far_it_has_come_can_be_read(sleepers: Stepwell) -> None:
         t.send("go", {"n": 2})
 
         made = order(t, condition="event.data.n == 2")
-        (done,) = t.ask(ListCancellations(10))
+        (done,) = t.ask(ListOrders(OrderKind.CANCEL, 10))
 
-        assert (made.ended_at, made.examined, made.cancelled) == (None, 0, 0)
-        assert (done.id, done.ended_at, done.examined, done.cancelled) == (made.id, to_ms(t.now), 2, 1)
+        assert (made.ended_at, made.examined, made.done) == (None, 0, 0)
+        assert (done.id, done.ended_at, done.examined, done.done) == (made.id, to_ms(t.now), 2, 1)
 
 
 def test_each_run_says_by_what_it_was_cancelled(sleepers: Stepwell) -> None:
@@ -169,9 +169,9 @@ def test_a_process_that_dies_is_followed_by_one_that_goes_on(
             order(t)  # by a client that asks again if its process died meanwhile
             t.advance("1s")
 
-            orders = t.ask(ListCancellations(10))
+            orders = t.ask(ListOrders(OrderKind.CANCEL, 10))
             assert all(made.ended_at for made in orders)
-            assert sum(made.cancelled for made in orders) == 5
+            assert sum(made.done for made in orders) == 5
             assert (statuses(t, "sleep"), statuses(t, "other")) == (["CANCELLED"] * 5, ["RUNNING"] * 5)
     assert died >= 12
 
@@ -190,8 +190,8 @@ def test_an_order_that_is_ended_cancels_nothing_more(sleepers: Stepwell, monkeyp
         ended = t._do(begin_and_end)
 
         assert statuses(t, "sleep").count("RUNNING") >= 5
-        assert t.ask(ListCancellations(10)) == []
-        assert t.ask(GetItem(f"cancellation/{ended}")) is None
+        assert t.ask(ListOrders(OrderKind.CANCEL, 10)) == []
+        assert t.ask(GetItem(f"order/{ended}")) is None
 
 
 def test_what_would_be_cancelled_can_be_counted_before(sleepers: Stepwell, monkeypatch: pytest.MonkeyPatch) -> None:

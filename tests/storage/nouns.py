@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.changes import Change, Decision, Enqueue, Grant
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
+from stepwell.model.order import Order, Wanted
 from stepwell.model.questions import GetItem, Question
 from stepwell.model.request import Request
 from stepwell.model.run import Run
@@ -81,8 +81,9 @@ def cell(key: str = "c1", value: str = "v", expires_at: int = 1_000) -> Cell:
     return Cell(key=key, value=value, expires_at=expires_at)
 
 
-def cancellation(id: str = "c1", **more: Any) -> Cancellation:
-    return Cancellation(id=id, app_id="shop", function_id="shop-bill", created_at=10, started_before=10, **more)
+def order(id: str = "c1", kind: str = "cancel", **more: Any) -> Order:
+    what = Wanted(app_id="shop", functions=("shop-bill",), statuses=("QUEUED",), created_before=10)
+    return Order(id=id, kind=kind, created_at=10, what=what, **more)
 
 
 def note(text: str = "it was so", run_id: str = "r1", at: int = 10) -> Note:

@@ -9,13 +9,15 @@ from msgspec.structs import replace
 from stepwell.model.changes import (
     Block,
     CreateRun,
-    DropCancellation,
+    DropOrder,
+    DropOutcome,
     Enqueue,
     FinishRun,
     Grant,
     OpenWait,
-    SaveCancellation,
     SaveEvent,
+    SaveOrder,
+    SaveOutcome,
     StartRun,
 )
 from stepwell.model.event import FINISHED
@@ -25,19 +27,21 @@ from stepwell.model.questions import (
     EventNames,
     FindEvents,
     FunctionItems,
-    GetCancellation,
+    GetOrder,
     GetRun,
-    ListCancellations,
     ListEvents,
+    ListOrders,
     ListRuns,
-    LiveRuns,
     Question,
     Reruns,
     RunsOfEvent,
+    RunsOfFunction,
+    RunsOfStatus,
+    SkippedEvents,
     Totals,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import cancellation, event, item, run, wait, write
+from tests.storage.nouns import event, item, order, outcome, run, wait, write
 
 
 async def test_runs_are_listed_newest_first_without_their_outputs(store: Store):
@@ -183,9 +187,9 @@ async def test_live_runs_are_found_by_their_state_between_two_ids(store: Store):
     await write(store, *(CreateRun(run(f"r{n}", function_id=f"f{n % 2}")) for n in range(6)))
     await write(store, StartRun("r1", 20), StartRun("r3", 20), FinishRun("r3", "COMPLETED", 30))
 
-    assert await _ids(store, LiveRuns("QUEUED", "", "r5", 9)) == ["r0", "r2", "r4"]
-    assert await _ids(store, LiveRuns("QUEUED", "r0", "\x7f", 2)) == ["r2", "r4"]
-    assert await _ids(store, LiveRuns("RUNNING", "", "\x7f", 9)) == ["r1"]
+    assert await _ids(store, RunsOfStatus("QUEUED", "", "r5", 9)) == ["r0", "r2", "r4"]
+    assert await _ids(store, RunsOfStatus("QUEUED", "r0", "\x7f", 2)) == ["r2", "r4"]
+    assert await _ids(store, RunsOfStatus("RUNNING", "", "\x7f", 9)) == ["r1"]
 
 
 async def test_the_names_of_many_events_are_one_question(store: Store):
@@ -199,28 +203,63 @@ async def test_a_run_finds_its_reruns(store: Store):
     await write(store, CreateRun(run("r1")), CreateRun(run("r3", original="r1")), CreateRun(run("r2", original="r1")))
     await write(store, CreateRun(run("r4", original="r2")), CreateRun(run("r5")))
 
-    assert await store.read(Reruns("r1", "e1")) == ["r2", "r3"]
-    assert await store.read(Reruns("r5", "e1")) == []
+    assert await store.read(Reruns("r1")) == ["r2", "r3"]
+    assert await store.read(Reruns("r5")) == []
 
 
-async def test_an_order_to_cancel_is_kept_with_how_far_it_has_come(store: Store):
-    first, second = cancellation("c1", condition="event.data.n == 1", started_after=3), cancellation("c2")
-    further = replace(first, status="RUNNING", position="r7", examined=5, cancelled=2, ended_at=40)
-    await write(store, SaveCancellation(first), SaveCancellation(second), SaveCancellation(further))
+async def test_an_order_is_kept_with_how_far_it_has_come(store: Store):
+    first, second, other = order("c1"), order("c2"), order("c3", "replay")
+    wanted = replace(first.what, condition="event.data.n == 1", created_after=3, limit=1, period_ms=9, name="n")
+    first = replace(first, what=wanted)
+    further = replace(first, stage=1, position="r7", examined=5, done=2, skipped=1, ended_at=40, aborted=True)
+    await write(store, SaveOrder(first), SaveOrder(second), SaveOrder(other), SaveOrder(further))
 
-    assert await store.read(GetCancellation("c1")) == further
-    assert await store.read(ListCancellations(9)) == [second, further]
-    assert await store.read(ListCancellations(9, before="c2")) == [further]
+    assert await store.read(GetOrder("c1")) == further
+    assert await store.read(ListOrders("cancel", 9)) == [second, further]
+    assert await store.read(ListOrders("cancel", 9, before="c2")) == [further]
+    assert await store.read(ListOrders("replay", 9)) == [other]
 
-    await write(store, DropCancellation("c1"), DropCancellation("c1"))
+    await write(store, DropOrder("c1"), DropOrder("c1"))
 
-    assert await store.read(GetCancellation("c1")) is None
+    assert await store.read(GetOrder("c1")) is None
 
 
 async def test_retention_forgets_orders_that_are_done(store: Store):
-    old, open_one = cancellation("c1", ended_at=5), cancellation("c2")
-    await write(store, SaveCancellation(old), SaveCancellation(open_one))
+    old, open_one = order("c1", ended_at=5), order("c2")
+    await write(store, SaveOrder(old), SaveOrder(open_one))
 
     await store.sweep(6, 10)
 
-    assert await store.read(ListCancellations(9)) == [open_one]
+    assert await store.read(ListOrders("cancel", 9)) == [open_one]
+
+
+async def test_runs_of_a_function_come_by_their_ids_without_what_they_gave(store: Store):
+    made = [run(f"r{n}", function_id="shop-bill" if n % 2 else "shop-other", output=b"1") for n in range(8)]
+    await write(store, *map(CreateRun, made))
+
+    found = await store.read(RunsOfFunction("shop-bill", "r1", "r7", 9))
+
+    assert [(each.id, each.output) for each in found] == [("r3", None), ("r5", None)]
+    assert await _ids(store, RunsOfFunction("shop-bill", "", "\x7f", 2)) == ["r1", "r3"]
+
+
+async def test_what_a_pause_skipped_is_found_by_when_that_was(store: Store):
+    made = [
+        outcome("e2", kind="paused", at=10),
+        outcome("e1", kind="paused", at=10),
+        outcome("e3", kind="paused", at=30),
+        outcome("e4", kind="rate-limited", at=20),
+        outcome("e5", function_id="shop-other", kind="paused", at=20),
+    ]
+    await write(store, *map(SaveOutcome, made))
+
+    async def found(after: int, event: str, before: int, limit: int = 9) -> list[str]:
+        return [one.event_id for one in await store.read(SkippedEvents("shop-bill", after, event, before, limit))]
+
+    assert await found(0, "", 99) == ["e1", "e2", "e3"]
+    assert await found(10, "", 99) == ["e1", "e2", "e3"]
+    assert await found(10, "e1", 99, 1) == ["e2"]
+    assert await found(10, "e2", 29) == []
+
+    await write(store, DropOutcome("e1", "shop-bill"), DropOutcome("e1", "shop-bill"))
+    assert await found(0, "", 29) == ["e2"]

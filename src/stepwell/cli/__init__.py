@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "why": "Say why a run waits or failed, or what became of an event.",
     "cancel": "Cancel a run, or all runs of a function that fit.",
     "rerun": "Start a run again.",
+    "replay": "Start many runs again.",
+    "replays": "List what is started again in bulk; abort it.",
     "pause": "Pause a function until it is resumed.",
     "resume": "Let a paused function go on.",
     "archive": "Archive a function or an app: nothing starts it any more.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +10,7 @@ import msgspec
 
 from stepwell.cli.client import connect, data
 from stepwell.cli.options import print_json, reaching
+from stepwell.cli.values import json_object, text_of
 from stepwell.clock import SystemClock, to_ms
 from stepwell.ids import RandomIds
 
@@ -41,13 +40,16 @@ def command(
     token: str | None,
 ) -> None:
     """Send an event, and say what it started."""
-    event: dict[str, Any] = {"name": name, "data": _json("--data", _text(given)) if given is not None else {}}
+    event: dict[str, Any] = {
+        "name": name,
+        "data": json_object("--data", text_of("--data", given)) if given is not None else {},
+    }
     if key is not None:
         event["id"] = key
     if ts is not None:
         event["ts"] = _moment(ts)
     if user is not None:
-        event["user"] = _json("--user", user.encode())
+        event["user"] = json_object("--user", user.encode())
     api = connect(url, None, token)
     try:
         clock = SystemClock()
@@ -82,29 +84,6 @@ def _report(answer: bytes, *, as_json: bool) -> None:
         click.echo("  It may still have resumed runs that waited for it, or cancelled runs: that is not counted here.")
         if why.nearest:
             click.echo(f"  Did you mean {' or '.join(map(repr, why.nearest))}?")
-
-
-def _text(given: str) -> bytes:
-    if given == "-":
-        return sys.stdin.buffer.read()
-    if given.startswith("@"):
-        try:
-            return Path(given[1:]).read_bytes()
-        except OSError as error:
-            raise click.BadParameter(f"{given[1:]} cannot be read: {error.strerror}", param_hint="--data") from None
-    return given.encode()
-
-
-def _json(option: str, text: bytes) -> msgspec.Raw:
-    """An object, as it was written: the server checks the rest."""
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        hint = "" if text.strip()[:1] in (b"{", b"[") else """ Write it like '{"order_id": 1}', quotes included."""
-        raise click.BadParameter(f"this is not JSON: {error}.{hint}", param_hint=option) from None
-    if not isinstance(found, dict):
-        raise click.BadParameter("it must be a JSON object, such as '{\"value\": 1}'.", param_hint=option)
-    return msgspec.Raw(text)
 
 
 def _moment(text: str) -> int:

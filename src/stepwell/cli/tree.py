@@ -24,7 +24,7 @@ from stepwell.server.views import (
     RunView,
 )
 from stepwell.server.why.ended import first_user_frame
-from stepwell.server.wording import at, clock_time, nth_attempt, parse_moment, printable, relative, size, span
+from stepwell.server.wording import at, clock_time, count, nth_attempt, parse_moment, printable, relative, size, span
 
 _MARKS: Final = {
     RUNNING: ("▶", "green"),
@@ -138,10 +138,27 @@ def _facts(run: RunView, now: int) -> list[Text]:
     if run.deferred_by is not None:
         facts.append(Text.assemble(("deferred by  ", "dim"), run.deferred_by))
     if run.original_run_id is not None:
-        facts.append(Text.assemble(("again  ", "dim"), run.original_run_id))
+        facts.append(Text.assemble(("again  ", "dim"), run.original_run_id, printable(_changed(run))))
+    if run.replay_id is not None:
+        facts.append(Text.assemble(("replay  ", "dim"), run.replay_id))
     if run.rerun_ids:
         facts.append(Text.assemble(("run again as  ", "dim"), ", ".join(run.rerun_ids)))
     return facts
+
+
+def _changed(run: RunView) -> str:
+    """In what it differs from the run that it repeats."""
+    said: list[str] = []
+    if run.from_step is not None:
+        taken = f", with {count(run.copied_steps, 'step')} of it" if run.copied_steps else ""
+        said.append(f"from step {run.from_step!r}{taken}")
+    if run.input_replaced:
+        said.append("with another input")
+    if run.overridden_steps:
+        said.append(f"with {count(len(run.overridden_steps), 'output')} given by hand")
+    if run.event_edited:
+        said.append("with edited data")
+    return f"  {', '.join(said)}" if said else ""
 
 
 def _step(step: StepView, begun: int, now: int) -> Text:
@@ -154,7 +171,7 @@ def _step(step: StepView, begun: int, now: int) -> Text:
     text.append(printable(_story(step, now)), style="not bold default")
     if step.status == "COMPLETED" and step.output_bytes >= _LARGE_BYTES:
         text.append(f"  {size(step.output_bytes)}", style="not bold default")
-    text.append(f"  +{span(started - begun)}", style="dim not bold")
+    text.append("  copied" if step.copied else f"  +{span(started - begun)}", style="dim not bold")
     if step.status == "FAILED" and step.error is not None and not step.attempts and step.child is None:
         text.append("  ").append_text(_error(step.error))
     return text

@@ -37,7 +37,7 @@ from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.pause import PausedEvents
 from stepwell.model.questions import GetCell, GetEvent, GetRun, SlotHolders, ask
-from stepwell.model.run import Run, RunStatus
+from stepwell.model.run import Rerun, Run, RunStatus
 from stepwell.model.standing import StandingOrder
 from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
@@ -46,6 +46,14 @@ _MS = type(DEDUPE_WINDOW)(milliseconds=1)
 _DEDUPE_MS = DEDUPE_WINDOW // _MS
 _CHAIN_SHOWN = 5
 _LISTEN_MS = WAIT_DEFAULT // _MS
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that somebody wants for an event that has had its chance: once more, or, without an ``original``, for the
+    first time. ``record`` is what the run remembers about it."""
+
+    original: Run | None = None
+    record: Rerun | None = None
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -64,7 +72,7 @@ def admit(
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
     window: Window | None = None,
-    again: Run | None = None,
+    again: Again | None = None,
 ) -> Generator[Any, Any, Run | Outcome]:
     """Start a run of the function for the event, or say why not. It is not held back, whatever the function's rules:
     with a ``window`` it was, and its time has come, else somebody waits for this very run."""
@@ -82,14 +90,14 @@ def consider(
     parent: tuple[Run, str] | None = None,
     cron: str | None = None,
     window: Window | None = None,
-    again: Run | None = None,
+    again: Again | None = None,
     may_hold: bool = False,
 ) -> Generator[Any, Any, Run | Outcome | Hold]:
     """Start a run of the function for the event, or say why not, or that the event is to be held back if that may be.
 
     Order of the checks: semantics §7.1. With a ``window`` what was decided when the event came is not decided again.
     With ``again`` it is a run that somebody wants once more: what keeps an event from starting two does not count then
-    (semantics §9.1).
+    (semantics §9.1), and that it was not started says nothing about the event.
     """
     env = {"event": fields}
     if function.drain is not None and parent is None and window is None and (again or event.source != "internal"):
@@ -106,8 +114,8 @@ def consider(
                 told.append(("not-collected", control.declined(env, draft.now)))
     run_id = window.run_id if window is not None else draft.moment.new_id()
     batch = window.count if window is not None and window.batch else None
-    if again is not None:
-        batch = again.batch
+    if again is not None and again.original is not None:
+        batch = again.original.batch
     if_started: list[Cell] = []  # written only then
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
     if event.key is not None and event.source != "cron" and parent is None and batch is None and again is None:
@@ -148,7 +156,7 @@ def consider(
             found = control.admit(place, (yield from remembered(draft, place)), run_id, draft.now)
         match found:
             case Skip():
-                return skip(draft, function, event, found)
+                return skip(draft, function, event, found, saved=again is None)
             case Replace(holder, rule):
                 yield from cancel(draft, holder, f"{rule}: run {run_id} took its place")
                 told.append(("took-the-place", f"it took the place of run {holder}, which was cancelled ({rule})"))
@@ -158,7 +166,7 @@ def consider(
                 if kept is not None:
                     if_started.append(kept)
     if barred is not None:
-        return skip(draft, function, event, barred)
+        return skip(draft, function, event, barred, saved=again is None)
     for cell in if_started:
         remember(draft, cell)
     slots = tuple(
@@ -180,10 +188,11 @@ def consider(
         slots=slots,
         guarded=bool(function.cancels or function.start_timeout_ms or function.finish_timeout_ms),
         cron=cron,
-        original=again.id if again is not None else None,
+        original=again.original.id if again is not None and again.original is not None else None,
         throttle=_queue(function, env, draft.now),
         locks=(*((lock,) if lock is not None else ()), *_places(function, env, draft.now)),
         batch=batch,
+        rerun=again.record if again is not None else None,
     )
     run = _create(draft, run, function, event, _head_start(function, env, draft.now))
     if function.controls and (blank or _is_blank((*run.slots, *run.locks, run.throttle or ""))):
@@ -416,8 +425,8 @@ def _holder(draft: Draft, lock: str) -> Generator[Any, Any, str | None]:
     return lock_owner(holders[0]) if holders else None
 
 
-def skip(draft: Draft, function: Function, event: Event, why: Skip) -> Outcome:
-    """No run, and that is remembered."""
+def skip(draft: Draft, function: Function, event: Event, why: Skip, *, saved: bool = True) -> Outcome:
+    """No run, and that is remembered, unless the event has had its outcome before."""
     outcome = Outcome(
         event_id=event.id,
         function_id=function.id,
@@ -426,5 +435,6 @@ def skip(draft: Draft, function: Function, event: Event, why: Skip) -> Outcome:
         reason=why.reason,
         run_id=why.run_id,
     )
-    draft.add(SaveOutcome(outcome))
+    if saved:
+        draft.add(SaveOutcome(outcome))
     return outcome

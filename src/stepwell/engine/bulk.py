@@ -1,165 +1,280 @@
-"""Many runs are cancelled: an order that is a row, worked off by an item, a bounded number of runs in each decision."""
+"""Many runs are cancelled, or made again: an order that is a row, worked off by an item, a bounded number of runs in
+each decision (ADR 0021, 0028)."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
+from stepwell.engine.admission import Again, admit
+from stepwell.engine.again import start_again
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.expressions import EvaluationError, compile_expression
-from stepwell.model.cancellation import Cancellation
-from stepwell.model.changes import Drop, DropCancellation, Enqueue, Plan, SaveCancellation, Schedule
+from stepwell.limits import DEDUPE_WINDOW
+from stepwell.model.changes import Drop, DropOrder, DropOutcome, Enqueue, Plan, PutCell, SaveOrder, Schedule
 from stepwell.model.event import Event
+from stepwell.model.function import Function
+from stepwell.model.history import Cell, Outcome
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import GetCancellation, GetEvent, LiveRuns, ask
-from stepwell.model.run import Run, RunStatus
+from stepwell.model.order import Order, OrderKind, Wanted
+from stepwell.model.pause import PausedEvents
+from stepwell.model.questions import (
+    GetCell,
+    GetEvent,
+    GetOrder,
+    Question,
+    RunsOfFunction,
+    RunsOfStatus,
+    SkippedEvents,
+    ask,
+)
+from stepwell.model.run import Rerun, Run, RunStatus
 
-RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
 _PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0031)
+RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
+_PACE_MS: Final = 100  # a replay of many starts in each second starts a few at a time
+_PAUSED_MS: Final = 5_000  # how soon a replay looks again whether its function is still paused
+_DEDUPE_MS: Final = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
+LIVE: Final = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+Found = Run | Outcome
+Act = Callable[[Draft, Order, Found], Generator[Any, Any, bool]]
 
 
-def begin(
-    draft: Draft,
-    app_id: str,
-    function_id: str,
-    *,
-    started_before: int,
-    started_after: int | None = None,
-    condition: str | None = None,
-) -> Plan:
-    """Order all runs of a function to be cancelled that fit. The value is the order."""
-    found = order(
-        draft,
-        app_id,
-        function_id,
-        started_before=started_before,
-        started_after=started_after,
-        condition=condition,
-    )
-    yield from ()  # a plan, though there is nothing to ask
+class _Stage(msgspec.Struct, frozen=True):
+    """What is gone through by one index: runs in this state, ended runs of this function, its skipped events."""
+
+    status: str | None = None
+    function_id: str | None = None
+    skipped: bool = False
+
+
+def begin(draft: Draft, kind: OrderKind, wanted: Wanted, key: str | None = None) -> Plan:
+    """Order it. The value is the order. With a ``key`` a second request within 24 hours gets the order of the first."""
+    cell = f"order/{key}"
+    if key is not None:
+        seen = yield from ask(GetCell(cell, draft.now))
+        known = None if seen is None else (yield from ask(GetOrder(seen.value)))
+        if known is not None:
+            return draft.decision(known)
+    found = order(draft, kind, wanted)
+    if key is not None:
+        draft.add(PutCell(Cell(key=cell, value=found.id, expires_at=draft.now + _DEDUPE_MS)))
     return draft.decision(found)
 
 
-def order(
-    draft: Draft,
-    app_id: str,
-    function_id: str,
-    *,
-    started_before: int,
-    started_after: int | None = None,
-    condition: str | None = None,
-) -> Cancellation:
+def order(draft: Draft, kind: OrderKind, wanted: Wanted) -> Order:
     """The same as part of a decision: the order is worked off from now on.
 
     The caller has checked that the condition can be compiled.
     """
-    cancellation = Cancellation(
-        id=draft.moment.new_id(),
-        app_id=app_id,
-        function_id=function_id,
-        created_at=draft.now,
-        started_before=started_before,
-        started_after=started_after,
-        condition=condition,
-    )
-    draft.add(SaveCancellation(cancellation), Enqueue(_item(cancellation, draft.now)))
+    found = Order(id=draft.moment.new_id(), kind=kind, created_at=draft.now, what=wanted)
+    draft.add(SaveOrder(found), Enqueue(_item(found, draft.now)))
     draft.due(draft.now)
-    return cancellation
+    return found
 
 
-def end(draft: Draft, cancellation_id: str) -> Plan:
-    """Cancel no more runs for this order, and forget it. The value is false if there is none."""
-    found = yield from ask(GetCancellation(cancellation_id))
+def live_runs(app_id: str, function_id: str, created_before: int) -> Wanted:
+    """All runs of a function that have not ended."""
+    return Wanted(app_id=app_id, functions=(function_id,), statuses=LIVE, created_before=created_before)
+
+
+def forget(draft: Draft, order_id: str) -> Plan:
+    """Do no more for this order, and forget it. The value is false if there is none."""
+    found = yield from ask(GetOrder(order_id))
     if found is None:
         return draft.decision(False)
-    draft.add(DropCancellation(found.id, found.shard), Drop(_item_id(found.id), found.shard))
+    draft.add(DropOrder(found.id, found.shard), Drop(_item_id(found.id), found.shard))
     return draft.decision(True)
 
 
-def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
-    """The next runs of an order, and the moment of those after them.
+def abort(draft: Draft, order_id: str) -> Plan:
+    """Do no more for this order. The value is the order as it now is, ``None`` if there is none."""
+    found = yield from ask(GetOrder(order_id))
+    if found is not None and found.ended_at is None:
+        found = replace(found, ended_at=draft.now, aborted=True)
+        draft.add(SaveOrder(found), Drop(_item_id(found.id), found.shard))
+    return draft.decision(found)
 
-    How far it has come is written in the decision that ends the runs, so nothing is done twice, however often the
-    process dies.
+
+def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
+    """The next part of an order, and the moment of the one after it.
+
+    How far it has come is written in the decision that does it, so nothing is done twice, however often the process
+    dies (I16).
     """
-    cancellation = yield from ask(GetCancellation(item.id.removeprefix(_item_id("")), item.shard))
-    if cancellation is None or cancellation.ended_at is not None:
+    found = yield from ask(GetOrder(item.id.removeprefix(_item_id("")), item.shard))
+    if found is None or found.ended_at is not None:
         draft.add(Drop(item.id, item.shard))
         return
-    runs = yield from ask(next_runs(cancellation))
-    fitting = yield from fit(cancellation, runs, draft.now)
-    cancelled = 0
-    for run in fitting:
-        cancelled += yield from cancel(draft, run.id, f"cancellation {cancellation.id}")
-    cancellation = replace(
-        cancellation,
-        examined=cancellation.examined + sum(run.function_id == cancellation.function_id for run in runs),
-        cancelled=cancellation.cancelled + cancelled,
+    page = yield from ask(next_page(found))
+    act, most = _ACTS[found.kind], _share(found.what)
+    done = skipped = 0
+    taken: list[Found] = []
+    at = draft.now + _PAUSE_MS if page else draft.now
+    for one in page:
+        if done == most:
+            break
+        if found.kind == OrderKind.REPLAY and _is_held(draft.registry.get(one.function_id)):
+            at = draft.now + _PAUSED_MS
+            break
+        taken.append(one)
+        if (yield from fits(found, one, draft.now)):
+            acted = yield from act(draft, found, one)
+            done += acted
+            skipped += not acted
+    if done and found.what.limit is not None and found.what.period_ms is not None:
+        at = draft.now - (-done * found.what.period_ms // found.what.limit)
+    found = replace(
+        found,
+        examined=found.examined + sum(one.function_id in found.what.functions for one in taken),
+        done=found.done + done,
+        skipped=found.skipped + skipped,
     )
-    following = after(cancellation, runs)
+    following = after(found, taken, whole=len(taken) == len(page))
     if following is None:
-        draft.add(SaveCancellation(replace(cancellation, ended_at=draft.now)), Drop(item.id, item.shard))
+        draft.add(SaveOrder(replace(found, ended_at=draft.now)), Drop(item.id, item.shard))
         return
-    at = draft.now + _PAUSE_MS if runs else draft.now
-    draft.add(SaveCancellation(following), Schedule(_item(following, at)))
+    draft.add(SaveOrder(following), Schedule(_item(following, at)))
     draft.due(at)
 
 
-def next_runs(cancellation: Cancellation) -> LiveRuns:
-    """What to look at next."""
-    return LiveRuns(
-        cancellation.status, cancellation.position, cancellation.id, RUNS_PER_DECISION_MAX, cancellation.shard
-    )
+# What is gone through ------------------------------------------------------------------------------------------------
 
 
-def after(cancellation: Cancellation, runs: Sequence[Run]) -> Cancellation | None:
-    """The order once these runs, the answer to ``next_runs``, are done with. ``None`` after the last."""
-    if len(runs) == RUNS_PER_DECISION_MAX:
-        return replace(cancellation, position=runs[-1].id)
-    if cancellation.status == RunStatus.QUEUED:
-        return replace(cancellation, status=RunStatus.RUNNING, position="")
+def next_page(found: Order) -> Question[Any]:
+    """What to look at next: runs, or outcomes."""
+    what, stage = found.what, _stages(found.what)[found.stage]
+    before = min(found.id, what.last_id or found.id)
+    after = max(found.position, what.first_id)
+    if stage.skipped:
+        assert stage.function_id is not None, "each function has its own"
+        last = min(what.created_before, found.created_at)
+        at, event_id = _moment(found.position, what.created_after or 0)
+        return SkippedEvents(stage.function_id, at, event_id, last, RUNS_PER_DECISION_MAX, found.shard)
+    if stage.function_id is not None:
+        return RunsOfFunction(stage.function_id, after, before, RUNS_PER_DECISION_MAX, found.shard)
+    assert stage.status is not None, "a stage goes through something"
+    return RunsOfStatus(stage.status, after, before, RUNS_PER_DECISION_MAX, found.shard)
+
+
+def after(found: Order, taken: Sequence[Found], *, whole: bool = True) -> Order | None:
+    """The order once these, from the answer to ``next_page``, are done with: all of that answer, if ``whole``. ``None``
+    after the last."""
+    if taken and not (whole and len(taken) < RUNS_PER_DECISION_MAX):
+        last = taken[-1]
+        return replace(found, position=last.id if isinstance(last, Run) else f"{last.at}/{last.event_id}")
+    if not whole:
+        return found
+    if found.stage + 1 < len(_stages(found.what)):
+        return replace(found, stage=found.stage + 1, position="")
     return None
 
 
-def fit(cancellation: Cancellation, runs: Sequence[Run], now: int) -> Generator[Any, Any, list[Run]]:
-    """Those of the runs that are to be cancelled. Asks for their events only if there is a condition."""
-    least = cancellation.started_after if cancellation.started_after is not None else 0
-    found = [
-        run
-        for run in runs
-        if run.function_id == cancellation.function_id and least <= run.queued_at <= cancellation.started_before
-    ]
-    if cancellation.condition is None:
-        return found
-    fitting: list[Run] = []
-    for run in found:
-        event = yield from ask(GetEvent(run.event_id, run.shard))
-        if event is not None and _is_true(cancellation.condition, event, now):
-            fitting.append(run)
-    return fitting
+def fits(found: Order, one: Found, now: int) -> Generator[Any, Any, bool]:
+    """Whether it is meant. Asks for its event only if there is a condition."""
+    what = found.what
+    least = what.created_after if what.created_after is not None else 0
+    if one.function_id not in what.functions:
+        return False
+    if isinstance(one, Run):
+        if one.status not in what.statuses or not least <= one.queued_at <= what.created_before:
+            return False
+        if one.ended_at is not None and what.ended_before is not None and one.ended_at > what.ended_before:
+            return False
+    if what.condition is None:
+        return True
+    event = yield from ask(GetEvent(one.event_id, one.shard))
+    return event is not None and _is_true(what.condition, event, now)
+
+
+def _stages(what: Wanted) -> list[_Stage]:
+    """One after the other. Nearly all runs complete, so those that did are found among the runs of their function, and
+    all others that have ended with them; without them each state has an index, which is small.
+
+    Runs that have not begun come before those that have: a run goes from the one state to the other and never back.
+    """
+    found = [_Stage(status=status) for status in what.statuses if status in LIVE]
+    ended = [status for status in what.statuses if status not in (*LIVE, RunStatus.SKIPPED)]
+    if RunStatus.COMPLETED in ended:
+        found += [_Stage(function_id=function_id) for function_id in what.functions]
+    else:
+        found += [_Stage(status=status) for status in ended]
+    if RunStatus.SKIPPED in what.statuses:
+        found += [_Stage(function_id=function_id, skipped=True) for function_id in what.functions]
+    return found
+
+
+def _moment(position: str, least: int) -> tuple[int, str]:
+    at, _, event_id = position.partition("/")
+    return (int(at), event_id) if at else (least, "")
 
 
 def _is_true(condition: str, event: Event, now: int) -> bool:
     try:
         return compile_expression(condition, boolean=True).matches({"event": event.fields()}, now_ms=now)
     except EvaluationError:
-        return False  # it says nothing about this event, and what is not meant is not cancelled
+        return False  # it says nothing about this event, and what is not meant is not touched
 
 
-def _item(cancellation: Cancellation, at: int) -> Item:
+# What is done --------------------------------------------------------------------------------------------------------
+
+
+def _cancel(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]:
+    assert isinstance(one, Run), "no others are gone through"
+    return (yield from cancel(draft, one.id, f"cancellation {found.id}"))
+
+
+def _replay(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]:
+    """Start it again, or for the first time what was kept from starting, which then is not kept any more."""
+    function = draft.registry.get(one.function_id)
+    event = yield from ask(GetEvent(one.event_id, one.shard))
+    if function is None or event is None:
+        return False
+    record = Rerun(replay=found.id)
+    if isinstance(one, Run):
+        started = yield from start_again(draft, one, event, function, record)
+        return isinstance(started, Run)
+    cron = str(_decode(event.data)["cron"]) if event.source == "cron" else None
+    started = yield from admit(draft, function, event, event.fields(), cron=cron, again=Again(record=record))
+    if isinstance(started, Outcome):
+        return False
+    draft.add(DropOutcome(one.event_id, one.function_id, one.shard))
+    return True
+
+
+_ACTS: Final[Mapping[str, Act]] = {OrderKind.CANCEL: _cancel, OrderKind.REPLAY: _replay}
+
+
+def _share(what: Wanted) -> int:
+    """How many may be done at one moment, so that they are spread over time."""
+    if what.limit is None or what.period_ms is None:
+        return RUNS_PER_DECISION_MAX
+    return min(RUNS_PER_DECISION_MAX, max(1, _PACE_MS * what.limit // what.period_ms))
+
+
+def _is_held(function: Function | None) -> bool:
+    """Whether nothing of it would be started now, though later it may be."""
+    return function is not None and function.pause is not None and function.pause.events != PausedEvents.HOLD
+
+
+def _item(found: Order, at: int) -> Item:
     # It is of no function: what a function is owed while it has no run are its ticks.
     return Item(
-        id=_item_id(cancellation.id),
-        kind=ItemKind.CANCELLATION,
+        id=_item_id(found.id),
+        kind=ItemKind.ORDER,
         function_id="",
         at=at,
-        shard=cancellation.shard,
-        queued_at=cancellation.created_at,
+        shard=found.shard,
+        queued_at=found.created_at,
     )
 
 
-def _item_id(cancellation_id: str) -> str:
-    return f"cancellation/{cancellation_id}"
+def _item_id(order_id: str) -> str:
+    return f"order/{order_id}"

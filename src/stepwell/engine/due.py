@@ -41,7 +41,7 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if item.kind == ItemKind.CRON:
         yield from _tick(draft, item)
         return
-    if item.kind == ItemKind.CANCELLATION:
+    if item.kind == ItemKind.ORDER:
         yield from bulk.go_on(draft, item)
         return
     if item.kind == ItemKind.WINDOW:

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.admission import paused
-from stepwell.engine.bulk import order
+from stepwell.engine.bulk import live_runs, order
 from stepwell.engine.draft import Draft
 from stepwell.engine.releasing import let_go
 from stepwell.model.changes import PauseFunction, Plan
+from stepwell.model.order import OrderKind
 from stepwell.model.pause import Pause, PausedRuns
 from stepwell.model.questions import ListFunctions, StoredFunction, ask
 
@@ -32,7 +33,8 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
         since=draft.now if function.pause is None else function.pause.since, events=events, runs=runs, reason=reason
     )
     if runs == PausedRuns.CANCEL:
-        cancellation = order(draft, function.app_id, function.id, started_before=draft.now)
+        wanted = live_runs(function.app_id, function.id, draft.now)
+        cancellation = order(draft, OrderKind.CANCEL, wanted)
         found = msgspec.structs.replace(found, cancellation=cancellation.id)
     draft.add(PauseFunction(function.id, found))
     if function.pause is not None:

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.admission import paused
+from stepwell.engine.bulk import live_runs
 from stepwell.engine.bulk import order as cancel_all
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons
 from stepwell.engine.releasing import let_go
 from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
 from stepwell.model.item import ItemKind
+from stepwell.model.order import OrderKind
 from stepwell.model.pause import PausedRuns
 from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, StoredFunction, ask
 from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
@@ -44,7 +46,8 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
     elif order.pause is not None:
         if order.pause.runs == PausedRuns.CANCEL:
             for function in meant:
-                cancel_all(draft, function.app_id, function.id, started_before=draft.now)
+                wanted = live_runs(function.app_id, function.id, draft.now)
+                cancel_all(draft, OrderKind.CANCEL, wanted)
         yield from _let_go(draft, meant)  # those that the new choices let wait are put aside again
     return draft.decision(order)
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepwell.model.app import App
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import Order
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
@@ -37,6 +37,14 @@ class SaveOutcome(msgspec.Struct, frozen=True):
     """Remember why an event started no run of a function. A second one for the same pair is ignored."""
 
     outcome: Outcome
+
+
+class DropOutcome(msgspec.Struct, frozen=True):
+    """Forget why an event started no run of a function: it has one now."""
+
+    event_id: str
+    function_id: str
+    shard: int = 0
 
 
 class CreateRun(msgspec.Struct, frozen=True):
@@ -311,16 +319,16 @@ class LapseLeases(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
-class SaveCancellation(msgspec.Struct, frozen=True):
-    """Remember an order to cancel many runs, and how far it has come."""
+class SaveOrder(msgspec.Struct, frozen=True):
+    """Remember what is to be done about many runs, and how far that has come."""
 
-    cancellation: Cancellation
+    order: Order
 
 
-class DropCancellation(msgspec.Struct, frozen=True):
-    """Forget such an order. What it has cancelled stays so."""
+class DropOrder(msgspec.Struct, frozen=True):
+    """Forget such an order. What it has done stays so."""
 
-    cancellation_id: str
+    order_id: str
     shard: int = 0
 
 
@@ -397,6 +405,7 @@ class Post(msgspec.Struct, frozen=True):
 Change = (
     SaveEvent
     | SaveOutcome
+    | DropOutcome
     | CreateRun
     | StartRun
     | SetExecutionVersion
@@ -431,8 +440,8 @@ Change = (
     | Release
     | ReleaseItem
     | LapseLeases
-    | SaveCancellation
-    | DropCancellation
+    | SaveOrder
+    | DropOrder
     | SaveApp
     | DropApp
     | SaveFunction

@@ -24,6 +24,11 @@ class OutcomeKind(StrEnum):
     LOOP = "loop"  # it would be one too many in a chain of runs that start one another
 
 
+SKIPPED: frozenset[str] = frozenset({OutcomeKind.PAUSED})
+"""The kinds of outcomes of events that a person kept from starting anything, and that can be started later. The
+statements of each store name them as well."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a pair of event and function where no run was started. Runs speak for the other pairs."""
 

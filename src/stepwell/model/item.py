@@ -12,7 +12,7 @@ class ItemKind(StrEnum):
     START_TIMEOUT = "start-timeout"
     FINISH_TIMEOUT = "finish-timeout"
     CRON = "cron"
-    CANCELLATION = "cancellation"  # go on cancelling many runs (model/cancellation.py)
+    ORDER = "order"  # go on with what is to be done about many runs (model/order.py)
     WINDOW = "window"  # events that are held back start a run; the item's id is their key
     PRESSURE = "pressure"  # the moment until which a queue is left alone; the item's id is that of its backlog
     RELEASE = "release"  # all that waits in a backlog goes on; the item's id ends in its name

@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from stepwell.model.app import App
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import Order
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
@@ -243,9 +243,9 @@ class Children(Question[list[Run]], frozen=True):
     shard: int = 0
 
 
-class LiveRuns(Question[list[Run]], frozen=True):
-    """Runs of all functions in this state, which is ``QUEUED`` or ``RUNNING``, by their ids: those between ``after``
-    and ``before``, both exclusive."""
+class RunsOfStatus(Question[list[Run]], frozen=True):
+    """Runs of all functions in this state, which is any but ``COMPLETED``, by their ids and without their outputs:
+    those between ``after`` and ``before``, both exclusive."""
 
     status: str
     after: str
@@ -254,8 +254,31 @@ class LiveRuns(Question[list[Run]], frozen=True):
     shard: int = 0
 
 
-class GetCancellation(Question[Cancellation | None], frozen=True):
-    cancellation_id: str
+class RunsOfFunction(Question[list[Run]], frozen=True):
+    """Runs of one function, by their ids and without their outputs: those between ``after``
+    and ``before``, both exclusive."""
+
+    function_id: str
+    after: str
+    before: str
+    limit: int
+    shard: int = 0
+
+
+class SkippedEvents(Question[list[Outcome]], frozen=True):
+    """Why events were kept from starting a run of this function (``SKIPPED``), in the order in which that was: after
+    this moment and event, up to the moment ``before``."""
+
+    function_id: str
+    after: int
+    after_event: str
+    before: int
+    limit: int
+    shard: int = 0
+
+
+class GetOrder(Question[Order | None], frozen=True):
+    order_id: str
     shard: int = 0
 
 
@@ -314,15 +337,15 @@ class RunsOfEvent(Question[list[Run]], frozen=True):
 
 
 class Reruns(Question[list[str]], frozen=True):
-    """The ids of the runs that were made to run this one again, oldest first. They have the same event."""
+    """The ids of the runs that were made to run this one again, oldest first."""
 
     run_id: str
-    event_id: str
 
 
-class ListCancellations(Question[list[Cancellation]], frozen=True):
-    """Orders to cancel many runs, newest first. ``before`` is an id, exclusive."""
+class ListOrders(Question[list[Order]], frozen=True):
+    """What is or was to be done about many runs, newest first. ``before`` is an id, exclusive."""
 
+    kind: str
     limit: int
     before: str | None = None
 

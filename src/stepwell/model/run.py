@@ -18,6 +18,25 @@ class RunStatus(StrEnum):
     SKIPPED = "SKIPPED"
 
 
+class Rerun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """In what a run that was made again differs from a run that just begins (semantics §9.2, §9.4).
+
+    With ``from_step``, the wire's id of a step of the original, its first ``copied`` steps are those of the original;
+    ``name`` is what the user calls that step. ``input`` is JSON text, what its body is given in place of what the code
+    gives it. The results of the ``overridden`` steps, by id, were given by a person. ``edited`` says that its event is
+    not that of the original. ``replay`` is the order that started it.
+    """
+
+    from_step: str | None = None
+    name: str = ""
+    kind: str = ""
+    copied: int = 0
+    input: str | None = None
+    overridden: tuple[str, ...] = ()
+    edited: bool = False
+    replay: str | None = None
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a function. Moments are milliseconds.
 
@@ -30,6 +49,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ``batch`` is how many events it was started with, if events were collected for it; ``event_id`` is the first.
     ``locks`` are the keys that the run itself holds, in whatever it does: from its creation to its end the one that it
     holds alone, and from its first call those of which so many runs may hold one.
+    ``original`` is the run that this one repeats, and ``rerun`` says in what it differs from one that just begins.
     ``depth`` is how many runs before it started one another, by events or invokes.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
@@ -57,6 +77,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     throttle: str | None = None
     locks: tuple[str, ...] = ()
     batch: int | None = None
+    rerun: Rerun | None = None
 
     @property
     def ended(self) -> bool:

@@ -195,6 +195,7 @@ def decode_call(
         extra = _Extra() if ctx.stepwell is msgspec.UNSET else ctx.stepwell
         stack = tuple(ctx.stack.stack or () if ctx.stack else found.steps)
         at = dict(zip(stack, extra.known_at, strict=False))
+        memos = {id: decode_memo(bytes(memo), at=at.get(id, 0)) for id, memo in found.steps.items()}
         return Call(
             function_id=function_id,
             run_id=ctx.run_id,
@@ -203,7 +204,7 @@ def decode_call(
             # Who does not say decides by itself which attempt is the last.
             max_attempts=ctx.attempt + 2 if ctx.max_attempts is None else ctx.max_attempts,
             events=tuple(map(_read_event, found.events or [found.event])),
-            steps={id: decode_memo(bytes(memo), at=at.get(id, 0)) for id, memo in found.steps.items()},
+            steps={id: memo for id, memo in memos.items() if memo.kind != "input"},
             stack=stack,
             pending=extra.pending,
             step_id=step_id or ctx.step_id,
@@ -213,6 +214,7 @@ def decode_call(
             plans_only=ctx.disable_immediate_execution,
             generation=ctx.generation_id if _is_ours(ctx, function_id) and ctx.generation_id else 0,
             defers={id: known.abortable for id, known in found.defers.items()},
+            inputs={id: memo.data for id, memo in memos.items() if memo.kind == "input"},
         )
     except _UNREADABLE as error:
         raise Unreadable(f"the call cannot be read: {error}") from None
@@ -222,9 +224,10 @@ def _is_ours(ctx: _Ctx, function_id: str) -> bool:
     return ctx.fn_id == function_uuid(function_id)
 
 
-def encode_memos(steps: Mapping[str, Memo], stack: Sequence[str]) -> bytes:
-    """All memos by step id, in the order in which they became known (protocol §5.4)."""
-    return _encode(_write_memos(steps, stack))
+def encode_memos(steps: Mapping[str, Memo], stack: Sequence[str], inputs: Mapping[str, bytes]) -> bytes:
+    """All memos by step id, in the order in which they became known, and after them the ``inputs`` of steps without a
+    result (protocol §5.3, §5.4)."""
+    return _encode(_write_memos(steps, stack, inputs))
 
 
 def encode_events(events: Iterable[Event]) -> bytes:
@@ -271,15 +274,20 @@ def _write_call(call: Call, *, use_api: bool) -> _Call:
         ),
         event=_write_event(call.events[0]),
         events=[] if use_api else [_write_event(event) for event in call.events],
-        steps={} if use_api else _write_memos(call.steps, stack),
+        steps={} if use_api else _write_memos(call.steps, stack, call.inputs),
         use_api=use_api,
         version=call.version,
         defers={id: _Defer(abortable) for id, abortable in call.defers.items()},
     )
 
 
-def _write_memos(steps: Mapping[str, Memo], stack: Sequence[str]) -> dict[str, msgspec.Raw]:
-    return {id: msgspec.Raw(encode_memo(steps[id])) for id in stack if id in steps}
+def _write_memos(
+    steps: Mapping[str, Memo], stack: Sequence[str], inputs: Mapping[str, bytes]
+) -> dict[str, msgspec.Raw]:
+    found = {id: msgspec.Raw(encode_memo(steps[id])) for id in stack if id in steps}
+    for id, text in inputs.items():
+        found.setdefault(id, msgspec.Raw(b'{"input":%b}' % text))
+    return found
 
 
 def _write_event(event: Event) -> _Event:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from typing import Final
+
 import msgspec
 
 from stepwell.errors import InvalidEvent
 from stepwell.model.failure import Failure
+from stepwell.model.run import Run
 from stepwell.model.step import REQUESTS, TO_RUN, Step, StepStatus
 from stepwell.ops import (
     Annotated,
@@ -108,6 +112,11 @@ _input_opts = msgspec.json.Decoder(_InputOpts).decode
 _error_opts = msgspec.json.Decoder(_ErrorOpts).decode
 
 _text = msgspec.json.Decoder(str).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_values = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+ASKED_OF_US: Final = frozenset({wire.AI_GATEWAY, wire.GATEWAY})
+NO_INPUTS: Final[Mapping[str, bytes]] = {}
 
 _UNNAMED = Failure("Error", "the SDK reported an error without saying which")
 
@@ -301,6 +310,32 @@ def memo(step: Step) -> wire.Memo | None:
     bare = step.kind in ("sleep", "waitForEvent") or step.status == StepStatus.TIMED_OUT
     kind = "bare" if bare else "data"
     return wire.Memo(kind, output, step.ended_at)
+
+
+def inputs(run: Run, known: Container[str]) -> Mapping[str, bytes]:
+    """What is to be said of the input of a step that is not ``known`` yet: a person has replaced it. Of a step whose
+    request the engine makes nothing is said: there it is replaced by us."""
+    again = run.rerun
+    if again is None or again.input is None or again.from_step is None or again.from_step in known:
+        return NO_INPUTS
+    return NO_INPUTS if again.kind in REQUESTS else {again.from_step: again.input.encode()}
+
+
+def with_input(run: Run, op: wire.Op) -> wire.Op:
+    """The op, and if it asks for the request whose input a person has replaced, with that: its first value has members
+    of the body that a model is sent, or of the request."""
+    again = run.rerun
+    if again is None or again.input is None or op.op not in ASKED_OF_US or again.from_step != op.id:
+        return op
+    opts = _members(op.opts or b"{}")
+    (given,) = _decode_values(again.input)
+    if op.op == wire.AI_GATEWAY:
+        opts["body"] = msgspec.Raw(
+            _encode({**_members(bytes(opts.get("body", msgspec.Raw(b"{}")))), **_members(bytes(given))})
+        )
+    else:
+        opts |= _members(bytes(given))
+    return msgspec.structs.replace(op, opts=_encode(opts))
 
 
 def pending(step: Step) -> wire.Pending:

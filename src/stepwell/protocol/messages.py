@@ -109,7 +109,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     distinguishes the calls of a run that may report steps while they run; 0 where that is not possible. ``endpoint`` is
     that of the function (``model/function.py``): with it the call is made in another form.
 
-    ``defers`` says of what the run has put off, by hashed id, whether it can still be aborted.
+    ``inputs`` are what the bodies of steps without a result are to be given in place of their arguments, JSON text of
+    an array each (protocol §5.3). ``defers`` says of what the run has put off, by hashed id, whether it can still be
+    aborted.
     """
 
     function_id: str
@@ -129,6 +131,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     defers: Mapping[str, bool] = {}
     endpoint: str | None = None
+    inputs: Mapping[str, bytes] = {}
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,7 +208,7 @@ def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
         return lambda draft: progress.complete(draft, leased, data, note)
     failed = answer if isinstance(answer, Failed) else None
     if failed is None and isinstance(answer, Ops):
-        ops, error = instructions(answer.ops)
+        ops, error = instructions(leased.run, answer.ops)
         if error is None:
             return lambda draft: progress.suspend(draft, leased, ops, answer.version)
         failed = Failed(error)

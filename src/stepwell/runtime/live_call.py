@@ -16,15 +16,23 @@ from stepwell.engine.pressure import queues
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import GetStep, GetSteps, Question
+from stepwell.model.run import Run
 from stepwell.model.step import REQUESTS, Step
 from stepwell.ops import Op as Instruction
 from stepwell.ops import StepError, StepRun
 from stepwell.ops.defer import wire_id
 from stepwell.protocol.gate import Gate
-from stepwell.protocol.instructions import UnknownOp, instruction, memo, pending, settled
+from stepwell.protocol.instructions import (
+    ASKED_OF_US,
+    UnknownOp,
+    inputs,
+    instruction,
+    memo,
+    pending,
+    settled,
+    with_input,
+)
 from stepwell.protocol.messages import (
-    AI_GATEWAY,
-    GATEWAY,
     Answer,
     Call,
     Executing,
@@ -49,7 +57,6 @@ Given = TypeVarTuple("Given")
 
 _KNOWN = Settled()  # a result the SDK just gave us is no news to it
 _NO_DEFERS: Mapping[str, bool] = {}
-_ASKED_OF_US = frozenset({AI_GATEWAY, GATEWAY})
 UNSEEN_MS = 100  # for so long bodies of a run may begin without a look at what other processes have done to it
 _LOOK_PAUSE_MS = 500
 
@@ -97,7 +104,7 @@ class LiveCall:
     async def report(self, ops: Sequence[Op], version: int | None) -> None:
         """Make several ops durable, all or none. Raises ``Superseded`` if the lease is lost."""
         leased = self.leased
-        given, error = instructions(tuple(ops))
+        given, error = instructions(leased.run, ops)
         if error is not None:
             raise UnknownOp(error.message)
         leased.unheard += 1
@@ -116,7 +123,7 @@ class LiveCall:
     async def _save(self, op: Op) -> Settled:
         engine = self._engine
         try:
-            given = instruction(op)
+            given = instruction(with_input(self.leased.run, op))
         except (UnknownOp, msgspec.MsgspecError) as error:
             return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
         position = self.leased.position
@@ -177,8 +184,8 @@ class LiveCall:
         """
         if not isinstance(answer, Ops):
             return answer
-        if answer.ops and (self.news or self._requests or any(op.op in _ASKED_OF_US for op in answer.ops)):
-            if instructions(answer.ops)[1] is not None:
+        if answer.ops and (self.news or self._requests or any(op.op in ASKED_OF_US for op in answer.ops)):
+            if instructions(self.leased.run, answer.ops)[1] is not None:
                 return answer
             await self.report(answer.ops, answer.version)
             if any((step := self.leased.steps.get(op.id)) is not None and not step.open for op in answer.ops):
@@ -433,15 +440,16 @@ def call_of(leased: Leased) -> Call:
         generation=leased.lease.token,
         defers=defers,
         endpoint=leased.function.endpoint,
+        inputs=inputs(run, memos),
     )
 
 
-def instructions(ops: tuple[Op, ...]) -> tuple[list[Instruction], WireError | None]:
+def instructions(run: Run, ops: Sequence[Op]) -> tuple[list[Instruction], WireError | None]:
     """What these ops ask for, or why one of them means nothing."""
     found: list[Instruction] = []
     for op in ops:
         try:
-            found.append(instruction(op))
+            found.append(instruction(with_input(run, op)))
         except (UnknownOp, msgspec.MsgspecError) as error:
             return [], WireError("InvalidOp", str(error))
     return found, None

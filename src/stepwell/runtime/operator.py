@@ -1,28 +1,20 @@
-"""What people ask of an engine: run something again, cancel many runs, and hear how far that is."""
+"""What people ask of an engine: run something again, pause a function, resume it."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from enum import StrEnum
-from typing import Any
 
-import msgspec
-
-from stepwell.engine import bulk, operator, pausing
+from stepwell.engine import again, pausing
+from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
-from stepwell.expressions import compile_expression
 from stepwell.ids import is_ulid
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.history import Outcome, OutcomeKind
 from stepwell.model.pause import Pause, PausedEvents, PausedRuns
-from stepwell.model.questions import GetCancellation, GetRun, ListFunctions, Question
+from stepwell.model.questions import GetRun, ListFunctions
 from stepwell.model.run import Run
+from stepwell.runtime.edits import check_values, edit
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.standing import checked_reason
-from stepwell.storage.interface import Store
-
-_SLACK_MS = 5_000  # the clock of whoever asks may be ahead of ours (semantics §8.3)
-
 
 _FIRST: dict[str, str] = {
     OutcomeKind.PAUSED: "resume it first: stepwell resume {}",
@@ -30,27 +22,28 @@ _FIRST: dict[str, str] = {
 }
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs are meant: of this function, created in this span of time, for whose event ``condition`` is true.
-
-    Moments are milliseconds, both included; without ``started_before`` it is all until now.
-    """
-
-    app_id: str
-    function_id: str
-    started_before: int | None = None
-    started_after: int | None = None
-    condition: str | None = None
-
-
-async def rerun(engine: Engine, run_id: str, *, key: str | None = None) -> Run:
+async def rerun(
+    engine: Engine,
+    run_id: str,
+    *,
+    key: str | None = None,
+    from_step: FromStep | None = None,
+    data: bytes | None = None,
+    merge: bytes | None = None,
+) -> Run:
     """Start a run again, ended or not: a new run, for the same event, under the function as it is now (semantics §9.1).
 
-    With a ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``, and
-    ``LimitExceeded`` if the function runs alone and does.
+    With ``from_step`` it begins with one of its steps, and knows what came before. ``data`` are JSON text, which the
+    event of the new run has in place of those of the old one; ``merge`` is a merge patch of them (RFC 7396). With a
+    ``key`` a second request within 24 hours gives the run of the first. Raises ``NotFound``, ``ConfigurationError`` for
+    what cannot be changed, ``InvalidEvent`` for data that no event may have, and ``LimitExceeded`` if the function runs
+    alone and does.
     """
     engine.refuse_if_stopping()
-    verdict = await engine.commit(lambda draft: operator.rerun(draft, run_id, key))
+    if from_step is not None:
+        check_values(from_step)
+    edited = await edit(engine, run_id, data, merge) if data is not None or merge is not None else None
+    verdict = await engine.commit(lambda draft: again.rerun(draft, run_id, key, from_step=from_step, data=edited))
     await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):
@@ -121,98 +114,3 @@ def _choice(name: str, value: object, choices: type[StrEnum]) -> None:
             "it says what becomes of them while the function is paused",
             f"choose one of {', '.join(repr(choice.value) for choice in choices)}",
         )
-
-
-async def cancel_many(engine: Engine, selection: Selection) -> Cancellation:
-    """Order all these runs to be cancelled; it is durable, and worked off by the process that leads.
-
-    Raises ``ConfigurationError`` for a selection that cannot be one.
-    """
-    engine.refuse_if_stopping()
-    now = engine.clock.now_ms()
-    before = _checked(selection, now)
-    verdict = await engine.commit(
-        lambda draft: bulk.begin(
-            draft,
-            selection.app_id,
-            selection.function_id,
-            started_before=before,
-            started_after=selection.started_after,
-            condition=selection.condition,
-        )
-    )
-    cancellation: Cancellation = verdict.result.value
-    return cancellation
-
-
-async def count_many(engine: Engine, selection: Selection) -> int:
-    """How many runs it would cancel now. Looks at all that is live, some at a time. Raises ``ConfigurationError``."""
-    now = engine.clock.now_ms()
-    looking: Cancellation | None = Cancellation(
-        id="\x7f",  # after every id
-        app_id=selection.app_id,
-        function_id=selection.function_id,
-        created_at=now,
-        started_before=_checked(selection, now),
-        started_after=selection.started_after,
-        condition=selection.condition,
-    )
-    found = set[str]()  # a run that begins meanwhile is met in both states
-    while looking is not None:
-        runs = await engine.store.read(bulk.next_runs(looking))
-        found.update(run.id for run in await _answered(engine.store, bulk.fit(looking, runs, now)))
-        looking = bulk.after(looking, runs)
-    return len(found)
-
-
-async def end_cancellation(engine: Engine, cancellation_id: str) -> None:
-    """Cancel no more runs for this order, and forget it. Raises ``NotFound``."""
-    verdict = await engine.commit(lambda draft: bulk.end(draft, cancellation_id))
-    if not verdict.result.value:
-        raise _unknown(cancellation_id)
-
-
-async def find_cancellation(engine: Engine, cancellation_id: str) -> Cancellation:
-    """An order, and how far it has come. Raises ``NotFound``."""
-    found = await engine.store.read(GetCancellation(cancellation_id))
-    if found is None:
-        raise _unknown(cancellation_id)
-    return found
-
-
-def _checked(selection: Selection, now: int) -> int:
-    """The moment until which runs are meant."""
-    if selection.condition is not None:
-        compile_expression(selection.condition, boolean=True)
-    before = selection.started_before if selection.started_before is not None else now
-    if before > now + _SLACK_MS:
-        raise ConfigurationError(
-            "runs are to be cancelled that were started before a moment in the future",
-            "those of the future are not there yet, and are not cancelled",
-            "give a moment that has passed, or none for now",
-        )
-    if selection.started_after is not None and selection.started_after > before:
-        raise ConfigurationError(
-            "no run can have been started in that time", "it ends before it begins", "exchange the two moments"
-        )
-    return min(before, now)
-
-
-async def _answered(store: Store, asking: Generator[Question[Any], Any, list[Run]]) -> list[Run]:
-    """What a plan asks for, outside of a transaction."""
-    answer: Any = None
-    while True:
-        try:
-            question = asking.send(answer)
-        except StopIteration as done:
-            found: list[Run] = done.value
-            return found
-        answer = await store.read(question)
-
-
-def _unknown(cancellation_id: str) -> NotFound:
-    return NotFound(
-        f"there is no cancellation {cancellation_id}",
-        "it was never there, was ended, or retention has removed it",
-        "list them: GET /v1/cancellations",
-    )

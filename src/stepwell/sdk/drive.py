@@ -152,6 +152,8 @@ class AsyncDrive(Execution):
             if memo is not None:
                 await self.order.turn(replay.place(step_id))
                 return self.value(memo, about.decode, name)
+            if self.call.inputs:
+                args, kwargs = self.edited(step_id, args, kwargs)
             step = StepRef(step_id, name, repeat, kind, recorded(args, kwargs) if kind == AI_WRAP else None)
             pending = replay.pending.get(step_id)
             attempt = 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import sha1
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -207,6 +207,19 @@ class Execution:
         """What to answer when the function itself raised."""
         said = verdict(error, self.clock.now_ms())
         return Failed(wire_error(error), said.final, said.retry_at, self.began_at)
+
+    def edited(
+        self, step_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a body, or those that a person has given in their place: positional ones, and after them an
+        object of those with a name, where the code gives some by name."""
+        text = self.call.inputs.get(step_id)
+        if text is None:
+            return args, kwargs
+        given: list[Any] = msgspec.json.decode(text)
+        if kwargs and len(given) == len(args) + 1 and isinstance(given[-1], dict):
+            return tuple(given[:-1]), cast("dict[str, Any]", given[-1])
+        return tuple(given), kwargs
 
     @property
     def sessions(self) -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import rfc3339
+from stepwell.model.order import Order
 from stepwell.server.views import View, moment
 
 
@@ -26,15 +26,16 @@ class CancellationView(View, frozen=True):
     ended_at: str | None
 
 
-def cancellation_view(found: Cancellation) -> CancellationView:
+def cancellation_view(found: Order) -> CancellationView:
+    what = found.what
     return CancellationView(
         id=found.id,
-        function_id=found.function_id,
+        function_id=what.functions[0],
         created_at=rfc3339(found.created_at),
-        started_before=rfc3339(found.started_before),
-        started_after=moment(found.started_after),
-        condition=found.condition,
+        started_before=rfc3339(what.created_before),
+        started_after=moment(what.created_after),
+        condition=what.condition,
         examined=found.examined,
-        cancelled=found.cancelled,
+        cancelled=found.done,
         ended_at=moment(found.ended_at),
     )

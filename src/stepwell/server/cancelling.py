@@ -9,11 +9,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import rfc3339
-from stepwell.model.questions import ListCancellations
+from stepwell.model.order import Order, OrderKind
+from stepwell.model.questions import ListOrders
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.operator import Selection, cancel_many, count_many, end_cancellation, find_cancellation
+from stepwell.runtime.orders import Selection, cancel_many, count_many, end_cancellation, find_cancellation
 from stepwell.server.apps import app_uuid
 from stepwell.server.cancellation_view import CancellationView, cancellation_view
 from stepwell.server.desk import find_function
@@ -115,14 +115,14 @@ class Cancelling:
         selection = Selection(
             app_id=function.app_id,
             function_id=function.id,
-            started_before=_moment(given.started_before, "started_before"),
-            started_after=_moment(given.started_after, "started_after"),
+            started_before=moment_of(given.started_before, "started_before"),
+            started_after=moment_of(given.started_after, "started_after"),
             condition=given.condition,
         )
         return v1(self._clock, _of_v1(await cancel_many(self._engine, selection)))
 
     async def list(self, asked: Asked) -> Response:
-        found = await self._engine.store.read(ListCancellations(asked.query["limit"], asked.query["cursor"]))
+        found = await self._engine.store.read(ListOrders(OrderKind.CANCEL, asked.query["limit"], asked.query["cursor"]))
         return v1(self._clock, [_of_v1(each) for each in found])
 
     async def end(self, asked: Asked) -> Response:
@@ -170,8 +170,8 @@ class CancellingV2:
         selection = Selection(
             app_id=function.app_id,
             function_id=function.id,
-            started_before=_moment(given.started_before, "startedBefore"),
-            started_after=_moment(given.started_after, "startedAfter"),
+            started_before=moment_of(given.started_before, "startedBefore"),
+            started_after=moment_of(given.started_after, "startedAfter"),
             condition=given.condition,
         )
         if not given.dry_run:
@@ -191,7 +191,7 @@ class CancellingV2:
 
     async def list(self, asked: Asked) -> Response:
         limit: int = asked.query["limit"]
-        found = await self._engine.store.read(ListCancellations(limit + 1, asked.query["cursor"]))
+        found = await self._engine.store.read(ListOrders(OrderKind.CANCEL, limit + 1, asked.query["cursor"]))
         more = len(found) > limit
         page = Page(limit, more, found[limit - 1].id if more else None)
         return v2(self._clock, [cancellation_view(each) for each in found[:limit]], page=page)
@@ -204,7 +204,8 @@ class CancellingV2:
         return v2(self._clock, Ended())
 
 
-def _moment(text: str | None, name: str) -> int | None:
+def moment_of(text: str | None, name: str) -> int | None:
+    """A moment in a body, in milliseconds. Raises ``Refused``."""
     if text is None:
         return None
     try:
@@ -214,18 +215,19 @@ def _moment(text: str | None, name: str) -> int | None:
         raise Refused(400, "invalid-parameter", f"{name} is {text[:80]!r}", why, fix) from None
 
 
-def _of_v1(found: Cancellation) -> V1Cancellation:
+def _of_v1(found: Order) -> V1Cancellation:
+    what = found.what
     return V1Cancellation(
         id=found.id,
         created_at=rfc3339(found.created_at),
-        name=_NAME.format(found.function_id),
-        app_id=found.app_id,
-        function_internal_id=app_uuid(found.function_id),
-        function_id=found.function_id,
-        started_after=moment(found.started_after),
-        started_before=rfc3339(found.started_before),
-        condition=UNSET if found.condition is None else found.condition,
+        name=_NAME.format(what.functions[0]),
+        app_id=what.app_id,
+        function_internal_id=app_uuid(what.functions[0]),
+        function_id=what.functions[0],
+        started_after=moment(what.created_after),
+        started_before=rfc3339(what.created_before),
+        condition=UNSET if what.condition is None else what.condition,
         examined=found.examined,
-        cancelled=found.cancelled,
+        cancelled=found.done,
         ended_at=moment(found.ended_at),
     )

@@ -126,6 +126,7 @@ IN_PATHS: Final = {
         ulid("run_id", "a run"),
         ulid("event_id", "an event"),
         ulid("cancellation_id", "a cancellation"),
+        ulid("replay_id", "a replay"),
         named("app_id", "the id of an app"),
         named("function_id", "the id of a function"),
         named("slug", "the id of a function"),

@@ -27,6 +27,7 @@ from stepwell.server.ordering import OrderingV2
 from stepwell.server.pausing import PausingV2
 from stepwell.server.queues.rest import QueuesV2
 from stepwell.server.realtime import Realtime
+from stepwell.server.replaying import ReplayingV2
 from stepwell.server.replies import by_status
 from stepwell.server.rest_apps import AppsV2
 from stepwell.server.rest_v1 import V1
@@ -82,6 +83,7 @@ class Rest:
         v2 = (
             V2(engine, led=led),
             CancellingV2(engine),
+            ReplayingV2(engine),
             PausingV2(engine),
             OrderingV2(engine),
             QueuesV2(engine, led=led),

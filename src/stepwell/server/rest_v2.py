@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from stepwell.engine.again import FromStep
 from stepwell.limits import EVENT_ID_BYTES_MAX
 from stepwell.model.questions import EventNames, Outcomes, RunsOfEvent
 from stepwell.protocol.events import parse_events
@@ -78,10 +79,26 @@ class CancelledView(View, frozen=True):
     run: RunView
 
 
+class From(View, frozen=True):
+    """The step that a run begins with, by its name or the id in the trace. ``input`` are the arguments of its body in
+    place of those that the code gives; for a request of the engine's it is one object, with members of it."""
+
+    step_id: str
+    input: list[msgspec.Raw] | None = None
+
+
 class Again(View, frozen=True):
-    """A request to run something again. A second one with the same key within 24 hours gets the run of the first."""
+    """A request to run something again. A second one with the same key within 24 hours gets the run of the first.
+
+    With ``fromStep`` it begins with a step, and the results of those before it are taken over, or are what ``outputs``
+    say, by name or id. ``data`` are the data of its event in place of those that it had, ``merge`` a JSON merge patch.
+    """
 
     idempotency_key: str | None = None
+    from_step: From | None = None
+    outputs: dict[str, msgspec.Raw] | None = None
+    data: dict[str, msgspec.Raw] | None = None
+    merge: dict[str, msgspec.Raw] | None = None
 
 
 class CausedView(View, frozen=True):
@@ -89,6 +106,24 @@ class CausedView(View, frozen=True):
 
     runs: list[RunView]
     outcomes: list[OutcomeView]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _text(given: object) -> bytes | None:
+    return None if given is None else _encode(given)
+
+
+def _begin(asked: Again) -> FromStep | None:
+    start = asked.from_step
+    if start is None:
+        if asked.outputs:
+            why, fix = "they are those of steps before the one that the run begins with", "name that in fromStep"
+            raise Refused(400, "invalid-body", "outputs are given without a step", why, fix)
+        return None
+    outputs = {name: bytes(output) for name, output in (asked.outputs or {}).items()}
+    return FromStep(step=start.step_id, input=_text(start.input), outputs=outputs)
 
 
 class WholeEventView(EventView, frozen=True, kw_only=True):
@@ -148,7 +183,7 @@ class V2:
                 "POST",
                 f"{run}/rerun",
                 self.rerun,
-                "starts it again; the new run",
+                "starts it again, perhaps [from a step](#rerun) or with other data; the new run",
                 body=Again,
                 answer=RunView,
                 refuses=[429],
@@ -231,7 +266,14 @@ class V2:
         if key is not None and len(key.encode()) > EVENT_ID_BYTES_MAX:
             why = f"the limit is {EVENT_ID_BYTES_MAX} bytes, as for the id of an event"
             raise Refused(400, "invalid-body", "the idempotencyKey is too long", why, "shorten it")
-        started = await rerun(self._engine, run.id, key=key)
+        started = await rerun(
+            self._engine,
+            run.id,
+            key=key,
+            from_step=_begin(asked.body),
+            data=_text(asked.body.data),
+            merge=_text(asked.body.merge),
+        )
         return v2(self._clock, await whole_run(self._engine.store, started))
 
     async def events(self, asked: Asked) -> Response:

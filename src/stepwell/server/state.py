@@ -13,7 +13,7 @@ from stepwell.model.questions import GetEvent, GetRun, GetSteps, HeldEvents
 from stepwell.model.run import Run
 from stepwell.model.step import DEFER
 from stepwell.protocol.codec import Unreadable, decode_ops, encode_events, encode_memos, generation_of
-from stepwell.protocol.instructions import memo
+from stepwell.protocol.instructions import inputs, memo
 from stepwell.protocol.messages import LAZY, STEP_FAILED, STEP_PLANNED, STEP_RUN, Memo
 from stepwell.runtime.checkpoints import store
 from stepwell.runtime.engine import Engine
@@ -111,7 +111,7 @@ class State:
         steps = await self._engine.store.read(GetSteps(run.id, run.shard))
         steps.sort(key=lambda step: (step.position, step.ended_at or 0, step.id))
         known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
-        return Response(encode_memos(known, list(known)), media_type="application/json")
+        return Response(encode_memos(known, list(known), inputs(run, known)), media_type="application/json")
 
     async def batch(self, asked: Asked) -> Response:
         """The events of the run."""

@@ -70,7 +70,8 @@ class StepView(View, frozen=True):
     when an open step moves by itself. ``child`` is the trace of the run that an invoke step started. A step that was
     still open when its run ended is ``CANCELLED``, at that moment: nothing moves it any more. One whose body executes
     in the process that is asked is ``RUNNING``; ``attempt`` is then the present one. ``max_attempts`` is how many were
-    in force when an attempt failed; it is not known of a step that never failed.
+    in force when an attempt failed; it is not known of a step that never failed. One that is ``copied`` was done by the
+    run that this one repeats.
     """
 
     id: str
@@ -89,6 +90,7 @@ class StepView(View, frozen=True):
     max_attempts: int | None
     attempts: list[AttemptView]
     child: TraceView | None
+    copied: bool = False
 
 
 class TraceView(View, frozen=True):
@@ -148,8 +150,15 @@ async def trace_view(
                     reader, child, function_of, bodies=bodies, outputs=outputs, depth=depth - 1
                 )
     shown = [
-        step_view(step, by_step[step.id], traces.get(child_run(step) or ""), run.ended_at, outputs=outputs)
-        for step in steps
+        step_view(
+            step,
+            by_step[step.id],
+            traces.get(child_run(step) or ""),
+            run.ended_at,
+            outputs=outputs,
+            copied=run.rerun is not None and number < run.rerun.copied,  # they were there first
+        )
+        for number, step in enumerate(steps)
     ]
     return TraceView(
         run=await whole_run(reader, run),
@@ -164,7 +173,13 @@ async def trace_view(
 
 
 def step_view(
-    step: Step, tried: Sequence[Attempt], child: TraceView | None, run_ended_at: int | None, *, outputs: bool
+    step: Step,
+    tried: Sequence[Attempt],
+    child: TraceView | None,
+    run_ended_at: int | None,
+    *,
+    outputs: bool,
+    copied: bool = False,
 ) -> StepView:
     attempts = step_attempts(step, tried)
     failed = step.status in (StepStatus.FAILED, StepStatus.ERRORED)
@@ -189,6 +204,7 @@ def step_view(
         max_attempts=max_attempts(step),
         attempts=attempts,
         child=child,
+        copied=copied,
     )
 
 

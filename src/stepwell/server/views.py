@@ -14,11 +14,12 @@ from stepwell.model.event import DEFERRED, Event, rfc3339
 from stepwell.model.history import Outcome
 from stepwell.model.metadata import EVERY_ATTEMPT, Metadata
 from stepwell.model.questions import GetEvent, GetMetadata, Question, Reruns
-from stepwell.model.run import Run, RunStatus
+from stepwell.model.run import Rerun, Run, RunStatus
 
 A = TypeVar("A")
 
 NULL: Final = msgspec.Raw(b"null")
+_PLAIN: Final = Rerun()
 
 
 class Reader(Protocol):
@@ -45,7 +46,9 @@ class ListedRun(View, frozen=True):
     """One execution of a function as lists have it: without what would have to be read for each run by itself.
 
     ``event_count`` is how many events it was started with: more than one if they were collected for it (a batch), and
-    ``event_id`` is the first.
+    ``event_id`` is the first. Of a run that repeats another, ``from_step`` is the name of the step that it began with
+    if not with the first, and ``event_edited`` whether its event has other data; ``replay_id`` is the order that
+    started it.
     """
 
     id: str
@@ -63,6 +66,9 @@ class ListedRun(View, frozen=True):
     original_run_id: str | None = None
     cron: str | None = None
     event_count: int = 1
+    replay_id: str | None = None
+    from_step: str | None = None
+    event_edited: bool = False
 
 
 class MetadataView(View, frozen=True):
@@ -78,13 +84,18 @@ class MetadataView(View, frozen=True):
 class RunView(ListedRun, frozen=True, kw_only=True):
     """The whole of a run. ``output`` is there for a Completed one, ``error`` for a Failed one.
 
-    ``rerun_ids`` are the runs that were made to run this one again; ``deferred_by`` is the run that had put this one
-    off until its own end. ``metadata`` is what is said about it and its steps, where that was asked for.
+    ``rerun_ids`` are the runs that were made to run this one again. Of one that began with a step of another run,
+    ``copied_steps`` is how many it has from that one, ``input_replaced`` whether that step was given something else,
+    and ``overridden_steps`` are the ids of those whose results a person has given. ``deferred_by`` is the run that had
+    put this one off until its own end. ``metadata`` is what is said about it and its steps, where that was asked for.
     """
 
     output: msgspec.Raw
     error: ErrorView | None = None
     rerun_ids: list[str] = []
+    copied_steps: int = 0
+    input_replaced: bool = False
+    overridden_steps: list[str] = []
     deferred_by: str | None = None
     metadata: list[MetadataView] = []
 
@@ -163,18 +174,22 @@ def metadata_view(one: Metadata) -> MetadataView:
 async def whole_run(reader: Reader, run: Run) -> RunView:
     """A run with what stands elsewhere: its event, the runs that repeat it, what is said about it."""
     event = await reader.read(GetEvent(run.event_id, run.shard))
-    reruns: list[str] = await reader.read(Reruns(run.id, run.event_id))
+    reruns: list[str] = await reader.read(Reruns(run.id))
     metadata: list[Metadata] = await reader.read(GetMetadata(run.id, run.shard))
     return run_view(run, event, reruns, metadata)
 
 
 def run_view(run: Run, event: Event | None, reruns: Sequence[str] = (), metadata: Sequence[Metadata] = ()) -> RunView:
     failed = run.status == RunStatus.FAILED
+    again = run.rerun or _PLAIN
     return RunView(
         **_of_run(run),
         event_name=event.name if event else None,
         rerun_ids=list(reruns),
         deferred_by=deferred_by(event) if event else None,
+        copied_steps=again.copied,
+        input_replaced=again.input is not None,
+        overridden_steps=list(again.overridden),
         output=raw(None if failed else run.output),
         error=error_view(run.output) if failed and run.output is not None else None,
         metadata=[metadata_view(one) for one in metadata],
@@ -198,7 +213,11 @@ def deferred_by(event: Event) -> str | None:
 
 
 def _of_run(run: Run) -> dict[str, Any]:
+    again = run.rerun or _PLAIN
     return {
+        "replay_id": again.replay,
+        "from_step": again.name or None,
+        "event_edited": again.edited,
         "id": run.id,
         "function_id": run.function_id,
         "function_version": run.function_version,

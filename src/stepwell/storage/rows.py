@@ -9,16 +9,16 @@ import msgspec
 from msgspec.structs import astuple
 
 from stepwell.model.app import App
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.metadata import Metadata
+from stepwell.model.order import Order, Wanted
 from stepwell.model.pause import Pause
 from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
-from stepwell.model.run import Run
+from stepwell.model.run import Rerun, Run
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -29,10 +29,11 @@ step_row: Callable[[Step], tuple[Any, ...]] = astuple
 wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
 request_row: Callable[[Request], tuple[Any, ...]] = astuple
 app_row: Callable[[App], tuple[Any, ...]] = astuple
-cancellation_row: Callable[[Cancellation], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_wanted = msgspec.json.Decoder(Wanted).decode
+_decode_rerun = msgspec.json.Decoder(Rerun).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
 
 
@@ -65,6 +66,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.throttle,
         _encode(run.locks).decode() if run.locks else None,
         run.batch,
+        _encode(run.rerun) if run.rerun is not None else None,
     )
 
 
@@ -128,6 +130,7 @@ def run(row: Row) -> Run:
         throttle=row[20],
         locks=_decode_slots(row[21]) if row[21] else (),
         batch=row[22],
+        rerun=_decode_rerun(row[23]) if row[23] is not None else None,
     )
 
 
@@ -235,22 +238,27 @@ def app(row: Row) -> App:
     return App(id=row[0], url=row[1], sdk=row[2], framework=row[3], version=row[4], checksum=row[5], synced_at=row[6])
 
 
-def cancellation(row: Row) -> Cancellation:
-    return Cancellation(
+def order(row: Row) -> Order:
+    return Order(
         id=row[0],
-        app_id=row[1],
-        function_id=row[2],
-        created_at=row[3],
-        started_before=row[4],
-        started_after=row[5],
-        condition=row[6],
-        status=row[7],
-        position=row[8],
-        examined=row[9],
-        cancelled=row[10],
-        ended_at=row[11],
-        shard=row[12],
+        kind=row[1],
+        created_at=row[2],
+        what=_decode_wanted(row[3]),
+        stage=row[4],
+        position=row[5],
+        examined=row[6],
+        done=row[7],
+        skipped=row[8],
+        ended_at=row[9],
+        aborted=bool(row[10]),
+        shard=row[11],
     )
+
+
+def order_row(order: Order) -> tuple[Any, ...]:
+    row = list(astuple(order))
+    row[3] = _encode(order.what)
+    return tuple(row)
 
 
 def function(row: Row) -> StoredFunction:

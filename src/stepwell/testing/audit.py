@@ -38,7 +38,8 @@ _FOREVER: Final = 1 << 62
 _DEDUPE_MS: Final = to_ms(DEDUPE_WINDOW)
 _FUNCTIONS: Final = "SELECT id, app_id, config, version, updated_at FROM functions ORDER BY id"
 _RUNS: Final = """
-SELECT r.id, r.function_version, r.queued_at, r.started_at, r.ended_at, r.throttle, r.locks, r.batch, r.original,
+SELECT r.id, r.function_version, r.queued_at, r.started_at, r.ended_at, r.throttle, r.locks, r.batch,
+  r.original IS NOT NULL OR r.rerun IS NOT NULL,
   r.parent, r.cron, e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source,
   e.depth, e.sent_by
 FROM runs AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
@@ -328,7 +329,7 @@ def _past(ask: Ask, function_id: str) -> Iterator[Past]:
             throttle=row[5],
             locks=msgspec.json.decode(row[6], type=tuple[str, ...]) if row[6] else (),
             batch=row[7],
-            again=row[8] is not None,
+            again=bool(row[8]),
             by_event=row[9] is None and row[10] is None,
             event=rows.event(row[11:]),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from stepwell.model.order import Wanted
 from stepwell.testing.invariants import Violation
 from stepwell.testing.programs import Spec
 from stepwell.testing.put_off import put_off
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _DAY_MS = 86_400_000
 _WINDOW = "deduplicated", "idempotent"
+# Of steps ``s`` of runs ``r``: not those that were copied from the run that this one repeats.
+_OWN = "(s.ended_at IS NULL OR s.ended_at > r.queued_at OR coalesce(json_extract(r.rerun, '$.copied'), 0) = 0)"
 
 
 def examine(world: World) -> Iterator[Violation]:
@@ -33,6 +36,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _outputs(world)
     yield from _ticks(world)
     yield from _orders(world)
+    yield from _replays(world)
     yield from starts(world)
     yield from put_off(world)
     yield from _left_over(world)
@@ -47,8 +51,9 @@ def _events(world: World) -> Iterator[Violation]:
             yield Violation("I1", f"event {event_id} ({name}) was acknowledged and is not there")
     outcomes: dict[tuple[str, str], list[str]] = defaultdict(list)
     text = """
-      SELECT event_id, function_id FROM runs WHERE parent IS NULL AND batch IS NULL
-      UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id"""
+      SELECT event_id, function_id FROM runs WHERE parent IS NULL AND batch IS NULL AND original IS NULL
+      UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id
+        WHERE r.original IS NULL"""
     for event_id, function_id in world.tables.ask(text):
         outcomes[event_id, function_id].append("run")
     for event_id, function_id, kind in world.tables.ask("SELECT event_id, function_id, kind FROM outcomes"):
@@ -71,7 +76,7 @@ def _once_per_key(world: World) -> Iterator[Violation]:
     """I19: an event id, and an idempotency key, start one run per function in 24 hours."""
     text = """
       SELECT r.function_id, r.queued_at, e.key, e.data FROM runs AS r JOIN events AS e ON e.id = r.event_id
-      WHERE e.source IN ('api', 'sdk') ORDER BY r.queued_at"""
+      WHERE e.source IN ('api', 'sdk') AND r.original IS NULL AND r.rerun IS NULL ORDER BY r.queued_at"""
     specs = {f"w-{spec.id}": spec for spec in world.plan.functions}
     latest: dict[tuple[str, str], int] = {}
     for function_id, queued_at, key, data in world.tables.ask(text):
@@ -117,7 +122,7 @@ def _attempts(world: World) -> Iterator[Violation]:
     retries = {f"w-{spec.id}": spec.retries for spec in world.plan.functions}
     steps = world.tables.ask(
         "SELECT s.run_id, s.id, s.name, s.kind, s.status, s.attempt, r.function_id FROM steps AS s "
-        "JOIN runs AS r ON r.id = s.run_id",
+        f"JOIN runs AS r ON r.id = s.run_id WHERE {_OWN}",
     )
     for run_id, step_id, name, kind, status, attempt, function_id in steps:
         if kind not in ("run", "sendEvent"):
@@ -197,7 +202,8 @@ def _signals(world: World) -> Iterator[Violation]:
         if found is not None:
             heard[run_id].append(found["data"])
     for run_id, name, output in world.tables.ask(
-        "SELECT run_id, name, output FROM steps WHERE kind = 'sendSignal' AND status = 'COMPLETED'"
+        "SELECT s.run_id, s.name, s.output FROM steps AS s JOIN runs AS r ON r.id = s.run_id "
+        f"WHERE s.kind = 'sendSignal' AND s.status = 'COMPLETED' AND {_OWN}"
     ):
         reached = msgspec.json.decode(output)
         world.reach("signalled" if reached else "signalled nobody")
@@ -210,12 +216,12 @@ def _children(world: World) -> Iterator[Violation]:
     text = "SELECT parent, parent_step, count(*) FROM runs WHERE parent IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
     for run_id, step_id, count in world.tables.ask(text):
         yield Violation("I3", f"step {step_id} of run {run_id} invoked {count} runs")
-    text = """
+    text = f"""
       SELECT s.run_id, s.name, s.status, s.output, s.ended_at, s.due, c.id, c.status, c.output, c.ended_at,
         r.ended_at, r.status = 'CANCELLED', cast(s.details AS TEXT)
       FROM steps AS s JOIN runs AS r ON r.id = s.run_id
         LEFT JOIN runs AS c ON c.parent = s.run_id AND c.parent_step = s.id
-      WHERE s.kind = 'invoke'"""
+      WHERE s.kind = 'invoke' AND {_OWN}"""
     for (
         run_id,
         name,
@@ -279,7 +285,8 @@ def _ticks(world: World) -> Iterator[Violation]:
     """I23: in order also by when their runs were created."""
     text = """
       SELECT r.function_id, json_extract(e.data, '$.scheduledAt'), r.queued_at
-      FROM runs AS r JOIN events AS e ON e.id = r.event_id WHERE e.source = 'cron' ORDER BY 1, 2"""
+      FROM runs AS r JOIN events AS e ON e.id = r.event_id
+      WHERE e.source = 'cron' AND r.original IS NULL AND r.rerun IS NULL ORDER BY 1, 2"""
     latest: dict[str, int] = {}
     for function_id, tick, queued_at in world.tables.ask(text):
         world.reach("tick")
@@ -304,18 +311,54 @@ def _rarities(world: World) -> None:
 
 def _orders(world: World) -> Iterator[Violation]:
     """F86: what is ordered to be cancelled is, whoever dies meanwhile; what came after the order is not."""
-    for order, ended_at in world.tables.ask("SELECT id, ended_at FROM cancellations"):
+    for order, ended_at in world.tables.ask("SELECT id, ended_at FROM orders"):
         if ended_at is None:
-            yield Violation("F86", f"cancellation {order} was never done")
+            yield Violation("F86", f"order {order} was never done")
     text = """
-      SELECT r.id, r.status, r.ended_at, r.reason, c.id, c.ended_at, r.queued_at - c.started_before
-      FROM cancellations AS c JOIN runs AS r ON r.function_id = c.function_id"""
+      SELECT r.id, r.status, r.ended_at, r.reason, c.id, c.ended_at, r.queued_at - (c.what ->> '$.created_before')
+      FROM orders AS c JOIN runs AS r ON r.function_id = (c.what ->> '$.functions[0]') WHERE c.kind = 'cancel'"""
     for run_id, status, ended_at, reason, order, done_at, later in world.tables.ask(text):
         if (run_id > order or later > 0) and reason == f"cancellation {order}":
             yield Violation("F86", f"run {run_id} came after cancellation {order} and was cancelled by it")
         # A run for which events are held back has its id before it is made.
         if run_id < order and later < 0 and done_at is not None and ended_at > done_at:
             yield Violation("F86", f"run {run_id} is {status}: cancellation {order} passed it over")
+
+
+def _replays(world: World) -> Iterator[Violation]:
+    """F91: each run that a replay means is started again by it once, or counted as one that could not be."""
+    text = """
+      SELECT original, json_extract(rerun, '$.replay'), count(*) FROM runs
+      WHERE original IS NOT NULL AND json_extract(rerun, '$.replay') IS NOT NULL GROUP BY 1, 2"""
+    started: dict[str, set[str]] = defaultdict(set)
+    for run_id, order, count in world.tables.ask(text):
+        world.reach("replayed")
+        started[order].add(run_id)
+        if count != 1:
+            yield Violation("F91", f"replay {order} has started run {run_id} again {count} times")
+    text = "SELECT id, what, done, skipped FROM orders WHERE kind = 'replay'"
+    for order, wanted, done, skipped in world.tables.ask(text):
+        what = msgspec.json.decode(wanted, type=Wanted)
+        statuses = msgspec.json.encode(what.statuses).decode()
+        meant = world.tables.ask(
+            "SELECT id, ended_at FROM runs WHERE function_id = ? AND status IN (SELECT value FROM json_each(?)) "
+            "AND queued_at <= ? AND ended_at <= ? AND id < ?",
+            what.functions[0], statuses, what.created_before, what.ended_before, order,
+        )  # fmt: skip
+        ids = {row[0] for row in meant}
+        # What ends in the very moment of the order may end after it was gone through.
+        sure = {run_id for run_id, ended_at in meant if ended_at < (what.ended_before or 0)}
+        ((first,),) = world.tables.ask(
+            "SELECT count(*) FROM runs WHERE original IS NULL AND json_extract(rerun, '$.replay') = ?", order
+        )
+        if first:
+            world.reach("skipped event started")
+        if not started[order] <= ids:
+            yield Violation("F91", f"replay {order} has started {started[order] - ids}, which it does not mean")
+        if done != len(started[order]) + first:
+            yield Violation("F91", f"replay {order} says {done}, and has started {len(started[order])} and {first}")
+        if len(sure - started[order]) > skipped:
+            yield Violation("F91", f"replay {order} has passed over some of {sure - started[order]}; {skipped} skipped")
 
 
 def _left_over(world: World) -> Iterator[Violation]:

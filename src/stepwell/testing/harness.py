@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
-from stepwell.embedded import send_payloads, signal_to
+from stepwell.embedded import begin_with, send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
+from stepwell.model.order import Order
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
@@ -27,8 +28,17 @@ from stepwell.model.standing import EVERYTHING, StandingKind, of_app, of_functio
 from stepwell.protocol.messages import Answer, Call, Reports
 from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
-from stepwell.runtime.operator import Selection, cancel_many, find_cancellation, pause, rerun, resume
+from stepwell.runtime.operator import pause, rerun, resume
+from stepwell.runtime.orders import (
+    Replay,
+    Selection,
+    cancel_many,
+    find_cancellation,
+    find_replay,
+    replay_many,
+)
 from stepwell.sdk.client import EventPayload
+from stepwell.sdk.codec import encode
 from stepwell.sdk.events import Event, payloads
 from stepwell.sdk.options import length_ms
 from stepwell.sdk.pool import THREADS_MAX, Pool
@@ -207,7 +217,7 @@ class Harness:
         ordered = self._do(lambda: cancel_many(self.engine, selection))
         while (found := self._do(lambda: find_cancellation(self.engine, ordered.id))).ended_at is None:
             self.advance(10)
-        return found.cancelled
+        return found.done
 
     def pause(
         self,
@@ -267,10 +277,59 @@ class Harness:
             return of_app(app)
         return EVERYTHING if function is None else of_function(self._function_id(function))
 
-    def rerun(self, run: RunView | str) -> RunView:
-        """Start a run again as an operator would: a new run for the same event."""
+    def rerun(
+        self,
+        run: RunView | str,
+        *,
+        from_step: str | None = None,
+        input: Sequence[Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
+    ) -> RunView:
+        """Start a run again as an operator would, and as ``rerun()`` of an embedded engine does."""
         run_id = run if isinstance(run, str) else run.id
-        return RunView(self.ask, self._do(lambda: rerun(self.engine, run_id)).id)
+        begin = begin_with(from_step, input, outputs)
+        text, patch = (None if given is None else encode(given, "data") for given in (data, merge))
+        started = self._do(lambda: rerun(self.engine, run_id, from_step=begin, data=text, merge=patch))
+        return RunView(self.ask, started.id)
+
+    def replay(
+        self,
+        function: Any = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        statuses: Sequence[str] = ("failed",),
+        if_: str | None = None,
+        rate: str | None = None,
+        name: str = "",
+        dry_run: bool = False,
+    ) -> Order:
+        """As ``replay()`` of an embedded engine does, and let all be started that has no rate. Returns the order as it
+        then is: ``done`` is how many runs it has started, ``what.matched`` how many it is about."""
+        function_id = None if function is None else self._function_id(function)
+        of = (app.app_id for app in self._apps if function_id is None or function_id in app.functions)
+        replay = Replay(
+            app_id=next(of, self._apps[0].app_id),
+            function_id=function_id,
+            created_after=None if since is None else to_ms(since),
+            created_before=None if until is None else to_ms(until),
+            statuses=statuses,
+            condition=if_,
+            rate=rate,
+            name=name,
+        )
+        ordered = self._do(lambda: replay_many(self.engine, replay, dry_run=dry_run))
+        if dry_run:
+            return ordered
+        found = self._do(lambda: find_replay(self.engine, ordered.id))
+        while rate is None and found.ended_at is None:
+            self.advance(10)
+            before, found = found, self._do(lambda: find_replay(self.engine, ordered.id))
+            if found == before:
+                break  # its function is paused
+        return found
 
     def die_when(self, dies: Dies) -> None:
         """Let each process die at the first commit for which ``dies`` says so, from now on; see ``crash_sweep``."""

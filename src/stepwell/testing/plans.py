@@ -10,10 +10,12 @@ import msgspec
 
 from stepwell.limits import CALLS_MAX
 from stepwell.model.pause import PausedEvents, PausedRuns
+from stepwell.runtime.orders import REPLAYED
 from stepwell.testing.faults import Faults, swarm
 from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 
 _PAUSING: Final = 0.3  # of the worlds
+_REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
@@ -21,7 +23,8 @@ _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is done to the world ``after_ms`` after the one before it.
 
-    ``pick`` says to whom, from 0 to 1; of a pause ``events`` and ``runs`` are what becomes of those.
+    ``pick`` says to whom, from 0 to 1; of a pause ``events`` and ``runs`` are what becomes of those, of a replay
+    ``statuses`` and ``rate`` which runs are meant and how many start in which time.
     """
 
     kind: str
@@ -34,6 +37,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int = 0
     events: str = "skip"
     runs: str = "finish"
+    statuses: tuple[str, ...] = ()
+    rate: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +55,7 @@ def make_plan(seed: int) -> Plan:
     functions = _with_more_rules(Random(f"rules {seed}"), Maker(random).functions(random.randint(2, 5)))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
     actions = _with_pauses(Random(f"pauses {seed}"), actions)
+    actions = _with_reruns(Random(f"reruns {seed}"), actions)
     actions = _with_deployments(Random(f"deployments {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
@@ -82,6 +88,21 @@ def _with_pauses(random: Random, actions: tuple[Action, ...]) -> tuple[Action, .
         if random.random() < 0.6:
             resume = Action(kind="resume", after_ms=random.choice(_GAPS_MS), pick=pick)
             found.insert(random.randint(at + 1, len(found)), resume)
+    return tuple(found)
+
+
+def _with_reruns(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds a person starts runs again, one or many."""
+    found = list(actions)
+    for _ in range(random.randint(1, 4) if random.random() < _REPEATING else 0):
+        at = random.randint(len(found) // 2, len(found))
+        after, pick = random.choice(_GAPS_MS), random.random()
+        if random.random() < 0.5:
+            found.insert(at, Action(kind="rerun", after_ms=after, pick=pick))
+            continue
+        statuses = tuple(status for status in REPLAYED if random.random() < 0.7) or REPLAYED
+        rate = random.choice((None, None, "1/s", "7/m", "400/s"))
+        found.insert(at, Action(kind="replay", after_ms=after, pick=pick, statuses=statuses, rate=rate))
     return tuple(found)
 
 

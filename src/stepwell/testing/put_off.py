@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STARTED = """
   SELECT e.id, json_extract(e.data, '$._inngest.parent_run_id'), o.function_id, o.at, o.kind
   FROM events AS e JOIN (
-    SELECT event_id, function_id, queued_at AS at, 'run' AS kind FROM runs
+    SELECT event_id, function_id, queued_at AS at, 'run' AS kind FROM runs WHERE original IS NULL
     UNION ALL SELECT event_id, function_id, at, kind FROM outcomes) AS o ON o.event_id = e.id
   WHERE e.name = 'inngest/deferred.schedule'"""
 _REMEMBERED = """

@@ -11,7 +11,7 @@ from stepwell.storage.sqlite.driver import executor
 
 _ALL = (
     *("events", "outcomes", "runs", "steps", "attempts", "notes"),
-    *("items", "waits", "requests", "cells", "slots", "run_events"),
+    *("items", "waits", "requests", "cells", "slots", "run_events", "orders"),
 )
 
 
@@ -64,6 +64,10 @@ class Tables:
     def unfinished(self) -> list[tuple[str, str]]:
         """The runs that have not ended, oldest first, with their functions."""
         return self.ask("SELECT id, function_id FROM runs WHERE ended_at IS NULL ORDER BY id")
+
+    def under_way(self) -> bool:
+        """Is something still to be done about many runs?"""
+        return bool(self.ask("SELECT 1 FROM orders WHERE ended_at IS NULL"))
 
     def held_back(self) -> bool:
         """Do events wait for a run to start with them, or is a queue left alone for a while?"""

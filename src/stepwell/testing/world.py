@@ -20,10 +20,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from stepwell.errors import NotRunning, StorageError
+from stepwell.engine.again import FromStep
+from stepwell.errors import LimitExceeded, NotRunning, StorageError
 from stepwell.ids import RandomIds
-from stepwell.model.cancellation import Cancellation
 from stepwell.model.event import rfc3339 as iso
+from stepwell.model.order import Order
 from stepwell.model.pause import Pause
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
@@ -31,9 +32,10 @@ from stepwell.protocol.signals import Signal
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.local import LocalMessages
 from stepwell.runtime.loop import LoopTimers
-from stepwell.runtime.operator import Selection, cancel_many
 from stepwell.runtime.operator import pause as pause_function
+from stepwell.runtime.operator import rerun
 from stepwell.runtime.operator import resume as resume_function
+from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
@@ -51,6 +53,7 @@ T = TypeVar("T")
 
 APP: Final = "w"
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
+_FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
@@ -185,6 +188,10 @@ class World:
             spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
             function_id = f"{APP}-{spec.id}"
             self._client(self._resume(function_id) if action.kind == "resume" else self._pause(function_id, action))
+        elif action.kind == "rerun":
+            self._client(self._rerun(action.pick, f"k{len(self._clients)}"))
+        elif action.kind == "replay":
+            self._client(self._replay(action, f"k{len(self._clients)}"))
         elif action.kind == "deploy":
             self._client(self._deploy(action.pick))
         elif action.kind == "jump":
@@ -240,12 +247,45 @@ class World:
     async def _cancel_many(self, function_id: str) -> None:
         """A client that is not answered orders it again."""
 
-        def order(engine: Engine) -> Coroutine[Any, Any, Cancellation]:
+        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
             return cancel_many(engine, Selection(app_id="w", function_id=function_id))
 
         while await self._ask(order) is None:
             pass
         self.reach("many cancelled")
+
+    async def _rerun(self, pick: float, key: str) -> None:
+        """Some begin with a step. A client that is not answered asks for the same once more."""
+        runs = self.tables.ask("SELECT id FROM runs WHERE function_id NOT LIKE '%-failure' ORDER BY id")
+        if not runs:
+            return
+        (run_id,) = runs[int(pick * len(runs))]
+        steps = self.tables.ask("SELECT id FROM steps WHERE run_id = ? ORDER BY rowid", run_id)
+        begin = None
+        if steps and pick * 100 % 1 < _FROM_STEP:
+            begin = FromStep(step=steps[int(pick * 1_000 % 1 * len(steps))][0])
+
+        async def again(engine: Engine) -> str:
+            try:
+                run = await rerun(engine, run_id, key=key, from_step=begin)
+            except LimitExceeded:
+                return "not started again"
+            return "started again from a step" if run.rerun is not None else "started again"
+
+        while (done := await self._ask(again)) is None:
+            pass
+        self.reach(done)
+
+    async def _replay(self, action: Action, key: str) -> None:
+        spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
+        replay = Replay(app_id=APP, function_id=f"{APP}-{spec.id}", statuses=action.statuses, rate=action.rate)
+
+        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
+            return replay_many(engine, replay, key=key)
+
+        while (made := await self._ask(order)) is None:
+            pass
+        self.reach("replay of something" if made.what.matched else "replay of nothing")
 
     async def _pause(self, function_id: str, action: Action) -> None:
         def pause_it(engine: Engine) -> Coroutine[Any, Any, Pause]:
@@ -356,11 +396,14 @@ class World:
         for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
             await self._resume(function_id)
         waited, step = 0, 1_000
-        while (self.tables.unfinished() or self.tables.held_back()) and not self.violations:
+        tables = self.tables
+        while (tables.unfinished() or tables.held_back() or tables.under_way()) and not self.violations:
             if waited > _QUIET_MS_MAX:
                 for run_id, function in self.tables.unfinished():
                     self.fail("I10", f"run {run_id} of {function} never ended")
-                if self.tables.held_back():
+                if tables.under_way():
+                    self.fail("I10", "an order is never done")
+                if tables.held_back():
                     self.fail("I10", "events are held back for ever")
                 return
             await pause(step)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stepwell.engine.registry import Registry
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.questions import Notes
-from stepwell.model.run import Run
+from stepwell.model.run import Rerun, Run
 from stepwell.server.trace_views import note_view
 from stepwell.server.views import Reader, moment
 from stepwell.server.why.ended import cause
@@ -49,6 +49,7 @@ async def _explain(reader: Reader, registry: Registry, run: Run, situation: Situ
     async def deeper(child: Run) -> RunWhy | None:
         return await _explain(reader, registry, child, situation, depth - 1) if depth > 0 else None
 
+    again = run.rerun or Rerun()
     return RunWhy(
         id=run.id,
         function_id=run.function_id,
@@ -59,4 +60,9 @@ async def _explain(reader: Reader, registry: Registry, run: Run, situation: Situ
         gates=[] if run.ended else await gates(reader, registry, run, situation, deeper),
         cause=await cause(reader, run, deeper) if run.ended else None,
         notes=[note_view(note) for note in await reader.read(Notes(run.id))],
+        original_run_id=run.original,
+        replay_id=again.replay,
+        from_step=again.name or None,
+        copied_steps=again.copied,
+        event_edited=again.edited,
     )

@@ -261,7 +261,8 @@ Cause = Completed | Failed | Cancelled
 
 
 class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
-    """Why a run is where it is: the gates it waits at, one for each branch, or what ended it."""
+    """Why a run is where it is: the gates it waits at, one for each branch, or what ended it; and why it is there, if
+    somebody has started it again (``views.ListedRun``)."""
 
     id: str
     function_id: str
@@ -273,6 +274,11 @@ class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     cause: Cause | None
     notes: list[NoteView]
     text: tuple[str, ...] = ()
+    original_run_id: str | None = None
+    replay_id: str | None = None
+    from_step: str | None = None
+    copied_steps: int = 0
+    event_edited: bool = False
 
 
 class Unstarted(View, frozen=True):

@@ -56,6 +56,9 @@ class _Words:
         self._zone = zone
 
     def run(self, why: RunWhy) -> list[str]:
+        return [*self._state(why), *_again(why)]
+
+    def _state(self, why: RunWhy) -> list[str]:
         if why.cause is not None:
             return self._cause(why, why.cause)
         lines = [f"{why.function_id} {why.id} is {why.status}."]
@@ -252,6 +255,19 @@ class _Words:
 
     def _at(self, moment: str) -> str:
         return at(parse_moment(moment), self._now, self._zone)
+
+
+def _again(why: RunWhy) -> list[str]:
+    """Why there is such a run, if it is not for an event that came."""
+    by = f"Replay {why.replay_id}" if why.replay_id is not None else "Somebody"
+    if why.original_run_id is None:
+        return [] if why.replay_id is None else [f"{by} started it, for an event that a pause had skipped."]
+    how = ""
+    if why.from_step is not None:
+        how = f" from step {why.from_step!r}, with {count(why.copied_steps, 'step')} of that run"
+    if why.event_edited:
+        how += f"{' and' if how else ''} with edited data"
+    return [f"{by} started run {why.original_run_id} again{how}: that is this run."]
 
 
 def _in_line(gate: Limited | Throttled) -> str:

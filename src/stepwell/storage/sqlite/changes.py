@@ -50,6 +50,7 @@ def _row_of_function(change: c.SaveFunction) -> tuple[Any, ...]:
 _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveEvent: (sql.SAVE_EVENT, lambda x: rows.event_row(x.event, x.shard)),
     c.SaveOutcome: (sql.SAVE_OUTCOME, _row_of_outcome),
+    c.DropOutcome: (sql.DROP_OUTCOME, lambda x: (x.shard, x.event_id, x.function_id)),
     c.CreateRun: (sql.CREATE_RUN, lambda x: rows.run_row(x.run)),
     c.StartRun: (sql.START_RUN, lambda x: (x.shard, x.run_id, x.started_at)),
     c.SetExecutionVersion: (sql.SET_EXECUTION_VERSION, lambda x: (x.shard, x.run_id, x.version)),
@@ -81,8 +82,8 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
     c.ReleaseItem: (sql.RELEASE_ITEM, lambda x: (x.shard, x.item_id, x.now)),
     c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
-    c.SaveCancellation: (sql.SAVE_CANCELLATION, lambda x: rows.cancellation_row(x.cancellation)),
-    c.DropCancellation: (sql.DROP_CANCELLATION, lambda x: (x.shard, x.cancellation_id)),
+    c.SaveOrder: (sql.SAVE_ORDER, lambda x: rows.order_row(x.order)),
+    c.DropOrder: (sql.DROP_ORDER, lambda x: (x.shard, x.order_id)),
     c.SaveApp: (sql.SAVE_APP, lambda x: rows.app_row(x.app)),
     c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),

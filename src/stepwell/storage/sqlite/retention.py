@@ -30,13 +30,13 @@ def sweep(execute: Execute, before: int, now: int, limit: int) -> Swept:
     for event in events:
         execute(sql.FORGET_OUTCOMES, event)
         execute(sql.FORGET_EVENT, event)
-    cancellations = execute(sql.OLD_CANCELLATIONS, (before, limit)).fetchall()
-    for cancellation in cancellations:
-        execute(sql.DROP_CANCELLATION, cancellation)
+    orders = execute(sql.OLD_ORDERS, (before, limit)).fetchall()
+    for order in orders:
+        execute(sql.DROP_ORDER, order)
     cells = execute(sql.OLD_CELLS, (max(before, now), limit)).fetchall()
     for cell in cells:
         execute(sql.FORGET_CELL, cell)
     execute(sql.FORGET_POSTINGS, (now,))
     execute(sql.FORGET_LISTENERS, (now,))
-    full = limit in map(len, (runs, events, cancellations, cells))
+    full = limit in map(len, (runs, events, orders, cells))
     return Swept(runs=len(runs), events=len(events), more=full)

@@ -28,11 +28,13 @@ INSERT INTO outcomes (shard, event_id, function_id, kind, at, reason, run_id)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 ON CONFLICT (shard, event_id, function_id) DO NOTHING"""
 
+DROP_OUTCOME: Final = "DELETE FROM outcomes WHERE shard = ?1 AND event_id = ?2 AND function_id = ?3"
+
 CREATE_RUN: Final = """
 INSERT INTO runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at,
   ended_at, output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle,
-  locks, batch)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+  locks, batch, rerun)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 START_RUN: Final = """
@@ -184,15 +186,15 @@ LAPSE_LEASES: Final = """
 UPDATE items INDEXED BY items_due SET at = ?3
 WHERE shard = ?1 AND at <= ?3 + 60000 AND lease > 0 AND lease < ?2"""
 
-_CANCELLATION_COLUMNS: Final = """id, app_id, function_id, created_at, started_before, started_after, condition,
-  status, position, examined, cancelled, ended_at, shard"""
-SAVE_CANCELLATION: Final = f"""
-INSERT INTO cancellations ({_CANCELLATION_COLUMNS})
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-ON CONFLICT (shard, id) DO UPDATE SET status = excluded.status, position = excluded.position,
-  examined = excluded.examined, cancelled = excluded.cancelled, ended_at = excluded.ended_at"""
+_ORDER_COLUMNS: Final = """id, kind, created_at, what, stage, position, examined, done, skipped, ended_at, aborted,
+  shard"""
+SAVE_ORDER: Final = f"""
+INSERT INTO orders ({_ORDER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+ON CONFLICT (shard, id) DO UPDATE SET stage = excluded.stage, position = excluded.position,
+  examined = excluded.examined, done = excluded.done, skipped = excluded.skipped, ended_at = excluded.ended_at,
+  aborted = excluded.aborted"""
 
-DROP_CANCELLATION: Final = "DELETE FROM cancellations WHERE shard = ?1 AND id = ?2"
+DROP_ORDER: Final = "DELETE FROM orders WHERE shard = ?1 AND id = ?2"
 
 SAVE_FUNCTION: Final = """
 INSERT INTO functions (id, app_id, config, version, updated_at, archived_at, stamp)
@@ -223,7 +225,8 @@ _EVENT: Final = """
 SELECT id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by FROM events """
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch
+  output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
+  rerun
 FROM runs """
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
@@ -293,14 +296,32 @@ SELECT count(*) FROM slots
 WHERE shard = ?1 AND key = ?2 AND holder >= ?3 AND holder < ?3 || '0' AND (holder = ?3 OR holder >= ?3 || '/')"""
 CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
-# By the partial index, so that it costs what is live and not what has ended.
-LIVE_RUNS: Final = (
-    _RUN
+# Many at once, and what they gave may be long.
+_BARE_RUN: Final = """
+SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+  NULL, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
+  rerun
+FROM runs """
+# By the partial index, so that it costs what is live or went wrong and not what has completed.
+RUNS_OF_STATUS: Final = (
+    _BARE_RUN
     + """INDEXED BY runs_status
 WHERE shard = ?1 AND status = ?2 AND status <> 'COMPLETED' AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
 )
-_CANCELLATIONS: Final = f"SELECT {_CANCELLATION_COLUMNS} FROM cancellations "
-GET_CANCELLATION: Final = _CANCELLATIONS + "WHERE shard = ?1 AND id = ?2"
+RUNS_OF_FUNCTION: Final = (
+    _BARE_RUN
+    + """INDEXED BY runs_function
+WHERE shard = ?1 AND function_id = ?2 AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
+)
+_OUTCOMES: Final = "SELECT event_id, function_id, kind, at, shard, reason, run_id FROM outcomes "
+SKIPPED_EVENTS: Final = (
+    _OUTCOMES
+    + """INDEXED BY outcomes_skipped
+WHERE shard = ?1 AND function_id = ?2 AND (at, event_id) > (?3, ?4) AND at <= ?5 AND kind = 'paused'
+ORDER BY at, event_id LIMIT ?6"""
+)
+_ORDERS: Final = f"SELECT {_ORDER_COLUMNS} FROM orders "
+GET_ORDER: Final = _ORDERS + "WHERE shard = ?1 AND id = ?2"
 
 # Questions of people and commands ------------------------------------------------------------------------------------
 
@@ -326,7 +347,7 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
-  execution_version, throttle, locks, batch
+  execution_version, throttle, locks, batch, rerun
 FROM runs """
 _NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
@@ -335,8 +356,8 @@ LIST_RUNS_OF_FUNCTION: Final = (
     _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
 )
 RERUNS: Final = """
-SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?2 AND original = ?1 ORDER BY id"""
-LIST_CANCELLATIONS: Final = _CANCELLATIONS + "WHERE shard = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+SELECT id FROM runs WHERE shard = 0 AND original = ?1 AND original IS NOT NULL ORDER BY id"""
+LIST_ORDERS: Final = _ORDERS + "WHERE shard = 0 AND kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
 RUNS_OF_EVENT: Final = (
     _RUN
     + """
@@ -358,9 +379,7 @@ FIND_EVENTS: Final = (
     + """INDEXED BY events_name
 WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 ORDER BY received_at DESC, id DESC LIMIT ?5"""
 )
-OUTCOMES: Final = """
-SELECT event_id, function_id, kind, at, shard, reason, run_id FROM outcomes
-WHERE shard = 0 AND event_id = ?1 ORDER BY function_id"""
+OUTCOMES: Final = _OUTCOMES + "WHERE shard = 0 AND event_id = ?1 ORDER BY function_id"
 ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
 WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
@@ -450,8 +469,8 @@ SELECT shard, id FROM events WHERE shard = 0 AND received_at < ?1
   AND NOT EXISTS (SELECT 1 FROM run_events WHERE run_events.shard = 0 AND run_events.event_id = events.id)
 ORDER BY received_at, id LIMIT ?2"""
 OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at <= ?1 ORDER BY expires_at, key LIMIT ?2"
-OLD_CANCELLATIONS: Final = """
-SELECT shard, id FROM cancellations WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"""
+OLD_ORDERS: Final = """
+SELECT shard, id FROM orders WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"""
 FORGET_STEPS: Final = "DELETE FROM steps WHERE shard = ?1 AND run_id = ?2"
 FORGET_ATTEMPTS: Final = "DELETE FROM attempts WHERE shard = ?1 AND run_id = ?2"
 FORGET_NOTES: Final = "DELETE FROM notes WHERE shard = ?1 AND run_id = ?2"

@@ -73,6 +73,9 @@ CREATE TABLE outcomes (
   PRIMARY KEY (shard, event_id, function_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What a person kept from starting, to be started later.
+CREATE INDEX outcomes_skipped ON outcomes (shard, function_id, at, event_id) WHERE kind = 'paused';
+
 CREATE TABLE runs (
   shard            INTEGER NOT NULL,
   id               TEXT NOT NULL,
@@ -97,6 +100,7 @@ CREATE TABLE runs (
   throttle         TEXT,
   locks            TEXT,
   batch            INTEGER,
+  rerun            BLOB,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
@@ -105,6 +109,7 @@ CREATE INDEX runs_event ON runs (shard, event_id, id);
 -- Nearly all runs complete: leaving those out keeps this index as small as what is alive or went wrong.
 CREATE INDEX runs_status ON runs (shard, status, id) WHERE status <> 'COMPLETED';
 CREATE INDEX runs_ended ON runs (shard, ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX runs_original ON runs (shard, original, id) WHERE original IS NOT NULL;
 CREATE INDEX runs_parent ON runs (shard, parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE run_events (
@@ -217,24 +222,25 @@ CREATE TABLE requests (
   PRIMARY KEY (shard, run_id, step_id)
 ) STRICT;
 
-CREATE TABLE cancellations (
-  shard          INTEGER NOT NULL,
-  id             TEXT NOT NULL,
-  app_id         TEXT NOT NULL,
-  function_id    TEXT NOT NULL,
-  created_at     INTEGER NOT NULL,
-  started_before INTEGER NOT NULL,
-  started_after  INTEGER,
-  condition      TEXT,
-  status         TEXT NOT NULL,
-  position       TEXT NOT NULL,
-  examined       INTEGER NOT NULL,
-  cancelled      INTEGER NOT NULL,
-  ended_at       INTEGER,
+-- What is to be done about many runs, and how far that has come (ADR 0021, 0028).
+CREATE TABLE orders (
+  shard      INTEGER NOT NULL,
+  id         TEXT NOT NULL,
+  kind       TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  what       BLOB NOT NULL,
+  stage      INTEGER NOT NULL,
+  position   TEXT NOT NULL,
+  examined   INTEGER NOT NULL,
+  done       INTEGER NOT NULL,
+  skipped    INTEGER NOT NULL,
+  ended_at   INTEGER,
+  aborted    INTEGER NOT NULL,
   PRIMARY KEY (shard, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX cancellations_ended ON cancellations (shard, ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX orders_kind ON orders (shard, kind, id);
+CREATE INDEX orders_ended ON orders (shard, ended_at, id) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE cells (
   shard      INTEGER NOT NULL,
