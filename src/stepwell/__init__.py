@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stepwell.errors import (
+    BackpressureError,
     CodeChanged,
     ConfigurationError,
     EventTooLarge,
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BackpressureError",
     "BatchEvents",
     "Cancel",
     "Channel",

@@ -13,13 +13,15 @@ import msgspec
 from stepwell.clock import SystemClock, to_ms
 from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
-from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, STEPS_PER_RUN_MAX
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.order import Order
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
+from stepwell.model.standing import EVERYTHING, StandingKind, of_function
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.signals import checked_signal
+from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.health import Health
 from stepwell.runtime.interpreter import tune
@@ -59,7 +61,8 @@ class Embedded:
     last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are
     kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations
     are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON text of one event,
-    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000.
+    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000; ``max_chain`` how many runs may start one another in
+    a chain, by events and invokes, up to 10,000, or 0 for no limit.
 
     Several processes may open the same file, with the same app: one leads and runs the functions, the others send and
     read, and one of them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
@@ -77,6 +80,7 @@ class Embedded:
         grace: timedelta | str | int = "10s",
         max_event_bytes: int = EVENT_BYTES_MAX,
         max_steps: int = STEPS_PER_RUN_MAX,
+        max_chain: int = RUN_CHAIN_MAX,
     ) -> None:
         if durability not in _DURABILITIES:
             raise ConfigurationError(
@@ -99,6 +103,7 @@ class Embedded:
             retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
             event_bytes_max=max_event_bytes,
             steps_max=max_steps,
+            chain_max=max_chain,
         )
         self._grace_ms = length_ms("grace", grace)
         self._member: Member | None = None
@@ -236,6 +241,31 @@ class Embedded:
         """End the pause of a function: what waited for that goes on, what was skipped stays skipped. False if it was
         not paused. Raises ``NotFound``."""
         return await resume(self.engine, self._full_id(function)) is not None
+
+    async def archive(self, function: Function[Any, Any] | str, *, reason: str = "") -> None:
+        """Let nothing start a function any more, whatever its app registers, until it is unarchived. Its runs go on,
+        and all that is known of them stays. Raises ``ConfigurationError`` and ``NotFound``."""
+        target = of_function(self._full_id(function))
+        await standing.give(self.engine, StandingKind.ARCHIVE, target, reason=reason)
+
+    async def unarchive(self, function: Function[Any, Any] | str) -> bool:
+        """Take that back. False if no operator had archived it."""
+        target = of_function(self._full_id(function))
+        return await standing.withdraw(self.engine, StandingKind.ARCHIVE, target) is not None
+
+    async def drain(self, function: Function[Any, Any] | str | None = None, *, reason: str = "") -> None:
+        """Let nothing new begin, of a function, or of all that is on this file; what there is goes on to its end.
+
+        Events are kept, and say that they were skipped. What runs bring with them still begins: what they invoke, what
+        they put off, and who takes care of their failures. Raises ``ConfigurationError`` and ``NotFound``.
+        """
+        target = EVERYTHING if function is None else of_function(self._full_id(function))
+        await standing.give(self.engine, StandingKind.DRAIN, target, reason=reason)
+
+    async def undrain(self, function: Function[Any, Any] | str | None = None) -> bool:
+        """Let new runs begin again. What was skipped stays skipped. False if it was not drained."""
+        target = EVERYTHING if function is None else of_function(self._full_id(function))
+        return await standing.withdraw(self.engine, StandingKind.DRAIN, target) is not None
 
     def _full_id(self, function: Function[Any, Any] | str) -> str:
         function_id = function if isinstance(function, str) else function.id
@@ -409,6 +439,7 @@ async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: 
                 v=payload.v,
                 user=payload.user,
                 meta=payload.meta,
+                run_id=payload.run_id,
             ),
             bytes_max=engine.settings.event_bytes_max,
         )

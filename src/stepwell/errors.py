@@ -24,6 +24,7 @@
     │  └─ CodeChanged               a strict function was changed while a run was under way
     ├─ NonRetriableError            users raise it: do not try again
     ├─ RetryAfterError              users raise it: try again at this moment
+    │  └─ BackpressureError         users raise it: and leave what shares the queue alone until then
     └─ StepError                    raised at users: a step is out of attempts
 
 Each class has a stable ``slug``, which names its page in the documentation. Suspension of a run is a
@@ -185,6 +186,17 @@ class RetryAfterError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
+
+
+class BackpressureError(RetryAfterError):
+    """Raise it when what you call wants to be left alone for a while, and not only by this run: it says 429.
+
+    What failed is tried again after ``retry_after``, as with ``RetryAfterError``. Until then nothing else begins that
+    shares its queue: no step and no start of a run with the same key of a concurrency limit or throttle, or of any run
+    of the function if these have no key.
+    """
+
+    slug: ClassVar[str] = "backpressure"
 
 
 class StepError(Exception):

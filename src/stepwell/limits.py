@@ -91,7 +91,8 @@ EXPRESSION_STEPS_MAX = 100_000
 
 # One process.
 CALLS_MAX = 1_000  # calls in flight when nothing says otherwise
-INVOKE_DEPTH_MAX = 64  # a function that invokes itself for ever is stopped here
+RUN_CHAIN_CEILING = 10_000  # what RUN_CHAIN_MAX can be set to, unless it is off
+RUN_CHAIN_MAX = 100  # runs that start one another; functions that start each other for ever are stopped here
 
 # Realtime (semantics §15.1). Nothing of it is durable, so what is not fetched in time is lost.
 REALTIME_BYTES_MAX = 512 * 1024  # one message

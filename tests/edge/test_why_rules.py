@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stepwell import (
+    BackpressureError,
     BatchEvents,
     Concurrency,
     Debounce,
@@ -94,6 +95,44 @@ def test_an_event_that_was_dropped_says_by_which_rule_and_for_which_run(app) -> 
         text = told(t, second)
         assert "rate-limited: the rate limit of 1 per 1h was reached" in text
         assert f"singleton: a run with this singleton key has not ended (run {t.run(one).id})" in text
+
+
+def test_a_run_that_is_held_back_says_until_when_and_who_was_told_so(app) -> None:
+    @app.create_function(id="sync", trigger="go")
+    async def sync(ctx):
+        await ctx.step.run("push", push)
+
+    def push() -> None:
+        raise BackpressureError("the CRM says 429", "30s")
+
+    with harness(app) as t:
+        t.send([Event("go")])
+        t.send([Event("go"), Event("go")])
+
+        first, _, third = t.runs(sync)
+        why = explained(t, third.id)
+        (gate,) = why.gates
+        assert (gate.queue, gate.until, gate.run_id, gate.step) == (
+            "function/shop-sync",
+            "2026-01-01T00:00:30.000Z",
+            first.id,
+            "push",
+        )
+        assert (gate.message, gate.position, gate.queued) == ("the CRM says 429", 2, 2)
+        assert why.text[1].endswith(f"step 'push' of run {first.id} was told to wait: the CRM says 429.")
+
+
+def test_an_event_of_a_loop_names_the_chain(app) -> None:
+    @app.create_function(id="again", trigger="go")
+    async def again(ctx):
+        await ctx.step.send_event("next", Event("go"))
+
+    with harness(app, max_chain=2) as t:
+        t.send("go")
+
+        last = max(t.ask(ListEvents(10)), key=lambda event: event.depth)
+        assert "It did not start shop-again, loop: it would be one more than the 2 runs" in told(t, last.id)
+        assert "shop-again → shop-again" in told(t, last.id)
 
 
 def test_a_run_that_a_limit_of_steps_holds_up_says_which_step_of_which_run_has_to_end(app) -> None:

@@ -31,6 +31,14 @@ def refusal(body: bytes | dict[str, Any] | list[Any]) -> InvalidEvent:
     return caught.value
 
 
+def test_an_event_may_say_which_run_sends_it() -> None:
+    run_id = "01HF7YAT000000000000000001"
+    assert one(stepwell={"run_id": run_id}).run_id == run_id
+    assert validate_incoming(Incoming(name="a", run_id=run_id)).run_id == run_id
+    for other in (None, {}, "text", {"run_id": 7}, {"run_id": "mine"}, {"run_id": None}):
+        assert one(stepwell=other).run_id is None
+
+
 # The shape of a request ----------------------------------------------------------------------------------------------
 
 

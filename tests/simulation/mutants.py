@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import again, bulk, dispatch, due, ending, progress
+from stepwell.engine import again, bulk, dispatch, due, ending, pausing, pressure, progress
 from stepwell.flow import (
     Concurrency,
     Debounce,
@@ -25,6 +25,7 @@ from stepwell.model.pause import Pause
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
 from stepwell.runtime import engine as runtime
+from stepwell.runtime import live_call
 from stepwell.storage.sqlite import changes as sqlite
 from stepwell.storage.sqlite import statements as sql
 
@@ -211,12 +212,24 @@ def _keep_the_window(change: Any) -> Any:
     return None if gone else change
 
 
-def _resume_nobody(change: Any) -> Any:
-    return None if type(change) is c.Release and change.backlog.startswith("paused/") else change
+def _letting_go_nobody(module: Any) -> Mutant:
+    return lambda patch: patch.setattr(module, "let_go", lambda *_: iter(()))
 
 
 def _pause_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pause, "holds", lambda self, run: False)
+
+
+def _press_nobody(patch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: Any) -> Generator[Any, Any, str | None]:
+        return None
+        yield
+
+    patch.setattr(dispatch, "pressed", pressed)
+
+
+def _press_no_call(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(live_call.LiveCall, "_pressed_until", lambda self: 0)
 
 
 def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
@@ -240,7 +253,11 @@ MUTANTS_OF_RULES: dict[str, Mutant] = {
 }
 """Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
 
+
 MUTANTS: dict[str, Mutant] = {
+    "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
+    "back-pressure holds no call that is under way": _press_no_call,
+    "nobody lets go what back-pressure has held": _letting_go_nobody(pressure),
     "what a replay starts is still called skipped": _dropping(c.DropOutcome),
     "a rerun does what it has taken over": _forget_what_was_copied,
     "throttles let everybody through": _no_turns,
@@ -251,7 +268,7 @@ MUTANTS: dict[str, Mutant] = {
     "a debounce keeps the oldest": _keep_the_oldest,
     "a window is used again": _writing(_keep_the_window),
     "events of a batch are not kept": _dropping(c.HoldEvent),
-    "nobody lets go what waited for its function to be resumed": _writing(_resume_nobody),
+    "nobody lets go what waited for its function to be resumed": _letting_go_nobody(pausing),
     "runs of a paused function go on": _pause_nothing,
     "a settled wait stays open": _dropping(c.CloseWait),
     "an ended run keeps its waits": _dropping(c.CloseWaits),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from stepwell.model.changes import (
     ArchiveFunction,
     CreateRun,
     FinishRun,
+    GiveOrder,
     PauseFunction,
     SaveAttempt,
     SaveEvent,
@@ -15,6 +18,7 @@ from stepwell.model.changes import (
     SaveStep,
     SettleStep,
     StartRun,
+    WithdrawOrder,
 )
 from stepwell.model.pause import Pause
 from stepwell.model.questions import (
@@ -24,6 +28,7 @@ from stepwell.model.questions import (
     GetStep,
     GetSteps,
     ListFunctions,
+    ListStandingOrders,
     LoadRuns,
     Notes,
     Outcomes,
@@ -31,6 +36,7 @@ from stepwell.model.questions import (
     StoredFunction,
 )
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Step
 from stepwell.storage.interface import Store
 from tests.storage.nouns import attempt, event, function, note, outcome, run, step, write
@@ -58,7 +64,7 @@ async def test_an_event_with_a_known_id_is_ignored(store: Store):
 async def test_a_second_outcome_of_the_same_pair_is_ignored(store: Store):
     await write(store, SaveOutcome(outcome(kind="idempotent")))
 
-    await write(store, SaveOutcome(outcome(kind="too-deep")), SaveOutcome(outcome(function_id="other")))
+    await write(store, SaveOutcome(outcome(kind="loop")), SaveOutcome(outcome(function_id="other")))
 
     assert await store.read(Outcomes("e1")) == [outcome(function_id="other"), outcome(kind="idempotent")]
 
@@ -235,6 +241,16 @@ async def test_a_pause_stays_until_it_is_ended_whatever_is_registered(store: Sto
     assert [each.pause for each in await store.read(ListFunctions(archived=True))] == [None, None]
 
 
+async def test_an_order_stands_until_it_is_withdrawn(store: Store):
+    drain = StandingOrder(kind="drain", target="", since=10, reason="é")
+    pause = StandingOrder(kind="pause", target="app/shop", since=10, pause=Pause(since=10, runs="hold"))
+    await write(store, GiveOrder(pause), GiveOrder(msgspec.structs.replace(drain, since=5)), GiveOrder(drain))
+    assert await store.read(ListStandingOrders()) == [drain, pause]
+
+    await write(store, WithdrawOrder("drain", "app/shop"), WithdrawOrder("drain", ""))
+    assert await store.read(ListStandingOrders()) == [pause]
+
+
 async def test_an_archived_function_is_listed_only_when_asked_for(store: Store):
     await write(store, SaveFunction(function("b"), 10), SaveFunction(function("a"), 10), ArchiveFunction("b", 20))
 
@@ -251,6 +267,8 @@ async def test_the_registry_stamp_grows_with_each_registration_also_within_one_m
         ArchiveFunction("b", 10),
         PauseFunction("a", Pause(since=10)),
         PauseFunction("a", None),
+        GiveOrder(StandingOrder(kind="drain", target="", since=10)),
+        WithdrawOrder("drain", ""),
     ):
         await write(store, change)
         stamps.append(await store.read(RegistryStamp()))

@@ -8,6 +8,7 @@ import msgspec
 from stepwell.cli.client import connect, data, opened
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching
+from stepwell.cli.ordering import give
 from stepwell.server.function_views import FunctionView
 
 _EVENTS = {"skip": "Events start no run.", "hold": "Events start runs that wait."}
@@ -19,7 +20,8 @@ _RUNS = {
 
 
 @click.command()
-@click.argument("function")
+@click.argument("function", required=False)
+@click.option("--app", "app_id", metavar="APP", help="All functions of this app, also those that it gets later.")
 @click.option(
     "--events",
     type=click.Choice(list(_EVENTS)),
@@ -38,13 +40,28 @@ _RUNS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @reaching
 def command(
-    function: str, events: str, runs: str, reason: str, as_json: bool, url: str | None, token: str | None
+    function: str | None,
+    app_id: str | None,
+    events: str,
+    runs: str,
+    reason: str,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
 ) -> None:
-    """Pause a function until it is resumed. It stays paused over restarts and new code.
+    """Pause a function, or an app, until it is resumed. It stays paused over restarts and new code.
 
     FUNCTION is its full id, or the one in the code if only one app has it. Invokes of it fail meanwhile. If it is
     paused already, these choices take the place of those it had.
     """
+    if (function is None) == (app_id is None):
+        raise click.UsageError("Name one function, or with --app the app that is meant.")
+    if function is None:
+        asked: dict[str, object] = {"kind": "pause", "appId": app_id, "events": events, "runs": runs, "reason": reason}
+        give(asked, f"{{}} is paused. {_EVENTS[events]} {_RUNS[runs]}", as_json=as_json, url=url, token=token)
+        if not as_json:
+            click.echo(f"Let it go on: stepwell resume --app {app_id}")
+        return
     api = connect(url, None, token)
     try:
         body = msgspec.json.encode({"events": events, "runs": runs, "reason": reason})

@@ -17,6 +17,8 @@ from stepwell.limits import (
     ENDPOINT_SILENCE,
     EVENT_BYTES_CEILING,
     EVENT_BYTES_MAX,
+    RUN_CHAIN_CEILING,
+    RUN_CHAIN_MAX,
     STEPS_PER_RUN_CEILING,
     STEPS_PER_RUN_MAX,
 )
@@ -75,6 +77,13 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
             default=STEPS_PER_RUN_MAX,
             show_default=True,
             help="How many steps one run may have.",
+        ),
+        click.option(
+            "--max-chain",
+            type=click.IntRange(0, RUN_CHAIN_CEILING),
+            default=RUN_CHAIN_MAX,
+            show_default=True,
+            help="How many runs may start one another in a chain; 0 is no limit.",
         ),
         click.option(
             "--grace", type=Length(), default=grace, show_default=True, help="What calls get to finish at a stop."

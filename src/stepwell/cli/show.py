@@ -94,12 +94,13 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
         table.add_column("version", justify="right", no_wrap=True)
     for function in functions:
         name = Text(function.id)
-        if function.archived_at is not None:
-            gap = "  " if width >= _MIDDLE else "\n"
-            name.append(f"{gap}archived {when(function.archived_at, now)}", style="dim")
-        if function.pause is not None:
-            gap = "  " if width >= _MIDDLE else "\n"
-            name.append(f"{gap}paused {when(function.pause.since, now)}", style="yellow")
+        gap = "  " if width >= _MIDDLE else "\n"
+        archived = function.archived.since if function.archived is not None else function.archived_at
+        if archived is not None:
+            name.append(f"{gap}archived {when(archived, now)}", style="dim")
+        for word, order in (("paused", function.pause), ("drained", function.drained)):
+            if order is not None:
+                name.append(f"{gap}{word} {when(order.since, now)}", style="yellow")
         row: list[str | Text] = [name, triggers_text(function)]
         if width >= _MIDDLE:
             tick = function.next_tick

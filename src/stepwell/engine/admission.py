@@ -29,20 +29,22 @@ from stepwell.flow.keys import key_failure, owner
 from stepwell.flow.verdicts import Accept, Replace, Skip
 from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
-from stepwell.limits import DEDUPE_WINDOW, INVOKE_DEPTH_MAX, WAIT_DEFAULT
+from stepwell.limits import DEDUPE_WINDOW, WAIT_DEFAULT
 from stepwell.model.changes import CreateRun, Enqueue, OpenWait, PutCell, SaveNote, SaveOutcome, TakeSlots
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.pause import PausedEvents
-from stepwell.model.questions import GetCell, SlotHolders, ask
+from stepwell.model.questions import GetCell, GetEvent, GetRun, SlotHolders, ask
 from stepwell.model.run import Rerun, Run, RunStatus
+from stepwell.model.standing import StandingOrder
 from stepwell.model.trigger import CancelOn
 from stepwell.model.wait import Wait, WaitKind
 
 _MS = type(DEDUPE_WINDOW)(milliseconds=1)
 _DEDUPE_MS = DEDUPE_WINDOW // _MS
+_CHAIN_SHOWN = 5
 _LISTEN_MS = WAIT_DEFAULT // _MS
 
 
@@ -98,6 +100,11 @@ def consider(
     (semantics §9.1), and that it was not started says nothing about the event.
     """
     env = {"event": fields}
+    if function.drain is not None and parent is None and window is None and (again or event.source != "internal"):
+        return skip(draft, function, event, _drained(function.drain))
+    depth = event.depth
+    if depth > draft.moment.settings.chain_max > 0:
+        return skip(draft, function, event, (yield from _loop(draft, function, event)))
     told: list[tuple[str, str]] = []  # what people should know of the run, if it starts: kind and text
     if may_hold:
         for control in function.controls:
@@ -105,10 +112,6 @@ def consider(
                 if (key := control.window(function.id, env, draft.now)) is not None:
                     return Hold(control, key)
                 told.append(("not-collected", control.declined(env, draft.now)))
-    depth = parent[0].depth + 1 if parent else 0
-    if depth > INVOKE_DEPTH_MAX:
-        reason = f"invoked more than {INVOKE_DEPTH_MAX} levels deep"
-        return skip(draft, function, event, Skip(OutcomeKind.TOO_DEEP, reason))
     run_id = window.run_id if window is not None else draft.moment.new_id()
     batch = window.count if window is not None and window.batch else None
     if again is not None and again.original is not None:
@@ -206,6 +209,35 @@ def consider(
     if run.guarded:
         _guard(draft, run, function, fields)
     return run
+
+
+def _loop(draft: Draft, function: Function, event: Event) -> Generator[Any, Any, Skip]:
+    """Why it is the end of a chain of runs that start one another, with the last of these (invariants S41)."""
+    names, run_id, at = [function.id], None, event
+    while at.sent_by is not None and len(names) < _CHAIN_SHOWN:
+        run = yield from ask(GetRun(at.sent_by))
+        before = (yield from ask(GetEvent(run.event_id))) if run is not None else None
+        if run is None:
+            break
+        names.append(run.function_id)
+        run_id = run_id or run.id
+        if before is None:
+            break
+        at = before
+    chain = " → ".join(reversed(names))
+    most = draft.moment.settings.chain_max
+    reason = (
+        f"it would be one more than the {most} runs that may start one another: … {chain}; "
+        "let one of them stop, or allow more with max_chain"
+    )
+    return Skip(OutcomeKind.LOOP, reason, run_id)
+
+
+def _drained(order: StandingOrder) -> Skip:
+    """Why nothing new begins. What the runs that there are bring with them does: what they invoke, what they put off,
+    and who takes care of their failures; they could not end well without."""
+    because = f": {order.reason}" if order.reason else ""
+    return Skip(OutcomeKind.DRAINED, f"{order.about} has been drained since {rfc3339(order.since)}{because}")
 
 
 def _barred(function: Function, *, awaited: bool) -> Skip | None:

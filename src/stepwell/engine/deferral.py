@@ -86,6 +86,8 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
         data=routed(step.output or b"{}", routing),
         meta=bytes(details.meta) or None,
         source="internal",
+        depth=run.depth + 1,
+        sent_by=run.id,
     )
 
 

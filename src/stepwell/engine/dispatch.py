@@ -12,6 +12,7 @@ from stepwell.engine.due import fire, settle_due
 from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
+from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.turns import begin
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
@@ -37,6 +38,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.questions import (
+    AnyCell,
     BacklogItems,
     Backlogs,
     CountHeld,
@@ -63,16 +65,21 @@ def claim(
     serves: Callable[[str], bool],
     mine: Collection[str] = (),
     crowded: bool = True,
+    pressing: bool = True,
 ) -> Plan:
     """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
 
     That moment is asked for before anything is granted, so it is not the end of a lease granted here. Leases end only
     for calls that leave theirs behind, and whoever makes the calls knows which those are.
 
+    It looks whether queues are to be left alone only while that may be (``pressing``).
+
     ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
     right now: if their lease has run out it was not extended in time, and they are not started a second time (I7). One
     that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
     """
+    if pressing:
+        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
     crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX))) if crowded and room > 0 else []
     if crowds:
@@ -153,6 +160,9 @@ def _take(
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
         passed += [*run.slots, *places(run)]
+    elif draft.pressing and (queue := (yield from pressed(draft, run, function))) is not None:
+        blocked = backlog(queue)
+        passed += [key for key in (*run.slots, *places(run)) if not shares(queue, key, function.id)]
     else:
         blocked = None if pause else (yield from _blocked(draft, run, function, passed))
     spare = held if blocked is not None or pause else held - 1

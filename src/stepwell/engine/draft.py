@@ -6,7 +6,7 @@ at again (a key it has just used, a run it has just ended) is kept here as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -40,7 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ``leased`` are runs that were born leased or claimed, to be called now. ``touched`` are runs whose steps were
     settled, so that a call of them that is alive can go on. ``ended`` are runs that are over: a call of them that is
     alive must begin nothing more. ``wake`` is the earliest moment at which the decision made something due.
-    ``ready`` says whether runs wait for room in a process, if the decision knows.
+    ``ready`` says whether runs wait for room in a process, if the decision knows. ``pressure`` are the queues of which
+    nothing is to begin before a moment, from now on; ``pressing`` is false if it has found that there are none.
     """
 
     value: Any = None
@@ -49,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ended: tuple[str, ...] = ()
     wake: int | None = None
     ready: bool | None = None
+    pressure: Mapping[str, int] = {}
+    pressing: bool | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -83,6 +86,7 @@ class Draft:
         *,
         take_lease: Callable[[str], int | None] | None = None,
         is_full: Callable[[str], bool] | None = None,
+        presses: Callable[[], None] | None = None,
         until: int = 0,
     ) -> None:
         self.registry = registry
@@ -103,8 +107,11 @@ class Draft:
         self.listeners: dict[str, dict[str, dict[str, list[Wait]]]] = {}
         self.wake: int | None = None
         self.ready: bool | None = None
+        self.pressure: dict[str, int] = {}
+        self.pressing: bool | None = None
         self.released = 0
         self._is_full = is_full
+        self._presses = presses
         self._take_lease = take_lease
 
     def add(self, *changes: Change) -> None:
@@ -132,11 +139,27 @@ class Draft:
         """Whether the process that asks serves the function and has no room for one more call."""
         return self._is_full is not None and self._is_full(function_id)
 
+    def press(self, queue: str, until: int) -> None:
+        """Nothing of this queue is to begin before that moment. The process is told at once: its next claim may be
+        decided before it hears of this decision."""
+        self.pressure[queue] = until
+        if self._presses is not None:
+            self._presses()
+
     def decision(self, value: Any = None, *, holds: Lease | None = None) -> Decision:
         # A run that the same decision has leased and then ended is not called (I18): the end has undone the lease.
         leased = [one for one in self.leased if one.run.id not in self.ended] if self.ended else self.leased
         return Decision(
             changes=tuple(self.changes),
             holds=holds,
-            result=Outcome(value, tuple(leased), tuple(self.touched), tuple(sorted(self.ended)), self.wake, self.ready),
+            result=Outcome(
+                value,
+                tuple(leased),
+                tuple(self.touched),
+                tuple(sorted(self.ended)),
+                self.wake,
+                self.ready,
+                self.pressure,
+                self.pressing,
+            ),
         )

@@ -13,11 +13,12 @@ from stepwell.engine.admission import admit
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import cancel
 from stepwell.engine.intake import publish
+from stepwell.engine.pressure import relieve
 from stepwell.engine.registry import cron_triggers
 from stepwell.engine.turns import take_turns
 from stepwell.engine.windows import close
 from stepwell.flow.keys import owner
-from stepwell.model.changes import CloseWait, Drop, SaveEvent, SaveNote, SaveOutcome, Schedule, SettleStep
+from stepwell.model.changes import CloseWait, Drop, Enqueue, SaveEvent, SaveNote, SaveOutcome, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
@@ -45,6 +46,9 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         return
     if item.kind == ItemKind.WINDOW:
         yield from close(draft, item)
+        return
+    if item.kind == ItemKind.PRESSURE:
+        yield from relieve(draft, item)
         return
     if item.kind == ItemKind.RELEASE:
         yield from releasing.go_on(draft, item)
@@ -106,6 +110,15 @@ def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int
         at=tick + calendar.jitter(tick, item_id, trigger.jitter_ms),
         queued_at=tick,
     )
+
+
+def arm_crons(draft: Draft, function: Function) -> None:
+    """Owe the first tick of each of its schedules from now. One that is armed keeps its tick."""
+    for trigger, calendar in cron_triggers(function).values():
+        following = arm(function, trigger, calendar, draft.now)
+        if following is not None:
+            draft.add(Enqueue(following))
+            draft.due(following.at)
 
 
 def cron_item_id(function_id: str, cron: str) -> str:

@@ -172,6 +172,8 @@ def announcements(draft: Draft, ending: Ending, names: tuple[str, ...], collecte
             key=None if name == FINISHED else run.id,
             meta=event.meta,
             source="internal",
+            depth=run.depth,  # of a chain the last is reported to those who watch over failures
+            sent_by=run.id,
         )
         for name in names
     ]

@@ -15,7 +15,7 @@ from stepwell.expressions import EvaluationError, compile_expression, probe_valu
 from stepwell.model.changes import CloseWait, Plan, SaveEvent, SaveOutcome, SettleStep, Wake
 from stepwell.model.event import CANCELLED, FAILED, FINISHED, Event
 from stepwell.model.history import Outcome, OutcomeKind
-from stepwell.model.questions import FindWaits, GetEvent, HeldEvents, WaitPaths, ask
+from stepwell.model.questions import FindWaits, GetEvent, GetRun, HeldEvents, WaitPaths, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import StepStatus
 from stepwell.model.wait import Wait, WaitKind
@@ -35,6 +35,10 @@ def accept(draft: Draft, events: Sequence[Event], *, seeded: bool = False) -> Pl
     for event in events:
         if seeded and (yield from ask(GetEvent(event.id))) is not None:
             continue
+        if event.sent_by is not None:
+            run = yield from ask(GetRun(event.sent_by))
+            depth, sent_by = (run.depth + 1, run.id) if run is not None else (0, None)
+            event = msgspec.structs.replace(event, depth=depth, sent_by=sent_by)
         yield from publish(draft, event)
     yield from announce(draft)
     return draft.decision([event.id for event in events])

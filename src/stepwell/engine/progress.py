@@ -15,6 +15,7 @@ from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
 from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
+from stepwell.engine.pressure import press
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
@@ -228,6 +229,7 @@ def fail(
             _, width = yield from _known(leased)
             draft.add(*release(draft, leased.run, width))
     draft.add(SaveAttempt(tried))
+    yield from press(draft, leased.run, leased.function, failure, None, due=at, requested_at=requested_at)
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -302,6 +304,9 @@ def _apply(
     if not _fits(leased, step):
         _refuse(draft, leased, state_too_large(RUN_STATE_BYTES_MAX))
         return None
+    if isinstance(op, StepError):
+        run, function = leased.run, leased.function
+        yield from press(draft, run, function, op.error, step.name, due=step.due, requested_at=op.retry_at)
     parallel = op.parallel or (known.parallel if known is not None else None)
     if parallel is not None:
         step = msgspec.structs.replace(step, parallel=parallel)
@@ -347,6 +352,8 @@ def _invoke(draft: Draft, leased: Leased, step: Step, asked: Invocation) -> Gene
         user=asked.user,
         meta=asked.meta,
         source="invoke",
+        depth=run.depth + 1,
+        sent_by=run.id,
     )
     # A function that watches the invokes of others must not watch its own: it would start itself for ever (S41).
     watches = leased.event.name == INVOKED and run.parent is None and draft.registry.listens(run.function_id, INVOKED)

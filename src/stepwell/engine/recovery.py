@@ -32,8 +32,10 @@ def take_over(draft: Draft, epoch: int, served: Iterable[str]) -> Plan:
 
 
 def give_back(draft: Draft, leased: Leased) -> Plan:
-    """A call was cut off because its process is stopping. That is nobody's fault: no attempt and no loss is counted."""
+    """A call was cut off because its process is stopping, or because nothing of its queue is to begin for a while. That
+    is nobody's fault: no attempt and no loss is counted."""
     draft.add(Park(leased.lease, draft.now, draft.now, leased.attempt))
+    draft.due(draft.now)
     if leased.run.slots:
         draft.add(*release(draft, leased.run, leased.width))
     return draft.decision(None, holds=leased.lease)

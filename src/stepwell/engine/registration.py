@@ -8,16 +8,17 @@ import msgspec
 
 from stepwell.engine.admission import unserved
 from stepwell.engine.draft import Draft
-from stepwell.engine.due import arm, cron_item_id
+from stepwell.engine.due import arm_crons, cron_item_id
 from stepwell.engine.registry import cron_triggers
 from stepwell.engine.releasing import let_go, review
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency, Throttle
 from stepwell.model.app import App
-from stepwell.model.changes import ArchiveFunction, Drop, Enqueue, Plan, SaveApp, SaveFunction
+from stepwell.model.changes import ArchiveFunction, Drop, Plan, SaveApp, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.item import ItemKind
-from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ask
+from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListStandingOrders, ask
+from stepwell.model.standing import Orders, StandingKind
 
 
 def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App | None = None) -> Plan:
@@ -25,7 +26,8 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
 
     A function whose configuration differs gets the next version. One that is missing is archived: it starts no more
     runs, those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync
-    never skips or repeats one (semantics §9.6, §9.8, design D10). Raises ``ConfigurationError`` if another app has a
+    never skips or repeats one (semantics §9.6, §9.8, design D10). What a person has archived stays so, whatever its app
+    lists. Raises ``ConfigurationError`` if another app has a
     function of the same id.
     """
     known_ones = yield from ask(ListFunctions(archived=True))
@@ -38,6 +40,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
                 fix=f"give the function of app {app_id!r}, or that app, another id",
             )
     stored = {known.id: known for known in known_ones if known.app_id == app_id}
+    orders = Orders((yield from ask(ListStandingOrders())))
     changed = limits_changed = False
     if app is not None:
         before = {each.id: each for each in (yield from ask(ListApps()))}.get(app_id)
@@ -56,11 +59,8 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
         for item in armed:
             if item.kind == ItemKind.CRON and item.id not in {cron_item_id(function.id, cron) for cron in crons}:
                 draft.add(Drop(item.id, item.shard))
-        for trigger, calendar in crons.values():
-            following = arm(function, trigger, calendar, draft.now)
-            if following is not None:
-                draft.add(Enqueue(following))
-                draft.due(following.at)
+        if orders.find(StandingKind.ARCHIVE, function.id, app_id) is None:
+            arm_crons(draft, function)
     for missing in stored.values():
         if missing.archived_at is None:
             draft.add(ArchiveFunction(missing.id, draft.now))

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+import msgspec
+
 from stepwell.expressions import Expression, compile_expression
 from stepwell.model.function import Function
 from stepwell.model.schedule import Schedule
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.trigger import CronTrigger, EventTrigger
+
+
+def under_orders(function: Function, orders: Orders) -> Function:
+    """The function with what people have decided for its app, or for all there is. Its own pause goes before that of
+    its app. A durable endpoint is left alone: its own clients call it."""
+    if function.endpoint is not None:
+        return function
+    pause = orders.find(StandingKind.PAUSE, function.id, function.app_id) if function.pause is None else None
+    drain = orders.find(StandingKind.DRAIN, function.id, function.app_id)
+    if pause is None and drain is None:
+        return function
+    return msgspec.structs.replace(function, pause=pause.pause if pause is not None else function.pause, drain=drain)
 
 
 class Match:
@@ -28,7 +43,8 @@ class Registry:
     """An immutable picture of the registered functions. A change of configuration makes a new one.
 
     ``departed`` are those that an app no longer lists, while it is still served: nothing starts them, and the runs that
-    they have go on as long as the app has the code (semantics §9.6). ``paused`` is whether any of all these is.
+    they have go on as long as the app has the code (semantics §9.6). So are those that a person has archived.
+    ``paused`` is whether any of all these is.
     """
 
     def __init__(self, functions: Iterable[Function] = (), departed: Iterable[Function] = ()) -> None:
@@ -68,6 +84,11 @@ class Registry:
         if len(found) > 1:
             found.sort(key=lambda match: match.function.triggers.index(match.trigger))
         return found
+
+
+def matches_name(trigger: str, name: str) -> bool:
+    """Is this the event name that a trigger is about, or one of those?"""
+    return trigger == name or (trigger.endswith("*") and trigger[:-1] in _prefixes(name))
 
 
 def _prefixes(name: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ ITEMS_PER_DECISION_MAX: Final = 100  # they are claimed in one decision too, whi
 BACKLOGS_PER_DECISION_MAX: Final = 100
 _PAUSE_MS: Final = 10  # others have the writer for at least as long as this has
 _CROWDED_MS: Final = 100  # a process without room may have none for hours
-_APART: Final = frozenset({"ready", "paused"})  # no limit holds these up
+_APART: Final = frozenset({"ready", "paused", "pressure"})  # no limit holds these up
 _SHARED: Final = ("env/", "account/", "run/env/", "run/account/")  # runs of several functions wait there
 
 _encode = msgspec.json.Encoder().encode

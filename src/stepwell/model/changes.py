@@ -21,6 +21,7 @@ from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -364,6 +365,19 @@ class PauseFunction(msgspec.Struct, frozen=True):
     pause: Pause | None
 
 
+class GiveOrder(msgspec.Struct, frozen=True):
+    """A person decided this, in place of what they had decided of this kind about this target."""
+
+    order: StandingOrder
+
+
+class WithdrawOrder(msgspec.Struct, frozen=True):
+    """They took it back."""
+
+    kind: str
+    target: str
+
+
 class Listen(msgspec.Struct, frozen=True):
     """This process has subscribers, and wants what others publish until ``expires_at``. Forgets those whose time is
     over."""
@@ -433,6 +447,8 @@ Change = (
     | SaveFunction
     | ArchiveFunction
     | PauseFunction
+    | GiveOrder
+    | WithdrawOrder
     | Listen
     | Unlisten
     | Post

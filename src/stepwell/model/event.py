@@ -26,7 +26,8 @@ _decode = msgspec.json.Decoder().decode
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted event. ``data``, ``user`` and ``meta`` stay JSON text until something needs to look inside.
 
-    ``id`` is ours and unique; ``key`` is the sender's idempotency key, shown to users as the event's id.
+    ``id`` is ours and unique; ``key`` is the sender's idempotency key, shown to users as the event's id. ``sent_by`` is
+    the run that it comes from, if that is known, and ``depth`` how many runs before it began one another.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     user: bytes | None = None
     meta: bytes | None = None
     source: str = "api"
+    depth: int = 0
+    sent_by: str | None = None
 
     @property
     def public_id(self) -> str:

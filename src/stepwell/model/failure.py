@@ -8,6 +8,7 @@ from stepwell.errors import LimitExceeded
 
 _encode = msgspec.json.Encoder().encode
 _NOTHING = msgspec.Raw(b"")
+BACKPRESSURE = "backpressure_error"
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,6 +21,16 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     cause: msgspec.Raw = _NOTHING
     data: msgspec.Raw = _NOTHING
+
+    @property
+    def presses(self) -> bool:
+        """Whether it says that nothing else of its queue is to begin either: a ``BackpressureError``, of any SDK.
+
+        Version 3 of the JavaScript SDK tells the class of such an error only by the first line of its stack.
+        """
+        if self.code == BACKPRESSURE or self.name == "BackpressureError":
+            return True
+        return self.stack is not None and self.stack.startswith("BackpressureError:")
 
     def json(self) -> bytes:
         return _encode(self)

@@ -10,6 +10,7 @@ import msgspec
 
 from stepwell.limits import RETRIES_DEFAULT
 from stepwell.model.pause import Pause
+from stepwell.model.standing import StandingOrder
 from stepwell.model.trigger import CancelOn, Trigger
 
 _ADDRESSES = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")
@@ -58,7 +59,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     ``url`` is where its app serves it over HTTP, if it does. ``endpoint`` is set for a durable endpoint, which is
     a page of its app and is called as that: the language of its SDK, "" if nobody says.
     ``config`` is the configuration as the app sent it (protocol §4.5), which everything else here was read from, but
-    for ``pause``, which a person has decided.
+    for ``pause`` and ``drain``, which a person has decided, of this function, of its app or of all there is.
     """
 
     id: str
@@ -76,3 +77,4 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     config: bytes = b"{}"
     pause: Pause | None = None
+    drain: StandingOrder | None = None

@@ -14,13 +14,14 @@ class OutcomeKind(StrEnum):
     IDEMPOTENT = "idempotent"  # the same idempotency key within 24 h
     DEBOUNCED = "debounced"  # a newer event stands for it
     DISCARDED = "discarded"  # it was held back, and a person deleted what was held
-    FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed
+    DRAINED = "drained"  # a person lets nothing new begin
+    FUNCTION_GONE = "function-gone"  # it was held back, and meanwhile the function was removed or archived
     MISSED = "missed"  # nothing ran at the moment of a tick, and its function asks for no late ones
     PAUSED = "paused"  # a person has paused the function
     RATE_LIMITED = "rate-limited"  # more starts than the rate allows
     SINGLETON = "singleton"  # the one run that there may be has not ended
     EXPRESSION_FAILED = "expression-failed"  # the trigger's condition raised
-    TOO_DEEP = "too-deep"  # invoked more than limits.INVOKE_DEPTH_MAX levels down
+    LOOP = "loop"  # it would be one too many in a chain of runs that start one another
 
 
 SKIPPED: frozenset[str] = frozenset({OutcomeKind.PAUSED})

@@ -14,6 +14,7 @@ class ItemKind(StrEnum):
     CRON = "cron"
     ORDER = "order"  # go on with what is to be done about many runs (model/order.py)
     WINDOW = "window"  # events that are held back start a run; the item's id is their key
+    PRESSURE = "pressure"  # the moment until which a queue is left alone; the item's id is that of its backlog
     RELEASE = "release"  # all that waits in a backlog goes on; the item's id ends in its name
     REVIEW = "review"  # whoever waits by the limits of an app is asked anew; the item's id ends in the app's
     THROTTLE = "throttle"  # the moment at which the next run of a key may start; the item's id is the key

@@ -20,6 +20,7 @@ from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -178,6 +179,14 @@ class GetCell(Question[Cell | None], frozen=True):
     shard: int = 0
 
 
+class AnyCell(Question[bool], frozen=True):
+    """Is there a cell whose key begins so, and that has not expired at ``now``? ``prefix`` ends in a slash."""
+
+    prefix: str
+    now: int
+    shard: int = 0
+
+
 class CountSlots(Question[int], frozen=True):
     key: str
     shard: int = 0
@@ -296,8 +305,13 @@ class ListApps(Question[list[App]], frozen=True):
     """The apps that are served at an address, by id."""
 
 
+class ListStandingOrders(Question[list[StandingOrder]], frozen=True):
+    """All standing orders, by kind and target."""
+
+
 class RegistryStamp(Question[int], frozen=True):
-    """A number that grows whenever a function is saved, archived, paused or resumed."""
+    """A number that grows whenever a function is saved, archived, paused or resumed, or a standing order changes. An
+    order that is given before there is any function changes nothing yet."""
 
 
 class ListRuns(Question[list[Run]], frozen=True):

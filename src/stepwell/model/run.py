@@ -50,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ``locks`` are the keys that the run itself holds, in whatever it does: from its creation to its end the one that it
     holds alone, and from its first call those of which so many runs may hold one.
     ``original`` is the run that this one repeats, and ``rerun`` says in what it differs from one that just begins.
+    ``depth`` is how many runs before it started one another, by events or invokes.
     ``execution_version`` is the dialect in which the app answers calls of this run, -1 until it has (protocol §7.5).
     """
 

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from stepwell.errors import EventTooLarge, InvalidEvent
-from stepwell.ids import ulid
+from stepwell.ids import is_ulid, ulid
 from stepwell.limits import (
     EVENT_BYTES_MAX,
     EVENT_ID_BYTES_MAX,
@@ -36,7 +36,7 @@ SESSION_VALUE_BYTES_MAX: Final = 512
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """An event before it is accepted. ``ts`` is milliseconds or 0 for now, ``id`` is the sender's idempotency key.
 
-    ``data``, ``user`` and ``meta`` are JSON text of objects.
+    ``data``, ``user`` and ``meta`` are JSON text of objects. ``run_id`` is the run that sends it, if it says so.
     """
 
     name: str
@@ -46,9 +46,16 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     v: str | None = None
     user: bytes | None = None
     meta: bytes | None = None
+    run_id: str | None = None
 
 
 _ABSENT: Final = msgspec.Raw(b"null")
+
+
+class _Ours(msgspec.Struct):
+    """What our SDK adds (ADR 0008)."""
+
+    run_id: str | None = None
 
 
 class _Wire(msgspec.Struct):
@@ -59,6 +66,7 @@ class _Wire(msgspec.Struct):
     v: str | None = None
     user: msgspec.Raw = _ABSENT
     meta: msgspec.Raw = _ABSENT
+    stepwell: msgspec.Raw = _ABSENT
 
 
 class _Meta(msgspec.Struct):
@@ -105,9 +113,10 @@ def validate_incoming(incoming: Incoming, *, bytes_max: int = EVENT_BYTES_MAX) -
     size = len(incoming.name) + len(incoming.data) + len(incoming.user or b"") + len(incoming.meta or b"")
     if size > bytes_max:
         raise _too_large(None, size, bytes_max)
-    return _checked(
+    found = _checked(
         None, incoming.name, incoming.data, incoming.id, incoming.ts, incoming.v, incoming.user, incoming.meta
     )
+    return found if incoming.run_id is None else msgspec.structs.replace(found, run_id=incoming.run_id)
 
 
 def merged_sessions(meta: bytes) -> bytes | None:
@@ -142,9 +151,7 @@ def _parse(body: bytes, bytes_max: int) -> list[Incoming]:
         if len(text) > bytes_max:
             raise _too_large(None, len(text), bytes_max)
         wire = _decode_one(text)
-        return [
-            _checked(None, wire.name, bytes(wire.data), wire.id, wire.ts, wire.v, bytes(wire.user), bytes(wire.meta))
-        ]
+        return [_read(None, wire)]
     if not text.startswith(b"["):
         raise InvalidEvent(
             what="the request holds no event",
@@ -163,10 +170,24 @@ def _parse(body: bytes, bytes_max: int) -> list[Incoming]:
             size = len(bytes(raw))
             if size > bytes_max:
                 raise _too_large(index, size, bytes_max)
-    return [
-        _checked(index, wire.name, bytes(wire.data), wire.id, wire.ts, wire.v, bytes(wire.user), bytes(wire.meta))
-        for index, wire in enumerate(wires)
-    ]
+    return [_read(index, wire) for index, wire in enumerate(wires)]
+
+
+def _read(index: int | None, wire: _Wire) -> Incoming:
+    data, user, meta = bytes(wire.data), bytes(wire.user), bytes(wire.meta)
+    found = _checked(index, wire.name, data, wire.id, wire.ts, wire.v, user, meta)
+    if bytes(wire.stepwell) == b"null":
+        return found
+    return msgspec.structs.replace(found, run_id=_sender(bytes(wire.stepwell)))
+
+
+def _sender(text: bytes) -> str | None:
+    """The run that sends it, if this says so. Anything else may be what a later version says."""
+    try:
+        run_id = msgspec.json.decode(text, type=_Ours).run_id
+    except msgspec.MsgspecError:
+        return None
+    return run_id if run_id is not None and is_ulid(run_id) else None
 
 
 def _checked(

@@ -10,6 +10,7 @@ from stepwell.clock import monotonic_s
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
+from stepwell.engine.recovery import give_back
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
 from stepwell.model.questions import Standings
@@ -121,9 +122,11 @@ class Caller:
                 if call.unsure:
                     await call.look()
                 if call.lost:
+                    concluded = await self._give_back(call)
                     return
                 answer = await self._answer(call)
             except Superseded:
+                concluded = await self._give_back(call)
                 return
             except asyncio.CancelledError:
                 if self._engine.stopping or call.task is None:
@@ -167,6 +170,13 @@ class Caller:
             rest = await call.rest_of(answer)
             if rest is not None:
                 return rest
+
+    async def _give_back(self, call: LiveCall) -> bool:
+        """A call that has ended without an answer: its run is not its own any more, or is to wait."""
+        if not call.given_back:
+            return False
+        verdict = await self._engine.commit_patiently(lambda draft: give_back(draft, call.leased))
+        return verdict.held
 
     async def _conclude(self, call: LiveCall, answer: Answer) -> bool:
         """Write down how a call ended. False if its lease was not its own any more."""

@@ -40,13 +40,16 @@ class Decisions:
     """Makes decisions, and keeps count of the leases that they promise: there are no more than calls may be in flight.
 
     ``tokens`` are those of the leases of this epoch. ``crowded`` is whether runs may wait for room in a process;
-    ``late`` are leases that were granted when it was too late to begin.
+    ``pressing`` whether queues may have to be left alone, perhaps by what another process has written, and no claim has
+    found since that there are none. ``late`` are leases that were granted when it was too late to begin.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.tokens = itertools.count(1)
         self.crowded = True
+        self.pressing = False
+        self._pressing_since = 0  # the latest decision that has made one
         self.late: list[Leased] = []
         self._crowded_since = 0  # the latest decision that has put one there
         self._numbers = itertools.count(1)
@@ -70,7 +73,7 @@ class Decisions:
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
-            if not engine.leads or engine.stopping or self._full or self.room() <= 0:
+            if not engine.leads or engine.stopping or self._full or self.pressing or self.room() <= 0:
                 return None
             if not engine.caller.transport.serves(function_id):
                 return None
@@ -83,6 +86,9 @@ class Decisions:
                 return False
             return self.crowded or self.room() <= 0
 
+        def presses() -> None:
+            self.pressing, self._pressing_since = True, max(self._pressing_since, number)
+
         def attempt() -> Plan:
             nonlocal number, written
             number = next(self._numbers)
@@ -90,7 +96,8 @@ class Decisions:
             unsure = engine.shared or engine.declaring > 0
             stamp = engine.stamp  # before the registry, so that it can only be too old
             registry = engine.registry
-            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, until=moment.now + engine.lease_ms)
+            until = moment.now + engine.lease_ms
+            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, presses=presses, until=until)
             written = draft.changes
             # What is put aside for a function that has been resumed would wait for ever.
             return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
@@ -174,12 +181,22 @@ class Decisions:
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self.make_use_of_room()
+        if outcome.pressure or outcome.pressing is not None:
+            self._press(outcome, number)
         for run_id in outcome.ended:
             engine.caller.lose(run_id)
         for run_id in outcome.touched:
             engine.caller.touch(run_id)
         if engine.leads and outcome.wake is not None:
             engine.wake_dispatcher(outcome.wake)
+
+    def _press(self, outcome: Effects, number: int) -> None:
+        if outcome.pressure:
+            now = self._engine.clock.now_ms()
+            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
+            self._engine.pressure = known | dict(outcome.pressure)
+        # One that has found none says nothing of those that came after it.
+        self.pressing = outcome.pressing is not False or number < self._pressing_since
 
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:

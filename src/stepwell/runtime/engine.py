@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,9 +16,10 @@ from stepwell.engine import operator
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
+from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import ask_anew, register, serve
-from stepwell.engine.registry import Registry
+from stepwell.engine.registry import Registry, under_orders
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
 from stepwell.errors import ConfigurationError, NotFound, StorageError, StorageUnavailable
@@ -30,13 +31,16 @@ from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.questions import (
+    AnyCell,
     ListApps,
     ListFunctions,
+    ListStandingOrders,
     RegistryStamp,
     StoredFunction,
 )
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
@@ -64,14 +68,17 @@ Observer = Callable[[Sequence[Change]], None]
 """Is shown what a decision wrote, once that is durable. Called on the event loop: it must return at once."""
 
 
-def _readable(stored: StoredFunction) -> Function | None:
+def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Function]:
     """One function that this version refuses must not keep the others from running (invariants §1.8)."""
-    try:
-        function = parse_function(stored.config, stored.app_id, version=stored.version)
-        return function if stored.pause is None else msgspec.structs.replace(function, pause=stored.pause)
-    except ConfigurationError as error:
-        log.error("a stored function cannot be read and is left out", function=stored.id, error=str(error))
-        return None
+    for each in stored:
+        try:
+            function = parse_function(each.config, each.app_id, version=each.version)
+        except ConfigurationError as error:
+            log.error("a stored function cannot be read and is left out", function=each.id, error=str(error))
+            continue
+        if each.pause is not None:
+            function = msgspec.structs.replace(function, pause=each.pause)
+        yield under_orders(function, orders)
 
 
 class Engine:
@@ -117,6 +124,7 @@ class Engine:
         self._plan_ids = plan_ids
         self.shared = shared
         self._tidies = tidies
+        self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
         self.stamp = 0  # of the functions that are known
         self.declaring = 0  # changes of functions that are under way
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
@@ -136,10 +144,19 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
         stored = await self.store.read(ListFunctions(archived=True))
         served = {app.id for app in await self.store.read(ListApps())}
+        standing = await self.store.read(ListStandingOrders())
         if stamp >= self.stamp:  # several may read at once
-            here = [each for each in stored if each.archived_at is None]
-            left = [each for each in stored if each.archived_at is not None and each.app_id in served]
-            self.registry = Registry(filter(None, map(_readable, here)), filter(None, map(_readable, left)))
+            orders = Orders(standing)
+            archived = {
+                each.id for each in stored if orders.find(StandingKind.ARCHIVE, each.id, each.app_id) is not None
+            }
+            here = [each for each in stored if each.archived_at is None and each.id not in archived]
+            left = [
+                each
+                for each in stored
+                if each.id in archived or (each.archived_at is not None and each.app_id in served)
+            ]
+            self.registry = Registry(_readable(here, orders), _readable(left, orders))
             self.stamp = stamp
 
     async def lead(self) -> None:
@@ -148,6 +165,7 @@ class Engine:
         epoch = await self.store.new_epoch()
         self.decisions.tokens = itertools.count(first_token(epoch))
         await self.load()
+        self.decisions.pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms()))
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
@@ -267,6 +285,7 @@ class Engine:
                     user=event.user,
                     meta=event.meta,
                     source=source,
+                    sent_by=event.run_id,
                 )
             )
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
@@ -409,6 +428,7 @@ class Engine:
                 serves=caller.transport.serves,
                 mine=caller.live,
                 crowded=decisions.crowded,
+                pressing=decisions.pressing,
             )
         )
         following: int | None = verdict.result.value
@@ -424,6 +444,7 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
+        self.decisions.pressing |= await self.store.read(AnyCell(PREFIX, now))
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False

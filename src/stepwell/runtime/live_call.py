@@ -12,6 +12,7 @@ from stepwell.clock import monotonic_s
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
+from stepwell.engine.pressure import queues
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import GetStep, GetSteps, Question
@@ -67,6 +68,7 @@ class LiveCall:
         self.leased = leased
         self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
         self.lost = False  # cancelled or taken over, as far as is known
+        self.given_back = False  # nothing of its queue is to begin: it goes on when that is over
         self.broken: Exception | None = None  # why it cannot go on, if something beside it went wrong
         self.touched = False
         self.answered = False  # its end is being written down
@@ -212,7 +214,10 @@ class LiveCall:
 
     @property
     def unsure(self) -> bool:
-        """Whether too much time has passed since it was known what other processes have done to this run."""
+        """Whether too much time has passed since it was known what other processes have done to this run, or nothing
+        of its queue is to begin for a while."""
+        if self._engine.pressure and self._pressed_until():
+            return True
         return self._engine.shared and (monotonic_s() - self.seen) * 1000 > UNSEEN_MS
 
     @property
@@ -220,8 +225,19 @@ class LiveCall:
         return self._engine.stopping
 
     async def look(self) -> None:
-        """Find out whether another process has cancelled the run or taken it over. Waits while that cannot be read."""
+        """Find out whether another process has cancelled the run or taken it over. Waits while that cannot be read.
+
+        While nothing of its queue is to begin the call is given back, or it waits if it has something under way.
+        """
         while self.unsure and not self.lost:
+            until = self._pressed_until()
+            if until:
+                if not (self.executing or self.leased.promised or self.leased.unheard):
+                    self.given_back = True
+                    self.drop()
+                    return
+                await rest(until - self._engine.clock.now_ms(), self._engine.clock, self._engine.timers)
+                continue
             try:
                 await self._engine.caller.look()
             except StorageError as error:
@@ -303,6 +319,12 @@ class LiveCall:
         self.lost = True
         if self._requests is not None:
             self._requests.stop()
+
+    def _pressed_until(self) -> int:
+        """The moment before which nothing of its queue is to begin; 0 if there is none."""
+        now, known = self._engine.clock.now_ms(), self._engine.pressure
+        found = max(known.get(queue, 0) for queue in queues(self.leased.run, self.leased.function))
+        return found if found > now else 0
 
     def fail(self, error: Exception) -> None:
         """Something that goes on beside the call went wrong, as nobody foresaw: it ends, and spends an attempt.

@@ -8,13 +8,18 @@ from stepwell.engine import again, pausing
 from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.ids import is_ulid
-from stepwell.limits import PAUSE_REASON_CHARS_MAX
 from stepwell.model.history import Outcome, OutcomeKind
 from stepwell.model.pause import Pause, PausedEvents, PausedRuns
 from stepwell.model.questions import GetRun, ListFunctions
 from stepwell.model.run import Run
 from stepwell.runtime.edits import check_values, edit
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.standing import checked_reason
+
+_FIRST: dict[str, str] = {
+    OutcomeKind.PAUSED: "resume it first: stepwell resume {}",
+    OutcomeKind.DRAINED: "end that first: stepwell undrain",
+}
 
 
 async def rerun(
@@ -42,8 +47,7 @@ async def rerun(
     await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):
-        held = started.kind == OutcomeKind.PAUSED
-        fix = f"resume it first: stepwell resume {started.function_id}" if held else "try again when that has ended"
+        fix = _FIRST.get(started.kind, "try again when that has ended").format(started.function_id)
         raise LimitExceeded(f"run {run_id} was not started again", started.reason, fix)
     if started is not None:
         return started
@@ -54,8 +58,8 @@ async def rerun(
         )
     raise NotFound(
         f"run {run_id} cannot be started again",
-        f"no function {run.function_id!r} is registered any more",
-        "register the function again, then repeat this",
+        f"no function {run.function_id!r} is registered any more, or it is archived",
+        "register the function again, or unarchive it, then repeat this",
     )
 
 
@@ -70,12 +74,7 @@ async def pause(
     engine.refuse_if_stopping()
     _choice("events", events, PausedEvents)
     _choice("runs", runs, PausedRuns)
-    if len(reason) > PAUSE_REASON_CHARS_MAX or not (reason.isprintable() or not reason):
-        raise ConfigurationError(
-            f"the reason {reason!r:.40} cannot be kept",
-            f"it is one line of up to {PAUSE_REASON_CHARS_MAX} characters, for people who ask why",
-            "write less, and keep the rest elsewhere",
-        )
+    checked_reason(reason)
     function = engine.registry.of_run(function_id)
     if function is not None and function.endpoint is not None:
         raise ConfigurationError(

@@ -10,6 +10,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
+import msgspec
+
 from stepwell.clock import Clock
 from stepwell.errors import ConfigurationError, NotRunning
 from stepwell.flow import BatchEvents, Concurrency, Debounce, Priority, RateLimit, RunConcurrency, Singleton, Throttle
@@ -19,6 +21,7 @@ from stepwell.sdk.client import EventPayload, Sender
 from stepwell.sdk.codec import encode
 from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import RunFailed, payloads
+from stepwell.sdk.execution import RUNNING
 from stepwell.sdk.function import FAILURE, DeferredFunction, Function, failure_handler, option
 from stepwell.sdk.names import check_id, no_such_app_name, wrong_keywords
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
@@ -88,6 +91,7 @@ class EmbeddedOptions(TypedDict, total=False):
     grace: timedelta | str | int
     max_event_bytes: int
     max_steps: int
+    max_chain: int
 
 
 _OPTIONS = ("id", "trigger", *FunctionOptions.__annotations__)
@@ -339,6 +343,10 @@ class Stepwell:
 
     async def deliver(self, events: Sequence[EventPayload], seed: str | None = None) -> list[str]:
         """Hand over events that are written out already."""
+        running = RUNNING.get()
+        if running is not None:  # a chain of runs that start one another is to be seen (invariants S41)
+            run_id = running.execution.call.run_id
+            events = [msgspec.structs.replace(event, run_id=run_id) for event in events]
         return await self._reached().send(events, seed=seed)
 
     def _reached(self) -> Sender:

@@ -13,7 +13,7 @@ class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is handed over. ``data``, ``user`` and ``meta`` are JSON text of objects; ``ts`` is milliseconds,
     0 for now. ``meta`` has its ``sessions``, and ``propagated_sessions`` where a run sends it (semantics §1.7).
 
-    ``id`` is the sender's idempotency key.
+    ``id`` is the sender's idempotency key; ``run_id`` the run in whose step it is sent.
     """
 
     name: str
@@ -23,6 +23,7 @@ class EventPayload(msgspec.Struct, frozen=True, kw_only=True):
     v: str | None = None
     user: bytes | None = None
     meta: bytes | None = None
+    run_id: str | None = None
 
 
 class Messages(Protocol):

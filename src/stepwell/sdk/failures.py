@@ -15,6 +15,7 @@ import msgspec
 
 from stepwell import clock
 from stepwell.errors import (
+    BackpressureError,
     CodeChanged,
     ConfigurationError,
     InvalidDuration,
@@ -27,6 +28,7 @@ from stepwell.errors import (
     StepwellError,
 )
 from stepwell.model.duration import to_ms
+from stepwell.model.failure import BACKPRESSURE
 from stepwell.protocol.messages import WireError
 
 STACK_BYTES_MAX: Final = 16 * 1024
@@ -173,6 +175,8 @@ def _code(error: BaseException) -> str | None:
         return "output_unserializable"
     if isinstance(error, NonRetriableError):
         return "non_retriable_error"
+    if isinstance(error, BackpressureError):
+        return BACKPRESSURE
     if isinstance(error, RetryAfterError):
         return "retry_after_error"
     return error.slug if isinstance(error, StepwellError) else None

@@ -161,6 +161,8 @@ def _wire(payload: EventPayload) -> dict[str, object]:
         found["user"] = msgspec.Raw(payload.user)
     if payload.meta is not None:
         found["meta"] = msgspec.Raw(payload.meta)
+    if payload.run_id is not None:
+        found["stepwell"] = {"run_id": payload.run_id}
     return found
 
 

@@ -11,7 +11,8 @@ import msgspec
 from stepwell.model.app import App
 from stepwell.model.event import rfc3339
 from stepwell.model.pause import Pause
-from stepwell.model.questions import FunctionItems, StoredFunction
+from stepwell.model.questions import FunctionItems, ListStandingOrders, StoredFunction
+from stepwell.model.standing import Orders, StandingKind, StandingOrder
 from stepwell.server.views import Reader, View, moment
 
 
@@ -36,9 +37,18 @@ class PauseView(View, frozen=True):
     cancellation_id: str | None
 
 
+class StandingView(View, frozen=True):
+    """Since when an operator has decided so, about what, and why. ``about`` is ``function``, ``app`` or ``all``."""
+
+    since: str
+    about: Literal["function", "app", "all"]
+    reason: str
+
+
 class FunctionView(View, frozen=True):
     """Durable code as registered. ``configuration`` is what the app sent; ``next_tick`` is that of its crons, and
-    ``pause`` null unless somebody has paused it."""
+    ``pause`` null unless somebody has paused it. ``drained`` and ``archived`` are what an operator has decided about
+    it, its app, or all there is; ``archived_at`` is when it left the list of its app."""
 
     id: str
     app_id: str
@@ -50,6 +60,8 @@ class FunctionView(View, frozen=True):
     next_tick: str | None
     configuration: msgspec.Raw
     pause: PauseView | None = None
+    drained: StandingView | None = None
+    archived: StandingView | None = None
 
 
 class AppView(View, frozen=True):
@@ -86,6 +98,10 @@ class SyncView(View, frozen=True):
 async def function_view(reader: Reader, function: StoredFunction) -> FunctionView:
     ticks = [item.at for item in await reader.read(FunctionItems(function.id)) if item.at is not None]
     config = _decode_config(function.config)
+    standing = await reader.read(ListStandingOrders())
+    orders = Orders(standing)
+    of_app = orders.find(StandingKind.PAUSE, function.id, function.app_id)
+    pause = function.pause or (of_app.pause if of_app is not None else None)
     return FunctionView(
         id=function.id,
         app_id=function.app_id,
@@ -96,8 +112,17 @@ async def function_view(reader: Reader, function: StoredFunction) -> FunctionVie
         archived_at=moment(function.archived_at),
         next_tick=moment(min(ticks, default=None)),
         configuration=msgspec.Raw(function.config),
-        pause=pause_view(function.pause) if function.pause is not None else None,
+        pause=pause_view(pause) if pause is not None else None,
+        drained=_standing(orders.find(StandingKind.DRAIN, function.id, function.app_id)),
+        archived=_standing(orders.find(StandingKind.ARCHIVE, function.id, function.app_id)),
     )
+
+
+def _standing(order: StandingOrder | None) -> StandingView | None:
+    if order is None:
+        return None
+    about = cast("Literal['function', 'app']", order.target.partition("/")[0]) if order.target else "all"
+    return StandingView(since=rfc3339(order.since), about=about, reason=order.reason)
 
 
 def pause_view(pause: Pause) -> PauseView:

@@ -23,6 +23,7 @@ from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.metadata import Annotations
 from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.ordering import OrderingV2
 from stepwell.server.pausing import PausingV2
 from stepwell.server.queues.rest import QueuesV2
 from stepwell.server.realtime import Realtime
@@ -84,6 +85,7 @@ class Rest:
             CancellingV2(engine),
             ReplayingV2(engine),
             PausingV2(engine),
+            OrderingV2(engine),
             QueuesV2(engine, led=led),
             AppsV2(engine, apps, keys),
         )

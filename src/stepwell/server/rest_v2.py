@@ -186,6 +186,7 @@ class V2:
                 "starts it again, perhaps [from a step](#rerun) or with other data; the new run",
                 body=Again,
                 answer=RunView,
+                refuses=[429],
             ),
             op(
                 "GET",

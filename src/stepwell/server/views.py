@@ -101,7 +101,10 @@ class RunView(ListedRun, frozen=True, kw_only=True):
 
 
 class EventView(View, frozen=True):
-    """An accepted event. ``id`` is what functions see, the sender's own if there is one; ``internal_id`` is unique."""
+    """An accepted event. ``id`` is what functions see, the sender's own if there is one; ``internal_id`` is unique.
+
+    ``sent_by`` is the run that it comes from, if that is known.
+    """
 
     internal_id: str
     id: str
@@ -113,6 +116,7 @@ class EventView(View, frozen=True):
     user: msgspec.Raw
     meta: msgspec.Raw
     v: str | None = None
+    sent_by: str | None = None
 
 
 class OutcomeView(View, frozen=True):
@@ -138,6 +142,7 @@ def event_view(event: Event) -> EventView:
         user=raw(event.user),
         meta=raw(event.meta),
         v=event.v,
+        sent_by=event.sent_by,
     )
 
 

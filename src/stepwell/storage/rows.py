@@ -19,6 +19,7 @@ from stepwell.model.questions import StoredFunction
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
 from stepwell.model.run import Rerun, Run
+from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
 
@@ -99,6 +100,8 @@ def event(row: Row) -> Event:
         user=row[7],
         meta=row[8],
         source=row[9],
+        depth=row[10],
+        sent_by=row[11],
     )
 
 
@@ -272,6 +275,20 @@ def function(row: Row) -> StoredFunction:
 
 def pause_text(pause: Pause | None) -> bytes | None:
     return _encode(pause) if pause is not None else None
+
+
+def standing_order_row(order: StandingOrder) -> tuple[Any, ...]:
+    return (order.kind, order.target, order.since, order.reason, pause_text(order.pause))
+
+
+def standing_order(row: Row) -> StandingOrder:
+    return StandingOrder(
+        kind=row[0],
+        target=row[1],
+        since=row[2],
+        reason=row[3],
+        pause=_decode_pause(row[4]) if row[4] is not None else None,
+    )
 
 
 def posting(row: Row) -> Posting:

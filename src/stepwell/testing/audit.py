@@ -40,7 +40,8 @@ _FUNCTIONS: Final = "SELECT id, app_id, config, version, updated_at FROM functio
 _RUNS: Final = """
 SELECT r.id, r.function_version, r.queued_at, r.started_at, r.ended_at, r.throttle, r.locks, r.batch,
   r.original IS NOT NULL OR r.rerun IS NOT NULL,
-  r.parent, r.cron, e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
+  r.parent, r.cron, e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source,
+  e.depth, e.sent_by
 FROM runs AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.function_id = ? ORDER BY r.queued_at, r.id"""
 
@@ -230,7 +231,8 @@ def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
     """I21: each event in one batch, none too large, none too early, with the events of one key."""
     control = next((each for each in function.controls if isinstance(each, BatchEvents)), None)
     text = """
-      SELECT h.run_id, h.place, e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
+      SELECT h.run_id, h.place, e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source,
+        e.depth, e.sent_by
       FROM run_events AS h JOIN runs AS r ON r.shard = h.shard AND r.id = h.run_id
         JOIN events AS e ON e.shard = h.shard AND e.id = h.event_id
       WHERE r.function_id = ? AND r.batch IS NOT NULL ORDER BY h.run_id, h.place"""

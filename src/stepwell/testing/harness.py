@@ -16,7 +16,7 @@ from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import begin_with, send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
-from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
 from stepwell.model.duration import format_duration
 from stepwell.model.duration import to_ms as duration_ms
 from stepwell.model.event import rfc3339 as iso
@@ -24,7 +24,9 @@ from stepwell.model.order import Order
 from stepwell.model.questions import ListRuns, Question
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.settings import Settings
+from stepwell.model.standing import EVERYTHING, StandingKind, of_app, of_function
 from stepwell.protocol.messages import Answer, Call, Reports
+from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import pause, rerun, resume
 from stepwell.runtime.orders import (
@@ -73,6 +75,7 @@ def harness(
     retry_interval: timedelta | str | int | None = None,
     max_event_bytes: int = EVENT_BYTES_MAX,
     max_steps: int = STEPS_PER_RUN_MAX,
+    max_chain: int = RUN_CHAIN_MAX,
     concurrency: int = CALLS_MAX,
 ) -> Harness:
     """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
@@ -80,12 +83,14 @@ def harness(
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
-    ``max_event_bytes``, ``max_steps`` and ``concurrency`` are those of ``app.embedded``. Raises ``ConfigurationError``.
+    ``max_event_bytes``, ``max_steps``, ``max_chain`` and ``concurrency`` are those of ``app.embedded``. Raises
+    ``ConfigurationError``.
     """
     settings = Settings(
         retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
         event_bytes_max=max_event_bytes,
         steps_max=max_steps,
+        chain_max=max_chain,
     )
     return Harness(_apps(app), start, seed, patience, settings, concurrency)
 
@@ -230,6 +235,47 @@ class Harness:
         """End the pause of a function, and let what waited for that go on. Returns false if it was not paused."""
         function_id = self._function_id(function)
         return self._do(lambda: resume(self.engine, function_id)) is not None
+
+    def pause_app(
+        self,
+        app_id: str,
+        *,
+        events: Literal["skip", "hold"] = "skip",
+        runs: Literal["finish", "hold", "cancel"] = "finish",
+        reason: str = "",
+    ) -> None:
+        """Pause all functions of an app, as an operator would."""
+        target = of_app(app_id)
+        self._do(lambda: standing.pause_all(self.engine, target, events=events, runs=runs, reason=reason))
+
+    def resume_app(self, app_id: str) -> bool:
+        """End the pause of an app. Returns false if it was not paused."""
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.PAUSE, of_app(app_id))) is not None
+
+    def archive(self, function: Any = None, *, app: str | None = None, reason: str = "") -> None:
+        """Archive a function, or a whole app, as an operator would: no event starts it until that is taken back."""
+        target = self._target(function, app)
+        self._do(lambda: standing.give(self.engine, StandingKind.ARCHIVE, target, reason=reason))
+
+    def unarchive(self, function: Any = None, *, app: str | None = None) -> bool:
+        """Take that back. Returns false if no operator had archived it."""
+        target = self._target(function, app)
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.ARCHIVE, target)) is not None
+
+    def drain(self, function: Any = None, *, app: str | None = None, reason: str = "") -> None:
+        """Let nothing new begin, of a function, an app, or without either of all there is, as an operator would."""
+        target = self._target(function, app)
+        self._do(lambda: standing.give(self.engine, StandingKind.DRAIN, target, reason=reason))
+
+    def undrain(self, function: Any = None, *, app: str | None = None) -> bool:
+        """Take that back. Returns false if it was not drained."""
+        target = self._target(function, app)
+        return self._do(lambda: standing.withdraw(self.engine, StandingKind.DRAIN, target)) is not None
+
+    def _target(self, function: Any, app: str | None) -> str:
+        if app is not None:
+            return of_app(app)
+        return EVERYTHING if function is None else of_function(self._function_id(function))
 
     def rerun(
         self,

@@ -80,6 +80,19 @@ BEGIN
   INSERT OR IGNORE INTO tokens VALUES (new.lease);
 END;
 
+CREATE TEMP TRIGGER born_under_pressure AFTER INSERT ON items WHEN new.lease <> 0 AND new.kind = 'run'
+  AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND key = 'pressure/function/' || new.function_id
+    AND expires_at > new.at - 30000) -- the end of a lease, of half a minute
+BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' began while its queue was to be left alone'); END;
+
+CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
+  WHEN new.lease <> 0 AND new.lease <> old.lease AND new.kind = 'run'
+  AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND expires_at > new.at - 30000
+    AND (key = 'pressure/function/' || new.function_id OR key IN (
+      SELECT 'pressure/' || slot.value FROM runs, json_each(coalesce(runs.slots, '[]')) AS slot
+      WHERE runs.shard = 0 AND runs.id = new.id)))
+BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' was called while its queue is left alone'); END;
+
 CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
   AND (SELECT pause FROM functions WHERE id = new.function_id) IS NOT NULL
 BEGIN INSERT INTO violations VALUES ('F92', 'run ' || new.id || ' began while its function was paused'); END;
@@ -136,9 +149,14 @@ SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call the
 FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
 UNION ALL
+SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever let them go'
+FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'pressure/%'
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
+UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
+  AND NOT EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'pause' AND target = 'app/' || f.app_id)
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = 'release/' || i.backlog AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from stepwell.errors import NonRetriableError, RetryAfterError, StepError
+from stepwell.errors import BackpressureError, NonRetriableError, RetryAfterError, StepError
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.context import Context
 from stepwell.sdk.defer import Deferred
@@ -177,6 +177,9 @@ class Player:
             world.reach("stale body")
         elif world.tables.recorded(call.run_id, step.id) and call.run_id not in world.doubled:
             world.fail("I4", f"step {start.name} of run {call.run_id} ran again after its result was recorded")
+        until = world.tables.pressed(call.run_id)
+        if not stale and world.clock.now_ms() < until and world.knows_pressure(until):
+            world.fail("ADR 32", f"body {number} of run {call.run_id} began while its queue was to be left alone")
         world.began(start)
         try:
             if node.takes_ms:
@@ -189,6 +192,9 @@ class Player:
             raise RuntimeError(f"body {number} failed")
         if how == "after":
             raise RetryAfterError(f"body {number} asks for time", timedelta(seconds=40))
+        if how == "press":
+            world.reach("back-pressure")
+            raise BackpressureError(f"body {number} asks for time for all", timedelta(seconds=40))
         if how == "fatal":
             raise NonRetriableError(f"body {number} gave up")
         return number

@@ -20,7 +20,8 @@ _HOUR: Final = 3_600_000
 
 class Do(msgspec.Struct, frozen=True, tag=True):
     """A step with a body. ``fails`` says how its first attempts end: ``"error"``, ``"after"`` (asks for a moment of its
-    own), ``"fatal"``. If all attempts fail the error is caught here (``caught``) or ends the function."""
+    own), ``"press"`` (for all that share its queue as well), ``"fatal"``. If all attempts fail the error is caught here
+    (``caught``) or ends the function."""
 
     name: str
     fails: tuple[str, ...] = ()
@@ -321,7 +322,7 @@ class Maker:
         fails: tuple[str, ...] = ()
         if random.random() < 0.35:
             fails = tuple(
-                random.choice(("error", "error", "error", "after", "fatal")) for _ in range(random.randint(1, 4))
+                random.choice(("error", "error", "press", "after", "fatal")) for _ in range(random.randint(1, 4))
             )
         return Do(
             self._name("do"),

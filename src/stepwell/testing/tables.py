@@ -47,6 +47,16 @@ class Tables:
         text = "SELECT 1 FROM steps WHERE shard = 0 AND run_id = ? AND id = ? AND ended_at IS NOT NULL"
         return bool(self.ask(text, run_id, step_id))
 
+    def pressed(self, run_id: str) -> int:
+        """The moment until which the queue of this run is to be left alone; 0 if it is not."""
+        text = """
+          SELECT coalesce(max(c.expires_at), 0) FROM cells AS c, runs AS r
+          WHERE c.shard = 0 AND r.shard = 0 AND r.id = ?
+            AND (c.key = 'pressure/function/' || r.function_id OR c.key IN (
+              SELECT 'pressure/' || slot.value FROM json_each(coalesce(r.slots, '[]')) AS slot))"""
+        found: int = self.ask(text, run_id)[0][0]
+        return found
+
     def ended(self, run_id: str) -> bool:
         """Has the run ended?"""
         return bool(self.ask("SELECT 1 FROM runs WHERE shard = 0 AND id = ? AND ended_at IS NOT NULL", run_id))
@@ -60,5 +70,5 @@ class Tables:
         return bool(self.ask("SELECT 1 FROM orders WHERE ended_at IS NULL"))
 
     def held_back(self) -> bool:
-        """Do events wait for a run to start with them?"""
-        return bool(self.ask("SELECT 1 FROM items WHERE kind = 'window'"))
+        """Do events wait for a run to start with them, or is a queue left alone for a while?"""
+        return bool(self.ask("SELECT 1 FROM items WHERE kind IN ('window', 'pressure')"))

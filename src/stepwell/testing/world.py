@@ -483,11 +483,18 @@ class World:
         for violation in self.guard.check():
             self.fail(violation.rule, violation.what)
 
+    def knows_pressure(self, until: int) -> bool:
+        """Whether the process that runs the present code has heard that a queue is to be left alone until then."""
+        process = NODE.get()
+        return process is not None and until in process.node.engine.pressure.values()
+
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         """The app's way to the engine: that of the process which runs the code."""
         process = NODE.get()
         assert process is not None, "events are sent by steps"
-        events = [validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts)) for p in payloads]
+        events = [
+            validate_incoming(Incoming(name=p.name, data=p.data, id=p.id, ts=p.ts, run_id=p.run_id)) for p in payloads
+        ]
         return await process.node.engine.send(events, seed=seed, source="sdk")
 
     async def signal(self, name: str, data: bytes) -> str | None:

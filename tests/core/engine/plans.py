@@ -36,6 +36,7 @@ _NOTHING: dict[str, Any] = {
     "FindEvents": [],
     "ListFunctions": [],
     "FunctionItems": [],
+    "ListStandingOrders": [],
 }
 
 

@@ -181,5 +181,5 @@ def test_a_name_that_resembles_nothing_is_answered_with_those_there_are() -> Non
     with pytest.raises(UnknownName) as raised:
         _ = stepwell.qqqqqq  # type: ignore[attr-defined]
 
-    assert raised.value.why.startswith("there are Backoff, BatchEvents, Cancel, ")
+    assert raised.value.why.startswith("there are Backoff, BackpressureError, BatchEvents, Cancel, ")
     assert raised.value.fix == "choose one of these"

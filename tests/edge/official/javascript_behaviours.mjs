@@ -252,6 +252,19 @@ define("asks-for-time", async ({ attempt, event, step }) => {
   return form.startsWith("step") ? await step.run("body", body) : body();
 }, { retries: 1 });
 
+// By this name it slows down all that shares its queue (ADR 0032).
+class BackpressureError extends RetryAfterError {
+  name = "BackpressureError";
+}
+
+define("presses", async ({ attempt, event, step }) => {
+  const { who } = event.data;
+  await step.run("body", () => {
+    note(`presses ${who}`, { at: Date.now() / 1000 });
+    if (who === "first" && attempt === 0) throw new BackpressureError("leave me alone", "2s");
+  });
+}, { retries: 1 });
+
 const cleanUp = async ({ error, event, step }) => {
   await step.run("clean up", noted("clean up"));
   note("failed", { message: error.message, of: event.data.event.data, run: event.data.run_id });

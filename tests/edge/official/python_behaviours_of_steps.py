@@ -286,6 +286,22 @@ async def asks_for_time(ctx: inngest.Context) -> object:
     return await (ctx.step.run("body", body) if form.startswith("step") else body())
 
 
+class BackpressureError(inngest.RetryAfterError):
+    """By this name it slows down all that shares its queue (ADR 0032)."""
+
+
+@define("presses", retries=1)
+async def presses(ctx: inngest.Context) -> None:
+    who = str(ctx.event.data["who"])
+
+    async def body() -> None:
+        note(f"presses {who}", at=time.time())
+        if who == "first" and ctx.attempt == 0:
+            raise BackpressureError("leave me alone", datetime.timedelta(seconds=2))
+
+    await ctx.step.run("body", body)
+
+
 @define("handled", retries=0, on_failure=clean_up)
 async def handled(ctx: inngest.Context) -> None:
     raise ValueError("it is handled")

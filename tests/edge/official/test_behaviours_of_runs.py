@@ -70,6 +70,22 @@ def test_the_pause_before_the_next_attempt_may_be_said_in_each_form(sdk: Sdk) ->
         assert 0.6 < second - first < 3  # moments on the wire are whole seconds or milliseconds, as the SDK has it
 
 
+def test_an_error_may_slow_down_all_that_shares_its_queue(sdk: Sdk) -> None:
+    """By its name: the official SDKs know no such error (ADR 0032)."""
+    first = sdk.start("presses", who="first")
+    sdk.noted("presses first")
+    eventually(lambda: sdk.dev.get(f"/v2/runs/{first}/why")["gates"][0]["kind"] == "retrying")
+    second = sdk.start("presses", who="second")
+    gate = sdk.dev.why(second, "pressed")
+    assert (gate["runId"], gate["message"]) == (first, "leave me alone")
+
+    assert [sdk.dev.ended(run_id)["status"] for run_id in (first, second)] == ["COMPLETED"] * 2
+    before, again = (line["at"] for line in sdk.noted("presses first", 2))
+    (other,) = (line["at"] for line in sdk.noted("presses second"))
+    assert again - before > 1.5  # moments on the wire may be whole seconds
+    assert other - before > 1.5
+
+
 def test_a_handler_of_failures_may_have_steps_and_fail_itself(sdk: Sdk) -> None:
     """Checklist 97: its own failure starts nothing."""
     run = sdk.run("handled", n=3)

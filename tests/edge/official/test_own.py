@@ -55,8 +55,11 @@ def test_waits_invokes_and_events(own: Both) -> None:
     own.dev.send("own/approved", order=7)
 
     assert own.dev.ended(run_id)["output"] == {"order": 7}
-    assert own.run("own/invokes")["output"] == {"got": {"n": 1}}
+    invoking = own.run("own/invokes")
+    assert invoking["output"] == {"got": {"n": 1}}
     eventually(lambda: own.app.did("told") == 1)
+    (told,) = own.dev.get("/v2/events?name=own/told")
+    assert told["sentBy"] == invoking["id"]  # a chain of runs that start one another is seen
 
 
 def test_a_cancelled_run_is_called_no_more(own: Both) -> None:

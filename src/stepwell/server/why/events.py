@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from stepwell.engine.registry import Registry
+from stepwell.engine.registry import Registry, matches_name
 from stepwell.expressions import EvaluationError
 from stepwell.flow import HOLD
 from stepwell.flow.window import Window
@@ -56,6 +56,12 @@ async def explain_event(reader: Reader, registry: Registry, event: Event) -> Eve
         unstarted[function_id] = Unstarted(
             function_id=function_id, because=because, expression=match.trigger.expression
         )
+    for function in registry.departed.values():
+        if function.id not in told and any(
+            isinstance(trigger, EventTrigger) and matches_name(trigger.event, event.name)
+            for trigger in function.triggers
+        ):
+            unstarted[function.id] = Unstarted(function_id=function.id, because="archived", expression=None)
     nothing = not told and not held and not unstarted
     return EventWhy(
         id=event.id,

@@ -10,6 +10,7 @@ import msgspec
 from stepwell.engine.admission import paused, ready, unserved
 from stepwell.engine.ending import places
 from stepwell.engine.endpoints import is_of_app
+from stepwell.engine.pressure import PREFIX, decode
 from stepwell.engine.registry import Registry
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.limits import LEASE_LOSSES_MAX
@@ -20,12 +21,15 @@ from stepwell.model.questions import (
     Attempts,
     BacklogPosition,
     CountSlots,
+    GetCell,
     GetItem,
     GetRun,
     GetSteps,
+    ListStandingOrders,
     RunItems,
 )
 from stepwell.model.run import Run
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.server.queues.holders import holders
 from stepwell.server.queues.shapes import COUNT_MAX
@@ -42,6 +46,7 @@ from stepwell.server.why.shapes import (
     Lost,
     Paused,
     Postponed,
+    Pressed,
     Reporting,
     Retrying,
     RunWhy,
@@ -129,7 +134,17 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         pause = function.pause if function is not None else None
         if pause is None:
             return _due(item.queued_at, situation)  # it is being let go
-        return Paused(function_id=run.function_id, since=rfc3339(pause.since), reason=pause.reason)
+        standing = await reader.read(ListStandingOrders())
+        orders = Orders(standing)
+        order = orders.find(StandingKind.PAUSE, run.function_id, function.app_id) if function is not None else None
+        return Paused(
+            function_id=run.function_id,
+            app_id=function.app_id if function is not None and order is not None and order.pause == pause else None,
+            since=rfc3339(pause.since),
+            reason=pause.reason,
+        )
+    if item.backlog.startswith(PREFIX):
+        return await _pressed(reader, item, item.backlog, situation)
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:
@@ -153,6 +168,21 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         held_by=list(dict.fromkeys(holder.run_id for holder in held_by)),
         holders=tuple(held_by),
         **place,
+    )
+
+
+async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situation) -> Pressed | Due:
+    cell = await reader.read(GetCell(backlog, situation.now, item.shard))
+    if cell is None:
+        return _due(item.queued_at, situation)  # it is being let go
+    said = decode(cell.value)
+    return Pressed(
+        queue=backlog.removeprefix(PREFIX),
+        until=rfc3339(cell.expires_at),
+        run_id=said.run_id,
+        step=said.step,
+        message=said.message,
+        **(await _place(reader, item)),
     )
 
 

@@ -114,11 +114,29 @@ class Unserved(View, frozen=True, tag_field="kind", tag="unserved"):
 
 
 class Paused(View, frozen=True, tag_field="kind", tag="paused"):
-    """A person holds its function, ``since`` then: it goes on when that is resumed."""
+    """A person holds its function, ``since`` then: it goes on when that is resumed. ``app_id`` is set if what they hold
+    is the whole app."""
 
     function_id: str
+    app_id: str | None
     since: str
     reason: str
+
+
+class Pressed(View, frozen=True, tag_field="kind", tag="pressed"):
+    """Nothing of its ``queue`` begins before ``until``, because what the function calls wants to be left alone: so said
+    ``step`` of run ``run_id``, or without one its function's own code, with this ``message``. ``position`` counts from
+    1; ``queued`` is how many wait for the same."""
+
+    queue: str
+    until: str
+    run_id: str
+    step: str | None
+    message: str
+    position: int
+    queued: int
+    position_more: bool = False
+    queued_more: bool = False
 
 
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
@@ -186,6 +204,7 @@ Gate = (
     | Scheduled
     | Unserved
     | Paused
+    | Pressed
     | Executing
     | Reporting
     | Lapsed
@@ -266,11 +285,12 @@ class Unstarted(View, frozen=True):
     """A function that an event of this name can start, and this one did not.
 
     ``because`` is ``"condition"`` if its trigger's expression is false for the event, ``"later"`` if the function as it
-    is now was registered after the event.
+    is now was registered after the event, ``"archived"`` if nothing starts it now: its app does not list it any more,
+    or an operator has archived it.
     """
 
     function_id: str
-    because: Literal["condition", "later", "unknown"]
+    because: Literal["condition", "later", "archived", "unknown"]
     expression: str | None
 
 

@@ -23,6 +23,7 @@ from stepwell.server.why.shapes import (
     Lost,
     Paused,
     Postponed,
+    Pressed,
     Reporting,
     Retrying,
     RunWhy,
@@ -97,9 +98,17 @@ class _Words:
             ]
         if isinstance(gate, Paused):
             because = f": {gate.reason}" if gate.reason else ""
+            held = f"--app {gate.app_id}" if gate.app_id else gate.function_id
             return [
-                f"Its function has been paused since {self._at(gate.since)}{because}.",
-                f"It goes on when that is resumed: stepwell resume {gate.function_id}",
+                f"Its {'app' if gate.app_id else 'function'} has been paused since {self._at(gate.since)}{because}.",
+                f"It goes on when that is resumed: stepwell resume {held}",
+            ]
+        if isinstance(gate, Pressed):
+            who = f"step {gate.step!r}" if gate.step else "the code"
+            return [
+                f"It is held back until {self._at(gate.until)}, with all that shares its queue: "
+                f"{who} of run {gate.run_id} was told to wait: {gate.message}.",
+                f"It is number {gate.position} of {gate.queued} in line.",
             ]
         if isinstance(gate, Executing):
             return [self._executing(gate)]
@@ -283,6 +292,8 @@ def _unstarted(function: Unstarted) -> str:
         return f"{start}: {function.expression} is not true for it."
     if function.because == "later":
         return f"{start}, which was registered, or changed, after it was received."
+    if function.because == "archived":
+        return f"{start}, which is archived: nothing starts it now."
     return f"{start}, and nothing was recorded about why."
 
 

@@ -107,6 +107,8 @@ class Writer:
             c.TakeSlots: self._take_slots,
             c.SettleStep: self._settle,
             c.OpenWait: self._open_wait,
+            c.GiveOrder: self._give_order,
+            c.WithdrawOrder: self._withdraw_order,
             c.Listen: self._listen,
             c.Post: self._post,
         }
@@ -175,6 +177,14 @@ class Writer:
     def _open_wait(self, x: c.OpenWait) -> None:
         self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait))
         self._paths.clear()
+
+    def _give_order(self, x: c.GiveOrder) -> None:
+        self._execute(sql.GIVE_ORDER, rows.standing_order_row(x.order))
+        self._execute(sql.MOVE_STAMP, ())
+
+    def _withdraw_order(self, x: c.WithdrawOrder) -> None:
+        self._execute(sql.WITHDRAW_ORDER, (x.kind, x.target))
+        self._execute(sql.MOVE_STAMP, ())
 
     def _listen(self, x: c.Listen) -> None:
         self._execute(sql.FORGET_LISTENERS, (x.now,))

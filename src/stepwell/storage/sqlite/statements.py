@@ -19,8 +19,8 @@ ROLLBACK: Final = "ROLLBACK"
 HOLDS: Final = "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 SAVE_EVENT: Final = """
-INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 SAVE_OUTCOME: Final = """
@@ -209,9 +209,20 @@ WHERE id = ?1 AND archived_at IS NULL"""
 PAUSE_FUNCTION: Final = """
 UPDATE functions SET pause = ?2, stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = ?1"""
 
+GIVE_ORDER: Final = """
+INSERT INTO standing_orders (kind, target, since, reason, pause) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (kind, target) DO UPDATE SET since = excluded.since, reason = excluded.reason, pause = excluded.pause"""
+
+WITHDRAW_ORDER: Final = "DELETE FROM standing_orders WHERE kind = ?1 AND target = ?2"
+
+# Whoever has read the functions reads them anew, and the orders with them.
+MOVE_STAMP: Final = """
+UPDATE functions SET stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = (SELECT min(id) FROM functions)"""
+
 # Questions of decisions ----------------------------------------------------------------------------------------------
 
-_EVENT: Final = "SELECT id, name, ts, received_at, data, key, v, user, meta, source FROM events "
+_EVENT: Final = """
+SELECT id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by FROM events """
 _RUN: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
   output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
@@ -234,7 +245,7 @@ LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id IN (SELECT value FROM json_each(?2))"
 GET_EVENT: Final = _EVENT + "WHERE shard = ?1 AND id = ?2"
 HELD_EVENTS: Final = """
-SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source
+SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e.user, e.meta, e.source, e.depth, e.sent_by
 FROM run_events AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
 WHERE r.shard = ?1 AND r.run_id = ?2 ORDER BY r.place"""
 HELD_IDS: Final = "SELECT event_id FROM run_events WHERE shard = ?1 AND run_id = ?2 ORDER BY place"
@@ -276,6 +287,9 @@ GET_REQUEST: Final = (
     "SELECT run_id, step_id, content, shard FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
 )
 GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
+ANY_CELL: Final = """
+SELECT EXISTS (SELECT 1 FROM cells
+WHERE shard = ?1 AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
 COUNT_SLOTS: Final = "SELECT count(*) FROM slots WHERE shard = ?1 AND key = ?2"
 COUNT_HELD: Final = """
 SELECT count(*) FROM slots
@@ -314,6 +328,8 @@ GET_ORDER: Final = _ORDERS + "WHERE shard = ?1 AND id = ?2"
 LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
+
+LIST_STANDING_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM standing_orders ORDER BY kind, target"
 
 # Asked in the transaction of every event, so it has to be one look into an index.
 REGISTRY_STAMP: Final = "SELECT coalesce((SELECT max(stamp) FROM functions), 0)"

@@ -1,4 +1,4 @@
--- Every table but the three for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
+-- Every table but the four for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
 -- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
 -- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
 
@@ -22,6 +22,16 @@ CREATE TABLE functions (
 
 CREATE INDEX functions_stamp ON functions (stamp);
 
+-- What operators decided about a function, an app or everything, until they take it back (ADR 0029).
+CREATE TABLE standing_orders (
+  kind   TEXT NOT NULL,
+  target TEXT NOT NULL,
+  since  INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  pause  BLOB,
+  PRIMARY KEY (kind, target)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE apps (
   id        TEXT PRIMARY KEY,
   url       TEXT NOT NULL,
@@ -44,6 +54,8 @@ CREATE TABLE events (
   user        BLOB,
   meta        BLOB,
   source      TEXT NOT NULL,
+  depth       INTEGER NOT NULL,
+  sent_by     TEXT,
   PRIMARY KEY (shard, id)
 ) STRICT;
 
