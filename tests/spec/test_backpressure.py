@@ -1,4 +1,4 @@
-"""What a function calls wants to be left alone for a while: all that shares its queue waits (ADR 0032)."""
+"""What a function calls wants to be left alone for a while: all that shares its queue waits (ADR 0030)."""
 
 from __future__ import annotations
 

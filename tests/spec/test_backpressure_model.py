@@ -1,4 +1,4 @@
-"""Back-pressure against a model: random runs that are told to wait, and when each body may begin (ADR 0032)."""
+"""Back-pressure against a model: random runs that are told to wait, and when each body may begin (ADR 0030)."""
 
 from __future__ import annotations
 

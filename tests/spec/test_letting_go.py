@@ -1,4 +1,4 @@
-"""Many runs that waited go on: a bounded number in each decision, each once, and in their order (ADR 0031)."""
+"""Many runs that waited go on: a bounded number in each decision, each once, and in their order (ADR 0029)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Many runs are cancelled, or made again: an order that is a row, worked off by an item, a bounded number of runs in
-each decision (ADR 0021, 0028)."""
+each decision (ADR 0021, 0026)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from stepwell.model.questions import (
 )
 from stepwell.model.run import Rerun, Run, RunStatus
 
-_PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0031)
+_PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0029)
 RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
 _PACE_MS: Final = 100  # a replay of many starts in each second starts a few at a time
 _PAUSED_MS: Final = 5_000  # how soon a replay looks again whether its function is still paused

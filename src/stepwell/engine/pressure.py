@@ -1,4 +1,4 @@
-"""Somebody whom a function calls wants to be left alone for a while: all that would call them waits (ADR 0032).
+"""Somebody whom a function calls wants to be left alone for a while: all that would call them waits (ADR 0030).
 
 The step that was told so is tried again when the time is over, and until then nothing begins of what shares its queue:
 the runs with the same keys of its limits, or all runs of its function if these have no key. What comes due meanwhile

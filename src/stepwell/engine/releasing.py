@@ -1,4 +1,4 @@
-"""All that waits in a backlog goes, however much it is: a bounded number in each decision (ADR 0031).
+"""All that waits in a backlog goes, however much it is: a bounded number in each decision (ADR 0029).
 
 The decision that lets it go releases the first of them. The rest is owed by an item, so that other work goes on in
 between, and a crash forgets nothing. Each is released once, in its order: one that is put aside again stays so.

@@ -191,7 +191,7 @@ class Execution:
             error=wire_error(error, place),
             attempt=attempt,
             max_attempts=own,
-            retry_at=said.retry_at,  # after the last attempt it is what others are to wait for (ADR 0032)
+            retry_at=said.retry_at,  # after the last attempt it is what others are to wait for (ADR 0030)
             no_retry=final,
             started_at=started_at,
             ended_at=now,

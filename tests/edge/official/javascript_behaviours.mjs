@@ -252,7 +252,7 @@ define("asks-for-time", async ({ attempt, event, step }) => {
   return form.startsWith("step") ? await step.run("body", body) : body();
 }, { retries: 1 });
 
-// By this name it slows down all that shares its queue (ADR 0032).
+// By this name it slows down all that shares its queue (ADR 0030).
 class BackpressureError extends RetryAfterError {
   name = "BackpressureError";
 }

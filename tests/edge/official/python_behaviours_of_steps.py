@@ -287,7 +287,7 @@ async def asks_for_time(ctx: inngest.Context) -> object:
 
 
 class BackpressureError(inngest.RetryAfterError):
-    """By this name it slows down all that shares its queue (ADR 0032)."""
+    """By this name it slows down all that shares its queue (ADR 0030)."""
 
 
 @define("presses", retries=1)

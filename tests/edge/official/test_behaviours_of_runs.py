@@ -71,7 +71,7 @@ def test_the_pause_before_the_next_attempt_may_be_said_in_each_form(sdk: Sdk) ->
 
 
 def test_an_error_may_slow_down_all_that_shares_its_queue(sdk: Sdk) -> None:
-    """By its name: the official SDKs know no such error (ADR 0032)."""
+    """By its name: the official SDKs know no such error (ADR 0030)."""
     first = sdk.start("presses", who="first")
     sdk.noted("presses first")
     eventually(lambda: sdk.dev.get(f"/v2/runs/{first}/why")["gates"][0]["kind"] == "retrying")

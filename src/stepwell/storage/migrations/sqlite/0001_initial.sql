@@ -22,7 +22,7 @@ CREATE TABLE functions (
 
 CREATE INDEX functions_stamp ON functions (stamp);
 
--- What operators decided about a function, an app or everything, until they take it back (ADR 0029).
+-- What operators decided about a function, an app or everything, until they take it back (ADR 0027).
 CREATE TABLE standing_orders (
   kind   TEXT NOT NULL,
   target TEXT NOT NULL,
@@ -222,7 +222,7 @@ CREATE TABLE requests (
   PRIMARY KEY (shard, run_id, step_id)
 ) STRICT;
 
--- What is to be done about many runs, and how far that has come (ADR 0021, 0028).
+-- What is to be done about many runs, and how far that has come (ADR 0021, 0026).
 CREATE TABLE orders (
   shard      INTEGER NOT NULL,
   id         TEXT NOT NULL,
