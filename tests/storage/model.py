@@ -105,6 +105,11 @@ class Model:
                 blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))
                 for item in blocked[:count]:
                     self._set(item.id, at=now, backlog=None)
+            case c.ReleaseShared(backlog, now, count, _, only):
+                blocked = sorted(self.blocked(backlog), key=lambda item: (item.queued_at, item.id))
+                for function_id in {item.function_id for item in blocked} if only is None else {only}:
+                    for item in [item for item in blocked if item.function_id == function_id][:count]:
+                        self._set(item.id, at=now, backlog=None)
             case c.ReleaseItem(id, now) if id in self.items and self.items[id].backlog is not None:
                 self._set(id, at=now, backlog=None)
             case c.LapseLeases(token, now):

@@ -41,7 +41,7 @@ from tests.storage.nouns import request, run, step, wait
 RUNS = ("r1", "r2")
 ITEMS = ("r1", "r2", "r1/t", "r1-x")
 STEPS = ("s1", "s2")
-BACKLOGS = ("full", "busy")
+BACKLOGS = ("full", "env/busy")
 KEYS = ("k1", "k2")
 
 runs, items, backlogs = (st.sampled_from(each) for each in (RUNS, ITEMS, BACKLOGS))
@@ -51,7 +51,9 @@ leases = st.builds(Lease, items, tokens)
 
 
 def _item(id: str, at: int, queued_at: int, kind: str) -> Item:
-    return Item(id=id, kind=kind, function_id="f", at=at, queued_at=queued_at, run_id=id.partition("/")[0])
+    return Item(
+        id=id, kind=kind, function_id=f"f{len(id) % 2}", at=at, queued_at=queued_at, run_id=id.partition("/")[0]
+    )
 
 
 owed = st.builds(_item, items, moments, moments, st.sampled_from(("run", "cron")))
@@ -96,6 +98,13 @@ changes: SearchStrategy[c.Change] = st.one_of(
     st.builds(c.TakeSlots, st.lists(keys, max_size=2).map(tuple), items),
     st.builds(c.FreeSlots, items),
     st.builds(c.Release, backlogs, moments, st.integers(0, 2)),
+    st.builds(
+        c.ReleaseShared,
+        st.just("env/busy"),
+        moments,
+        st.integers(0, 2),
+        function_id=st.sampled_from((None, "f0", "f1")),
+    ),
     st.builds(c.ReleaseItem, items, moments),
     st.builds(c.LapseLeases, tokens, moments),
 )

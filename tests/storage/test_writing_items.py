@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell.model.changes import (
     Block,
@@ -19,6 +20,7 @@ from stepwell.model.changes import (
     Postpone,
     Release,
     ReleaseItem,
+    ReleaseShared,
     Retry,
     Schedule,
     TakeSlots,
@@ -243,6 +245,22 @@ async def test_releasing_several_makes_that_many_due(store: Store):
     assert await _due(store) == ["a", "b"]
 
 
+async def test_of_a_shared_backlog_so_many_of_each_function_are_released(store: Store):
+    await _shared_backlog(store)
+
+    await write(store, ReleaseShared("env/printer", 100, count=2))
+
+    assert await _due(store) == ["f-1", "f-2", "g-1"]
+
+
+async def test_of_a_shared_backlog_those_of_one_function_are_released(store: Store):
+    await _shared_backlog(store)
+
+    await write(store, ReleaseShared("env/printer", 100, function_id="f"))
+
+    assert await _due(store) == ["f-1"]
+
+
 async def test_releasing_an_empty_backlog_does_nothing(store: Store):
     assert (await write(store, Release("full", 100))).held
 
@@ -352,6 +370,13 @@ async def test_changes_name_the_rows_of_one_shard(store: Store):
 
 async def _backlog(store: Store, *blocked: tuple[str, int]) -> None:
     await write(store, *(Enqueue(item(id, at=None, backlog="full", queued_at=at)) for id, at in blocked))
+
+
+async def _shared_backlog(store: Store) -> None:
+    waiting = [("f-3", 50), ("g-1", 40), ("f-2", 30), ("f-1", 20)]
+    items = [replace(item(id, at=None, backlog="env/printer", queued_at=at), function_id=id[0]) for id, at in waiting]
+    other = item("other", at=None, backlog="env/printer 2", queued_at=10)
+    await write(store, *(Enqueue(each) for each in (*items, other)))
 
 
 async def test_holders_see_whether_their_leases_stand_and_were_poked(store: Store):

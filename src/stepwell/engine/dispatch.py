@@ -9,13 +9,12 @@ from typing import Any
 from stepwell.engine.admission import paused, ready, start, unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
-from stepwell.engine.ending import finish, places
+from stepwell.engine.ending import finish, let_in, pass_on, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
-from stepwell.engine.turns import begin
+from stepwell.engine.turns import begin, first_full, full_place
 from stepwell.flow import GRANT
-from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.changes import (
@@ -26,7 +25,6 @@ from stepwell.model.changes import (
     Grant,
     Plan,
     Postpone,
-    Release,
     SaveNote,
     StartRun,
     TakeSlots,
@@ -42,7 +40,6 @@ from stepwell.model.questions import (
     BacklogItems,
     Backlogs,
     CountHeld,
-    CountSlots,
     DueItems,
     Loaded,
     LoadRuns,
@@ -177,7 +174,7 @@ def _take(
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         # It waits elsewhere, and the room that it leaves is for the next who waits for that.
-        draft.add(*(Release(key, draft.now, 1, run.shard) for key in passed))
+        draft.add(*(pass_on(key, draft.now, run) for key in passed))
         draft.due(draft.now if passed else None)
         return
     assert function is not None, "what nobody serves is blocked"
@@ -213,7 +210,7 @@ def _take(
 def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
-        draft.add(*(Release(slot, draft.now, slots, run.shard) for slot in run.slots))
+        draft.add(*(let_in(slot, draft.now, slots, run.shard) for slot in run.slots))
         draft.due(draft.now)
 
 
@@ -229,13 +226,11 @@ def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
 
 
 def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
-    """The limit of steps that holds it up, if one does. Those that do not are added to ``passed``."""
+    """The limit of steps that holds it up, if one does. What else there is room for is added to ``passed``."""
     if not run.slots:
         return None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
-    for slot, control in zip(run.slots, limits, strict=False):
-        used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
-        if isinstance(control.grant(used), Blocked):
-            return slot
-        passed.append(slot)
-    return None
+    full = yield from first_full(draft, run.slots, limits, run.shard, passed)
+    if full is not None and run.started_at is None and run.locks:
+        yield from full_place(draft, run, function, passed)  # it may have been woken for a place
+    return full

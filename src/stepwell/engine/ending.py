@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.draft import Draft, Ending
+from stepwell.flow.limit import is_shared
 from stepwell.lifecycle.run import advance
 from stepwell.limits import STEP_BYTES_MAX
 from stepwell.model.changes import (
@@ -19,6 +20,7 @@ from stepwell.model.changes import (
     FinishRun,
     FreeSlots,
     Release,
+    ReleaseShared,
     SaveNote,
     SettleStep,
     Wake,
@@ -87,7 +89,7 @@ def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
             elif lock == parked:
                 continue
             draft.due(draft.now)  # one that never began may have been woken for it
-            changes.append(Release(lock, draft.now, 1, run.shard))
+            changes.append(let_in(lock, draft.now, 1, run.shard))
     return changes
 
 
@@ -100,7 +102,23 @@ def release(draft: Draft, run: Run, width: int, parked: str | None = None) -> li
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     draft.due(draft.now)
     others = (slot for slot in run.slots if slot != parked)
-    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in others)]
+    return [FreeSlots(run.id, run.shard), *(let_in(slot, draft.now, width, run.shard) for slot in others)]
+
+
+def let_in(key: str, now: int, count: int, shard: int) -> Release | ReleaseShared:
+    """So much became free under this key. Each of the functions that share it is asked, for its limit is its own."""
+    return (ReleaseShared if is_shared(key) else Release)(key, now, count, shard)
+
+
+def pass_on(key: str, now: int, run: Run) -> Release | ReleaseShared:
+    """This run was let in under the key and needs something else first: the next one of its function may go.
+
+    The others were asked when it was. To ask them again could go on for ever: two functions, each with room where the
+    other has none, would call each other.
+    """
+    if is_shared(key):
+        return ReleaseShared(key, now, 1, run.shard, run.function_id)
+    return Release(key, now, 1, run.shard)
 
 
 def lock_holder(run_id: str) -> str:

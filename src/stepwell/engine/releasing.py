@@ -15,6 +15,7 @@ from stepwell.engine.admission import remember, remembered
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import places
 from stepwell.flow import GRANT, RunConcurrency, Throttle
+from stepwell.flow.limit import is_shared
 from stepwell.flow.window import ALWAYS
 from stepwell.model.changes import Drop, Release, ReleaseItem, Schedule
 from stepwell.model.function import Function
@@ -27,7 +28,6 @@ BACKLOGS_PER_DECISION_MAX: Final = 100
 _PAUSE_MS: Final = 10  # others have the writer for at least as long as this has
 _CROWDED_MS: Final = 100  # a process without room may have none for hours
 _APART: Final = frozenset({"ready", "paused", "pressure"})  # no limit holds these up
-_SHARED: Final = ("env/", "account/", "run/env/", "run/account/")  # runs of several functions wait there
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[int, str] | None).decode
@@ -101,7 +101,7 @@ def review_more(draft: Draft, item: Item) -> Generator[Any, Any, None]:
 
 def _ask_anew(draft: Draft, app_id: str, backlog: str, shard: int) -> Generator[Any, Any, None]:
     """As many of a backlog as there is room for by now."""
-    if backlog.startswith(_SHARED):
+    if is_shared(backlog):
         yield from let_go(draft, backlog, shard)
         return
     first = (yield from ask(BacklogItems(backlog, 1, shard)))[0]

@@ -8,13 +8,13 @@ backlog costs nothing but its rows.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import lock_holder, places
 from stepwell.engine.releasing import let_go
-from stepwell.flow import RunConcurrency, Throttle
+from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.flow.verdicts import Blocked, Later
 from stepwell.model.changes import Drop, PutCell, Release, Schedule, TakeSlots
 from stepwell.model.function import Function
@@ -27,21 +27,41 @@ from stepwell.model.run import Run
 def begin(draft: Draft, run: Run, function: Function, item: Item, passed: list[str]) -> Generator[Any, Any, str | None]:
     """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so; the
     places that there would have been for it are added to ``passed``."""
-    mine = places(run)
-    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
-    for place, control in zip(mine, limits, strict=False):
-        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
-        if isinstance(control.grant(used), Blocked):
-            return place
-        passed.append(place)
+    full = yield from full_place(draft, run, function, passed)
+    if full is not None:
+        return full
     if run.throttle is not None:
         blocked = yield from _await_turn(draft, run.throttle, function, item)
         if blocked is not None:
             return blocked
+    mine = places(run)
     if mine:
         draft.add(TakeSlots(mine, lock_holder(run.id), run.shard))
         draft.take(mine, 1)
     return None
+
+
+def full_place(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
+    """The first of the places for which there is no room, of a run that has none yet. The others are ``passed``."""
+    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
+    return (yield from first_full(draft, places(run), limits, run.shard, passed))
+
+
+def first_full(
+    draft: Draft, keys: Sequence[str], limits: Sequence[Concurrency | RunConcurrency], shard: int, passed: list[str]
+) -> Generator[Any, Any, str | None]:
+    """The first of these keys under which there is no room, by the limits of one function.
+
+    Those under which there is room are added to ``passed``, also behind that one: the run may have been woken for them.
+    """
+    full: str | None = None
+    for key, control in zip(keys, limits, strict=False):
+        used = (yield from ask(CountSlots(key, shard))) + draft.slots.get(key, 0)
+        if not isinstance(control.grant(used), Blocked):
+            passed.append(key)
+        elif full is None:
+            full = key
+    return full
 
 
 def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:

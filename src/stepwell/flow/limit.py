@@ -11,6 +11,7 @@ from stepwell.flow.keys import check_key, key_text, owner
 from stepwell.flow.options import key_of, members
 
 SCOPES: Final = ("fn", "env", "account")
+_SHARED: Final = ("env/", "account/", "run/env/", "run/account/")
 
 
 def check_limit(keyword: str, what: str, limit: object, key: str | None, scope: str) -> None:
@@ -65,6 +66,11 @@ def slot_key(
         return None
     prefix = slot_prefix(key, scope, function_id)
     return prefix if key is None else f"{prefix}{key_text(key, env, now).text}"
+
+
+def is_shared(key: str) -> bool:
+    """Whether several functions may have slots of this key, or wait for them, each with a limit of its own."""
+    return key.startswith(_SHARED)
 
 
 def slot_prefix(key: str | None, scope: str, function_id: str) -> str:

@@ -300,6 +300,21 @@ class Release(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class ReleaseShared(msgspec.Struct, frozen=True):
+    """Room in a backlog that functions share: of each of them the ``count`` items that were blocked longest are due at
+    ``now``, or those of the one ``function_id``.
+
+    Their limits may differ, so that the first of all may be one for whom there is no room (ADR 0032). The names of such
+    backlogs begin with ``account/``, ``env/``, ``run/account/`` or ``run/env/``.
+    """
+
+    backlog: str
+    now: int
+    count: int = 1
+    shard: int = 0
+    function_id: str | None = None
+
+
 class ReleaseItem(msgspec.Struct, frozen=True):
     """This item is due at ``now``, if it waits in a backlog."""
 
@@ -438,6 +453,7 @@ Change = (
     | TakeSlots
     | FreeSlots
     | Release
+    | ReleaseShared
     | ReleaseItem
     | LapseLeases
     | SaveOrder

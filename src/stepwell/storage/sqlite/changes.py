@@ -105,6 +105,7 @@ class Writer:
         self._paths = paths
         self._composed: dict[type, Callable[[Any], None]] = {
             c.TakeSlots: self._take_slots,
+            c.ReleaseShared: self._release_shared,
             c.SettleStep: self._settle,
             c.OpenWait: self._open_wait,
             c.GiveOrder: self._give_order,
@@ -166,6 +167,15 @@ class Writer:
     def _take_slots(self, x: c.TakeSlots) -> None:
         for key in x.keys:
             self._execute(sql.TAKE_SLOT, (x.shard, key, x.holder))
+
+    def _release_shared(self, x: c.ReleaseShared) -> None:
+        if x.function_id is not None:
+            self._execute(sql.RELEASE_SHARED, (x.shard, x.backlog, x.now, x.count, x.function_id))
+            return
+        function_id = ""
+        while found := self._execute(sql.NEXT_SHARING, (x.shard, x.backlog, function_id)).fetchall():
+            ((function_id,),) = found
+            self._execute(sql.RELEASE_SHARED, (x.shard, x.backlog, x.now, x.count, function_id))
 
     def _settle(self, x: c.SettleStep) -> None:
         row = (x.shard, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details)

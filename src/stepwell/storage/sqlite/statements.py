@@ -177,6 +177,18 @@ UPDATE items SET at = ?3, backlog = NULL
 WHERE shard = ?1 AND id IN (
   SELECT id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?4)"""
 
+# Of the backlogs that several functions share there is an index by function (ADR 0032).
+_SHARED: Final = """(backlog >= 'account/' AND backlog < 'account0' OR backlog >= 'env/' AND backlog < 'env0'
+  OR backlog >= 'run/account/' AND backlog < 'run/account0' OR backlog >= 'run/env/' AND backlog < 'run/env0')"""
+NEXT_SHARING: Final = f"""
+SELECT function_id FROM items INDEXED BY items_shared
+WHERE shard = ?1 AND backlog = ?2 AND function_id > ?3 AND {_SHARED} ORDER BY function_id LIMIT 1"""
+RELEASE_SHARED: Final = f"""
+UPDATE items SET at = ?3, backlog = NULL
+WHERE shard = ?1 AND id IN (
+  SELECT id FROM items INDEXED BY items_shared
+  WHERE shard = ?1 AND backlog = ?2 AND function_id = ?5 AND {_SHARED} ORDER BY queued_at, id LIMIT ?4)"""
+
 RELEASE_ITEM: Final = """
 UPDATE items SET at = ?3, backlog = NULL WHERE shard = ?1 AND id = ?2 AND backlog IS NOT NULL"""
 

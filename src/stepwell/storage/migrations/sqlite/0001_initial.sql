@@ -194,6 +194,9 @@ CREATE TABLE items (
 CREATE INDEX items_due ON items (shard, at, id) WHERE at IS NOT NULL;
 CREATE INDEX items_timers ON items (shard, at, id) WHERE at IS NOT NULL AND kind <> 'run';
 CREATE INDEX items_backlog ON items (shard, backlog, queued_at, id) WHERE backlog IS NOT NULL;
+CREATE INDEX items_shared ON items (shard, backlog, function_id, queued_at, id)
+  WHERE (backlog >= 'account/' AND backlog < 'account0' OR backlog >= 'env/' AND backlog < 'env0'
+    OR backlog >= 'run/account/' AND backlog < 'run/account0' OR backlog >= 'run/env/' AND backlog < 'run/env0');
 CREATE INDEX items_function ON items (shard, function_id, id) WHERE run_id IS NULL;
 
 CREATE TABLE waits (
