@@ -246,9 +246,26 @@ def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(again, "start_again", forgetful)
 
 
+def _ask_only_the_first(change: Any) -> Any:
+    if type(change) is c.ReleaseShared:
+        return c.Release(change.backlog, change.now, change.count, change.shard)
+    return change
+
+
+def _pass_nothing_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatch, "pass_on", lambda key, now, run: c.Wake("nobody", 0))
+
+
+def _widen_for_everybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progress, "Blocked", type(None))
+
+
 MUTANTS_OF_RULES: dict[str, Mutant] = {
     "places are given to everybody": _no_places,
     "nobody has a head start": _no_head_start,
+    "of those who share a limit only the first is asked": _writing(_ask_only_the_first),
+    "room that its first cannot take is lost": _pass_nothing_on,
+    "a call that goes on takes slots that there are not": _widen_for_everybody,
     "an older, slower rate goes on": _keep_the_old_rate,
 }
 """Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
@@ -272,7 +289,7 @@ MUTANTS: dict[str, Mutant] = {
     "runs of a paused function go on": _pause_nothing,
     "a settled wait stays open": _dropping(c.CloseWait),
     "an ended run keeps its waits": _dropping(c.CloseWaits),
-    "nobody is let in when a slot is free": _dropping(c.Release),
+    "nobody is let in when a slot is free": _both(_dropping(c.Release), _dropping(c.ReleaseShared)),
     "slots are not given back": _dropping(c.FreeSlots),
     "a settled step does not wake its run": _dropping(c.Wake),
     "a wait is not registered": _dropping(c.OpenWait),

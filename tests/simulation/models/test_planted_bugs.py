@@ -38,6 +38,9 @@ PLANTED = [
     (ConcurrencyMachine, "a limit does not hold"),
     (ConcurrencyMachine, "nobody is let in when a slot is free"),
     (ConcurrencyMachine, "slots are not given back"),
+    (ConcurrencyMachine, "of those who share a limit only the first is asked"),
+    (ConcurrencyMachine, "room that its first cannot take is lost"),
+    (ConcurrencyMachine, "a call that goes on takes slots that there are not"),
 ]
 
 
