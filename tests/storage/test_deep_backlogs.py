@@ -283,6 +283,25 @@ def test_a_decision_costs_the_same_whether_ten_or_ten_thousand_wait(name: str):
     assert many.steps < few.steps * 1.5  # where in a page a row lies costs some more or less; a look at all, thousands
 
 
+def test_a_slot_that_functions_share_costs_the_same_however_many_wait_for_it_in_vain():
+    def sharing(limit: int) -> Config:
+        return {"concurrency": [{"limit": limit, "key": "'printer'", "scope": "env"}]}
+
+    def measured(count: int) -> Cost:
+        world = World(sharing(1), sharing(2))
+        world.send("a", "a", function=1)
+        first, _ = world.claim()
+        world.send(*range(count), function=0)
+        world.send(*range(count), function=1)
+        assert world.claim() == []
+        return cost(world, lambda world: _end_and_claim(world, first))
+
+    few, many = measured(FEW), measured(MANY)
+
+    assert (many.statements, many.rows) == (few.statements, few.rows)
+    assert many.steps < few.steps * 1.5
+
+
 def test_letting_go_of_a_backlog_costs_the_same_however_much_is_in_it():
     def measured(count: int) -> Cost:
         world = World({}, {})
