@@ -253,7 +253,7 @@ def _ask_only_the_first(change: Any) -> Any:
 
 
 def _pass_nothing_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatch, "pass_on", lambda key, now, run: c.Wake("nobody", 0))
+    patch.setattr(dispatch, "pass_on", lambda draft, run, passed: None)
 
 
 def _widen_for_everybody(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from stepwell.engine.admission import paused, ready, start, unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
-from stepwell.engine.ending import finish, let_in, pass_on, places
+from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
@@ -173,9 +173,7 @@ def _take(
         blocked = yield from begin(draft, run, function, item, passed)
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
-        # It waits elsewhere, and the room that it leaves is for the next who waits for that.
-        draft.add(*(pass_on(key, draft.now, run) for key in passed))
-        draft.due(draft.now if passed else None)
+        pass_on(draft, run, passed)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
@@ -210,8 +208,7 @@ def _take(
 def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
-        draft.add(*(let_in(slot, draft.now, slots, run.shard) for slot in run.slots))
-        draft.due(draft.now)
+        draft.add(*(draft.room(slot, slots, run.shard) for slot in run.slots))
 
 
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
@@ -234,3 +231,12 @@ def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> G
     if full is not None and run.started_at is None and run.locks:
         yield from full_place(draft, run, function, passed)  # it may have been woken for a place
     return full
+
+
+def pass_on(draft: Draft, run: Run, passed: list[str]) -> None:
+    """This run waits elsewhere, and the room that it leaves is for the next of its function who waits for that.
+
+    Other functions that share it were asked when it was. To ask them again could go on for ever: two functions, each
+    with room where the other has none, would call each other.
+    """
+    draft.add(*(draft.room(key, 1, run.shard, run.function_id) for key in passed))

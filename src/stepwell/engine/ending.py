@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from stepwell.engine.draft import Draft, Ending
-from stepwell.flow.limit import is_shared
 from stepwell.lifecycle.run import advance
 from stepwell.limits import STEP_BYTES_MAX
 from stepwell.model.changes import (
@@ -19,8 +18,6 @@ from stepwell.model.changes import (
     DropRunItems,
     FinishRun,
     FreeSlots,
-    Release,
-    ReleaseShared,
     SaveNote,
     SettleStep,
     Wake,
@@ -88,8 +85,7 @@ def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
                 draft.take((lock,), -1)
             elif lock == parked:
                 continue
-            draft.due(draft.now)  # one that never began may have been woken for it
-            changes.append(let_in(lock, draft.now, 1, run.shard))
+            changes.append(draft.room(lock, 1, run.shard))  # one that never began may have been woken for it
     return changes
 
 
@@ -100,25 +96,8 @@ def places(run: Run) -> tuple[str, ...]:
 
 def release(draft: Draft, run: Run, width: int, parked: str | None = None) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
-    draft.due(draft.now)
     others = (slot for slot in run.slots if slot != parked)
-    return [FreeSlots(run.id, run.shard), *(let_in(slot, draft.now, width, run.shard) for slot in others)]
-
-
-def let_in(key: str, now: int, count: int, shard: int) -> Release | ReleaseShared:
-    """So much became free under this key. Each of the functions that share it is asked, for its limit is its own."""
-    return (ReleaseShared if is_shared(key) else Release)(key, now, count, shard)
-
-
-def pass_on(key: str, now: int, run: Run) -> Release | ReleaseShared:
-    """This run was let in under the key and needs something else first: the next one of its function may go.
-
-    The others were asked when it was. To ask them again could go on for ever: two functions, each with room where the
-    other has none, would call each other.
-    """
-    if is_shared(key):
-        return ReleaseShared(key, now, 1, run.shard, run.function_id)
-    return Release(key, now, 1, run.shard)
+    return [FreeSlots(run.id, run.shard), *(draft.room(slot, width, run.shard) for slot in others)]
 
 
 def lock_holder(run_id: str) -> str:
@@ -144,7 +123,8 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     width, parked = 1, None
     if run.slots or run.locks:
         item = yield from ask(GetItem(run.id, run.shard))
-        parked = item.backlog if item is not None else None
+        if item is not None and item.backlog not in draft.freed:
+            parked = item.backlog  # else it may be the one that this decision has just woken
     if run.slots:
         held = yield from ask(CountHeld(run.slots[0], run.id, run.shard))
         draft.take(run.slots, -held)

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.engine.draft import Draft
-from stepwell.engine.ending import let_in
 from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, let_go
 from stepwell.flow import GRANT, Throttle
 from stepwell.flow.keys import owner
@@ -112,7 +111,7 @@ def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     yield from let_go(draft, item.id, item.shard)
     # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.
     for key in _rooms(queue, item.function_id):
-        draft.add(let_in(key, draft.now, ITEMS_PER_DECISION_MAX, item.shard))
+        draft.add(draft.room(key, ITEMS_PER_DECISION_MAX, item.shard))
 
 
 def _rooms(queue: str, function_id: str) -> tuple[str, ...]:
