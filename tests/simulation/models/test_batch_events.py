@@ -85,15 +85,20 @@ class BatchMachine(Machine):
         return found
 
     def teardown(self) -> None:
-        if hasattr(self, "t"):
-            rows = self.tables.ask("SELECT run_id, place, event_id FROM run_events ORDER BY run_id, place")
-            batches: dict[str, list[int]] = {}
-            for run_id, _, event_id in rows:
-                batches.setdefault(run_id, []).append(self.numbers[event_id])
-            assert all(numbers == sorted(numbers) for numbers in batches.values()), "in the order in which they came"
-            made = list(self.model.together.values())  # type: ignore[attr-defined]
-            assert all(numbers in made or numbers[0] in self.held() for numbers in batches.values())
-        super().teardown()
+        try:
+            if hasattr(self, "t"):
+                self.batches_are_those_of_the_model()
+        finally:
+            super().teardown()
+
+    def batches_are_those_of_the_model(self) -> None:
+        rows = self.tables.ask("SELECT run_id, place, event_id FROM run_events ORDER BY run_id, place")
+        batches: dict[str, list[int]] = {}
+        for run_id, _, event_id in rows:
+            batches.setdefault(run_id, []).append(self.numbers[event_id])
+        assert all(numbers == sorted(numbers) for numbers in batches.values()), "in the order in which they came"
+        made = list(self.model.together.values())  # type: ignore[attr-defined]
+        assert all(numbers in made or numbers[0] in self.held() for numbers in batches.values())
 
     def held(self) -> set[int]:
         return {number for _, numbers in self.model.open.values() for number in numbers}  # type: ignore[attr-defined]
