@@ -33,10 +33,10 @@ LIMITS = {
 }
 SHAPES = (("function",), ("key",), ("env",), ("account",), ("function", "key"), ("env", "account"), ("key", "env"))
 SHARED = {"env", "account"}
+# Two functions are more often than by chance such as share a limit.
 PAIRS = [pair for pair in product(SHAPES, SHAPES) for _ in range(4 if SHARED & {*pair[0]} & {*pair[1]} else 1)]
 PARTS_MAX = 10  # 100 of those who wait in each, and there are hardly more than that
 Pool = tuple[str, ...]
-
 
 _TAKEN = """
 CREATE TEMP TABLE taken (key TEXT, holder TEXT, used INTEGER);
