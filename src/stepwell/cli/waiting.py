@@ -86,6 +86,8 @@ def moves(backlog: BacklogView, now: int) -> str:
     """When the first in line can go on, as far as it is known."""
     if backlog.by == "throttle" and backlog.next_at is not None:
         return f"the next starts {when(backlog.next_at, now)}"
+    if backlog.by == "back-pressure":
+        return f"all of them {when(backlog.next_at, now)}" if backlog.next_at is not None else "at once"
     if backlog.by == "paused":
         return f"when it is resumed: stepwell resume {backlog.function_id}"
     if backlog.by == "unserved":
@@ -200,6 +202,7 @@ _NAMES: Final = {
     "concurrency": "concurrency",
     "run-concurrency": "runs under way",
     "throttle": "throttle",
+    "back-pressure": "back-pressure",
     "paused": "the pause",
     "unserved": "a process that serves it",
     "room": "room in the process",

@@ -43,8 +43,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     (``REPLAYED``, in any case; by default those that failed), created in this span of time, for whose event
     ``condition`` is true.
 
-    ``SKIPPED`` stands for events that a pause kept from starting a run, at a moment in this span. Moments are
-    milliseconds, both included; without ``created_before`` it is all until now. ``rate`` is how many are started in
+    ``SKIPPED`` stands for events that a pause or a drain kept from starting a run, at a moment in this span. Moments
+    are milliseconds, both included; without ``created_before`` it is all until now. ``rate`` is how many are started in
     which time, such as ``"10/s"``, ``"100/m"`` or ``"1/30s"``; ``name`` is for people.
     """
 

@@ -47,6 +47,7 @@ _STATE_OF: Final[dict[By, str]] = {
     "run-concurrency": "blocked",
     "other": "blocked",
     "throttle": "throttled",
+    "back-pressure": "throttled",
     "paused": "paused",
     "unserved": "unserved",
     "room": "due",
@@ -128,7 +129,7 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
     function_id = run.function_id if run is not None else said.function_id
     control = limit_of(name, registry.of_run(function_id) if function_id is not None else None)
     next_at = None
-    if said.by == "throttle":
+    if said.by in ("throttle", "back-pressure"):
         timer = await reader.read(GetItem(name))
         next_at = timer.at if timer is not None else situation.now
     used: int = await reader.read(CountSlots(name))
@@ -143,7 +144,7 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
         function_id=function_id,
         first_run_id=run.id if run is not None else None,
         first_since=moment(run.scheduled_at) if run is not None else None,
-        limit=control.limit if control is not None else None,
+        limit=control.limit if control is not None and said.by != "back-pressure" else None,
         used=used if limits else None,
         held_by=await holders(reader, name, situation.bodies) if limits else [],
         next_at=moment(next_at),
@@ -203,15 +204,15 @@ class _Tally:
                 self._add(said.function_id, _STATE_OF[said.by], depth, more=deeper)
                 self._heads[said.function_id] = min((first, name), self._heads.get(said.function_id, (_FOREVER, "")))
                 continue
-            looked = min(depth, room)
+            looked, state = min(depth, room), _STATE_OF[said.by]
             if looked == 0:
-                self._of_all.add("blocked")
+                self._of_all.add(state)
                 continue
             room -= looked
             ids: list[str] = await reader.read(BacklogFunctions(name, looked))
             whose = Counter(ids)
             for function_id, count in whose.items():
-                self._add(function_id, "blocked", count, more=deeper or looked < depth)
+                self._add(function_id, state, count, more=deeper or looked < depth)
             if only in whose:
                 shared.add(name)
         if more:
