@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from stepwell import (
 )
 from stepwell.model.questions import ListFunctions
 from stepwell.testing import Harness, harness
+from tests.spec.looking import totals
 
 
 def version(code: Any = None, **options: Any) -> Stepwell:
@@ -203,14 +205,61 @@ def test_retries_and_the_back_off_are_those_of_the_moment_of_the_failure(before,
         assert outputs(t) == ["no"]
 
 
-def test_timeouts_are_those_under_which_a_run_was_created_or_began() -> None:
-    with harness(version(at_work, timeouts=Timeouts(finish="30s"))) as t:
-        t.send("go", {"n": 1})
-        t.crash(app=version(at_work, timeouts=Timeouts(finish="1h")))
-        t.send("go", {"n": 2})
-        t.advance("2m")
+async def in_two_parts(ctx: Any) -> str:
+    await ctx.step.sleep("one", "1m")
+    await ctx.step.sleep("two", "1h")
+    return "done"
 
-        assert statuses(t) == ["CANCELLED", "COMPLETED"]
+
+@pytest.mark.parametrize(
+    ("before", "after", "ended"),
+    [
+        ("30s", "2h", None),  # more time than its timer knows
+        ("30s", "45m", 45 * 60),
+        ("30s", None, None),
+        ("2h", "10m", 61 * 60),  # less, which the next call after it finds out
+        (None, "10m", 61 * 60),
+    ],
+)
+def test_a_finish_timeout_is_that_of_the_moment(before: str | None, after: str | None, ended: int | None) -> None:
+    with harness(version(in_two_parts, timeouts=Timeouts(finish=before))) as t:
+        t.send("go")
+        started = t.now
+        t.crash(app=version(in_two_parts, timeouts=Timeouts(finish=after)))
+        t.advance("2h")
+
+        run = t.run("work")
+        if ended is None:
+            assert (run.status, run.output) == ("COMPLETED", "done")
+        else:
+            assert (run.status, run.ended_at) == ("CANCELLED", started + timedelta(seconds=ended))
+            assert "finish timeout" in (run.reason or "")
+        t.advance("1d")
+        assert (totals(t).items, totals(t).live_runs) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        ("10m", "2h", "COMPLETED"),
+        ("10m", None, "COMPLETED"),
+        ("2h", "10m", "CANCELLED"),
+        (None, "10m", "CANCELLED"),
+    ],
+)
+def test_so_is_a_start_timeout(before: str | None, after: str | None, status: str) -> None:
+    async def code(ctx):
+        await ctx.step.run("work", asyncio.sleep, 3_600)
+
+    with harness(version(code, concurrency=1, timeouts=Timeouts(start=before))) as t:
+        t.send([Event("go"), Event("go")])
+        t.crash(app=version(code, concurrency=1, timeouts=Timeouts(start=after)))
+        t.advance("3h")
+
+        assert sorted(statuses(t)) == sorted(["COMPLETED", status])
+        late = t.runs("work")[1]
+        assert (late.started_at is None) == (status == "CANCELLED")
+        assert (totals(t).items, totals(t).live_runs) == (0, 0)
 
 
 def test_a_window_that_is_open_ends_when_it_was_to_end_and_its_run_is_one_of_the_new_version() -> None:
