@@ -10,11 +10,13 @@ import pytest
 
 from stepwell import (
     Backoff,
+    BatchEvents,
     Cancel,
     Concurrency,
     Debounce,
     Event,
     Priority,
+    RateLimit,
     Singleton,
     StepError,
     Stepwell,
@@ -273,6 +275,65 @@ def test_a_window_that_is_open_ends_when_it_was_to_end_and_its_run_is_one_of_the
         runs = sorted(t.runs("work"), key=lambda run: run.output)
         assert [run.output for run in runs] == [1, 2]
         assert [run.record.function_version for run in runs] == [2, 2]
+
+
+def test_a_batch_that_is_open_takes_the_new_size_and_keeps_its_end() -> None:
+    async def code(ctx):
+        return [event.data["n"] for event in ctx.events]
+
+    def app(size: int, timeout: str) -> Stepwell:
+        return version(code, batch_events=BatchEvents(size, timeout=timeout))
+
+    with harness(app(5, "1m")) as t:
+        t.send("go", {"n": 1})
+        t.crash(app=app(3, "1h"))
+        t.send([Event("go", {"n": n}) for n in (2, 3)])
+        assert outputs(t) == [[1, 2, 3]]
+
+        t.send("go", {"n": 4})
+        t.advance("59m")
+        t.crash(app=app(3, "1m"))
+        t.advance("59s")
+        assert len(outputs(t)) == 1  # nor does a shorter time close it
+        t.advance("1s")
+        assert outputs(t) == [[1, 2, 3], [4]]
+
+
+def test_a_function_that_collects_no_more_starts_each_at_once_and_what_is_open_at_its_end() -> None:
+    async def code(ctx):
+        return [event.data["n"] for event in ctx.events]
+
+    with harness(version(code, batch_events=BatchEvents(5, timeout="1m"))) as t:
+        t.send([Event("go", {"n": n}) for n in (1, 2)])
+        t.crash(app=version(code))
+        t.send("go", {"n": 3})
+        assert outputs(t) == [[3]]
+        t.advance("1m")
+
+        assert sorted(outputs(t)) == [[1, 2], [3]]
+        assert [run.record.function_version for run in t.runs("work")] == [2, 2]
+
+
+def test_a_rate_limit_holds_at_once_for_events_from_then_on() -> None:
+    with harness(version(rate_limit=RateLimit(1, "1h"))) as t:
+        t.send([Event("go", {"n": n}) for n in (1, 2)])
+        t.crash(app=version(rate_limit=RateLimit(4, "1h")))
+        t.send("go", {"n": 3})
+        t.advance("15m")  # of the new rate, after the start under the old one
+        t.send([Event("go", {"n": n}) for n in (4, 5)])
+        assert outputs(t) == [1, 4]
+
+        t.crash(app=version(rate_limit=RateLimit(1, "1h")))
+        t.advance("15m")  # the start before it took no more than this
+        t.send("go", {"n": 6})
+        t.advance("59m")
+        t.send("go", {"n": 7})
+        t.advance("1m")
+        t.send("go", {"n": 8})
+        assert outputs(t) == [1, 4, 6, 8]
+        t.crash(app=version())
+        t.send([Event("go", {"n": n}) for n in (9, 10)])
+        assert outputs(t) == [1, 4, 6, 8, 9, 10]
 
 
 def test_a_singleton_that_is_one_no_more_lets_others_in_and_one_that_becomes_so_waits_for_none() -> None:

@@ -206,7 +206,7 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
     windows: dict[str, list[Past]] = defaultdict(list)
     for run in runs:
         key = control.window(function.id, run.env, run.queued_at)
-        if run.again or not run.by_event or key is None:
+        if run.again or not run.by_event:
             continue
         others = left_out.get(run.id, [])
         opened_at = min([run.event.received_at, *(row[2] for row in others)])
