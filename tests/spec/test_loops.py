@@ -117,7 +117,7 @@ def test_a_function_that_is_put_off_again_and_again_is_stopped(app) -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_a_chain_is_as_long_and_its_end_on_record_once_whenever_the_process_dies(before: bool) -> None:
-    """By a step that sends, by the body of a step, by an invoke and by what is put off: no death lets one more begin."""
+    """By an event of a step, by an invoke and by what is put off: no death lets one more begin."""
     died, seen, wanted = 0, 0, [("loop", 3), ("shop-again", 4), ("shop-asks", 4), ("shop-first", 1), ("shop-later", 3)]
     for at in range(100):
         app = Stepwell("shop")
