@@ -85,6 +85,18 @@ def test_runs_that_a_limit_of_steps_blocks_are_counted_by_key_the_deepest_first(
         assert (view.keys.count, len(one(t, "work", limit=1).backlogs)) == (2, 1)
 
 
+def test_runs_of_a_paused_app_wait_until_that_is_resumed(app: Stepwell) -> None:
+    sleeper(app)
+
+    with harness(app) as t:
+        t.pause_app("shop", events="hold", runs="hold")
+        t.send("go")
+
+        (line,) = one(t, "work").backlogs
+        assert line.paused_app_id == "shop"
+        assert moves(line, to_ms(t.now)) == "when it is resumed: stepwell resume --app shop"
+
+
 def test_runs_that_wait_for_the_end_of_another_say_whose(app: Stepwell) -> None:
     sleeper(app, run_concurrency=RunConcurrency(1))
 

@@ -89,7 +89,8 @@ def moves(backlog: BacklogView, now: int) -> str:
     if backlog.by == "back-pressure":
         return f"all of them {when(backlog.next_at, now)}" if backlog.next_at is not None else "at once"
     if backlog.by == "paused":
-        return f"when it is resumed: stepwell resume {backlog.function_id}"
+        app = backlog.paused_app_id
+        return f"when it is resumed: stepwell resume {backlog.function_id if app is None else f'--app {app}'}"
     if backlog.by == "unserved":
         return "when a process serves the function"
     if backlog.by == "room":

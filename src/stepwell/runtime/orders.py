@@ -156,6 +156,17 @@ def _replayed(engine: Engine, replay: Replay, now: int) -> Wanted:
         for function in engine.registry.functions.values()
         if function.app_id == replay.app_id and replay.function_id in (None, function.id)
     ]
+    gone = sorted(
+        function.id
+        for function in engine.registry.departed.values()
+        if function.app_id == replay.app_id and replay.function_id in (None, function.id)
+    )
+    if gone and not functions:
+        raise NotFound(
+            f"{gone[0]} cannot be replayed",
+            "its app does not list it any more, or it is archived",
+            "register it again, or bring it back with stepwell unarchive, then repeat this",
+        )
     if not functions:
         missing = f"function {replay.function_id!r}" if replay.function_id else f"app {replay.app_id!r}"
         raise NotFound(f"there is no {missing}", "nothing of it is registered", "list them: stepwell functions")

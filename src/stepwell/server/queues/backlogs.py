@@ -23,7 +23,9 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     ListFunctions,
+    ListStandingOrders,
 )
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.server.queues.holders import holders
 from stepwell.server.queues.names import ALL, By, limit_of, named, ranges
 from stepwell.server.queues.shapes import (
@@ -134,6 +136,12 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
         next_at = timer.at if timer is not None else situation.now
     used: int = await reader.read(CountSlots(name))
     limits = said.by in ("concurrency", "run-concurrency")
+    paused_app_id = None
+    function = registry.of_run(function_id) if said.by == "paused" and function_id is not None else None
+    if function is not None:
+        standing = await reader.read(ListStandingOrders())
+        order = Orders(standing).find(StandingKind.PAUSE, function.id, function.app_id)
+        paused_app_id = function.app_id if order is not None and order.pause == function.pause else None
     return BacklogView(
         key=name,
         by=said.by,
@@ -148,6 +156,7 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
         used=used if limits else None,
         held_by=await holders(reader, name, situation.bodies) if limits else [],
         next_at=moment(next_at),
+        paused_app_id=paused_app_id,
     )
 
 

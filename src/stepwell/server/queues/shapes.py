@@ -39,7 +39,8 @@ class BacklogView(View, frozen=True):
     serves the function, or room in a process. ``value`` is that of the limit's key, and ``expression`` what it was
     worked out from; ``used`` of ``limit`` slots are taken, by ``held_by`` and others. ``function_id`` and
     ``first_run_id`` are those of the first in line, which has waited since ``first_since``. ``next_at`` is the moment
-    at which the next may start, if it is a moment that they wait for."""
+    at which the next may start, if it is a moment that they wait for. ``paused_app_id`` is the app whose pause they
+    wait for, if it is not that of the function itself."""
 
     key: str
     by: Literal["concurrency", "run-concurrency", "throttle", "back-pressure", "paused", "unserved", "room", "other"]
@@ -54,6 +55,7 @@ class BacklogView(View, frozen=True):
     used: int | None
     held_by: list[HolderView]
     next_at: str | None
+    paused_app_id: str | None = None
 
 
 class QueueView(View, frozen=True):
