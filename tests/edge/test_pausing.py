@@ -47,7 +47,8 @@ def test_a_paused_function_shows_since_when_and_why(dev: Dev) -> None:
 
 def test_who_resumes_a_function_hears_that_its_app_is_paused(dev: Dev) -> None:
     pause(dev, "large")
-    dev.cli("pause", "--app", "shop")
+    paused = dev.cli("pause", "--app", "shop")
+    assert paused.code == 0, paused
     said = [dev.cli("resume", "large").out for _ in range(2)]
     dev.cli("resume", "--app", "shop")
 
