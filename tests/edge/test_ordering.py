@@ -58,6 +58,7 @@ def test_the_commands_archive_and_unarchive(dev: Dev) -> None:
     assert "shop-bill  archived" in dev.cli("functions").out
     event_id = dev.send("shop/ordered")
     assert "It did not start shop-bill, which is archived: nothing starts it now." in dev.cli("why", event_id).out
+    assert "  did not start shop-bill, which is archived\n" in dev.cli("send", "shop/ordered").out
     assert dev.get(f"/v2/events/{event_id}/runs")["outcomes"] == []
 
     assert dev.cli("unarchive", "shop-bill").out == "shop-bill is archived no more.\n"

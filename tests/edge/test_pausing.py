@@ -45,6 +45,20 @@ def test_a_paused_function_shows_since_when_and_why(dev: Dev) -> None:
     assert dev.get("/v2/functions/shop-large")["pause"] is None
 
 
+def test_who_resumes_a_function_hears_that_its_app_is_paused(dev: Dev) -> None:
+    pause(dev, "large")
+    paused = dev.cli("pause", "--app", "shop")
+    assert paused.code == 0, paused
+    said = [dev.cli("resume", "large").out for _ in range(2)]
+    dev.cli("resume", "--app", "shop")
+
+    assert said == [
+        "shop-large is no longer paused by itself. Its app is: stepwell resume --app shop\n",
+        "shop-large was not paused by itself. Its app is: stepwell resume --app shop\n",
+    ]
+    assert dev.cli("resume", "large").out == "shop-large was not paused.\n"
+
+
 def test_an_event_that_was_skipped_says_so(dev: Dev) -> None:
     pause(dev, "shop-bill", reason="the bank is down")
     event_id = dev.send("shop/ordered")

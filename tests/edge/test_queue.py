@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle
+from stepwell import BackpressureError, Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle
 from stepwell.cli.waiting import function_queue, moves, queues
 from stepwell.clock import to_ms
 from stepwell.engine.registry import Registry
@@ -85,6 +85,18 @@ def test_runs_that_a_limit_of_steps_blocks_are_counted_by_key_the_deepest_first(
         assert (view.keys.count, len(one(t, "work", limit=1).backlogs)) == (2, 1)
 
 
+def test_runs_of_a_paused_app_wait_until_that_is_resumed(app: Stepwell) -> None:
+    sleeper(app)
+
+    with harness(app) as t:
+        t.pause_app("shop", events="hold", runs="hold")
+        t.send("go")
+
+        (line,) = one(t, "work").backlogs
+        assert line.paused_app_id == "shop"
+        assert moves(line, to_ms(t.now)) == "when it is resumed: stepwell resume --app shop"
+
+
 def test_runs_that_wait_for_the_end_of_another_say_whose(app: Stepwell) -> None:
     sleeper(app, run_concurrency=RunConcurrency(1))
 
@@ -126,6 +138,43 @@ def test_runs_of_a_paused_function_wait_until_it_is_resumed(app: Stepwell) -> No
         view = one(t, "work")
         assert counts(view) == {"paused": 1}
         assert moves(view.backlogs[0], to_ms(t.now)) == "when it is resumed: stepwell resume shop-work"
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({}, None),
+        ({"concurrency": Concurrency(2, key="event.data.who")}, "ann"),
+        ({"concurrency": Concurrency(2, key="event.data.who", scope="env")}, "ann"),
+        ({"throttle": Throttle(9, "1s", key="event.data.who")}, "ann"),
+    ],
+    ids=["function", "limit", "shared limit", "throttle"],
+)
+def test_runs_that_back_pressure_holds_say_until_when(
+    app: Stepwell, options: dict[str, Any], value: str | None
+) -> None:
+    told: list[int] = []
+
+    @app.create_function(id="work", trigger="go", **options)
+    async def work(ctx: Any) -> None:
+        def call() -> None:
+            told.append(1)
+            if len(told) == 1:
+                raise BackpressureError("429", "1m")
+
+        await ctx.step.run("call", call)
+
+    with harness(app) as t:
+        t.send("go", {"who": "ann"})
+        t.send([Event("go", {"who": "ann"}) for _ in range(3)])
+        t.advance("15s")
+        view = one(t, "work")
+
+        assert counts(view) == counts(all_of(t)["shop-work"]) == {"throttled": 3, "later": 1}
+        (line,) = view.backlogs
+        assert (line.by, line.value, line.expression) == ("back-pressure", value, value and "event.data.who")
+        assert (line.waiting.count, line.limit, line.next_at) == (3, None, "2026-01-01T00:01:00.000Z")
+        assert moves(line, to_ms(t.now)) == "all of them in 45 s"
 
 
 def test_a_limit_that_functions_share_counts_for_each_its_own(app: Stepwell) -> None:
@@ -187,6 +236,10 @@ def test_a_function_that_nobody_needs_is_there_with_zeros(app: Stepwell) -> None
         ("throttle/shop%2Fa/x/y", ("throttle", "fn", "shop/a", "x/y")),
         ("paused/shop/a", ("paused", "fn", "shop/a", None)),
         ("unserved/shop-a", ("unserved", "fn", "shop-a", None)),
+        ("pressure/function/shop%2Fa", ("back-pressure", "fn", "shop/a", None)),
+        ("pressure/fn/shop-a/01234567/x/y", ("back-pressure", "fn", "shop-a", "x/y")),
+        ("pressure/throttle/shop-a/x", ("back-pressure", "fn", "shop-a", "x")),
+        ("pressure/env/x/y", ("back-pressure", "env", None, "x/y")),
         ("ready/shop-a", ("room", "fn", "shop-a", None)),
         ("new", ("other", "fn", None, "new")),
         ("new/x", ("other", "fn", None, "new/x")),

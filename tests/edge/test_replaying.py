@@ -99,13 +99,13 @@ def test_a_request_that_is_repeated_makes_one_replay(dev: Dev) -> None:
 
 def test_a_replay_that_is_aborted_goes_no_further(dev: Dev) -> None:
     failed(dev, 20, 20)
-    asked = {"functionId": "bill", "if": "event.data.order == 20", "rate": "1/h"}
+    asked = {"functionId": "bill", "if": "event.data.order == 20", "rate": "1/90m"}
     made = dev.http("POST", "/v2/replays", asked).json["data"]
     eventually(lambda: dev.get(f"/v2/replays/{made['id']}")["started"] == 1)
 
     aborted = [dev.http("POST", f"/v2/replays/{made['id']}/abort").json["data"] for _ in "ab"]
 
-    assert (aborted[0]["status"], aborted[0]["left"]) == ("ABORTED", 1)
+    assert (aborted[0]["status"], aborted[0]["left"], aborted[0]["rate"]) == ("ABORTED", 1, "1/1h30m")
     assert aborted[0] == aborted[1]
 
 

@@ -395,6 +395,22 @@ def test_28_the_port_that_is_usual_need_not_be_written(dev: Dev) -> None:
     assert len(addresses(dev, "/usual")) == 1
 
 
+def test_a_run_goes_on_at_the_address_that_its_app_has_then(attached: Dev, here: App) -> None:
+    """Semantics §9.7: also one that began at another."""
+    wait = [{"id": "a" * 40, "op": "WaitForEvent", "name": "wake", "opts": {"event": "wake", "timeout": "1h"}}]
+    here.answer = lambda asked: (200, {}, b'"done"') if asked.call["steps"] else (206, {}, json.dumps(wait).encode())
+    run_id = attached.start("here/go")
+    attached.why(run_id, "waiting")
+
+    here.path = "/moved/here"
+    here.functions = None
+    known(attached, here, here.function("f", trigger="here/go"))
+    attached.send("wake")
+
+    assert attached.ended(run_id)["output"] == "done"
+    assert [asked.path.partition("?")[0] for asked in here.posts()] == ["/api/inngest", "/moved/here"]
+
+
 def test_an_app_is_removed_by_any_spelling_of_its_address(dev: Dev) -> None:
     register(dev, "removed", function("removed-f"), url="http://127.0.0.1:3001/removed")
 

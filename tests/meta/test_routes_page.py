@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+from stepwell.model.history import OutcomeKind
 from stepwell.server.access import Access, access
 from stepwell.server.openapi import document, matrix, table
 from stepwell.server.wiring import all_routes
@@ -34,6 +35,13 @@ def current() -> str:
 
 def test_the_page_has_the_routes_that_there_are():
     assert WRITTEN.findall(PAGE.read_text()) == [current()]
+
+
+def test_the_page_says_why_events_start_nothing():
+    page = PAGE.read_text()
+    table = page[page.index("| `kind` | why | `runId` |") :].partition("\n\n")[0]
+
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \| (?!why)", table, flags=re.M)) == sorted(OutcomeKind)
 
 
 def test_what_is_open_is_few_and_known():

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import again, bulk, dispatch, due, ending, pausing, pressure, progress
+from stepwell.engine import admission, again, bulk, dispatch, due, ending, pausing, pressure, progress, standing
 from stepwell.flow import (
     Concurrency,
     Debounce,
@@ -22,6 +22,7 @@ from stepwell.flow import (
 from stepwell.flow.verdicts import Accept, Go
 from stepwell.model import changes as c
 from stepwell.model.pause import Pause
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
 from stepwell.runtime import engine as runtime
@@ -220,6 +221,41 @@ def _pause_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pause, "holds", lambda self, run: False)
 
 
+def _drain_nothing(patch: pytest.MonkeyPatch) -> None:
+    find = Orders.find
+
+    def blind(self: Orders, kind: StandingKind, function_id: str, app_id: str) -> Any:
+        return None if kind == StandingKind.DRAIN else find(self, kind, function_id, app_id)
+
+    patch.setattr(Orders, "find", blind)
+
+
+def _archive_nothing(patch: pytest.MonkeyPatch) -> None:
+    find = Orders.find
+
+    def blind(self: Orders, kind: StandingKind, function_id: str, app_id: str) -> Any:
+        return None if kind == StandingKind.ARCHIVE else find(self, kind, function_id, app_id)
+
+    patch.setattr(Orders, "find", blind)
+
+
+def _archive_without_the_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(standing, "_disarm", lambda *_: iter(()))
+
+
+def _drain_no_replay(patch: pytest.MonkeyPatch) -> None:
+    """Whoever starts runs again does not ask whether nothing new is to begin."""
+    consider = admission.consider
+
+    def hasty(draft: Any, function: Any, *given: Any, **named: Any) -> Any:
+        if named.get("again") is not None:
+            function = msgspec.structs.replace(function, drain=None)
+        return consider(draft, function, *given, **named)
+
+    patch.setattr(admission, "consider", hasty)
+    patch.setattr(bulk, "_is_held", lambda function: function is not None and function.pause is not None)
+
+
 def _press_nobody(patch: pytest.MonkeyPatch) -> None:
     def pressed(*_: Any) -> Generator[Any, Any, str | None]:
         return None
@@ -272,6 +308,10 @@ MUTANTS_OF_RULES: dict[str, Mutant] = {
 
 
 MUTANTS: dict[str, Mutant] = {
+    "a drain lets in what comes from outside": _drain_nothing,
+    "a drain lets in what is started again": _drain_no_replay,
+    "what is archived is started": _archive_nothing,
+    "the clock of what is archived goes on": _archive_without_the_clock,
     "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
     "back-pressure holds no call that is under way": _press_no_call,
     "nobody lets go what back-pressure has held": _letting_go_nobody(pressure),

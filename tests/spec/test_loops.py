@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from stepwell import Debounce, Event, Stepwell, TriggerCron
+from stepwell import Debounce, Event, StepError, Stepwell, TriggerCron
 from stepwell.limits import RUN_CHAIN_MAX
 from stepwell.model.questions import ListEvents, Outcomes
 from stepwell.testing import Harness, harness
@@ -112,6 +113,56 @@ def test_a_function_that_is_put_off_again_and_again_is_stopped(app) -> None:
 
         assert len(t.runs(later)) == 3
         assert len(loops(t)) == 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_chain_is_as_long_and_its_end_on_record_once_whenever_the_process_dies(before: bool) -> None:
+    """By an event of a step, by an invoke and by what is put off: no death lets one more begin."""
+    died, seen, wanted = 0, 0, [("loop", 3), ("shop-again", 4), ("shop-asks", 4), ("shop-first", 1), ("shop-later", 3)]
+    for at in range(100):
+        app = Stepwell("shop")
+
+        @app.create_function(id="again", trigger="go")
+        async def again(ctx):
+            await ctx.step.send_event("next", Event("go"))
+
+        @app.create_defer(id="later")
+        async def later(ctx):
+            ctx.defer("again", function=later, data={})
+
+        @app.create_function(id="first", trigger="go/first")
+        async def first(ctx):
+            ctx.defer("later", function=later, data={})
+
+        @app.create_function(id="asks", trigger="go/asks", retries=0)
+        async def asks(ctx):
+            try:
+                await ctx.step.invoke("deeper", asks)
+            except StepError as error:
+                return error.message
+
+        seen = 0
+
+        def dies(when: bool, work: object, at: int = at) -> bool:
+            nonlocal seen
+            seen += when is before
+            return when is before and seen == at + 1
+
+        with harness(app, max_chain=3) as t:
+            t.die_when(dies)
+            t.crash()
+            for event in ("go", "go/first", "go/asks"):
+                t.send(event, id=event)
+            t.advance("1h")
+
+            runs = Counter(run.function_id for run in t.runs())
+            assert sorted([*runs.items(), ("loop", len(loops(t)))]) == wanted
+            (top,) = [run for run in t.runs("asks") if run.record.parent is None]
+            assert top.status == "COMPLETED"
+        if seen <= at:
+            break
+        died += 1
+    assert died >= 15
 
 
 def test_who_takes_care_of_failures_hears_of_the_last_of_a_chain(app) -> None:

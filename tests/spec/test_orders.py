@@ -203,8 +203,40 @@ def test_ticks_and_starts_by_hand_are_new_work(app) -> None:
         t.drain(**EVERYTHING)
         t.advance("2h")
         assert statuses(t, bill) == ["COMPLETED"]
-        with pytest.raises(LimitExceeded, match="stepwell undrain"):
+        with pytest.raises(LimitExceeded, match="stepwell undrain --all"):
             t.rerun(t.run(bill))
+
+
+@pytest.mark.parametrize(
+    ("target", "command"), [(BILL, "stepwell undrain shop-bill"), (APP, "stepwell undrain --app shop")]
+)
+def test_whoever_starts_a_run_again_is_told_what_to_take_back(app, bill, target, command) -> None:
+    with harness(app) as t:
+        t.send("go")
+        t.drain(**target)
+        with pytest.raises(LimitExceeded) as refused:
+            t.rerun(t.run(bill))
+        assert refused.value.fix.endswith(command)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_or_to_resume(app, bill, own) -> None:
+    with harness(app) as t:
+        t.send("go")
+        t.pause_app("shop")
+        if own:
+            t.pause(bill)
+        with pytest.raises(LimitExceeded) as refused:
+            t.rerun(t.run(bill))
+        assert refused.value.fix.endswith("stepwell resume shop-bill" if own else "stepwell resume --app shop")
+
+
+def test_what_is_archived_cannot_be_replayed_and_it_says_so(app, bill) -> None:
+    with harness(app) as t:
+        t.send("go")
+        t.archive(**BILL)
+        with pytest.raises(NotFound, match="unarchive"):
+            t.replay("bill")
 
 
 # Pausing an app -------------------------------------------------------------------------------------------------------

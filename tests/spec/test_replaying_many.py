@@ -267,6 +267,55 @@ def test_skipped_events_are_chosen_by_when_that_was(app: Stepwell) -> None:
         assert list(numbers(t, "work")) == [1]
 
 
+def test_what_a_drain_skipped_is_started_for_the_first_time_and_once(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx):
+        return ctx.event.data["n"]
+
+    with harness(app) as t:
+        t.pause("work")
+        (paused,) = t.send("go", {"n": 1})
+        t.resume("work")
+        t.drain("work")
+        (drained,) = t.send("go", {"n": 2})
+        t.undrain("work")
+
+        assert t.replay("work", statuses=["skipped"], dry_run=True).what.matched == 2
+        assert [t.replay("work", statuses=["skipped"]).done for _ in range(2)] == [2, 0]
+        assert sorted(run.output for run in t.runs("work")) == [1, 2]
+        assert [outcomes(t, event_id) for event_id in (paused, drained)] == [{}, {}]
+
+
+def test_events_that_a_rule_left_out_are_not_skipped_events(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go", rate_limit=RateLimit(1, "1h"))
+    async def work(ctx): ...
+
+    with harness(app) as t:
+        sent(t, 1, 2)
+
+        assert t.replay("work", statuses=["skipped"]).what.matched == 0
+        assert list(numbers(t, "work")) == [1]
+
+
+@pytest.mark.parametrize("target", ["work", None])
+def test_a_replay_waits_while_its_function_is_drained(app: Stepwell, target: str | None) -> None:
+    @app.create_function(id="work", trigger="go", retries=0)
+    async def work(ctx):
+        raise ValueError("no")
+
+    with harness(app) as t:
+        (event_id,) = t.send("go", {"n": 1})
+        t.drain(target)
+        order = t.replay("work")
+        t.advance("1h")
+        assert (order.done, order.skipped, order.ended_at) == (0, 0, None)
+        assert outcomes(t, event_id) == {}  # it has a run, and nothing more to say
+
+        t.undrain(target)
+        t.advance("10s")
+        assert numbers(t, "work") == {1: ["FAILED", "FAILED"]}
+
+
 def test_a_tick_that_was_skipped_can_be_started(app: Stepwell) -> None:
     @app.create_function(id="report", trigger=TriggerCron("0 * * * *"))
     async def report(ctx):

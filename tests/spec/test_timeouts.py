@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from stepwell import Cancel, Concurrency, ConfigurationError, Event, Stepwell, Timeouts
+from stepwell import BatchEvents, Cancel, Concurrency, ConfigurationError, Event, Stepwell, Timeouts
+from stepwell.model.questions import ListRuns
 from stepwell.testing import harness
 from tests.spec.looking import events, items, totals
 
@@ -262,8 +263,8 @@ def test_all_that_is_overdue_when_a_process_starts_happens_whatever_the_one_befo
         assert (totals(t).items, totals(t).waits) == (0, 0)
 
 
-def test_a_run_keeps_the_timeouts_under_which_it_began(app) -> None:
-    """Race of timeout and a change of the configuration."""
+def test_a_timeout_that_its_function_has_no_more_ends_no_run(app) -> None:
+    """Race of timeout and a change of the configuration (semantics §9.7)."""
 
     @app.create_function(id="work", trigger="go", timeouts=Timeouts(finish="1h"))
     async def work(ctx):
@@ -281,7 +282,45 @@ def test_a_run_keeps_the_timeouts_under_which_it_began(app) -> None:
         t.send("go")
         t.advance("2d")
 
-        assert [run.status for run in t.runs(work)] == ["CANCELLED", "COMPLETED"]
+        assert [run.status for run in t.runs(work)] == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_timeout_of_a_function_that_has_left_its_app_holds(app) -> None:
+    @app.create_function(id="work", trigger="go", timeouts=Timeouts(finish="1h"))
+    async def work(ctx):
+        await ctx.step.sleep("rest", "1d")
+
+    with harness(app) as t:
+        t.send("go")
+        run = t.run(work)
+        t.crash(app=Stepwell("shop"))
+        t.advance("2h")
+
+        (stored,) = t.ask(ListRuns(9))
+        assert (stored.id, stored.status) == (run.id, "CANCELLED")
+
+
+def test_a_batch_that_is_not_begun_in_time_is_cancelled_too(app) -> None:
+    """A deviation: the reference gives it no start timeout (semantics §7.2), and says nothing."""
+
+    @app.create_function(
+        id="work",
+        trigger="go",
+        concurrency=1,
+        batch_events=BatchEvents(2, timeout="1m"),
+        timeouts=Timeouts(start="1h"),
+    )
+    async def work(ctx):
+        await ctx.step.run("work", asyncio.sleep, 7_000)
+
+    with harness(app) as t:
+        t.send([Event("go")] * 4)
+        t.advance("1d")
+
+        first, second = t.runs(work)
+        t.assert_completed(first)
+        t.assert_cancelled(second)
+        assert second.ended_at == START + timedelta(hours=1)
 
 
 def test_a_run_that_wakes_in_the_very_moment_of_its_finish_timeout_has_one_end(app) -> None:

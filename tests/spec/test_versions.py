@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stepwell import (
     Backoff,
+    BatchEvents,
     Cancel,
     Concurrency,
     Debounce,
     Event,
     Priority,
+    RateLimit,
     Singleton,
     StepError,
     Stepwell,
@@ -23,6 +26,7 @@ from stepwell import (
 )
 from stepwell.model.questions import ListFunctions
 from stepwell.testing import Harness, harness
+from tests.spec.looking import totals
 
 
 def version(code: Any = None, **options: Any) -> Stepwell:
@@ -203,14 +207,61 @@ def test_retries_and_the_back_off_are_those_of_the_moment_of_the_failure(before,
         assert outputs(t) == ["no"]
 
 
-def test_timeouts_are_those_under_which_a_run_was_created_or_began() -> None:
-    with harness(version(at_work, timeouts=Timeouts(finish="30s"))) as t:
-        t.send("go", {"n": 1})
-        t.crash(app=version(at_work, timeouts=Timeouts(finish="1h")))
-        t.send("go", {"n": 2})
-        t.advance("2m")
+async def in_two_parts(ctx: Any) -> str:
+    await ctx.step.sleep("one", "1m")
+    await ctx.step.sleep("two", "1h")
+    return "done"
 
-        assert statuses(t) == ["CANCELLED", "COMPLETED"]
+
+@pytest.mark.parametrize(
+    ("before", "after", "ended"),
+    [
+        ("30s", "2h", None),  # more time than its timer knows
+        ("30s", "45m", 45 * 60),
+        ("30s", None, None),
+        ("2h", "10m", 61 * 60),  # less, which the next call after it finds out
+        (None, "10m", 61 * 60),
+    ],
+)
+def test_a_finish_timeout_is_that_of_the_moment(before: str | None, after: str | None, ended: int | None) -> None:
+    with harness(version(in_two_parts, timeouts=Timeouts(finish=before))) as t:
+        t.send("go")
+        started = t.now
+        t.crash(app=version(in_two_parts, timeouts=Timeouts(finish=after)))
+        t.advance("2h")
+
+        run = t.run("work")
+        if ended is None:
+            assert (run.status, run.output) == ("COMPLETED", "done")
+        else:
+            assert (run.status, run.ended_at) == ("CANCELLED", started + timedelta(seconds=ended))
+            assert "finish timeout" in (run.reason or "")
+        t.advance("1d")
+        assert (totals(t).items, totals(t).live_runs) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        ("10m", "2h", "COMPLETED"),
+        ("10m", None, "COMPLETED"),
+        ("2h", "10m", "CANCELLED"),
+        (None, "10m", "CANCELLED"),
+    ],
+)
+def test_so_is_a_start_timeout(before: str | None, after: str | None, status: str) -> None:
+    async def code(ctx):
+        await ctx.step.run("work", asyncio.sleep, 3_600)
+
+    with harness(version(code, concurrency=1, timeouts=Timeouts(start=before))) as t:
+        t.send([Event("go"), Event("go")])
+        t.crash(app=version(code, concurrency=1, timeouts=Timeouts(start=after)))
+        t.advance("3h")
+
+        assert sorted(statuses(t)) == sorted(["COMPLETED", status])
+        late = t.runs("work")[1]
+        assert (late.started_at is None) == (status == "CANCELLED")
+        assert (totals(t).items, totals(t).live_runs) == (0, 0)
 
 
 def test_a_window_that_is_open_ends_when_it_was_to_end_and_its_run_is_one_of_the_new_version() -> None:
@@ -224,6 +275,65 @@ def test_a_window_that_is_open_ends_when_it_was_to_end_and_its_run_is_one_of_the
         runs = sorted(t.runs("work"), key=lambda run: run.output)
         assert [run.output for run in runs] == [1, 2]
         assert [run.record.function_version for run in runs] == [2, 2]
+
+
+def test_a_batch_that_is_open_takes_the_new_size_and_keeps_its_end() -> None:
+    async def code(ctx):
+        return [event.data["n"] for event in ctx.events]
+
+    def app(size: int, timeout: str) -> Stepwell:
+        return version(code, batch_events=BatchEvents(size, timeout=timeout))
+
+    with harness(app(5, "1m")) as t:
+        t.send("go", {"n": 1})
+        t.crash(app=app(3, "1h"))
+        t.send([Event("go", {"n": n}) for n in (2, 3)])
+        assert outputs(t) == [[1, 2, 3]]
+
+        t.send("go", {"n": 4})
+        t.advance("59m")
+        t.crash(app=app(3, "1m"))
+        t.advance("59s")
+        assert len(outputs(t)) == 1  # nor does a shorter time close it
+        t.advance("1s")
+        assert outputs(t) == [[1, 2, 3], [4]]
+
+
+def test_a_function_that_collects_no_more_starts_each_at_once_and_what_is_open_at_its_end() -> None:
+    async def code(ctx):
+        return [event.data["n"] for event in ctx.events]
+
+    with harness(version(code, batch_events=BatchEvents(5, timeout="1m"))) as t:
+        t.send([Event("go", {"n": n}) for n in (1, 2)])
+        t.crash(app=version(code))
+        t.send("go", {"n": 3})
+        assert outputs(t) == [[3]]
+        t.advance("1m")
+
+        assert sorted(outputs(t)) == [[1, 2], [3]]
+        assert [run.record.function_version for run in t.runs("work")] == [2, 2]
+
+
+def test_a_rate_limit_holds_at_once_for_events_from_then_on() -> None:
+    with harness(version(rate_limit=RateLimit(1, "1h"))) as t:
+        t.send([Event("go", {"n": n}) for n in (1, 2)])
+        t.crash(app=version(rate_limit=RateLimit(4, "1h")))
+        t.send("go", {"n": 3})
+        t.advance("15m")  # of the new rate, after the start under the old one
+        t.send([Event("go", {"n": n}) for n in (4, 5)])
+        assert outputs(t) == [1, 4]
+
+        t.crash(app=version(rate_limit=RateLimit(1, "1h")))
+        t.advance("15m")  # the start before it took no more than this
+        t.send("go", {"n": 6})
+        t.advance("59m")
+        t.send("go", {"n": 7})
+        t.advance("1m")
+        t.send("go", {"n": 8})
+        assert outputs(t) == [1, 4, 6, 8]
+        t.crash(app=version())
+        t.send([Event("go", {"n": n}) for n in (9, 10)])
+        assert outputs(t) == [1, 4, 6, 8, 9, 10]
 
 
 def test_a_singleton_that_is_one_no_more_lets_others_in_and_one_that_becomes_so_waits_for_none() -> None:

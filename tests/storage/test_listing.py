@@ -243,11 +243,11 @@ async def test_runs_of_a_function_come_by_their_ids_without_what_they_gave(store
     assert await _ids(store, RunsOfFunction("shop-bill", "", "\x7f", 2)) == ["r1", "r3"]
 
 
-async def test_what_a_pause_skipped_is_found_by_when_that_was(store: Store):
+async def test_what_a_pause_or_a_drain_skipped_is_found_by_when_that_was(store: Store):
     made = [
         outcome("e2", kind="paused", at=10),
         outcome("e1", kind="paused", at=10),
-        outcome("e3", kind="paused", at=30),
+        outcome("e3", kind="drained", at=30),
         outcome("e4", kind="rate-limited", at=20),
         outcome("e5", function_id="shop-other", kind="paused", at=20),
     ]

@@ -30,7 +30,7 @@ _STATUSES = ("completed", "failed", "cancelled", "skipped")
     "statuses",
     type=click.Choice(_STATUSES, case_sensitive=False),
     multiple=True,
-    help="Those that ended so; can be repeated. Default: failed.",
+    help="Those that ended so; skipped: events that a pause or a drain kept out. Can be repeated. Default: failed.",
 )
 @click.option("--if", "condition", metavar="EXPRESSION", help="Of these, those for whose event this is true.")
 @click.option("--rate", metavar="N/TIME", help="Start so many in which time: 10/s, 100/m, 1/30s.")

@@ -36,4 +36,9 @@ def command(function: str | None, app_id: str | None, as_json: bool, url: str | 
         print_json(bytes(opened(answer).data))
         return
     shown: ResumedView = data(answer, ResumedView)
-    click.echo(f"{shown.function.id} {'goes on' if shown.resumed else 'was not paused'}.")
+    if shown.function.pause is None:
+        click.echo(f"{shown.function.id} {'goes on' if shown.resumed else 'was not paused'}.")
+        return
+    app = shown.function.app_id  # whose pause is left
+    own = "is no longer paused by itself" if shown.resumed else "was not paused by itself"
+    click.echo(f"{shown.function.id} {own}. Its app is: stepwell resume --app {app}")

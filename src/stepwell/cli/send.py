@@ -77,8 +77,10 @@ def _report(answer: bytes, *, as_json: bool) -> None:
         stead = f"  {outcome.run_id}" if outcome.run_id else ""
         click.echo(f"  did not start {outcome.function_id}, {outcome.kind}{reason}{stead}")
     for function in why.unstarted:
-        condition = f": {function.expression} is not true" if function.because == "condition" else ""
-        click.echo(f"  did not start {function.function_id}{condition}")
+        why_not = f": {function.expression} is not true" if function.because == "condition" else ""
+        if function.because == "archived":
+            why_not = ", which is archived"
+        click.echo(f"  did not start {function.function_id}{why_not}")
     if not (why.runs or why.outcomes or why.unstarted):
         click.echo(click.style("  0 functions started: none has a trigger for this name.", fg="yellow"))
         click.echo("  It may still have resumed runs that waited for it, or cancelled runs: that is not counted here.")

@@ -17,7 +17,8 @@ from stepwell.cli.ordering import withdraw
 def command(
     function: str | None, app_id: str | None, everything: bool, as_json: bool, url: str | None, token: str | None
 ) -> None:
-    """Let new runs begin again. What was skipped meanwhile stays skipped; 'stepwell why EVENT' says so for each.
+    """Let new runs begin again. What was skipped meanwhile stays skipped; 'stepwell why EVENT' says so for each,
+    and 'stepwell replay --status skipped' starts it.
 
     FUNCTION is its full id, or the one in the code if only one app has it.
     """

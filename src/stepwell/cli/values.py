@@ -30,7 +30,7 @@ def json_object(option: str, text: bytes) -> msgspec.Raw:
 
 def json_array(option: str, text: bytes) -> msgspec.Raw:
     """An array, as it was written."""
-    if not isinstance(_decoded(option, text), list):
+    if not isinstance(_decoded(option, text, '[1, "two"]'), list):
         raise click.BadParameter("it must be a JSON array, such as '[1, \"two\"]'.", param_hint=option)
     return msgspec.Raw(text)
 
@@ -41,9 +41,9 @@ def json_value(option: str, text: bytes) -> msgspec.Raw:
     return msgspec.Raw(text)
 
 
-def _decoded(option: str, text: bytes) -> object:
+def _decoded(option: str, text: bytes, example: str = '{"order_id": 1}') -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        hint = "" if text.strip()[:1] in (b"{", b"[") else """ Write it like '{"order_id": 1}', quotes included."""
+        hint = "" if text.strip()[:1] in (b"{", b"[") else f" Write it like '{example}', quotes included."
         raise click.BadParameter(f"this is not JSON: {error}.{hint}", param_hint=option) from None

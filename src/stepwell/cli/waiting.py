@@ -86,8 +86,11 @@ def moves(backlog: BacklogView, now: int) -> str:
     """When the first in line can go on, as far as it is known."""
     if backlog.by == "throttle" and backlog.next_at is not None:
         return f"the next starts {when(backlog.next_at, now)}"
+    if backlog.by == "back-pressure":
+        return f"all of them {when(backlog.next_at, now)}" if backlog.next_at is not None else "at once"
     if backlog.by == "paused":
-        return f"when it is resumed: stepwell resume {backlog.function_id}"
+        app = backlog.paused_app_id
+        return f"when it is resumed: stepwell resume {backlog.function_id if app is None else f'--app {app}'}"
     if backlog.by == "unserved":
         return "when a process serves the function"
     if backlog.by == "room":
@@ -200,6 +203,7 @@ _NAMES: Final = {
     "concurrency": "concurrency",
     "run-concurrency": "runs under way",
     "throttle": "throttle",
+    "back-pressure": "back-pressure",
     "paused": "the pause",
     "unserved": "a process that serves it",
     "room": "room in the process",

@@ -101,10 +101,10 @@ def consider(
     """
     env = {"event": fields}
     if function.drain is not None and parent is None and window is None and (again or event.source != "internal"):
-        return skip(draft, function, event, _drained(function.drain))
+        return skip(draft, function, event, _drained(function.drain), saved=again is None)
     depth = event.depth
     if depth > draft.moment.settings.chain_max > 0:
-        return skip(draft, function, event, (yield from _loop(draft, function, event)))
+        return skip(draft, function, event, (yield from _loop(draft, function, event)), saved=again is None)
     told: list[tuple[str, str]] = []  # what people should know of the run, if it starts: kind and text
     if may_hold:
         for control in function.controls:

@@ -37,7 +37,7 @@ from stepwell.model.run import Rerun, Run, RunStatus
 _PAUSE_MS: Final = 10  # others have it for longer than that (ADR 0029)
 RUNS_PER_DECISION_MAX: Final = 50  # a decision holds the writer for some milliseconds at most
 _PACE_MS: Final = 100  # a replay of many starts in each second starts a few at a time
-_PAUSED_MS: Final = 5_000  # how soon a replay looks again whether its function is still paused
+_PAUSED_MS: Final = 5_000  # how soon a replay looks again whether its function may start runs
 _DEDUPE_MS: Final = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
 LIVE: Final = (RunStatus.QUEUED, RunStatus.RUNNING)
 
@@ -261,7 +261,9 @@ def _share(what: Wanted) -> int:
 
 def _is_held(function: Function | None) -> bool:
     """Whether nothing of it would be started now, though later it may be."""
-    return function is not None and function.pause is not None and function.pause.events != PausedEvents.HOLD
+    if function is None:
+        return False
+    return function.drain is not None or (function.pause is not None and function.pause.events != PausedEvents.HOLD)
 
 
 def _item(found: Order, at: int) -> Item:

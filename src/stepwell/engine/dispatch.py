@@ -9,10 +9,11 @@ from typing import Any
 from stepwell.engine.admission import paused, ready, start, unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import fire, settle_due
-from stepwell.engine.ending import finish, places
+from stepwell.engine.ending import cancel, finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
+from stepwell.engine.timeouts import overdue
 from stepwell.engine.turns import begin, first_full, full_place
 from stepwell.flow import GRANT
 from stepwell.lifecycle.losses import pause_ms
@@ -135,6 +136,11 @@ def _take(
         draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
         return
     run, event, steps = loaded.run, loaded.event, loaded.steps
+    function = draft.registry.of_run(run.function_id)
+    late = overdue(run, function, draft.now) if function is not None else None
+    if late is not None:
+        yield from cancel(draft, run.id, late)
+        return
     held = 0
     if item.lease and run.slots:
         # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
@@ -149,7 +155,6 @@ def _take(
         finish(draft, run, event, RunStatus.FAILED, failure=worker_lost(losses), reason="worker lost")
         return
     pause = pause_ms(losses, run.id) if item.lease else 0
-    function = draft.registry.of_run(run.function_id)
     passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)

@@ -24,7 +24,7 @@ class OutcomeKind(StrEnum):
     LOOP = "loop"  # it would be one too many in a chain of runs that start one another
 
 
-SKIPPED: frozenset[str] = frozenset({OutcomeKind.PAUSED})
+SKIPPED: frozenset[str] = frozenset({OutcomeKind.PAUSED, OutcomeKind.DRAINED})
 """The kinds of outcomes of events that a person kept from starting anything, and that can be started later. The
 statements of each store name them as well."""
 

@@ -37,6 +37,12 @@ class StandingOrder(msgspec.Struct, frozen=True, kw_only=True):
         kind, _, name = self.target.partition("/")
         return f"the {kind} {name}" if name else "everything"
 
+    @property
+    def argument(self) -> str:
+        """How commands name what it is about."""
+        kind, _, name = self.target.partition("/")
+        return "--all" if not name else f"--app {name}" if kind == "app" else name
+
 
 def of_function(function_id: str) -> str:
     """The target of an order about one function."""

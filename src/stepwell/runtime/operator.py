@@ -10,16 +10,12 @@ from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.ids import is_ulid
 from stepwell.model.history import Outcome, OutcomeKind
 from stepwell.model.pause import Pause, PausedEvents, PausedRuns
-from stepwell.model.questions import GetRun, ListFunctions
+from stepwell.model.questions import GetRun, ListFunctions, ListStandingOrders
 from stepwell.model.run import Run
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.runtime.edits import check_values, edit
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.standing import checked_reason
-
-_FIRST: dict[str, str] = {
-    OutcomeKind.PAUSED: "resume it first: stepwell resume {}",
-    OutcomeKind.DRAINED: "end that first: stepwell undrain",
-}
 
 
 async def rerun(
@@ -47,8 +43,7 @@ async def rerun(
     await engine.until_ends_seen(verdict)  # it may take the place of a run that another process executes (I18)
     started: Run | Outcome | None = verdict.result.value
     if isinstance(started, Outcome):
-        fix = _FIRST.get(started.kind, "try again when that has ended").format(started.function_id)
-        raise LimitExceeded(f"run {run_id} was not started again", started.reason, fix)
+        raise LimitExceeded(f"run {run_id} was not started again", started.reason, await _first(engine, started))
     if started is not None:
         return started
     run = await engine.store.read(GetRun(run_id)) if is_ulid(run_id) else None
@@ -61,6 +56,21 @@ async def rerun(
         f"no function {run.function_id!r} is registered any more, or it is archived",
         "register the function again, or unarchive it, then repeat this",
     )
+
+
+async def _first(engine: Engine, why: Outcome) -> str:
+    """What has to be done before the function can start a run."""
+    if why.kind not in (OutcomeKind.PAUSED, OutcomeKind.DRAINED):
+        return "try again when that has ended"
+    kind, end = StandingKind.PAUSE, "resume it first: stepwell resume"
+    if why.kind == OutcomeKind.DRAINED:
+        kind, end = StandingKind.DRAIN, "end that first: stepwell undrain"
+    stored = next((each for each in await engine.store.read(ListFunctions()) if each.id == why.function_id), None)
+    order = None
+    if stored is not None and (kind == StandingKind.DRAIN or stored.pause is None):
+        standing = await engine.store.read(ListStandingOrders())
+        order = Orders(standing).find(kind, stored.id, stored.app_id)
+    return f"{end} {order.argument if order is not None else why.function_id}"
 
 
 async def pause(

@@ -43,8 +43,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     (``REPLAYED``, in any case; by default those that failed), created in this span of time, for whose event
     ``condition`` is true.
 
-    ``SKIPPED`` stands for events that a pause kept from starting a run, at a moment in this span. Moments are
-    milliseconds, both included; without ``created_before`` it is all until now. ``rate`` is how many are started in
+    ``SKIPPED`` stands for events that a pause or a drain kept from starting a run, at a moment in this span. Moments
+    are milliseconds, both included; without ``created_before`` it is all until now. ``rate`` is how many are started in
     which time, such as ``"10/s"``, ``"100/m"`` or ``"1/30s"``; ``name`` is for people.
     """
 
@@ -156,6 +156,17 @@ def _replayed(engine: Engine, replay: Replay, now: int) -> Wanted:
         for function in engine.registry.functions.values()
         if function.app_id == replay.app_id and replay.function_id in (None, function.id)
     ]
+    gone = sorted(
+        function.id
+        for function in engine.registry.departed.values()
+        if function.app_id == replay.app_id and replay.function_id in (None, function.id)
+    )
+    if gone and not functions:
+        raise NotFound(
+            f"{gone[0]} cannot be replayed",
+            "its app does not list it any more, or it is archived",
+            "register it again, or bring it back with stepwell unarchive, then repeat this",
+        )
     if not functions:
         missing = f"function {replay.function_id!r}" if replay.function_id else f"app {replay.app_id!r}"
         raise NotFound(f"there is no {missing}", "nothing of it is registered", "list them: stepwell functions")

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from stepwell.model.duration import format_duration
 from stepwell.model.event import rfc3339
 from stepwell.model.order import Order
 from stepwell.server.views import View, moment
@@ -72,5 +73,5 @@ def replay_view(found: Order) -> ReplayView:
 def _rate(limit: int | None, period_ms: int | None) -> str | None:
     if limit is None or period_ms is None:
         return None
-    units = {1_000: "s", 60_000: "m", 3_600_000: "h"}
-    return f"{limit}/{units.get(period_ms) or f'{period_ms}ms'}"
+    period = format_duration(period_ms)
+    return f"{limit}/{period[1:] if period in ('1s', '1m', '1h', '1d') else period}"

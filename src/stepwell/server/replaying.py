@@ -31,10 +31,10 @@ class Replaying(View, frozen=True):
     """Which runs to start again: of this function, by its full id or the one in the code, or of all functions of an
     app; that have ended so, by default those that failed; created between two moments, by default until now.
 
-    ``SKIPPED`` are events that a pause kept from starting a run, at a moment between the two. ``if`` is an expression
-    over the event; ``rate`` is how many are started in which time, such as ``10/s``, ``100/m`` or ``1/30s``. With
-    ``dryRun`` they are only counted. A second request with the same ``idempotencyKey`` within 24 hours gets the order
-    of the first.
+    ``SKIPPED`` are events that a pause or a drain kept from starting a run, at a moment between the two. ``if`` is an
+    expression over the event; ``rate`` is how many are started in which time, such as ``10/s``, ``100/m`` or
+    ``1/30s``. With ``dryRun`` they are only counted. A second request with the same ``idempotencyKey`` within 24
+    hours gets the order of the first.
     """
 
     function_id: str | None = None

@@ -83,7 +83,7 @@ END;
 CREATE TEMP TRIGGER born_under_pressure AFTER INSERT ON items WHEN new.lease <> 0 AND new.kind = 'run'
   AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND key = 'pressure/function/' || new.function_id
     AND expires_at > new.at - 30000) -- the end of a lease, of half a minute
-BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' began while its queue was to be left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' began while its queue was to be left alone'); END;
 
 CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
   WHEN new.lease <> 0 AND new.lease <> old.lease AND new.kind = 'run'
@@ -91,7 +91,7 @@ CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
     AND (key = 'pressure/function/' || new.function_id OR key IN (
       SELECT 'pressure/' || slot.value FROM runs, json_each(coalesce(runs.slots, '[]')) AS slot
       WHERE runs.shard = 0 AND runs.id = new.id)))
-BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' was called while its queue is left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' was called while its queue is left alone'); END;
 
 CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
   AND (SELECT pause FROM functions WHERE id = new.function_id) IS NOT NULL
@@ -101,6 +101,23 @@ CREATE TEMP TRIGGER leased_in_a_pause AFTER UPDATE OF lease ON items WHEN new.le
   AND (SELECT json_extract(cast(pause AS TEXT), '$.runs') FROM functions WHERE id = new.function_id)
     IN ('hold', 'cancel')
 BEGIN INSERT INTO violations VALUES ('F92', 'run ' || new.id || ' was called while its function was paused'); END;
+
+CREATE TEMP TRIGGER born_archived AFTER INSERT ON runs
+WHEN EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'archive' AND target = 'function/' || new.function_id)
+BEGIN INSERT INTO violations VALUES ('F93', 'run ' || new.id || ' began although its function is archived'); END;
+
+CREATE TEMP TRIGGER outcome_of_archived AFTER INSERT ON outcomes WHEN new.kind <> 'function-gone'
+  AND EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'archive' AND target = 'function/' || new.function_id)
+BEGIN INSERT INTO violations VALUES ('F93', 'event ' || new.event_id || ' matched ' || new.function_id
+  || ', which is archived'); END;
+
+CREATE TEMP TRIGGER born_in_a_drain AFTER INSERT ON runs
+WHEN new.parent IS NULL AND (new.original IS NOT NULL OR new.rerun IS NOT NULL OR new.batch IS NULL
+    AND (SELECT json_extract(cast(config AS TEXT), '$.debounce') FROM functions WHERE id = new.function_id) IS NULL
+    AND (SELECT source FROM events WHERE shard = 0 AND id = new.event_id) <> 'internal') -- windows opened before it
+  AND EXISTS (SELECT 1 FROM standing_orders AS o, functions AS f WHERE o.kind = 'drain' AND f.id = new.function_id
+    AND o.target IN ('', 'app/' || f.app_id, 'function/' || f.id))
+BEGIN INSERT INTO violations VALUES ('F96', 'run ' || new.id || ' began although its function is drained'); END;
 """
 
 # Each finds (rule, who) of what must not be. ?1 is now.
@@ -158,6 +175,10 @@ FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
 WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
   AND NOT EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'pause' AND target = 'app/' || f.app_id)
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = 'release/' || i.backlog AND at IS NOT NULL)
+UNION ALL
+SELECT 'F93', i.id || ' is armed, and its function is archived'
+FROM items AS i JOIN standing_orders AS o ON o.kind = 'archive' AND o.target = 'function/' || i.function_id
+WHERE i.shard = 0 AND i.kind = 'cron'
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
 FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1

@@ -17,14 +17,16 @@ from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 _PAUSING: Final = 0.3  # of the worlds
 _REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2
+_ORDERING: Final = 0.2
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is done to the world ``after_ms`` after the one before it.
 
-    ``pick`` says to whom, from 0 to 1; of a pause ``events`` and ``runs`` are what becomes of those, of a replay
-    ``statuses`` and ``rate`` which runs are meant and how many start in which time.
+    ``pick`` says to whom, from 0 to 1, and ``target`` of which size a standing order is; of a pause ``events`` and
+    ``runs`` are what becomes of those, of a replay ``statuses`` and ``rate`` which runs are meant and how many start
+    in which time.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     runs: str = "finish"
     statuses: tuple[str, ...] = ()
     rate: str | None = None
+    target: str = "function"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +60,7 @@ def make_plan(seed: int) -> Plan:
     actions = _with_pauses(Random(f"pauses {seed}"), actions)
     actions = _with_reruns(Random(f"reruns {seed}"), actions)
     actions = _with_deployments(Random(f"deployments {seed}"), actions)
+    actions = _with_orders(Random(f"orders {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
@@ -134,6 +138,20 @@ def _with_deployments(random: Random, actions: tuple[Action, ...]) -> tuple[Acti
     for _ in range(random.randint(1, 3)):
         deploy = Action(kind="deploy", after_ms=random.choice(_GAPS_MS), pick=random.random())
         found.insert(random.randint(0, len(found)), deploy)
+    return tuple(found)
+
+
+def _with_orders(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds a person drains or archives, and takes it back or not."""
+    found = list(actions)
+    for _ in range(random.randint(1, 3) if random.random() < _ORDERING else 0):
+        pick, at, kind = random.random(), random.randint(0, len(found)), random.choice(("archive", "drain"))
+        target = random.choice(("function", "app", "all")) if kind == "drain" else "function"
+        given = Action(kind=kind, after_ms=random.choice(_GAPS_MS), pick=pick, target=target)
+        found.insert(at, given)
+        if random.random() < 0.6:
+            back = msgspec.structs.replace(given, kind=f"un{kind}", after_ms=random.choice(_GAPS_MS))
+            found.insert(random.randint(at + 1, len(found)), back)
     return tuple(found)
 
 

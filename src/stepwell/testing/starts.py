@@ -25,9 +25,9 @@ def starts(world: World) -> Iterator[Violation]:
 
 
 def _order_of_batches(world: World) -> Iterator[Violation]:
-    """I21: in the order in which they came. While functions are paused and resumed, a decision may have to be made
-    again, after others; no table tells of that."""
-    if world.reached["action pause"]:
+    """I21: in the order in which they came. A decision may have had to be made again, after others; no table tells of
+    that."""
+    if world.decided_again:
         return
     text = """
       SELECT h.run_id, e.received_at FROM run_events AS h JOIN events AS e ON e.id = h.event_id

@@ -11,7 +11,7 @@ from stepwell.storage.sqlite.driver import executor
 
 _ALL = (
     *("events", "outcomes", "runs", "steps", "attempts", "notes"),
-    *("items", "waits", "requests", "cells", "slots", "run_events", "orders"),
+    *("items", "waits", "requests", "cells", "slots", "run_events", "orders", "standing_orders"),
 )
 
 

@@ -21,11 +21,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stepwell.engine.again import FromStep
-from stepwell.errors import LimitExceeded, NotRunning, StorageError
+from stepwell.errors import LimitExceeded, NotFound, NotRunning, StorageError
 from stepwell.ids import RandomIds
 from stepwell.model.event import rfc3339 as iso
 from stepwell.model.order import Order
 from stepwell.model.pause import Pause
+from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
 from stepwell.protocol.signals import Signal
@@ -36,6 +37,8 @@ from stepwell.runtime.operator import pause as pause_function
 from stepwell.runtime.operator import rerun
 from stepwell.runtime.operator import resume as resume_function
 from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
+from stepwell.runtime.standing import give as give_order
+from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
@@ -73,6 +76,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     digest: str
     story: tuple[str, ...]
+
+
+class Archived(msgspec.Struct):
+    """Somebody asked for it at the first of these moments, and it held until the second at the latest."""
+
+    target: str
+    since: int
+    until: int = 1 << 62
 
 
 class Process:
@@ -128,6 +139,7 @@ class World:
         self.loop.run_until_complete(self._bind())
         self.doubled: set[str] = set()
         self.acked: dict[str, tuple[str, str]] = {}
+        self.archived: list[Archived] = []
         self.cancelled: set[str] = set()
         self.healthy = False
         self._leader: Process | None = None
@@ -188,6 +200,10 @@ class World:
             spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
             function_id = f"{APP}-{spec.id}"
             self._client(self._resume(function_id) if action.kind == "resume" else self._pause(function_id, action))
+        elif action.kind in ("archive", "drain"):
+            self._client(self._give(StandingKind(action.kind), self._target(action)))
+        elif action.kind in ("unarchive", "undrain"):
+            self._client(self._withdraw(StandingKind(action.kind.removeprefix("un")), self._target(action)))
         elif action.kind == "rerun":
             self._client(self._rerun(action.pick, f"k{len(self._clients)}"))
         elif action.kind == "replay":
@@ -270,6 +286,8 @@ class World:
                 run = await rerun(engine, run_id, key=key, from_step=begin)
             except LimitExceeded:
                 return "not started again"
+            except NotFound:  # its function is archived
+                return "not there to be started again"
             return "started again from a step" if run.rerun is not None else "started again"
 
         while (done := await self._ask(again)) is None:
@@ -280,12 +298,16 @@ class World:
         spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
         replay = Replay(app_id=APP, function_id=f"{APP}-{spec.id}", statuses=action.statuses, rate=action.rate)
 
-        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
-            return replay_many(engine, replay, key=key)
+        async def order(engine: Engine) -> str:
+            try:
+                made = await replay_many(engine, replay, key=key)
+            except NotFound:
+                return "replay of what is archived"
+            return "replay of something" if made.what.matched else "replay of nothing"
 
-        while (made := await self._ask(order)) is None:
+        while (done := await self._ask(order)) is None:
             pass
-        self.reach("replay of something" if made.what.matched else "replay of nothing")
+        self.reach(done)
 
     async def _pause(self, function_id: str, action: Action) -> None:
         def pause_it(engine: Engine) -> Coroutine[Any, Any, Pause]:
@@ -294,6 +316,41 @@ class World:
         while await self._ask(pause_it) is None:
             pass
         self.reach(f"paused: events {action.events}, runs {action.runs}")
+
+    def _target(self, action: Action) -> str:
+        """Whom a standing order is about. What is put off is not archived by itself: those that do so would need it."""
+        if action.target == "app":
+            return of_app(APP)
+        if action.target == "all":
+            return EVERYTHING
+        specs = [spec for spec in self.plan.functions if not spec.put_off]
+        return of_function(f"{APP}-{specs[int(action.pick * len(specs))].id}")
+
+    async def _give(self, kind: StandingKind, target: str) -> None:
+        began = self.clock.now_ms()
+
+        def give(engine: Engine) -> Coroutine[Any, Any, StandingOrder]:
+            return give_order(engine, kind, target)
+
+        if kind == StandingKind.ARCHIVE:
+            self.archived.append(Archived(target, began))
+        while await self._ask(give) is None:
+            pass
+        self.reach(f"order: {kind}")
+        if kind == StandingKind.ARCHIVE:  # another client may have taken it back before it was given at last
+            self.archived.append(Archived(target, began))
+
+    async def _withdraw(self, kind: StandingKind, target: str) -> None:
+        async def withdraw(engine: Engine) -> str:
+            taken = await withdraw_order(engine, kind, target)
+            return f"order taken back: {kind}" if taken is not None else "no order to take back"
+
+        while (done := await self._ask(withdraw)) is None:
+            pass
+        self.reach(done)
+        for one in self.archived:
+            if kind == StandingKind.ARCHIVE and one.target == target:
+                one.until = min(one.until, self.clock.now_ms())
 
     async def _deploy(self, pick: float) -> None:
         """The rules of one function are others from now on."""
@@ -392,6 +449,8 @@ class World:
         self.tell("healed")
         for client in self._clients:  # may grow meanwhile
             await client
+        for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
+            await self._withdraw(StandingKind(kind), target)
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
         for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
             await self._resume(function_id)
@@ -440,7 +499,7 @@ class World:
             # Two copies of one request share a lease, so neither can be told from the other.
             self.reach("doubled work")
             return
-        if rule == "F92" and self.reached["two at once"]:
+        if rule in ("F92", "F93", "F96") and self.reached["two at once"]:
             return  # who was deposed has not heard of it: only a process that shares its file asks each time
         violation = Violation(rule, what)
         if violation not in self.violations:
@@ -501,6 +560,17 @@ class World:
         process = NODE.get()
         assert process is not None, "signals are sent by steps"
         return await process.node.engine.signal(Signal(name, data))
+
+    @property
+    def decided_again(self) -> bool:
+        """Whether decisions may have been made again, after later ones: what operators decide about functions is known
+        to none that is under way."""
+        return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain"))
+
+    def may_be_archived(self, function_id: str, at: int) -> bool:
+        """Whether nothing may have matched the function at that moment, as far as clients can know."""
+        spans = [one for one in self.archived if one.target == of_function(function_id)]
+        return any(one.since <= at <= one.until for one in spans) or (bool(spans) and self.reached["two at once"] > 0)
 
     @property
     def messages(self) -> LocalMessages:

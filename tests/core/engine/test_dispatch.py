@@ -19,6 +19,7 @@ from stepwell.model.changes import (
     Postpone,
     Release,
     SaveNote,
+    Schedule,
     SettleStep,
     StartRun,
     TakeSlots,
@@ -101,7 +102,8 @@ def test_a_run_whose_timeout_is_due_too_is_ended_and_not_called() -> None:
         id="r1/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW, queued_at=NOW
     )
 
-    decision = _claim(draft(function()), {DueItems: [_item(), timeout], GetRun: run()})
+    late = run(started_at=NOW - 60)
+    decision = _claim(draft(function(finish_timeout_ms=60)), {DueItems: [_item(), timeout], GetRun: late})
 
     assert only(decision, FinishRun).status == RunStatus.CANCELLED
     assert "Grant" not in kinds(decision)
@@ -109,7 +111,7 @@ def test_a_run_whose_timeout_is_due_too_is_ended_and_not_called() -> None:
 
 
 def test_a_run_that_is_leased_and_then_cancelled_by_what_the_same_claim_says_is_not_called() -> None:
-    other = run(id="r2", function_id="shop-other", event_id="e2")
+    other = run(id="r2", function_id="shop-other", event_id="e2", started_at=NOW - 60)
     timeout = Item(
         id="r2/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-other", run_id="r2", at=NOW, queued_at=NOW
     )
@@ -123,7 +125,7 @@ def test_a_run_that_is_leased_and_then_cancelled_by_what_the_same_claim_says_is_
         FindWaits: lambda question: [listener] if question.event_name == CANCELLED else [],
     }
 
-    decision = _claim(draft(function(), function("other")), answers)
+    decision = _claim(draft(function(), function("other", finish_timeout_ms=60)), answers)
 
     assert "Grant" in kinds(decision)
     assert decision.result.leased == ()
@@ -322,8 +324,10 @@ def test_a_process_without_room_still_looks_after_timers() -> None:
 def test_a_start_timeout_cancels_only_a_run_that_has_not_started() -> None:
     timer = Item(id="r1/start", kind=ItemKind.START_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW)
 
-    late = _claim(draft(function()), {DueItems: [timer], GetRun: _queued()})
-    fine = _claim(draft(function()), {DueItems: [timer], GetRun: run()})
+    impatient = function(start_timeout_ms=60)
+
+    late = _claim(draft(impatient), {DueItems: [timer], GetRun: _queued(queued_at=NOW - 60)})
+    fine = _claim(draft(impatient), {DueItems: [timer], GetRun: run(queued_at=NOW - 60)})
 
     assert only(late, FinishRun).status == RunStatus.CANCELLED
     assert kinds(fine) == ["Drop"]
@@ -332,9 +336,33 @@ def test_a_start_timeout_cancels_only_a_run_that_has_not_started() -> None:
 def test_a_finish_timeout_cancels_a_run_that_is_running() -> None:
     timer = Item(id="r1/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW)
 
-    decision = _claim(draft(function()), {DueItems: [timer], GetRun: run()})
+    decision = _claim(draft(function(finish_timeout_ms=60)), {DueItems: [timer], GetRun: run(started_at=NOW - 60)})
 
     assert "finish timeout" in only(decision, FinishRun).reason
+
+
+def test_a_timeout_that_is_longer_now_is_set_again_and_one_that_is_gone_is_dropped() -> None:
+    timer = Item(id="r1/finish", kind=ItemKind.FINISH_TIMEOUT, function_id="shop-bill", run_id="r1", at=NOW)
+    answers: Answers = {DueItems: [timer], GetRun: run(started_at=NOW - 60)}
+
+    longer = _claim(draft(function(finish_timeout_ms=61)), answers)
+    gone = _claim(draft(function()), answers)
+
+    assert only(longer, Schedule).item.at == NOW + 1
+    assert kinds(gone) == ["Drop"]
+
+
+@pytest.mark.parametrize(
+    ("found", "slots"), [(run(started_at=NOW - 60), ()), (run(started_at=NOW - 60, slots=("fn/shop-bill",)), ("a",))]
+)
+def test_a_run_that_comes_too_late_for_a_timeout_without_a_timer_is_not_called(found: Any, slots: Any) -> None:
+    answers: Answers = {DueItems: [_item(lease=7 if slots else 0)], GetRun: found, CountHeld: len(slots)}
+
+    decision = _claim(draft(function(finish_timeout_ms=60)), answers)
+
+    assert "finish timeout" in only(decision, FinishRun).reason
+    assert decision.result.leased == ()
+    assert [change.count for change in decision.changes if isinstance(change, Release)] == [1] * len(slots)
 
 
 def test_a_run_goes_on_whose_function_its_app_no_longer_lists_and_nothing_starts_another() -> None:

@@ -23,7 +23,9 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     ListFunctions,
+    ListStandingOrders,
 )
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.server.queues.holders import holders
 from stepwell.server.queues.names import ALL, By, limit_of, named, ranges
 from stepwell.server.queues.shapes import (
@@ -47,6 +49,7 @@ _STATE_OF: Final[dict[By, str]] = {
     "run-concurrency": "blocked",
     "other": "blocked",
     "throttle": "throttled",
+    "back-pressure": "throttled",
     "paused": "paused",
     "unserved": "unserved",
     "room": "due",
@@ -128,11 +131,17 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
     function_id = run.function_id if run is not None else said.function_id
     control = limit_of(name, registry.of_run(function_id) if function_id is not None else None)
     next_at = None
-    if said.by == "throttle":
+    if said.by in ("throttle", "back-pressure"):
         timer = await reader.read(GetItem(name))
         next_at = timer.at if timer is not None else situation.now
     used: int = await reader.read(CountSlots(name))
     limits = said.by in ("concurrency", "run-concurrency")
+    paused_app_id = None
+    function = registry.of_run(function_id) if said.by == "paused" and function_id is not None else None
+    if function is not None:
+        standing = await reader.read(ListStandingOrders())
+        order = Orders(standing).find(StandingKind.PAUSE, function.id, function.app_id)
+        paused_app_id = function.app_id if order is not None and order.pause == function.pause else None
     return BacklogView(
         key=name,
         by=said.by,
@@ -143,10 +152,11 @@ async def _backlog(reader: Reader, registry: Registry, name: str, situation: Sit
         function_id=function_id,
         first_run_id=run.id if run is not None else None,
         first_since=moment(run.scheduled_at) if run is not None else None,
-        limit=control.limit if control is not None else None,
+        limit=control.limit if control is not None and said.by != "back-pressure" else None,
         used=used if limits else None,
         held_by=await holders(reader, name, situation.bodies) if limits else [],
         next_at=moment(next_at),
+        paused_app_id=paused_app_id,
     )
 
 
@@ -203,15 +213,15 @@ class _Tally:
                 self._add(said.function_id, _STATE_OF[said.by], depth, more=deeper)
                 self._heads[said.function_id] = min((first, name), self._heads.get(said.function_id, (_FOREVER, "")))
                 continue
-            looked = min(depth, room)
+            looked, state = min(depth, room), _STATE_OF[said.by]
             if looked == 0:
-                self._of_all.add("blocked")
+                self._of_all.add(state)
                 continue
             room -= looked
             ids: list[str] = await reader.read(BacklogFunctions(name, looked))
             whose = Counter(ids)
             for function_id, count in whose.items():
-                self._add(function_id, "blocked", count, more=deeper or looked < depth)
+                self._add(function_id, state, count, more=deeper or looked < depth)
             if only in whose:
                 shared.add(name)
         if more:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from stepwell.engine.admission import paused, ready, unserved
+from stepwell.engine.pressure import PREFIX, whole
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.flow.keys import owned, owner, within
 from stepwell.model.function import Function
 
-By = Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room", "other"]
+By = Literal["concurrency", "run-concurrency", "throttle", "back-pressure", "paused", "unserved", "room", "other"]
 Scope = Literal["fn", "env", "account"]
 
 ALL: Final = ("", "\x7f")  # names begin with ASCII
@@ -31,6 +32,12 @@ def named(name: str) -> Named:
     for prefix, by in _WHOLE.items():
         if name.startswith(prefix):
             return Named(by, "fn", name.removeprefix(prefix), None)
+    if name.startswith(PREFIX):
+        queue = name.removeprefix(PREFIX)
+        if queue.startswith(whole("")):
+            return Named("back-pressure", "fn", owned(queue.removeprefix(whole(""))), None)
+        _, scope, function_id, value = named(queue)
+        return Named("back-pressure", scope, function_id, value)
     if name.startswith("throttle/"):
         _, function, value = name.split("/", 2)
         return Named("throttle", "fn", owned(function), value)
@@ -50,6 +57,8 @@ def ranges(function_id: str, function: Function | None) -> list[tuple[str, str]]
     own = owner(function_id)
     found = [within(text) for part in ("fn/", "run/fn/") for text in (f"{part}{own}", f"{part}{own}/")]
     found.append(within(f"throttle/{own}/"))
+    found.append(within(f"{PREFIX}{whole(function_id)}"))
+    found += [within(f"{PREFIX}{part}/{own}/") for part in ("fn", "throttle")]
     found += [(name, f"{name}\x01") for name in (f"{prefix}{function_id}" for prefix in _WHOLE)]
     if function is not None:
         shared = {
@@ -57,14 +66,15 @@ def ranges(function_id: str, function: Function | None) -> list[tuple[str, str]]
             for control in function.controls
             if isinstance(control, Concurrency | RunConcurrency) and control.scope != "fn"
         }
-        found += [within(prefix) for prefix in sorted(shared)]
+        found += [within(text) for prefix in sorted(shared) for text in (prefix, f"{PREFIX}{prefix}")]
     return found
 
 
 def limit_of(name: str, function: Function | None) -> Concurrency | RunConcurrency | Throttle | None:
-    """The control of a function that fills this backlog, if it still has it."""
+    """The control of a function that fills this backlog, or whose key it has, if it still has it."""
     if function is None:
         return None
+    name = name.removeprefix(PREFIX)
     for control in function.controls:
         if isinstance(control, Concurrency | RunConcurrency | Throttle):
             first, last = within(control.prefix(function.id))

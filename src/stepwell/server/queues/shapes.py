@@ -34,14 +34,16 @@ class HolderView(View, frozen=True):
 class BacklogView(View, frozen=True):
     """Runs that wait for the same thing, in their order.
 
-    ``by`` says for what: a limit of steps or of runs, their turn of a throttle, the end of a pause, a process that
+    ``by`` says for what: a limit of steps or of runs, their turn of a throttle, the moment until which somebody
+    whom they call asked to be left alone, the end of a pause, a process that
     serves the function, or room in a process. ``value`` is that of the limit's key, and ``expression`` what it was
     worked out from; ``used`` of ``limit`` slots are taken, by ``held_by`` and others. ``function_id`` and
     ``first_run_id`` are those of the first in line, which has waited since ``first_since``. ``next_at`` is the moment
-    at which the next may start, if it is a moment that they wait for."""
+    at which the next may start, if it is a moment that they wait for. ``paused_app_id`` is the app whose pause they
+    wait for, if it is not that of the function itself."""
 
     key: str
-    by: Literal["concurrency", "run-concurrency", "throttle", "paused", "unserved", "room", "other"]
+    by: Literal["concurrency", "run-concurrency", "throttle", "back-pressure", "paused", "unserved", "room", "other"]
     scope: Literal["fn", "env", "account"]
     value: str | None
     expression: str | None
@@ -53,16 +55,17 @@ class BacklogView(View, frozen=True):
     used: int | None
     held_by: list[HolderView]
     next_at: str | None
+    paused_app_id: str | None = None
 
 
 class QueueView(View, frozen=True):
     """What a function is owed.
 
     ``due`` runs may go on at once, ``running`` ones have a call in flight. ``blocked`` ones wait for a concurrency
-    limit, ``throttled`` ones for their turn, ``paused`` ones until the function is resumed, ``unserved`` ones for a
-    process that has the function. ``later`` ones go on at a moment: they sleep, are retried or start in the future.
-    ``oldest_since`` is when the one that could go on for longest could have, and ``next_at`` the next moment at which
-    something is due."""
+    limit, ``throttled`` ones for their turn or for the end of back-pressure, ``paused`` ones until the function is
+    resumed, ``unserved`` ones for a process that has the function. ``later`` ones go on at a moment: they sleep, are
+    retried or start in the future. ``oldest_since`` is when the one that could go on for longest could have, and
+    ``next_at`` the next moment at which something is due."""
 
     function_id: str
     due: AmountView

@@ -261,7 +261,7 @@ def _again(why: RunWhy) -> list[str]:
     """Why there is such a run, if it is not for an event that came."""
     by = f"Replay {why.replay_id}" if why.replay_id is not None else "Somebody"
     if why.original_run_id is None:
-        return [] if why.replay_id is None else [f"{by} started it, for an event that a pause had skipped."]
+        return [] if why.replay_id is None else [f"{by} started it, for an event that had been skipped."]
     how = ""
     if why.from_step is not None:
         how = f" from step {why.from_step!r}, with {count(why.copied_steps, 'step')} of that run"

@@ -329,7 +329,7 @@ _OUTCOMES: Final = "SELECT event_id, function_id, kind, at, shard, reason, run_i
 SKIPPED_EVENTS: Final = (
     _OUTCOMES
     + """INDEXED BY outcomes_skipped
-WHERE shard = ?1 AND function_id = ?2 AND (at, event_id) > (?3, ?4) AND at <= ?5 AND kind = 'paused'
+WHERE shard = ?1 AND function_id = ?2 AND (at, event_id) > (?3, ?4) AND at <= ?5 AND kind IN ('drained', 'paused')
 ORDER BY at, event_id LIMIT ?6"""
 )
 _ORDERS: Final = f"SELECT {_ORDER_COLUMNS} FROM orders "

@@ -74,7 +74,7 @@ CREATE TABLE outcomes (
 ) STRICT, WITHOUT ROWID;
 
 -- What a person kept from starting, to be started later.
-CREATE INDEX outcomes_skipped ON outcomes (shard, function_id, at, event_id) WHERE kind = 'paused';
+CREATE INDEX outcomes_skipped ON outcomes (shard, function_id, at, event_id) WHERE kind IN ('drained', 'paused');
 
 CREATE TABLE runs (
   shard            INTEGER NOT NULL,
