@@ -13,7 +13,7 @@ from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
-from stepwell.engine.turns import begin
+from stepwell.engine.turns import begin, full_place
 from stepwell.flow import GRANT
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
@@ -229,13 +229,17 @@ def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
 
 
 def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
-    """The limit of steps that holds it up, if one does. Those that do not are added to ``passed``."""
+    """The limit of steps that holds it up, if one does. Those that do not, also after it, are added to ``passed``."""
     if not run.slots:
         return None
+    blocked: str | None = None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
     for slot, control in zip(run.slots, limits, strict=False):
         used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
-        if isinstance(control.grant(used), Blocked):
-            return slot
-        passed.append(slot)
-    return None
+        if not isinstance(control.grant(used), Blocked):
+            passed.append(slot)
+        elif blocked is None:
+            blocked = slot
+    if blocked is not None and run.started_at is None:
+        yield from full_place(draft, run, function, passed)  # it may have been woken for a place
+    return blocked

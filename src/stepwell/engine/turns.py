@@ -27,21 +27,31 @@ from stepwell.model.run import Run
 def begin(draft: Draft, run: Run, function: Function, item: Item, passed: list[str]) -> Generator[Any, Any, str | None]:
     """A run is about to start: take what its start needs. Gives the backlog it has to wait in instead, if so; the
     places that there would have been for it are added to ``passed``."""
-    mine = places(run)
-    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
-    for place, control in zip(mine, limits, strict=False):
-        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
-        if isinstance(control.grant(used), Blocked):
-            return place
-        passed.append(place)
+    full = yield from full_place(draft, run, function, passed)
+    if full is not None:
+        return full
     if run.throttle is not None:
         blocked = yield from _await_turn(draft, run.throttle, function, item)
         if blocked is not None:
             return blocked
+    mine = places(run)
     if mine:
         draft.add(TakeSlots(mine, lock_holder(run.id), run.shard))
         draft.take(mine, 1)
     return None
+
+
+def full_place(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
+    """The limit of runs under way that holds it up, if one does. Those that do not are added to ``passed``."""
+    full: str | None = None
+    limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
+    for place, control in zip(places(run), limits, strict=False):
+        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
+        if not isinstance(control.grant(used), Blocked):
+            passed.append(place)
+        elif full is None:
+            full = place
+    return full
 
 
 def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:
