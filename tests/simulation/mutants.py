@@ -180,7 +180,7 @@ def _no_places(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_head_start(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Priority, "head_start_ms", lambda self, env, now: 0)
+    patch.setattr(Priority, "head_start", lambda self, env, now: (0, None))
 
 
 def _keep_the_old_rate(patch: pytest.MonkeyPatch) -> None:
