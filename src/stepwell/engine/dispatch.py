@@ -15,6 +15,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.turns import begin, full_place
 from stepwell.flow import GRANT
+from stepwell.flow.limit import is_own
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
 from stepwell.limits import LEASE_LOSSES_MAX
@@ -159,7 +160,8 @@ def _take(
         passed += [*run.slots, *places(run)]
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
-        passed += [*run.slots, *places(run)]
+        # Of a function whose runs are all held nobody else could use the room either, however many wait for it.
+        passed += [key for key in (*run.slots, *places(run)) if not (function.pause.holds_all and is_own(key))]
     elif draft.pressing and (queue := (yield from pressed(draft, run, function))) is not None:
         blocked = backlog(queue)
         passed += [key for key in (*run.slots, *places(run)) if not shares(queue, key, function.id)]

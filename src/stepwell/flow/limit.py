@@ -76,3 +76,8 @@ def slot_prefix(key: str | None, scope: str, function_id: str) -> str:
     # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.
     expression = sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"fn/{owner(function_id)}/{expression}/"
+
+
+def is_own(key: str) -> bool:
+    """Whether this key of slots or places is one function's own, which no other shares."""
+    return key.startswith(("fn/", "run/fn/"))
