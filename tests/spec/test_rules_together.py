@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle, Timeouts
+from stepwell import Cancel, Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle, Timeouts
 from stepwell.model.item import ItemKind
 from stepwell.testing import Harness, harness
 from tests.spec.looking import items, totals
@@ -49,6 +49,23 @@ def test_a_place_goes_on_to_the_next_if_who_was_woken_for_it_never_starts(app, b
         t.advance("1d")
 
         assert statuses(t, work) == ["CANCELLED", "COMPLETED"]
+        assert totals(t).items == 0
+
+
+@pytest.mark.parametrize("rule", [{"concurrency": PRINTER}, {"run_concurrency": 1}], ids=str)
+def test_a_place_is_handed_on_if_who_was_woken_for_it_is_cancelled_with_who_had_it(app, rule: Any) -> None:
+    @app.create_function(id="work", trigger="go", cancel=Cancel("stop", match="data.n"), **rule)
+    async def work(ctx):
+        await ctx.step.run("print", asyncio.sleep, 3600)
+
+    with harness(app) as t:
+        for n in (1, 1, 2):
+            t.send(Event("go", {"n": n}))
+        t.advance("1m")
+        t.send(Event("stop", {"n": 1}))  # one decision ends the first, which wakes the second, which it ends as well
+        t.advance("2h")
+
+        assert statuses(t, work) == ["CANCELLED", "CANCELLED", "COMPLETED"]
         assert totals(t).items == 0
 
 

@@ -27,7 +27,6 @@ from stepwell.model.changes import (
     Grant,
     Plan,
     Postpone,
-    Release,
     SaveNote,
     StartRun,
     TakeSlots,
@@ -179,8 +178,7 @@ def _take(
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark, item.shard))
         # It waits elsewhere, and the room that it leaves is for the next who waits for that.
-        draft.add(*(Release(key, draft.now, 1, run.shard) for key in passed))
-        draft.due(draft.now if passed else None)
+        draft.add(*(draft.room(key, 1, run.shard) for key in passed))
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
@@ -215,8 +213,7 @@ def _take(
 def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
-        draft.add(*(Release(slot, draft.now, slots, run.shard) for slot in run.slots))
-        draft.due(draft.now)
+        draft.add(*(draft.room(slot, slots, run.shard) for slot in run.slots))
 
 
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:

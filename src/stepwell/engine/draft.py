@@ -13,7 +13,7 @@ import msgspec
 
 from stepwell.engine.leased import Leased
 from stepwell.engine.registry import Registry
-from stepwell.model.changes import Change, Decision
+from stepwell.model.changes import Change, Decision, Release
 from stepwell.model.event import Event
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
@@ -73,6 +73,7 @@ class Draft:
 
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
+    ``freed`` are the backlogs of which it lets somebody go because there is room for them.
     ``released`` is how many items it lets go of a backlog that goes as a whole.
     ``put_off`` is what it says of functions that runs put off until their end, by run and step.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
@@ -101,6 +102,7 @@ class Draft:
         self.held: dict[str, Event] = {}
         self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()
+        self.freed: set[str] = set()
         self.endings: list[Ending] = []
         self.put_off: dict[str, dict[str, Step]] = {}
         self.guarded: dict[str, tuple[Run, Event]] = {}
@@ -138,6 +140,12 @@ class Draft:
     def is_full(self, function_id: str) -> bool:
         """Whether the process that asks serves the function and has no room for one more call."""
         return self._is_full is not None and self._is_full(function_id)
+
+    def room(self, backlog: str, count: int, shard: int) -> Release:
+        """The change that lets ``count`` of this backlog go. Who waits there may be one of them from now on."""
+        self.freed.add(backlog)
+        self.due(self.now)
+        return Release(backlog, self.now, count, shard)
 
     def press(self, queue: str, until: int) -> None:
         """Nothing of this queue is to begin before that moment. The process is told at once: its next claim may be

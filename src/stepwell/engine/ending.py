@@ -18,7 +18,6 @@ from stepwell.model.changes import (
     DropRunItems,
     FinishRun,
     FreeSlots,
-    Release,
     SaveNote,
     SettleStep,
     Wake,
@@ -86,8 +85,7 @@ def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
                 draft.take((lock,), -1)
             elif lock == parked:
                 continue
-            draft.due(draft.now)  # one that never began may have been woken for it
-            changes.append(Release(lock, draft.now, 1, run.shard))
+            changes.append(draft.room(lock, 1, run.shard))  # one that never began may have been woken for it
     return changes
 
 
@@ -98,9 +96,8 @@ def places(run: Run) -> tuple[str, ...]:
 
 def release(draft: Draft, run: Run, width: int, parked: str | None = None) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
-    draft.due(draft.now)
     others = (slot for slot in run.slots if slot != parked)
-    return [FreeSlots(run.id, run.shard), *(Release(slot, draft.now, width, run.shard) for slot in others)]
+    return [FreeSlots(run.id, run.shard), *(draft.room(slot, width, run.shard) for slot in others)]
 
 
 def lock_holder(run_id: str) -> str:
@@ -126,7 +123,8 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     width, parked = 1, None
     if run.slots or run.locks:
         item = yield from ask(GetItem(run.id, run.shard))
-        parked = item.backlog if item is not None else None
+        if item is not None and item.backlog not in draft.freed:
+            parked = item.backlog  # else it may be the one that this decision has just woken
     if run.slots:
         held = yield from ask(CountHeld(run.slots[0], run.id, run.shard))
         draft.take(run.slots, -held)

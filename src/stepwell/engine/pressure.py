@@ -17,7 +17,7 @@ from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, let_go
 from stepwell.flow import GRANT, Throttle
 from stepwell.flow.keys import owner
 from stepwell.lifecycle.retry import retry_at
-from stepwell.model.changes import Drop, PutCell, Release, Schedule
+from stepwell.model.changes import Drop, PutCell, Schedule
 from stepwell.model.failure import Failure
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
@@ -111,7 +111,7 @@ def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     yield from let_go(draft, item.id, item.shard)
     # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.
     for key in _rooms(queue, item.function_id):
-        draft.add(Release(key, draft.now, ITEMS_PER_DECISION_MAX, item.shard))
+        draft.add(draft.room(key, ITEMS_PER_DECISION_MAX, item.shard))
 
 
 def _rooms(queue: str, function_id: str) -> tuple[str, ...]:

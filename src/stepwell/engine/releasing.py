@@ -16,7 +16,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import places
 from stepwell.flow import GRANT, RunConcurrency, Throttle
 from stepwell.flow.window import ALWAYS
-from stepwell.model.changes import Drop, Release, ReleaseItem, Schedule
+from stepwell.model.changes import Drop, ReleaseItem, Schedule
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
@@ -57,6 +57,7 @@ def _go_on(draft: Draft, backlog: str, place: tuple[int, str] | None, shard: int
     room = max(0, ITEMS_PER_DECISION_MAX - draft.released)
     waiting = yield from ask(Backlog(backlog, room + 1, shard, after=place))
     released = waiting[:room]
+    draft.freed.add(backlog)
     for _, item_id in released:
         draft.add(ReleaseItem(item_id, draft.now, shard))
         draft.due(draft.now)
@@ -124,9 +125,8 @@ def _ask_anew(draft: Draft, app_id: str, backlog: str, shard: int) -> Generator[
     if room > ITEMS_PER_DECISION_MAX:
         yield from let_go(draft, backlog, shard)
     elif room > 0:
-        draft.add(Release(backlog, draft.now, room, shard))
+        draft.add(draft.room(backlog, room, shard))
         draft.released += room
-        draft.due(draft.now)
 
 
 def _limit(function: Function, item: Item, backlog: str) -> Generator[Any, Any, int | None]:

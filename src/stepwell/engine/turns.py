@@ -16,7 +16,7 @@ from stepwell.engine.ending import lock_holder, places
 from stepwell.engine.releasing import let_go
 from stepwell.flow import RunConcurrency, Throttle
 from stepwell.flow.verdicts import Blocked, Later
-from stepwell.model.changes import Drop, PutCell, Release, Schedule, TakeSlots
+from stepwell.model.changes import Drop, PutCell, Schedule, TakeSlots
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
@@ -86,8 +86,7 @@ def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     count, after = control.turns((yield from _cell(draft, key)), draft.now)
     waiting = yield from ask(Backlog(key, count + 1, item.shard))
     if count and waiting:
-        draft.add(Release(key, draft.now, count, item.shard))
-        draft.due(draft.now)
+        draft.add(draft.room(key, count, item.shard))
     if len(waiting) > count:
         _call(draft, key, item.function_id, after)
     else:

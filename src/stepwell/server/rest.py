@@ -90,6 +90,7 @@ class Rest:
             AppsV2(engine, apps, keys),
         )
         self.routes: list[Operation] = [
+            *State(engine).routes(),  # the first of them each step of a call asks for: it is looked for from the top
             Operation("GET", "/health", self.health, "whether due work moves", style=Style.PLAIN, answer=HealthAnswer),
             Operation(
                 "GET", "/dev", self.dev, "what SDKs look at to find a dev server", style=Style.PLAIN, answer=DevAnswer
@@ -104,7 +105,6 @@ class Rest:
             ),
             *Sync(apps).routes(),
             *(Endpoints(engine, apps, guard).routes() if guard is not None else ()),
-            *State(engine).routes(),
             *(Connect(engine, apps, guard).routes() if guard is not None else ()),
             *V1(engine).routes(),
             *(self.realtime.routes() if self.realtime is not None else ()),

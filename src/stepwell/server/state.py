@@ -63,6 +63,19 @@ class State:
 
     def routes(self) -> list[Operation]:
         return [
+            *(
+                Operation(
+                    "POST",
+                    f"{prefix}/{{run_id}}/async",
+                    self.checkpoint,
+                    "takes steps of a call that goes on; 409 if another has taken its place",
+                    style=Style.PLAIN,
+                    body=Opaque(schema=_CHECKPOINT),
+                    answer=Stored,
+                    refuses=[409, 413],
+                )
+                for prefix in PREFIXES
+            ),
             Operation(
                 "GET",
                 "/v0/runs/{run_id}/actions",
@@ -89,19 +102,6 @@ class State:
                 style=Style.PLAIN,
                 status=204,
                 refuses=[409],
-            ),
-            *(
-                Operation(
-                    "POST",
-                    f"{prefix}/{{run_id}}/async",
-                    self.checkpoint,
-                    "takes steps of a call that goes on; 409 if another has taken its place",
-                    style=Style.PLAIN,
-                    body=Opaque(schema=_CHECKPOINT),
-                    answer=Stored,
-                    refuses=[409, 413],
-                )
-                for prefix in PREFIXES
             ),
         ]
 
