@@ -246,10 +246,21 @@ def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(again, "start_again", forgetful)
 
 
+def _favour_the_first(patch: pytest.MonkeyPatch) -> None:
+    """One function has all the room there is, whoever else waits for some."""
+    fair = dispatch._fair
+
+    def favour(draft: Any, limit: int, crowds: Any) -> Any:
+        return fair(draft, limit, crowds[:1])
+
+    patch.setattr(dispatch, "_fair", favour)
+
+
 MUTANTS_OF_RULES: dict[str, Mutant] = {
     "places are given to everybody": _no_places,
     "nobody has a head start": _no_head_start,
     "an older, slower rate goes on": _keep_the_old_rate,
+    "one function has all the room": _favour_the_first,
 }
 """Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
 
