@@ -13,7 +13,7 @@ from stepwell.engine.ending import finish, places
 from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
-from stepwell.engine.turns import begin, full_place
+from stepwell.engine.turns import begin, full_place, used
 from stepwell.flow import GRANT
 from stepwell.flow.limit import is_own
 from stepwell.flow.verdicts import Blocked
@@ -42,7 +42,6 @@ from stepwell.model.questions import (
     BacklogItems,
     Backlogs,
     CountHeld,
-    CountSlots,
     DueItems,
     Loaded,
     LoadRuns,
@@ -234,8 +233,7 @@ def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> G
     blocked: str | None = None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
     for slot, control in zip(run.slots, limits, strict=False):
-        used = (yield from ask(CountSlots(slot, run.shard))) + draft.slots.get(slot, 0)
-        if not isinstance(control.grant(used), Blocked):
+        if not isinstance(control.grant((yield from used(draft, slot, run.shard))), Blocked):
             passed.append(slot)
         elif blocked is None:
             blocked = slot

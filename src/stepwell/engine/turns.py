@@ -46,12 +46,21 @@ def full_place(draft: Draft, run: Run, function: Function, passed: list[str]) ->
     full: str | None = None
     limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
     for place, control in zip(places(run), limits, strict=False):
-        used = (yield from ask(CountSlots(place, run.shard))) + draft.slots.get(place, 0)
-        if not isinstance(control.grant(used), Blocked):
+        if not isinstance(control.grant((yield from used(draft, place, run.shard))), Blocked):
             passed.append(place)
         elif full is None:
             full = place
     return full
+
+
+def used(draft: Draft, key: str, shard: int) -> Generator[Any, Any, int]:
+    """How many slots or places of this key are in use, with those that this plan takes or gives back.
+
+    Counting costs what there are of them, and a claim may ask for many runs: each key is counted once.
+    """
+    if key not in draft.counted:
+        draft.counted[key] = yield from ask(CountSlots(key, shard))
+    return draft.counted[key] + draft.slots.get(key, 0)
 
 
 def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:
