@@ -83,7 +83,7 @@ END;
 CREATE TEMP TRIGGER born_under_pressure AFTER INSERT ON items WHEN new.lease <> 0 AND new.kind = 'run'
   AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND key = 'pressure/function/' || new.function_id
     AND expires_at > new.at - 30000) -- the end of a lease, of half a minute
-BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' began while its queue was to be left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' began while its queue was to be left alone'); END;
 
 CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
   WHEN new.lease <> 0 AND new.lease <> old.lease AND new.kind = 'run'
@@ -91,7 +91,7 @@ CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
     AND (key = 'pressure/function/' || new.function_id OR key IN (
       SELECT 'pressure/' || slot.value FROM runs, json_each(coalesce(runs.slots, '[]')) AS slot
       WHERE runs.shard = 0 AND runs.id = new.id)))
-BEGIN INSERT INTO violations VALUES ('ADR 32', 'run ' || new.id || ' was called while its queue is left alone'); END;
+BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' was called while its queue is left alone'); END;
 
 CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
   AND (SELECT pause FROM functions WHERE id = new.function_id) IS NOT NULL

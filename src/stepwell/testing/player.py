@@ -179,7 +179,7 @@ class Player:
             world.fail("I4", f"step {start.name} of run {call.run_id} ran again after its result was recorded")
         until = world.tables.pressed(call.run_id)
         if not stale and world.clock.now_ms() < until and world.knows_pressure(until):
-            world.fail("ADR 32", f"body {number} of run {call.run_id} began while its queue was to be left alone")
+            world.fail("ADR 30", f"body {number} of run {call.run_id} began while its queue was to be left alone")
         world.began(start)
         try:
             if node.takes_ms:
