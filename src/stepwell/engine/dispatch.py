@@ -15,7 +15,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.turns import begin, full_place, used
 from stepwell.flow import GRANT
-from stepwell.flow.limit import is_own
+from stepwell.flow.limit import is_own, pairs
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.losses import pause_ms
 from stepwell.limits import LEASE_LOSSES_MAX
@@ -232,7 +232,7 @@ def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> G
         return None
     blocked: str | None = None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
-    for slot, control in zip(run.slots, limits, strict=False):
+    for slot, control in pairs(run.slots, limits, function.id):
         if not isinstance(control.grant((yield from used(draft, slot, run.shard))), Blocked):
             passed.append(slot)
         elif blocked is None:

@@ -15,6 +15,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import lock_holder, places
 from stepwell.engine.releasing import let_go
 from stepwell.flow import RunConcurrency, Throttle
+from stepwell.flow.limit import pairs
 from stepwell.flow.verdicts import Blocked, Later
 from stepwell.model.changes import Drop, PutCell, Schedule, TakeSlots
 from stepwell.model.function import Function
@@ -45,7 +46,7 @@ def full_place(draft: Draft, run: Run, function: Function, passed: list[str]) ->
     """The limit of runs under way that holds it up, if one does. Those that do not are added to ``passed``."""
     full: str | None = None
     limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
-    for place, control in zip(places(run), limits, strict=False):
+    for place, control in pairs(places(run), limits, function.id):
         if not isinstance(control.grant((yield from used(draft, place, run.shard))), Blocked):
             passed.append(place)
         elif full is None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.flow import BatchEvents, Debounce, Idempotency, RateLimit, RunConcurrency, Throttle
+from stepwell.flow.limit import pairs
 from stepwell.flow.options import length_ms
 from stepwell.limits import BATCH_BYTES_MAX, DEDUPE_WINDOW
 from stepwell.model.duration import to_ms
@@ -183,7 +184,7 @@ def _limits(function: Function, runs: Sequence[Past]) -> dict[str, int]:
     controls = [control for control in function.controls if isinstance(control, RunConcurrency)]
     for run in runs:
         places = [lock for lock in run.locks if lock.startswith("run/")]
-        for place, control in zip(places, controls, strict=False):
+        for place, control in pairs(places, controls, function.id):
             if control.scope == "fn":  # of others each function has a limit of its own
                 found[place] = control.limit
     return found
