@@ -167,7 +167,7 @@ def _in_use(limit: LimitView, key: LimitKeyView, now: int) -> str:
     which = f"{printable(key.value)!r}: " if key.value is not None else ""
     next_at = when(key.next_at, now) if key.next_at else ""
     if limit.control in ("debounce", "batch"):
-        return f"{which}{key.used} events came, run {key.run_id} starts {next_at}"
+        return f"{which}{key.used} {'event' if key.used == 1 else 'events'} came, run {key.run_id} starts {next_at}"
     if limit.control == "idempotency":
         return f"{which}run {key.run_id} started, forgotten {next_at}"
     if key.free is not None:
