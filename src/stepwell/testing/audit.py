@@ -207,7 +207,7 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
     windows: dict[str, list[Past]] = defaultdict(list)
     for run in runs:
         key = control.window(function.id, run.env, run.queued_at)
-        if run.again or not run.by_event or key is None:
+        if run.again or not run.by_event:
             continue
         others = left_out.get(run.id, [])
         opened_at = min([run.event.received_at, *(row[2] for row in others)])
@@ -371,13 +371,24 @@ def audit_file(path: Path) -> list[Violation]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Audit the database files that are named; the exit code is 1 if anything is wrong in one of them."""
+    """Audit the database files that are named, and say of each what was found.
+
+    The exit code is 1 if anything is wrong in one of them, 2 if none is named or one is not there.
+    """
+    paths = [Path(path) for path in (sys.argv[1:] if arguments is None else arguments)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        what = f"there is no file {missing[0]}" if missing else "no file is named"
+        sys.stderr.write(f"{what}; usage: python -m stepwell.testing.audit FILE...\n")
+        return 2
     wrong = 0
-    for path in sys.argv[1:] if arguments is None else arguments:
-        found = audit_file(Path(path))
+    for path in paths:
+        found = audit_file(path)
         wrong += len(found)
         for violation in found:
             sys.stdout.write(f"{path}: {violation}\n")
+        if not found:
+            sys.stdout.write(f"{path}: no rule was broken\n")
     return 1 if wrong else 0
 
 
