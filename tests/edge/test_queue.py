@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -19,7 +25,7 @@ from stepwell.server.queues.shapes import AmountView, FunctionQueueView, QueueVi
 from stepwell.server.why import Situation
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing import Harness, harness
-from tests.edge.conftest import Dev, eventually
+from tests.edge.conftest import STEPWELL, Dev, environment, eventually
 from tests.edge.test_why import Asking, at_once
 
 STATES = ("due", "running", "blocked", "throttled", "paused", "unserved", "later")
@@ -325,6 +331,44 @@ def test_the_command_shows_who_holds_what_others_wait_for(start_dev: Any) -> Non
     assert (every["functionId"], every["running"]["count"], every["blocked"]["count"]) == ("shop-slow", 1, 1)
     assert "shop-slow" in dev.cli("queue").out
     assert dev.cli("queue", "--db", str(dev.folder / ".stepwell" / "dev.db")).code == 0
+
+
+@pytest.mark.slow
+def test_it_is_kept_up_to_date_until_one_leaves(start_dev: Any) -> None:
+    dev = start_dev(app=QUEUED)
+    dev.start("shop/slow", who="ann")
+    terminal, inside = pty.openpty()
+    watching = subprocess.Popen(
+        [*STEPWELL, "queue", "slow", "--watch", "--url", dev.url],
+        cwd=dev.folder,
+        env=environment() | {"TERM": "xterm", "COLUMNS": "160"},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+    )
+    shown = bytearray()
+
+    def shows(text: str) -> bool:
+        if select.select([terminal], [], [], 0.1)[0]:
+            shown.extend(os.read(terminal, 65_536))
+        return text in drawn()
+
+    def drawn() -> str:
+        return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown.decode(errors="replace"))
+
+    try:
+        eventually(lambda: shows("shop-slow"))
+        assert "in use" not in drawn()
+        dev.start("shop/slow", who="ann")
+        eventually(lambda: shows("'ann', 1 of 1 in use"))
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 0
+        assert not shows("Traceback")
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(terminal)
+        os.close(inside)
 
 
 def test_a_function_that_there_is_not_is_an_error(dev: Dev) -> None:

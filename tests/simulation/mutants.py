@@ -181,7 +181,7 @@ def _no_places(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_head_start(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Priority, "head_start_ms", lambda self, env, now: 0)
+    patch.setattr(Priority, "head_start", lambda self, env, now: (0, None))
 
 
 def _keep_the_old_rate(patch: pytest.MonkeyPatch) -> None:
@@ -296,6 +296,16 @@ def _widen_for_everybody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(progress, "Blocked", type(None))
 
 
+def _favour_the_first(patch: pytest.MonkeyPatch) -> None:
+    """One function has all the room there is, whoever else waits for some."""
+    fair = dispatch._fair
+
+    def favour(draft: Any, limit: int, crowds: Any) -> Any:
+        return fair(draft, limit, crowds[:1])
+
+    patch.setattr(dispatch, "_fair", favour)
+
+
 MUTANTS_OF_RULES: dict[str, Mutant] = {
     "places are given to everybody": _no_places,
     "nobody has a head start": _no_head_start,
@@ -303,6 +313,7 @@ MUTANTS_OF_RULES: dict[str, Mutant] = {
     "room that its first cannot take is lost": _pass_nothing_on,
     "a call that goes on takes slots that there are not": _widen_for_everybody,
     "an older, slower rate goes on": _keep_the_old_rate,
+    "one function has all the room": _favour_the_first,
 }
 """Those that show only beside a model of the rule: what a world sees of them breaks no invariant, or too seldom."""
 

@@ -179,3 +179,14 @@ def test_a_file_is_audited_without_its_program(tmp_path: Path, monkeypatch, caps
     assert [violation.rule for violation in audit_file(path)] == ["I14"]
     assert main([str(path)]) == 1
     assert f"{path}: I14" in capsys.readouterr().out
+
+
+def test_the_command_says_that_nothing_is_wrong_and_what_it_cannot_look_at(tmp_path, capsys) -> None:
+    with harness(Stepwell("shop")) as t:
+        Tables(t.store).ask("VACUUM INTO ?", str(tmp_path / "fine.db"))
+
+    assert main([str(tmp_path / "fine.db")]) == 0
+    assert "fine.db: no rule was broken" in capsys.readouterr().out
+    assert main([str(tmp_path / "none.db")]) == 2
+    assert f"there is no file {tmp_path / 'none.db'}" in capsys.readouterr().err
+    assert main([]) == 2

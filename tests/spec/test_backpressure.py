@@ -9,7 +9,7 @@ import pytest
 
 from stepwell import BackpressureError, Concurrency, Event, RetryAfterError, StepError, Stepwell, Throttle
 from stepwell.model.changes import PutCell, Release
-from stepwell.model.questions import Backlog, FunctionItems
+from stepwell.model.questions import AnyCell, Backlog, FunctionItems
 from stepwell.testing import Harness, harness
 
 
@@ -320,3 +320,24 @@ def test_a_process_that_takes_over_knows_of_it(app, calls) -> None:
 
         t.advance("1h")
         assert statuses(t, sync) == ["COMPLETED"] * 2
+
+
+def test_what_is_decided_while_a_process_looks_for_what_others_wrote_is_not_forgotten(app, calls, monkeypatch) -> None:
+    declare(app, calls)
+    with harness(app) as t:
+        engine, read = t.engine, t.engine.store.read
+
+        async def read_meanwhile(question: Any) -> Any:
+            found = await read(question)
+            if isinstance(question, AnyCell):
+                assert found is False
+                engine.decisions.pressing = True  # an error asked for it after this was read
+            return found
+
+        known: list[bool] = []
+        monkeypatch.setattr(engine.store, "read", read_meanwhile)
+        monkeypatch.setattr(engine._dispatcher, "wake", lambda *_: known.append(engine.decisions.pressing))
+        engine._others = True
+        t._do(lambda: engine._look_for_others(engine.clock.now_ms()))
+
+        assert known == [True], "so the next claim looks"

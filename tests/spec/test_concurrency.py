@@ -462,6 +462,27 @@ def test_a_changed_limit_applies_at_once_to_what_is_queued(app, before: int, aft
         nothing_is_left(t)
 
 
+@pytest.mark.parametrize(
+    "after",
+    [[Concurrency(2)], [Concurrency(2), Concurrency(1, key="event.data.k")]],
+    ids=["the first is gone", "the other way round"],
+)
+def test_each_of_two_limits_stays_what_it_is_if_the_other_goes_or_they_change_places(app, after: Any) -> None:
+    first, second, later = Meter(), Meter(), Stepwell("shop")
+    function = work(app, first, [Concurrency(1, key="event.data.k"), Concurrency(2)])
+    work(later, second, after)
+
+    with harness(app) as t:
+        t.send([Event("go", {"k": n % 5}) for n in range(20)])
+        t.advance("1s")
+        t.crash(app=later)
+        t.advance("1h")
+
+        assert second.most_in_all == 2, "what waited before is held by both as it was"
+        assert [run.status for run in t.runs(function)] == ["COMPLETED"] * 20
+        nothing_is_left(t)
+
+
 # What is refused -------------------------------------------------------------------------------------------------
 
 

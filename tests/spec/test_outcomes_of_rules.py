@@ -13,6 +13,7 @@ from stepwell import (
     BatchEvents,
     Debounce,
     Event,
+    Priority,
     RateLimit,
     Singleton,
     StepError,
@@ -137,6 +138,18 @@ CASES: dict[str, Case] = {
         ["debounced -> 0", "run 0"],
         noted=["0 key-failed: the key event.data.who < 1 of debounce failed for its event, so it shares one"],
         reasons=["a newer event came while it was held back, and stands for it"],
+    ),
+    "a priority that fails": Case(
+        {"priority": Priority("event.data.who < 1 ? 1 : 0")},
+        [send(1, who="ann")],
+        ["run 0"],
+        noted=["0 priority-ignored: the priority event.data.who < 1 ? 1 : 0 failed for its event, so it counts"],
+    ),
+    "a priority that is no whole number": Case(
+        {"priority": Priority("event.data.who")},
+        [send(1, who="ann"), send(2), send(3, who=0)],  # it may well be missing
+        ["run 0", "run 1", "run 2"],
+        noted=["0 priority-ignored: the priority event.data.who gives no whole number for its event, so"],
     ),
     "a condition that is not true": Case(
         {"trigger": TriggerEvent("go", if_="event.data.n > 1")}, [send(1, 2)], ["condition", "run 0"]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from stepwell import Event, Stepwell, Throttle, Timeouts, TriggerCron
+from stepwell import Concurrency, Event, RunConcurrency, Stepwell, Throttle, Timeouts, TriggerCron
 from stepwell.testing import Harness, crash_sweep, harness
+from tests.spec.looking import items
 
 
 @pytest.fixture
@@ -62,6 +63,27 @@ def test_a_backlog_that_is_let_go_keeps_its_order_under_a_limit(app: Stepwell) -
         t.send(Event("go", {"n": 300}))
         t.advance("10m")
         assert order == list(range(301))
+
+
+def test_a_backlog_is_not_emptied_run_by_run_into_the_pause(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go", concurrency=Concurrency(2), run_concurrency=RunConcurrency(2))
+    async def work(ctx: Any) -> None:
+        await ctx.step.run("work", asyncio.sleep, 60)
+
+    with harness(app) as t:
+        t.send([Event("go")] * 40)
+        t.pause(work, runs="hold")
+        t.advance("1h")
+        held = [items(t, run)[0].backlog for run in t.runs(work) if not run.ended]
+        assert held.count("paused/shop-work") <= 4, "no more than were woken by the two that ended, for each limit"
+        assert statuses(t, work).count("COMPLETED") == 2
+
+        t.resume(work)
+        t.advance("61s")
+
+        assert statuses(t, work).count("COMPLETED") == 4, "both slots are used again"
+        t.advance("1h")
+        assert set(statuses(t, work)) == {"COMPLETED"}
 
 
 def test_what_waits_for_its_rate_goes_on_waiting_for_it(app: Stepwell) -> None:

@@ -90,6 +90,34 @@ def test_a_slot_goes_on_to_the_next_if_who_was_woken_for_it_waits_for_something_
         assert statuses(t, other) == ["COMPLETED"] * 2
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"concurrency": [Concurrency(1, key="event.data.user"), Concurrency(2)]},
+        {"concurrency": [Concurrency(2), Concurrency(1, key="event.data.user")]},
+        {"concurrency": Concurrency(1, key="event.data.user"), "run_concurrency": 2},
+        {"concurrency": 2, "run_concurrency": RunConcurrency(1, key="event.data.user")},
+        {"run_concurrency": [RunConcurrency(1, key="event.data.user"), RunConcurrency(2)]},
+    ],
+    ids=str,
+)
+def test_room_that_who_was_woken_for_it_cannot_use_is_not_idle_while_another_can(app, limits: Any) -> None:
+    @app.create_function(id="work", trigger="go", **limits)
+    async def work(ctx):
+        await ctx.step.run("work", asyncio.sleep, ctx.event.data["seconds"])
+
+    with harness(app) as t:
+        t.send("go", {"user": "x", "seconds": 10})
+        t.send("go", {"user": "y", "seconds": 20})
+        t.advance("1s")
+        t.send("go", {"user": "a", "seconds": 3600})  # these three wait for one of the two
+        t.send("go", {"user": "a", "seconds": 3600})  # is woken second, and its user has one under way
+        t.send("go", {"user": "b", "seconds": 10})
+        t.advance("1m")
+
+        assert statuses(t, work) == ["COMPLETED", "COMPLETED", "RUNNING", "QUEUED", "COMPLETED"]
+
+
 def test_a_slot_goes_on_to_the_next_if_nobody_serves_who_was_woken_for_it(app) -> None:
     held = asyncio.Event()
 

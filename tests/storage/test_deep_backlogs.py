@@ -302,6 +302,20 @@ def test_a_slot_that_functions_share_costs_the_same_however_many_wait_for_it_in_
     assert many.steps < few.steps * 1.5
 
 
+def test_a_claim_counts_the_slots_that_are_in_use_once_and_not_for_each_run():
+    def measured(in_use: int) -> Cost:
+        world = World({"concurrency": [{"limit": 5_000}]})
+        world.send(*range(in_use))
+        assert len(world.claim()) == in_use
+        world.send(*range(100))
+        return cost(world, World.claim)
+
+    few, many = measured(10), measured(1_010)
+
+    assert (many.statements, many.rows) == (few.statements, few.rows)
+    assert many.steps < few.steps + 10 * 1_000  # some steps for each row of one count, and not for each of a hundred
+
+
 def test_letting_go_of_a_backlog_costs_the_same_however_much_is_in_it():
     def measured(count: int) -> Cost:
         world = World({}, {})

@@ -194,7 +194,7 @@ def consider(
         batch=batch,
         rerun=again.record if again is not None else None,
     )
-    run = _create(draft, run, function, event, _head_start(function, env, draft.now))
+    run = _create(draft, run, function, event, _head_start(function, env, draft.now, told))
     if function.controls and (blank or _is_blank((*run.slots, *run.locks, run.throttle or ""))):
         told += _failed_keys(function, env, draft.now)
     if told:
@@ -282,8 +282,16 @@ def _queue(function: Function, env: Mapping[str, object], now: int) -> str | Non
     return None
 
 
-def _head_start(function: Function, env: Mapping[str, object], now: int) -> int:
-    return sum(control.head_start_ms(env, now) for control in function.controls if isinstance(control, RANK))
+def _head_start(function: Function, env: Mapping[str, object], now: int, told: list[tuple[str, str]]) -> int:
+    """By how much it is moved forward. Why a priority does not count is added to what is told."""
+    found = 0
+    for control in function.controls:
+        if isinstance(control, RANK):
+            ahead, ignored = control.head_start(env, now)
+            found += ahead
+            if ignored is not None:
+                told.append(("priority-ignored", ignored))
+    return found
 
 
 def ready(function_id: str) -> str:

@@ -16,6 +16,7 @@ from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.timeouts import overdue
 from stepwell.engine.turns import begin, first_full, full_place
 from stepwell.flow import GRANT
+from stepwell.flow.limit import is_shared
 from stepwell.lifecycle.losses import pause_ms
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.changes import (
@@ -161,7 +162,8 @@ def _take(
         passed += [*run.slots, *places(run)]
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
-        passed += [*run.slots, *places(run)]
+        # Of a function whose runs are all held nobody else could use the room either, however many wait for it.
+        passed += [key for key in (*run.slots, *places(run)) if not (function.pause.holds_all and not is_shared(key))]
     elif draft.pressing and (queue := (yield from pressed(draft, run, function))) is not None:
         blocked = backlog(queue)
         passed += [key for key in (*run.slots, *places(run)) if not shares(queue, key, function.id)]
@@ -232,7 +234,7 @@ def _blocked(draft: Draft, run: Run, function: Function, passed: list[str]) -> G
     if not run.slots:
         return None
     limits = [control for control in function.controls if isinstance(control, GRANT)]
-    full = yield from first_full(draft, run.slots, limits, run.shard, passed)
+    full = yield from first_full(draft, run.slots, limits, run, passed)
     if full is not None and run.started_at is None and run.locks:
         yield from full_place(draft, run, function, passed)  # it may have been woken for a place
     return full

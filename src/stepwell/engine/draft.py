@@ -72,6 +72,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``counted`` is how many slots of a key were in use before it, where that was asked.
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
     ``freed`` are the backlogs of which it lets somebody go because there is room for them.
@@ -100,6 +101,7 @@ class Draft:
         self.touched: list[str] = []
         self.cells: dict[str, Cell] = {}
         self.slots: dict[str, int] = {}
+        self.counted: dict[str, int] = {}
         self.held: dict[str, Event] = {}
         self.locks: dict[str, str | None] = {}
         self.ended: set[str] = set()

@@ -16,6 +16,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, let_go
 from stepwell.flow import GRANT, Throttle
 from stepwell.flow.keys import owner
+from stepwell.flow.limit import pairs
 from stepwell.lifecycle.retry import retry_at
 from stepwell.model.changes import Drop, PutCell, Schedule
 from stepwell.model.failure import Failure
@@ -43,7 +44,7 @@ decode: Final = msgspec.json.Decoder(Pressure).decode
 def queues(run: Run, function: Function) -> tuple[str, ...]:
     """What the run waits in together with others: the keys of its limits that have one, else its whole function."""
     limits = [control for control in function.controls if isinstance(control, GRANT)]
-    found = [slot for slot, control in zip(run.slots, limits, strict=False) if control.key is not None]
+    found = [slot for slot, control in pairs(run.slots, limits, function.id) if control.key is not None]
     if run.throttle is not None and any(isinstance(c, Throttle) and c.key is not None for c in function.controls):
         found.append(run.throttle)
     return tuple(found) or (whole(function.id),)

@@ -17,6 +17,7 @@ from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import press
 from stepwell.flow import GRANT
+from stepwell.flow.limit import pairs
 from stepwell.flow.verdicts import Blocked
 from stepwell.lifecycle.retry import RetryAt, next_attempt
 from stepwell.limits import ANSWER_BYTES_MAX, OPS_PER_ANSWER_MAX, RUN_STATE_BYTES_MAX
@@ -168,7 +169,7 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
     held = max(leased.width, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
     room = max(0, wanted - (held - leased.width))
     limits = [control for control in leased.function.controls if isinstance(control, GRANT)]
-    for slot, control in zip(run.slots, limits, strict=False):
+    for slot, control in pairs(run.slots, limits, leased.function.id):
         used = yield from ask(CountSlots(slot, run.shard))
         while room > 0 and isinstance(control.grant(used + room - 1), Blocked):
             room -= 1

@@ -15,7 +15,7 @@ from stepwell.engine.admission import remember, remembered
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import places
 from stepwell.flow import GRANT, RunConcurrency, Throttle
-from stepwell.flow.limit import is_shared
+from stepwell.flow.limit import is_shared, pairs
 from stepwell.flow.window import ALWAYS
 from stepwell.model.changes import Drop, ReleaseItem, Schedule
 from stepwell.model.function import Function
@@ -136,9 +136,9 @@ def _limit(function: Function, item: Item, backlog: str) -> Generator[Any, Any, 
         return None
     for keys, kinds in ((run.slots, GRANT), (places(run), RunConcurrency)):
         if backlog in keys:
-            limits = [control.limit for control in function.controls if isinstance(control, kinds)]
-            index = keys.index(backlog)
-            return limits[index] or None if index < len(limits) else None
+            limits = [control for control in function.controls if isinstance(control, kinds)]
+            control = dict(pairs(keys, limits, function.id)).get(backlog)
+            return control.limit or None if control is not None else None
     return None
 
 

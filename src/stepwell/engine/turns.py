@@ -15,6 +15,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.ending import lock_holder, places
 from stepwell.engine.releasing import let_go
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
+from stepwell.flow.limit import pairs
 from stepwell.flow.verdicts import Blocked, Later
 from stepwell.model.changes import Drop, PutCell, Schedule, TakeSlots
 from stepwell.model.function import Function
@@ -44,24 +45,33 @@ def begin(draft: Draft, run: Run, function: Function, item: Item, passed: list[s
 def full_place(draft: Draft, run: Run, function: Function, passed: list[str]) -> Generator[Any, Any, str | None]:
     """The first of the places for which there is no room, of a run that has none yet. The others are ``passed``."""
     limits = [control for control in function.controls if isinstance(control, RunConcurrency)]
-    return (yield from first_full(draft, places(run), limits, run.shard, passed))
+    return (yield from first_full(draft, places(run), limits, run, passed))
 
 
 def first_full(
-    draft: Draft, keys: Sequence[str], limits: Sequence[Concurrency | RunConcurrency], shard: int, passed: list[str]
+    draft: Draft, keys: Sequence[str], limits: Sequence[Concurrency | RunConcurrency], run: Run, passed: list[str]
 ) -> Generator[Any, Any, str | None]:
-    """The first of these keys under which there is no room, by the limits of one function.
+    """The first of these keys of a run under which there is no room, by the limits of its function.
 
     Those under which there is room are added to ``passed``, also behind that one: the run may have been woken for them.
     """
     full: str | None = None
-    for key, control in zip(keys, limits, strict=False):
-        used = (yield from ask(CountSlots(key, shard))) + draft.slots.get(key, 0)
-        if not isinstance(control.grant(used), Blocked):
+    for key, control in pairs(keys, limits, run.function_id):
+        if not isinstance(control.grant((yield from used(draft, key, run.shard))), Blocked):
             passed.append(key)
         elif full is None:
             full = key
     return full
+
+
+def used(draft: Draft, key: str, shard: int) -> Generator[Any, Any, int]:
+    """How many slots or places of this key are in use, with those that this plan takes or gives back.
+
+    Counting costs what there are of them, and a claim may ask for many runs: each key is counted once.
+    """
+    if key not in draft.counted:
+        draft.counted[key] = yield from ask(CountSlots(key, shard))
+    return draft.counted[key] + draft.slots.get(key, 0)
 
 
 def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Generator[Any, Any, str | None]:

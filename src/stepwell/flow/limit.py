@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from stepwell.errors import ConfigurationError
 from stepwell.flow.keys import check_key, key_text, owner
@@ -73,6 +74,7 @@ def is_shared(key: str) -> bool:
     return key.startswith(_SHARED)
 
 
+@lru_cache(1024)
 def slot_prefix(key: str | None, scope: str, function_id: str) -> str:
     """What the keys of a limit's slots begin with; the one key there is, without a slash at its end, if it has none."""
     if key is None:
@@ -82,3 +84,32 @@ def slot_prefix(key: str | None, scope: str, function_id: str) -> str:
     # Two limits of one function may have the same value by chance, a user 7 and an order 7: keep them apart.
     expression = sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"fn/{owner(function_id)}/{expression}/"
+
+
+class _Limit(Protocol):
+    def prefix(self, function_id: str) -> str: ...
+
+
+L = TypeVar("L", bound=_Limit)
+
+
+def pairs(keys: Sequence[str], limits: Sequence[L], function_id: str) -> list[tuple[str, L]]:
+    """Each key that a run has of its limits, with the limit of its function that it belongs to by now.
+
+    The function may have others than when the run was created. A key goes with the limit that still makes such keys;
+    those that are left over go together in their order, as those of which only the expression has changed.
+    """
+    if len(keys) == len(limits) <= 1:
+        return list(zip(keys, limits, strict=True))
+    found: list[L | None] = [None] * len(keys)
+    left = list(limits)
+    for index, key in enumerate(keys):
+        found[index] = next((limit for limit in left if _makes(limit.prefix(function_id), key)), None)
+        left = [limit for limit in left if limit is not found[index]]
+    rest = iter(left)
+    matched = [limit if limit is not None else next(rest, None) for limit in found]
+    return [(key, limit) for key, limit in zip(keys, matched, strict=True) if limit is not None]
+
+
+def _makes(prefix: str, key: str) -> bool:
+    return key.startswith(prefix) if prefix.endswith("/") else key == prefix

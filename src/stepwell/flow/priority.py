@@ -19,8 +19,8 @@ class Priority(msgspec.Struct, frozen=True):
     """Move each run forward by as many seconds as ``run``, an expression over ``event``, says; back if negative.
 
     A run with 120 goes as if it had been queued two minutes earlier. Only the order of runs of one function that wait
-    is changed, no start is ever delayed for it. Beyond 12 hours it is cut off; what is no whole number counts as 0.
-    Raises ``ConfigurationError``.
+    is changed, no start is ever delayed for it. Beyond 12 hours it is cut off; what is no whole number counts as 0,
+    and the run says so unless what the expression names is missing. Raises ``ConfigurationError``.
     """
 
     keyword: ClassVar[str] = "priority"
@@ -45,9 +45,15 @@ class Priority(msgspec.Struct, frozen=True):
         """As the wire has it."""
         return {"run": self.run}
 
-    def head_start_ms(self, env: Mapping[str, object], now: int) -> int:
-        """By how much a run that this event starts is moved forward."""
+    def head_start(self, env: Mapping[str, object], now: int) -> tuple[int, str | None]:
+        """By how many milliseconds a run that this event starts is moved forward, and why it counts as 0 if it could
+        not be worked out. What it names may well be missing: that is no reason."""
         found = value_of(self.run, env, now)
-        if isinstance(found, bool) or not isinstance(found, int):
-            return 0
-        return max(-_MAX_S, min(_MAX_S, found)) * 1000
+        if isinstance(found, int) and not isinstance(found, bool):
+            return max(-_MAX_S, min(_MAX_S, found)) * 1000, None
+        why = compiled(self.run).key_result(env, now_ms=now)
+        if why.failed:
+            return 0, f"the priority {self.run} failed for its event, so it counts as 0: {why.reason}"
+        if why.missing or found is None:
+            return 0, None
+        return 0, f"the priority {self.run} gives no whole number for its event, so it counts as 0"

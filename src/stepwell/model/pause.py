@@ -38,8 +38,13 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     cancellation: str | None = None
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether it holds every run of its function."""
+        return self.runs != PausedRuns.FINISH
+
     def holds(self, run: Run) -> bool:
         """Whether nothing of this run begins until the function is resumed."""
-        if self.runs != PausedRuns.FINISH:
+        if self.holds_all:
             return True
         return self.events == PausedEvents.HOLD and run.started_at is None and run.queued_at >= self.since

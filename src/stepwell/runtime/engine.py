@@ -444,7 +444,8 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
-        self.decisions.pressing |= await self.store.read(AnyCell(PREFIX, now))
+        if await self.store.read(AnyCell(PREFIX, now)):
+            self.decisions.pressing = True  # and if not, a decision may have found otherwise while this was read
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.flow import BatchEvents, Debounce, Idempotency, RateLimit, RunConcurrency, Throttle
+from stepwell.flow.limit import pairs
 from stepwell.flow.options import length_ms
 from stepwell.limits import BATCH_BYTES_MAX, DEDUPE_WINDOW
 from stepwell.model.duration import to_ms
@@ -183,7 +184,7 @@ def _limits(function: Function, runs: Sequence[Past]) -> dict[str, int]:
     controls = [control for control in function.controls if isinstance(control, RunConcurrency)]
     for run in runs:
         places = [lock for lock in run.locks if lock.startswith("run/")]
-        for place, control in zip(places, controls, strict=False):
+        for place, control in pairs(places, controls, function.id):
             if control.scope == "fn":  # of others each function has a limit of its own
                 found[place] = control.limit
     return found
@@ -370,13 +371,24 @@ def audit_file(path: Path) -> list[Violation]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Audit the database files that are named; the exit code is 1 if anything is wrong in one of them."""
+    """Audit the database files that are named, and say of each what was found.
+
+    The exit code is 1 if anything is wrong in one of them, 2 if none is named or one is not there.
+    """
+    paths = [Path(path) for path in (sys.argv[1:] if arguments is None else arguments)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        what = f"there is no file {missing[0]}" if missing else "no file is named"
+        sys.stderr.write(f"{what}; usage: python -m stepwell.testing.audit FILE...\n")
+        return 2
     wrong = 0
-    for path in sys.argv[1:] if arguments is None else arguments:
-        found = audit_file(Path(path))
+    for path in paths:
+        found = audit_file(path)
         wrong += len(found)
         for violation in found:
             sys.stdout.write(f"{path}: {violation}\n")
+        if not found:
+            sys.stdout.write(f"{path}: no rule was broken\n")
     return 1 if wrong else 0
 
 

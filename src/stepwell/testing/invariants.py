@@ -214,7 +214,7 @@ SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%' FROM 
 _BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog <> ?2)
+WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%')
   AND instr(coalesce(r.slots, '') || coalesce(r.locks, ''), '"' || ?2 || '"')"""
 
 
@@ -259,7 +259,8 @@ class Guard:
     def _idle_room(self, used: Mapping[str, int], now: int) -> list[Violation]:
         """A backlog with room is stuck for ever (I10, I11), unless somebody is on the way to take it.
 
-        Those are due, or held up by another limit; when they end they let the next one in.
+        Those are due. Whoever another limit or a throttle holds up has passed the room on. Who is paused, or in a queue
+        that is to be left alone, keeps it for later if nobody else could use it.
         """
         found: list[Violation] = []
         for (backlog,) in self._ask(_BLOCKED):

@@ -13,6 +13,7 @@ from stepwell.engine.endpoints import is_of_app
 from stepwell.engine.pressure import PREFIX, decode
 from stepwell.engine.registry import Registry
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
+from stepwell.flow.limit import pairs
 from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
@@ -152,8 +153,8 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
     of_steps = [control for control in controls if isinstance(control, Concurrency)]
     of_runs = [control for control in controls if isinstance(control, RunConcurrency)]
     limits: dict[str, Concurrency | RunConcurrency] = {}
-    limits.update(zip(run.slots, of_steps, strict=False))
-    limits.update(zip(places(run), of_runs, strict=False))
+    limits.update(pairs(run.slots, of_steps, run.function_id))
+    limits.update(pairs(places(run), of_runs, run.function_id))
     control = limits.get(item.backlog)
     place = await _place(reader, item)
     held_by = await holders(reader, item.backlog, situation.bodies)
