@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from stepwell import Cancel, Context, Event, Singleton, StepError, Stepwell
+from stepwell.clock import monotonic_s
 from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Decision, Enqueue
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import ListRuns, RegistryStamp, Standings
+from stepwell.model.questions import Count, ListRuns, RegistryStamp, Standings
 from stepwell.runtime import live_call
+from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import rerun
+from stepwell.storage.interface import Changed
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +42,13 @@ def _app(told: asyncio.Queue[str], hold: asyncio.Event) -> Stepwell:
     return app
 
 
+async def _packs_and_waits(told: asyncio.Queue[str], engine: Engine) -> None:
+    """An event that comes before the wait is written is none for it."""
+    assert await told.get() == "packing"
+    while (await engine.store.read(Count(0))).waits == 0:
+        pass
+
+
 async def test_an_event_that_another_process_accepts_reaches_a_call_that_is_busy(tmp_path: Path) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
     hold = asyncio.Event()
@@ -47,7 +57,7 @@ async def test_an_event_that_another_process_accepts_reaches_a_call_that_is_busy
     async with asyncio.timeout(20), app.embedded(path) as leader, other.embedded(path) as follower:
         assert (leader.leads, follower.leads) == (True, False)
         [event_id] = await app.send(Event("shared/ordered", {}))
-        assert await told.get() == "packing"
+        await _packs_and_waits(told, leader.engine)
         [run] = await leader.runs(event_id)
 
         await other.send(Event("shared/approved", {}))
@@ -407,7 +417,9 @@ async def test_no_body_begins_for_as_long_as_it_cannot_be_read_what_others_did(
         assert looks == ["failed"] * 50 + ["succeeded", "began"]
 
 
-async def test_what_came_for_a_call_before_it_was_known_is_done_when_it_ends(tmp_path: Path) -> None:
+async def test_what_came_for_a_call_before_it_was_known_is_done_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A look that was made between the lease and the call has seen the poke, and told nobody."""
     told: asyncio.Queue[str] = asyncio.Queue()
     hold = asyncio.Event()
@@ -415,11 +427,12 @@ async def test_what_came_for_a_call_before_it_was_known_is_done_when_it_ends(tmp
     path = tmp_path / "shared.db"
     async with asyncio.timeout(20), app.embedded(path) as leader, other.embedded(path):
         [event_id] = await app.send(Event("shared/ordered", {}))
-        assert await told.get() == "packing"
+        await _packs_and_waits(told, leader.engine)
         [run] = await leader.runs(event_id)
-        await leader.engine._watcher.stop()  # it looks no more
-        live = leader.engine.caller.live[run.id]
-        live.seen = 0.0  # as if its last look had come too early for the call
+        # From here on it sees nothing when it looks, and the last look had come too early for the call.
+        monkeypatch.setattr(leader.engine.store, "changed", lambda: Changed(False, monotonic_s()))
+        await leader.engine.caller.look()  # that is the last
+        leader.engine.caller.live[run.id].seen = 0.0
         await other.send(Event("shared/approved", {}))
 
         hold.set()
