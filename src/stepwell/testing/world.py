@@ -153,6 +153,8 @@ class World:
         self.doubled: set[str] = set()
         self.acked: dict[str, tuple[str, str]] = {}
         self.archived: list[Archived] = []
+        self.written: dict[str, int] = {}
+        self._events = 0  # the last that was written
         self._pressures: dict[str, tuple[int, float, Process | None]] = {}
         self.cancelled: set[str] = set()
         self.healthy = False
@@ -463,11 +465,8 @@ class World:
         self.tell("healed")
         for client in self._clients:  # may grow meanwhile
             await client
-        for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
-            await self._withdraw(StandingKind(kind), target)
+        await self._lift()
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
-        for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
-            await self._resume(function_id)
         waited, step = 0, 1_000
         tables = self.tables
         while (tables.unfinished() or tables.held_back() or tables.under_way()) and not self.violations:
@@ -480,9 +479,17 @@ class World:
                     self.fail("I10", "events are held back for ever")
                 return
             await pause(step)
+            await self._lift()  # what a client has asked for, and did not wait for, may be done as late as now
             waited += step
             step = min(step * 2, 3_600_000)
         await pause(5_000)
+
+    async def _lift(self) -> None:
+        """Nothing is to be kept from starting or going on any more."""
+        for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
+            await self._withdraw(StandingKind(kind), target)
+        for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
+            await self._resume(function_id)
 
     def _end(self) -> None:
         for process in self._processes:
@@ -553,6 +560,8 @@ class World:
         for process in self._processes:
             if process is not NODE.get() and process.node.door.open:
                 self.loop.call_later(_LOOK_MS / 1000, process.look)
+        for number, event_id in self.tables.ask("SELECT rowid, id FROM events WHERE rowid > ? ORDER BY rowid", self._events):
+            self._events, self.written[event_id] = number, self.clock.now_ms()
         for key, until in self.tables.pressures():
             if key not in self._pressures or self._pressures[key][0] != until:
                 self._pressures[key] = until, self.loop.time(), NODE.get()
