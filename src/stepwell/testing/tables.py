@@ -56,6 +56,10 @@ class Tables:
               SELECT 'pressure/' || slot.value FROM json_each(coalesce(r.slots, '[]')) AS slot))"""
         return [queue for (queue,) in self.ask(text, run_id, now)]
 
+    def events_since(self, number: int) -> list[tuple[int, str]]:
+        """The events that were written after the one of this number, with theirs."""
+        return self.ask("SELECT rowid, id FROM events WHERE rowid > ? ORDER BY rowid", number)
+
     def pressures(self) -> list[tuple[str, int]]:
         """The queues that are, or were, to be left alone, and until when."""
         text = "SELECT key, expires_at FROM cells WHERE shard = 0 AND key >= 'pressure/' AND key < 'pressure0'"

@@ -560,7 +560,7 @@ class World:
         for process in self._processes:
             if process is not NODE.get() and process.node.door.open:
                 self.loop.call_later(_LOOK_MS / 1000, process.look)
-        for number, event_id in self.tables.ask("SELECT rowid, id FROM events WHERE rowid > ? ORDER BY rowid", self._events):
+        for number, event_id in self.tables.events_since(self._events):
             self._events, self.written[event_id] = number, self.clock.now_ms()
         for key, until in self.tables.pressures():
             if key not in self._pressures or self._pressures[key][0] != until:
