@@ -248,11 +248,14 @@ def _replay(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]
     if isinstance(one, Run):
         started = yield from start_again(draft, one, event, function, record)
         return isinstance(started, Run)
+    gone = DropOutcome(one.event_id, one.function_id, one.shard)
+    if gone in draft.changes:
+        return False  # another replay has just started it: this decision does a part of each that is due
     cron = str(_decode(event.data)["cron"]) if event.source == "cron" else None
     started = yield from admit(draft, function, event, event.fields(), cron=cron, again=Again(record=record))
     if isinstance(started, Outcome):
         return False
-    draft.add(DropOutcome(one.event_id, one.function_id, one.shard))
+    draft.add(gone)
     return True
 
 
