@@ -56,6 +56,11 @@ class Tables:
               SELECT 'pressure/' || slot.value FROM json_each(coalesce(r.slots, '[]')) AS slot))"""
         return [queue for (queue,) in self.ask(text, run_id, now)]
 
+    def changes(self) -> int:
+        """How many rows were written so far."""
+        found: int = self.ask("SELECT total_changes()")[0][0]
+        return found
+
     def events_since(self, number: int) -> list[tuple[int, str]]:
         """The events that were written after the one of this number, with theirs."""
         return self.ask("SELECT rowid, id FROM events WHERE rowid > ? ORDER BY rowid", number)

@@ -95,6 +95,7 @@ class Process:
         self.world = world
         self.number = number
         self.heard = 0.0  # what others had written before this moment of the loop is known
+        self._will_look = False
         self.tasks: set[asyncio.Task[Any]] = set()
         self.context = contextvars.copy_context()
         self.context.run(NODE.set, self)
@@ -108,8 +109,14 @@ class Process:
             calls_max=world.plan.calls_max,
         )
 
-    def look(self) -> None:
+    def look_soon(self) -> None:
         """What a process that shares its file does many times a second: see that another one has written."""
+        if not self._will_look:
+            self._will_look = True
+            self.world.loop.call_later(_LOOK_MS / 1000, self._begin_to_look)
+
+    def _begin_to_look(self) -> None:
+        self._will_look = False
         if self.node.door.open and self.node.engine.leads:
             self.do(self._look())
 
@@ -155,6 +162,7 @@ class World:
         self.archived: list[Archived] = []
         self.written: dict[str, int] = {}
         self._events = 0  # the last that was written
+        self._changes = 0  # of rows, so far
         self._pressures: dict[str, tuple[int, float, Process | None]] = {}
         self.cancelled: set[str] = set()
         self.healthy = False
@@ -557,9 +565,10 @@ class World:
         pass
 
     def after_commit(self, work: object) -> None:
-        for process in self._processes:
-            if process is not NODE.get() and process.node.door.open:
-                self.loop.call_later(_LOOK_MS / 1000, process.look)
+        if self.tables.changes() != self._changes:
+            for process in self._processes:
+                if process is not NODE.get() and process.node.door.open:
+                    process.look_soon()
         for number, event_id in self.tables.events_since(self._events):
             self._events, self.written[event_id] = number, self.clock.now_ms()
         for key, until in self.tables.pressures():
@@ -570,6 +579,7 @@ class World:
                 self.reach("pressure not heard of")
                 continue
             self.fail(violation.rule, violation.what)
+        self._changes = self.tables.changes()
 
     def _heard_of_all_pressure(self) -> bool:
         """Whether the process whose commit this was has looked since another one, which it does not know to have taken
