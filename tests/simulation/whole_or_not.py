@@ -392,7 +392,7 @@ def starts_beyond_a_rate_that_are_dropped(app: Stepwell, did: Any) -> None:
         return int(await ctx.step.run("a", did, ctx, "a", ctx.event.data["n"]))
 
 
-@scenario(*each_in_turn(0, 1, 2, 3), until(timedelta(minutes=5)), writes="Release")
+@scenario(*each_in_turn(0, 1, 2, 3), until(timedelta(minutes=5)), writes="ReleaseShared")
 def functions_that_share_a_limit_and_have_priorities(app: Stepwell, did: Any) -> None:
     for name in ("f", "g"):
 
