@@ -17,6 +17,23 @@ def test_the_invariants_hold_in_the_world_of_seed(seed):
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
+@pytest.mark.parametrize("seed", [1796, 2403, 2524, 4275])
+def test_queues_are_left_alone_by_every_process_that_has_heard_of_it(seed: int) -> None:
+    """Two queues are told to wait until one moment, and processes that have been deposed go on for a while."""
+    report = play(seed)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
+@pytest.mark.parametrize("seed", [5556, 5741, 5782, 5961, 6094])
+def test_what_is_decided_late_or_together_or_by_two_processes_is_right_and_ends(seed: int) -> None:
+    """A pause and an event decided much later than they came, an archived clock, two replays at one moment, and two
+    processes that have been deposed and see each other write."""
+    report = play(seed)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
 @pytest.mark.parametrize("seed", [22, 36, 62, 113, 129])
 def test_they_hold_if_a_backlog_goes_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch):
     """As it does with a thousand times as many runs. In these worlds one waited for itself, once."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stepwell import BackpressureError, Concurrency, Event, RetryAfterError, StepError, Stepwell, Throttle
-from stepwell.model.changes import PutCell, Release
+from stepwell.model.changes import Decision, PutCell, Release
+from stepwell.model.history import Cell
 from stepwell.model.questions import AnyCell, Backlog, FunctionItems
 from stepwell.testing import Harness, harness
 
@@ -341,3 +342,38 @@ def test_what_is_decided_while_a_process_looks_for_what_others_wrote_is_not_forg
         t._do(lambda: engine._look_for_others(engine.clock.now_ms()))
 
         assert known == [True], "so the next claim looks"
+
+
+def test_what_another_process_has_written_counts_more_than_a_claim_from_before_it(app, calls, monkeypatch) -> None:
+    declare(app, calls)
+    with harness(app) as t:
+        engine = t.engine
+        calls.append(Api(t))
+        commit = engine.store.commit
+        late: list[tuple[asyncio.Future[Any], asyncio.Future[Any]]] = []
+
+        def slow(work: Any) -> asyncio.Future[Any]:
+            """It is written, and heard of later."""
+            late.append((asyncio.get_running_loop().create_future(), commit(work)))
+            return late[-1][0]
+
+        async def meanwhile() -> None:
+            engine.decisions.pressing = True
+            monkeypatch.setattr(engine.store, "commit", slow)
+            claiming = asyncio.ensure_future(engine._dispatch(0))
+            await asyncio.sleep(0)
+            monkeypatch.setattr(engine.store, "commit", commit)
+            until = engine.clock.now_ms() + 60_000
+            cell = Cell(key="pressure/function/shop-sync", value="{}", expires_at=until)
+            await commit(Decision(changes=(PutCell(cell),)))  # as another process does
+            engine._others = True
+            await engine._look_for_others(engine.clock.now_ms())
+            for answer, verdict in late:
+                answer.set_result(await verdict)
+            await claiming
+
+        t._do(meanwhile)
+        assert len(late) == 1
+        t.send("go", {"who": "a"})
+
+        assert calls[0].calls == []

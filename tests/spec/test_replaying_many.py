@@ -18,15 +18,19 @@ from stepwell import (
     NotFound,
     RateLimit,
     Singleton,
+    StepError,
     Stepwell,
     Throttle,
     TriggerCron,
 )
 from stepwell.clock import to_ms
 from stepwell.engine import bulk
+from stepwell.engine.draft import Draft
 from stepwell.errors import StepwellError
+from stepwell.model.changes import Plan
 from stepwell.model.order import Order, OrderKind
 from stepwell.model.questions import GetItem, ListOrders
+from stepwell.protocol.events import Incoming
 from stepwell.runtime.orders import Replay, abort_replay, find_replay, parse_rate, replay_many
 from stepwell.testing import Harness, harness
 from tests.spec.looking import outcomes
@@ -314,6 +318,58 @@ def test_a_replay_waits_while_its_function_is_drained(app: Stepwell, target: str
         t.undrain(target)
         t.advance("10s")
         assert numbers(t, "work") == {1: ["FAILED", "FAILED"]}
+
+
+def test_of_two_replays_that_go_on_at_one_moment_one_starts_what_was_skipped(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx): ...
+
+    with harness(app) as t:
+        t.pause("work")
+        sent(t, 1)
+        t.resume("work")
+        replay = Replay(app_id="shop", function_id="shop-work", statuses=("SKIPPED",))
+        first, second = (t._do(lambda: replay_many(t.engine, replay, dry_run=True)).what for _ in range(2))
+
+        def both(draft: Draft) -> Plan:
+            bulk.order(draft, OrderKind.REPLAY, first)
+            bulk.order(draft, OrderKind.REPLAY, second)
+            return draft.decision()
+            yield
+
+        t._do(lambda: t.engine.commit_patiently(both))
+
+        assert numbers(t, "work") == {1: ["COMPLETED"]}
+        assert sorted((order.done, order.skipped) for order in t.ask(ListOrders(OrderKind.REPLAY, 9))) == [
+            (0, 1),
+            (1, 0),
+        ]
+
+
+def test_what_a_run_has_invoked_in_vain_is_not_started_without_it(app: Stepwell) -> None:
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx):
+        return ctx.event.data["n"]
+
+    @app.create_function(id="parent", trigger="ask")
+    async def parent(ctx):
+        try:
+            await ctx.step.invoke("call", function=work, data={"n": 1})
+        except StepError as error:
+            return error.name
+
+    with harness(app) as t:
+        t.pause("work")
+        t.send("ask")
+        sent(t, 2)
+        t._do(lambda: t.engine.invoke("shop-work", Incoming(name="", data=b'{"n":3}')))  # by hand
+        t.resume("work")
+
+        assert t.run(parent).status == "COMPLETED"
+        assert t.replay("work", statuses=["skipped"], dry_run=True).what.matched == 2
+        order = t.replay("work", statuses=["skipped"])
+        assert (order.what.matched, order.done, order.skipped) == (2, 2, 0)
+        assert sorted(numbers(t, "work")) == [2, 3]
 
 
 def test_a_tick_that_was_skipped_can_be_started(app: Stepwell) -> None:

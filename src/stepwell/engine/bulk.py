@@ -178,7 +178,7 @@ def after(found: Order, taken: Sequence[Found], *, whole: bool = True) -> Order 
 
 
 def fits(found: Order, one: Found, now: int) -> Generator[Any, Any, bool]:
-    """Whether it is meant. Asks for its event only if there is a condition."""
+    """Whether it is meant. Asks for its event only if there is a condition, or if it was skipped."""
     what = found.what
     least = what.created_after if what.created_after is not None else 0
     if one.function_id not in what.functions:
@@ -188,10 +188,17 @@ def fits(found: Order, one: Found, now: int) -> Generator[Any, Any, bool]:
             return False
         if one.ended_at is not None and what.ended_before is not None and one.ended_at > what.ended_before:
             return False
-    if what.condition is None:
+    if what.condition is None and isinstance(one, Run):
         return True
     event = yield from ask(GetEvent(one.event_id, one.shard))
-    return event is not None and _is_true(what.condition, event, now)
+    if isinstance(one, Outcome) and event is not None and _is_answered(event):
+        return False
+    return what.condition is None or (event is not None and _is_true(what.condition, event, now))
+
+
+def _is_answered(event: Event) -> bool:
+    """Whether a run has asked for it by ``step.invoke``: it was told why nothing started, and went on with that."""
+    return event.source == "invoke" and event.sent_by is not None
 
 
 def _stages(what: Wanted) -> list[_Stage]:
@@ -241,11 +248,14 @@ def _replay(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]
     if isinstance(one, Run):
         started = yield from start_again(draft, one, event, function, record)
         return isinstance(started, Run)
+    gone = DropOutcome(one.event_id, one.function_id, one.shard)
+    if gone in draft.changes:
+        return False  # another replay has just started it: this decision does a part of each that is due
     cron = str(_decode(event.data)["cron"]) if event.source == "cron" else None
     started = yield from admit(draft, function, event, event.fields(), cron=cron, again=Again(record=record))
     if isinstance(started, Outcome):
         return False
-    draft.add(DropOutcome(one.event_id, one.function_id, one.shard))
+    draft.add(gone)
     return True
 
 

@@ -26,7 +26,8 @@ from stepwell.model.questions import Backlog, BacklogItems, CountSlots, DueItems
 ITEMS_PER_DECISION_MAX: Final = 100  # they are claimed in one decision too, which is what holds up others
 BACKLOGS_PER_DECISION_MAX: Final = 100
 _PAUSE_MS: Final = 10  # others have the writer for at least as long as this has
-_CROWDED_MS: Final = 100  # a process without room may have none for hours
+_CROWDED_MS: Final = 100  # a process without room may have none for hours, and each look is a write
+_CROWDED_MS_MAX: Final = 1_000
 _APART: Final = frozenset({"ready", "paused", "pressure"})  # no limit holds these up
 
 _encode = msgspec.json.Encoder().encode
@@ -43,7 +44,8 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     # They are not to pile up before what others have to do: first those that were released are to be gone.
     due = yield from ask(DueItems(draft.now, ITEMS_PER_DECISION_MAX))
     if sum(one.kind == ItemKind.RUN for one in due) == ITEMS_PER_DECISION_MAX:
-        _call(draft, item, _CROWDED_MS)
+        looked = msgspec.structs.replace(item, attempt=item.attempt + 1)
+        _call(draft, looked, min(_CROWDED_MS << min(item.attempt, 10), _CROWDED_MS_MAX))
         return
     cell = yield from remembered(draft, item.id)
     place = _decode(cell.value) if cell is not None else None

@@ -49,7 +49,7 @@ class Decisions:
         self.tokens = itertools.count(1)
         self.crowded = True
         self.pressing = False
-        self._pressing_since = 0  # the latest decision that has made one
+        self._pressing_since = 0  # the latest decision that has made one, or could not know of one
         self.late: list[Leased] = []
         self._crowded_since = 0  # the latest decision that has put one there
         self._numbers = itertools.count(1)
@@ -149,6 +149,11 @@ class Decisions:
         else:
             if not verdict.done():
                 verdict.set_result(found)
+
+    def hear_of_pressure(self) -> None:
+        """Another process has written that a queue is to be left alone. A claim that is decided, but not heard of yet,
+        may not have seen it: that it found none says nothing."""
+        self.pressing, self._pressing_since = True, next(self._numbers)
 
     def look_for_room(self) -> int:
         """How many calls more there may be, for whoever asks what is due: if there is none, it is told of the next."""

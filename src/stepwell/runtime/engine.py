@@ -445,7 +445,7 @@ class Engine:
         if stamp != self.stamp:
             await self.load()
         if await self.store.read(AnyCell(PREFIX, now)):
-            self.decisions.pressing = True  # and if not, a decision may have found otherwise while this was read
+            self.decisions.hear_of_pressure()  # and if not, a decision may have found otherwise while this was read
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False

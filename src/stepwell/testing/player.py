@@ -177,8 +177,7 @@ class Player:
             world.reach("stale body")
         elif world.tables.recorded(call.run_id, step.id) and call.run_id not in world.doubled:
             world.fail("I4", f"step {start.name} of run {call.run_id} ran again after its result was recorded")
-        until = world.tables.pressed(call.run_id)
-        if not stale and world.clock.now_ms() < until and world.knows_pressure(until):
+        if not stale and world.knows_pressure(world.tables.pressed(call.run_id, world.clock.now_ms())):
             world.fail("ADR 30", f"body {number} of run {call.run_id} began while its queue was to be left alone")
         world.began(start)
         try:

@@ -47,15 +47,28 @@ class Tables:
         text = "SELECT 1 FROM steps WHERE shard = 0 AND run_id = ? AND id = ? AND ended_at IS NOT NULL"
         return bool(self.ask(text, run_id, step_id))
 
-    def pressed(self, run_id: str) -> int:
-        """The moment until which the queue of this run is to be left alone; 0 if it is not."""
+    def pressed(self, run_id: str, now: int) -> list[str]:
+        """The queues of this run that are to be left alone."""
         text = """
-          SELECT coalesce(max(c.expires_at), 0) FROM cells AS c, runs AS r
-          WHERE c.shard = 0 AND r.shard = 0 AND r.id = ?
+          SELECT substr(c.key, 10) FROM cells AS c, runs AS r
+          WHERE c.shard = 0 AND r.shard = 0 AND r.id = ? AND c.expires_at > ?
             AND (c.key = 'pressure/function/' || r.function_id OR c.key IN (
               SELECT 'pressure/' || slot.value FROM json_each(coalesce(r.slots, '[]')) AS slot))"""
-        found: int = self.ask(text, run_id)[0][0]
+        return [queue for (queue,) in self.ask(text, run_id, now)]
+
+    def changes(self) -> int:
+        """How many rows were written so far."""
+        found: int = self.ask("SELECT total_changes()")[0][0]
         return found
+
+    def events_since(self, number: int) -> list[tuple[int, str]]:
+        """The events that were written after the one of this number, with theirs."""
+        return self.ask("SELECT rowid, id FROM events WHERE rowid > ? ORDER BY rowid", number)
+
+    def pressures(self) -> list[tuple[str, int]]:
+        """The queues that are, or were, to be left alone, and until when."""
+        text = "SELECT key, expires_at FROM cells WHERE shard = 0 AND key >= 'pressure/' AND key < 'pressure0'"
+        return self.ask(text)
 
     def ended(self, run_id: str) -> bool:
         """Has the run ended?"""

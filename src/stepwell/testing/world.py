@@ -12,7 +12,7 @@ import contextvars
 import logging
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
@@ -62,6 +62,8 @@ _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
+_LOOK_MS: Final = 50  # how soon a process looks at what another has written
+_LOOK_PAUSE_MS: Final = 500  # … and again, if it could not
 
 NODE: ContextVar[Process | None] = ContextVar("stepwell_world_node", default=None)
 
@@ -92,6 +94,8 @@ class Process:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.number = number
+        self.heard = 0.0  # what others had written before this moment of the loop is known
+        self._will_look = False
         self.tasks: set[asyncio.Task[Any]] = set()
         self.context = contextvars.copy_context()
         self.context.run(NODE.set, self)
@@ -105,11 +109,27 @@ class Process:
             calls_max=world.plan.calls_max,
         )
 
-    def look(self) -> None:
+    def look_soon(self) -> None:
         """What a process that shares its file does many times a second: see that another one has written."""
-        if self.node.door.open:
-            look = self.node.engine._look_for_others  # pyright: ignore[reportPrivateUsage]
-            self.do(look(self.world.clock.now_ms()))
+        if not self._will_look:
+            self._will_look = True
+            self.world.loop.call_later(_LOOK_MS / 1000, self._begin_to_look)
+
+    def _begin_to_look(self) -> None:
+        self._will_look = False
+        if self.node.door.open and self.node.engine.leads:
+            self.do(self._look())
+
+    async def _look(self) -> None:
+        while self.node.door.open:
+            began = self.world.loop.time()
+            try:
+                await self.node.engine._look_for_others(self.world.clock.now_ms())  # pyright: ignore[reportPrivateUsage]
+            except StorageError:
+                await pause(_LOOK_PAUSE_MS)
+            else:
+                self.heard = max(self.heard, began)
+                return
 
     def do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return asyncio.get_running_loop().create_task(work, context=self.context)
@@ -140,6 +160,10 @@ class World:
         self.doubled: set[str] = set()
         self.acked: dict[str, tuple[str, str]] = {}
         self.archived: list[Archived] = []
+        self.written: dict[str, int] = {}
+        self._events = 0  # the last that was written
+        self._changes = 0  # of rows, so far
+        self._pressures: dict[str, tuple[int, float, Process | None]] = {}
         self.cancelled: set[str] = set()
         self.healthy = False
         self._leader: Process | None = None
@@ -449,11 +473,8 @@ class World:
         self.tell("healed")
         for client in self._clients:  # may grow meanwhile
             await client
-        for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
-            await self._withdraw(StandingKind(kind), target)
+        await self._lift()
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
-        for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
-            await self._resume(function_id)
         waited, step = 0, 1_000
         tables = self.tables
         while (tables.unfinished() or tables.held_back() or tables.under_way()) and not self.violations:
@@ -466,9 +487,17 @@ class World:
                     self.fail("I10", "events are held back for ever")
                 return
             await pause(step)
+            await self._lift()  # what a client has asked for, and did not wait for, may be done as late as now
             waited += step
             step = min(step * 2, 3_600_000)
         await pause(5_000)
+
+    async def _lift(self) -> None:
+        """Nothing is to be kept from starting or going on any more."""
+        for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
+            await self._withdraw(StandingKind(kind), target)
+        for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
+            await self._resume(function_id)
 
     def _end(self) -> None:
         for process in self._processes:
@@ -536,16 +565,35 @@ class World:
         pass
 
     def after_commit(self, work: object) -> None:
-        leader = self._leader
-        if leader is not None and NODE.get() is not leader:
-            self.loop.call_later(0.05, leader.look)
+        if self.tables.changes() != self._changes:
+            for process in self._processes:
+                if process is not NODE.get() and process.node.door.open:
+                    process.look_soon()
+        for number, event_id in self.tables.events_since(self._events):
+            self._events, self.written[event_id] = number, self.clock.now_ms()
+        for key, until in self.tables.pressures():
+            if key not in self._pressures or self._pressures[key][0] != until:
+                self._pressures[key] = until, self.loop.time(), NODE.get()
         for violation in self.guard.check():
+            if violation.rule == "ADR 30" and not self._heard_of_all_pressure():
+                self.reach("pressure not heard of")
+                continue
             self.fail(violation.rule, violation.what)
+        self._changes = self.tables.changes()
 
-    def knows_pressure(self, until: int) -> bool:
-        """Whether the process that runs the present code has heard that a queue is to be left alone until then."""
+    def _heard_of_all_pressure(self) -> bool:
+        """Whether the process whose commit this was has looked since another one, which it does not know to have taken
+        over, has written that a queue is to be left alone: then it claims nothing of that queue (ADR 0030)."""
         process = NODE.get()
-        return process is not None and until in process.node.engine.pressure.values()
+        if process is None:
+            return True
+        return all(writer is process or at < process.heard for _, at, writer in self._pressures.values())
+
+    def knows_pressure(self, queues: Collection[str]) -> bool:
+        """Whether the process that runs the present code has heard that one of these queues is to be left alone."""
+        process = NODE.get()
+        known = process.node.engine.pressure if process is not None else {}
+        return any(known.get(queue, 0) > self.clock.now_ms() for queue in queues)
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         """The app's way to the engine: that of the process which runs the code."""

@@ -111,6 +111,24 @@ def test_it_waits_for_runs_that_are_due_and_not_for_others_of_its_kind(kind: str
     assert any(isinstance(change, Schedule) for change in changes) is waits
 
 
+def test_it_looks_less_often_the_longer_nobody_takes_them_and_at_once_when_they_are_taken() -> None:
+    item, pauses = OWED, []
+    for _ in range(6):
+        into = draft()
+        (change,) = done(go_on(into, item), into, {DueItems: due(ItemKind.RUN)})
+        assert isinstance(change, Schedule)
+        item = change.item
+        assert item.at is not None
+        pauses.append(item.at - NOW)
+
+    into = draft()
+    changes = done(go_on(into, item), into, {Backlog: waiting(ITEMS_PER_DECISION_MAX + 1), DueItems: []})
+    again = next(change.item for change in changes if isinstance(change, Schedule))
+
+    assert pauses == [100, 200, 400, 800, 1000, 1000]
+    assert (again.at, again.attempt) == (NOW + 10, 0)
+
+
 @pytest.mark.parametrize(("used", "count"), [(1, 4), (5, 0), (7, 0)])
 def test_a_review_releases_as_many_as_there_is_room_for(used: int, count: int) -> None:
     slot = "fn/shop-bill"
