@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -43,6 +44,26 @@ def test_migrating_again_changes_nothing(connection: apsw.Connection):
     migrate(executor(connection), ":memory:")
 
     assert connection.total_changes() == before
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_another_process_may_make_the_tables_between_any_two_looks(tmp_path: Path, after: int):
+    path = str(tmp_path / "s.db")
+    mine, other = apsw.Connection(path), apsw.Connection(path)
+    executed = 0
+
+    def execute(text: str, *arguments: Any) -> Any:
+        nonlocal executed
+        if executed == after and not mine.in_transaction:
+            migrate(executor(other), path)
+        executed += 1
+        return executor(mine)(text, *arguments)
+
+    migrate(execute, path)
+
+    assert _version(mine) == migrations("sqlite")[-1].number
+    mine.close()
+    other.close()
 
 
 def test_only_what_is_missing_is_applied(connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch):

@@ -14,9 +14,11 @@ from stepwell.storage.migrations import migrations, too_new
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import Execute
 
-_HAS_META: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'"
 _OURS: Final = "SELECT value FROM meta WHERE key IN ('schema', 'epoch') AND typeof(value) = 'integer' ORDER BY key DESC"
-_NAMES: Final = r"SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name LIMIT 1"
+# One look at all names: between two, another process may have made the tables.
+_NAME: Final = r"""
+SELECT type = 'table' AND name = 'meta' AS ours, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'
+ORDER BY ours DESC, name LIMIT 1"""
 _SET_VERSION: Final = "UPDATE meta SET value = ?1 WHERE key = 'schema'"
 
 
@@ -43,19 +45,20 @@ def migrate(execute: Execute, path: str) -> None:
 
 def version(execute: Execute, path: str) -> int:
     """The number of the last migration that was applied; 0 if there are no tables yet. Raises ``StorageError``."""
-    if execute(_HAS_META).fetchall():
+    names = execute(_NAME).fetchall()
+    if not names:
+        return 0
+    ((ours, name),) = names
+    if ours:
         try:
             found = execute(_OURS).fetchall()
         except apsw.SQLError:  # it has other columns
             found = []
         if len(found) == 2:
             return int(found[0][0])
-    names = execute(_NAMES).fetchall()
-    if not names:
-        return 0
     raise StorageError(
         what=f"the database {path} belongs to another program",
-        why=f"it has tables of its own, such as {names[0][0]!r}, and is not one that Stepwell made",
+        why=f"it has tables of its own, such as {name!r}, and is not one that Stepwell made",
         fix="name another path; a server creates the file if it is not there",
     )
 
