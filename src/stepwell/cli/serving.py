@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from stepwell.cli.elsewhere import elsewhere
 from stepwell.cli.options import not_empty
 from stepwell.errors import ConfigurationError, InvalidDuration
 from stepwell.limits import (
@@ -62,7 +63,12 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
             "--retention", type=Retention(), default="30d", show_default=True, help="How long to keep; or forever."
         ),
         click.option(
-            "--concurrency", type=click.IntRange(1), default=CALLS_MAX, show_default=True, help="Calls in flight."
+            "--concurrency",
+            "--queue-workers",
+            type=click.IntRange(1),
+            default=CALLS_MAX,
+            show_default=True,
+            help="Calls in flight.",
         ),
         click.option(
             "--max-event-bytes",
@@ -108,7 +114,7 @@ def serving(*, db: str, grace: str) -> Callable[[F], F]:
     )
 
     def decorated(command: F) -> F:
-        for option in reversed(options):
+        for option in reversed((*options, *elsewhere())):
             command = option(command)
         return command
 
