@@ -377,7 +377,7 @@ def test_a_limit_counts_requests_as_steps():
             flying[1] = max(flying)
             return await seen(*args, **kwargs)
 
-        t._answers.request = counted  # type: ignore[method-assign]
+        t._answers.request = counted
         run = t.finish("f")
 
         assert run.status == "COMPLETED"
@@ -559,7 +559,7 @@ def test_an_address_that_may_not_be_asked_is_not_asked_again():
             raise Unreachable(ADDRESS_NOT_ALLOWED, "api.test leads to 10.0.0.1 in a private network")
 
         asked: list[object] = []
-        t._answers.request = refuse  # type: ignore[method-assign]
+        t._answers.request = refuse
         run = t.finish("f")
 
         assert (run.status, len(asked)) == ("FAILED", 1)

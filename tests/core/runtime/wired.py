@@ -56,7 +56,7 @@ class Wired(Harness):
     ) -> None:
         settings = Settings(retry_ms=retry_interval, **({} if steps_max is None else {"steps_max": steps_max}))
         super().__init__((), START, seed, 30.0, settings)
-        self._loop._rounds_max = _ROUNDS_MAX  # type: ignore[attr-defined]
+        self._loop._rounds_max = _ROUNDS_MAX
         self.app = App(dialect, version)
         self.app.clock = self._clock
         self.keys = keys
