@@ -41,7 +41,7 @@ class Tick(click.ParamType[int]):
         try:
             return int(text) if text.isascii() and text.isdigit() else to_ms(text)
         except InvalidDuration as error:
-            self.fail(f"{error.what}: {error.fix}, or a number of milliseconds", param, ctx)
+            self.fail(f"{error.what}: write it like 10ms or 1s; a bare number is milliseconds", param, ctx)
 
 
 def elsewhere() -> tuple[Callable[[Any], Any], ...]:

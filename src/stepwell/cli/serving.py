@@ -131,7 +131,7 @@ class Length(click.ParamType[int]):
         try:
             return int(text) * 1000 if text.isascii() and text.isdigit() else to_ms(text)
         except InvalidDuration as error:
-            self.fail(f"{error.what}: {error.fix}", param, ctx)
+            self.fail(f"{error.what}: write it like 500ms, 90s, 1h30m or 7d; a bare number is seconds", param, ctx)
 
 
 class Retention(Length):
