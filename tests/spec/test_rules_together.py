@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from stepwell import Cancel, Concurrency, Event, Priority, RunConcurrency, Stepwell, Throttle, Timeouts
-from stepwell.model.item import ItemKind
 from stepwell.testing import Harness, harness
 from tests.spec.looking import items, totals
 
