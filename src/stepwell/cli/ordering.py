@@ -50,7 +50,11 @@ def withdraw(
     if found.remains is not None:
         wider = found.remains.app_id
         verb = {"archive": "unarchive", "drain": "undrain", "pause": "resume"}[kind]
-        whose = f"Its app still is: stepwell {verb} --app {wider}" if wider else f"Everything still is: stepwell {verb} --all"
+        whose = (
+            f"Its app still is: stepwell {verb} --app {wider}"
+            if wider
+            else f"Everything still is: stepwell {verb} --all"
+        )
         _say(whose)
 
 
