@@ -294,7 +294,7 @@ def _unstarted(function: Unstarted) -> str:
     if function.because == "condition":
         return f"{start}: {function.expression} is not true for it."
     if function.because == "later":
-        return f"{start}, which was registered, or changed, after it was received."
+        return f"{start}, which was registered, changed or unarchived after it was received."
     if function.because == "archived":
         return f"{start}, which is archived: nothing starts it now."
     return f"{start}, and nothing was recorded about why."
