@@ -14,6 +14,7 @@ from stepwell.runtime.orders import REPLAYED
 from stepwell.testing.faults import Faults, swarm
 from stepwell.testing.programs import EVENTS, KEYS, Maker, Spec
 
+APP: Final = "w"  # all functions belong to it
 _PAUSING: Final = 0.3  # of the worlds
 _REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2

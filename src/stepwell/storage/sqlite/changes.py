@@ -10,9 +10,10 @@ import apsw
 from stepwell.model import changes as c
 from stepwell.model.item import Lease
 from stepwell.storage import rows
-from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.statements import changes as sql
+from stepwell.storage.sqlite.statements import realtime
 
 ToRow = Callable[[Any], tuple[Any, ...]]
 
@@ -89,7 +90,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
-    c.Unlisten: (sql.UNLISTEN, lambda x: (x.listener,)),
+    c.Unlisten: (realtime.UNLISTEN, lambda x: (x.listener,)),
 }
 
 
@@ -197,14 +198,14 @@ class Writer:
         self._execute(sql.MOVE_STAMP, ())
 
     def _listen(self, x: c.Listen) -> None:
-        self._execute(sql.FORGET_LISTENERS, (x.now,))
-        self._execute(sql.LISTEN, (x.listener, x.expires_at))
+        self._execute(realtime.FORGET_LISTENERS, (x.now,))
+        self._execute(realtime.LISTEN, (x.listener, x.expires_at))
 
     def _post(self, x: c.Post) -> None:
         for p in x.postings:
-            self._execute(sql.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
-        self._execute(sql.FORGET_POSTINGS, (x.now,))
-        self._execute(sql.FORGET_ALL_BUT, (x.kept,))
+            self._execute(realtime.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
+        self._execute(realtime.FORGET_POSTINGS, (x.now,))
+        self._execute(realtime.FORGET_ALL_BUT, (x.kept,))
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:
