@@ -11,6 +11,7 @@ from stepwell import (
 from stepwell.clock import to_ms
 from stepwell.engine import bulk
 from stepwell.model.order import OrderKind
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetItem, ListOrders
 from stepwell.runtime.orders import Replay, abort_replay, find_replay, parse_rate, replay_many
 from stepwell.testing import harness
@@ -76,7 +77,7 @@ def test_a_replay_that_is_aborted_starts_nothing_more(shop: Stepwell) -> None:
 
         assert (aborted.done, aborted.aborted, again) == (1, True, aborted)
         assert len(t.runs("bill")) == 4
-        assert t.ask(GetItem(f"order/{order.id}")) is None
+        assert t.ask(GetItem(f"order/{order.id}", place_of(order.id))) is None
 
 
 def test_a_dry_run_counts_and_does_nothing(shop: Stepwell) -> None:

@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from stepwell.model import questions as q
-from stepwell.model.place import shard_of
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
@@ -148,6 +148,7 @@ class Reader:
         self._shards = shards
         self._paths = paths
         self._composed: dict[type, Callable[[Any, int], Any]] = {
+            q.Lock: self._lock,
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
             q.Backlog: self._backlog,
@@ -176,6 +177,9 @@ class Reader:
             return cast("A", composed(question, shard))
         text, to_row, to_answer = known
         return cast("A", to_answer(self._execute(text, to_row(question, shard)).fetchall()))
+
+    def _lock(self, x: q.Lock, _: int) -> bool:
+        return self._shards == 1 or EVERYWHERE in x.places  # whoever writes holds the whole file
 
     def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
         text = decisions.DUE_TIMERS if x.timers_only else decisions.DUE_ITEMS
