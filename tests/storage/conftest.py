@@ -17,6 +17,7 @@ BACKENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore.open(folder / "stepwell.db", leader=False),
     "sqlite-memory": lambda folder: SqliteStore.open(":memory:"),
     "sqlite-inline": lambda folder: SqliteStore.inline(),
+    "sqlite-sharded": lambda folder: SqliteStore.inline(shards=4),
 }
 
 
