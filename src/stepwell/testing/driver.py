@@ -46,8 +46,8 @@ _SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing 
 class Driver:
     """Runs coroutines and timers of the engine that is up at present, in no time at all or while time goes by.
 
-    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has. It makes no
-    difference, which is what our own tests try.
+    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has: our
+    own tests try that it makes no difference.
     """
 
     _shards: ClassVar[int] = 1
