@@ -29,26 +29,8 @@ pytestmark = pytest.mark.slow
 # Runs in the hands of an administrator, on a connection of its own, and names no rows of runs.
 ADMINISTRATION = {"citus", "schema", "checkup"}
 
-# Looks at all shards, and may: it reads outside of locks, for people or to learn where to ask again under a lock.
-EVERYWHERE = {
-    "VERSIONS": "one row for each shard, to see which of them others have written in",
-    "LIST_RUNS": "a list for people",
-    "LIST_RUNS_OF_STATUS": "a list for people",
-    "LIST_RUNS_OF_FUNCTION": "a list for people",
-    "RERUNS": "a list for people",
-    "LIST_ORDERS": "a list for people",
-    "RUNS_OF_EVENT": "for people: an event may have started runs in any shard",
-    "LIST_EVENTS": "a list for people",
-    "LIST_EVENTS_OF_NAME": "a list for people",
-    "EVENT_MOMENT": "where a list for people goes on",
-    "OUTCOMES": "for people",
-    "ATTEMPTS": "for people",
-    "NOTES": "for people",
-    "BACKLOG_POSITION": "for people",
-    "RUN_ITEMS": "for people",
-    "FUNCTION_ITEMS": "for people",
-    "COUNT": "health and metrics",
-}
+# Looks at all shards, and may: it reads outside of locks.
+EVERYWHERE = {"VERSIONS": "one row for each shard, to see which of them others have written in"}
 
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|LOCK|COPY)\b")
 # What belongs to a session, which a pooler gives to somebody else, and what gives other values on each node.

@@ -157,8 +157,8 @@ def _postgres(url: str, repair: bool) -> Report:
     from stepwell.storage.postgres.direct import connected, named
 
     async def examine() -> Report:
-        from stepwell.storage.postgres import PostgresStore
         from stepwell.storage.postgres.checkup import checks, inconsistencies
+        from stepwell.storage.postgres.store import PostgresStore
 
         where = named(url)
         async with connected(url) as connection:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from stepwell.clock import Clock
 from stepwell.errors import StepwellError
 from stepwell.storage.checkup import Check, Finding, State, findings, questions
+from stepwell.storage.migrations import migrations
 from stepwell.storage.postgres.citus import DISTRIBUTED, REFERENCE, missing, present
 from stepwell.storage.postgres.driver import Connection as Reading
 from stepwell.storage.postgres.schema import SCHEMA, VERSION_MIN, Layout, layout
@@ -27,8 +28,9 @@ _USED: Final = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_t
 _TIME: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _SESSION: Final = "SELECT pg_backend_pid()"
 _RIGHTS: Final = f"""
-SELECT t.name FROM unnest($1::text[]) AS t (name) WHERE to_regclass('{SCHEMA}.' || t.name) IS NOT NULL
-  AND NOT has_table_privilege('{SCHEMA}.' || t.name, 'SELECT, INSERT, UPDATE, DELETE')"""
+SELECT t.name FROM unnest($1::text[]) AS t (name) WHERE EXISTS (
+  SELECT 1 FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r (name)
+  WHERE NOT has_table_privilege('{SCHEMA}.' || t.name, r.name))"""
 _SHARDS: Final = f"SELECT count(*), coalesce(min(shard), 0), coalesce(max(shard), -1) FROM {SCHEMA}.shards"
 _FURTHEST: Final = f"SELECT greatest((SELECT max(shard) FROM {SCHEMA}.runs), (SELECT max(shard) FROM {SCHEMA}.events))"
 
@@ -161,12 +163,16 @@ async def _schema(connection: Any, where: str) -> AsyncIterator[Check]:
     except StepwellError as error:
         yield Check(name="schema", state=State.WRONG, says=error.what, fix=error.fix)
         return
-    if found.number == 0:
+    latest = migrations("postgres")[-1].number
+    if found.number < latest:
+        lacks = (
+            f"it has schema {found.number}, this version needs {latest}" if found.number else "there are no tables yet"
+        )
         yield Check(
             name="schema",
             state=State.WRONG,
-            says="there are no tables yet",
-            fix="start a server on it, or 'stepwell migrate'",
+            says=lacks,
+            fix="start a server of this version on it, or 'stepwell migrate'",
         )
         return
     yield Check(name="schema", says=f"schema {found.number}, {found.shards} shards")
