@@ -154,19 +154,18 @@ def _line(state: State, name: str, says: str, fix: str) -> None:
 
 
 def _postgres(url: str, repair: bool) -> Report:
-    from stepwell.storage.postgres.direct import connected, named
+    from stepwell.storage.postgres.direct import connected
 
     async def examine() -> Report:
         from stepwell.storage.postgres.checkup import checks, inconsistencies
         from stepwell.storage.postgres.store import PostgresStore
 
-        where = named(url)
-        async with connected(url) as connection:
+        async with connected(url) as (connection, where):
             seen = await checks(connection, where, SystemClock())
             if any(check.state == State.WRONG and check.name in ("schema", "shards", "rights") for check in seen):
-                return _report(f"postgresql://{where}", seen, [])
+                return _report(where, seen, [])
             found, now = await inconsistencies(connection)
         repaired = await _mend(await PostgresStore.open(url), found, now) if repair and found else ()
-        return _report(f"postgresql://{where}", seen, found, repaired)
+        return _report(where, seen, found, repaired)
 
     return asyncio.run(examine())
