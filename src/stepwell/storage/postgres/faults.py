@@ -11,7 +11,6 @@ import asyncpg
 
 from stepwell.errors import StorageError, StorageUnavailable
 
-
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
