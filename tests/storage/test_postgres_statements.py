@@ -33,11 +33,14 @@ ADMINISTRATION = {"citus", "schema", "checkup"}
 EVERYWHERE = {"VERSIONS": "one row for each shard, to see which of them others have written in"}
 
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|LOCK|COPY)\b")
+CONTROL = re.compile(r"\s*(BEGIN [A-Z ]+|COMMIT|ROLLBACK|SET LOCAL [a-z_]+ = \w+)\s*")
 # What belongs to a session, which a pooler gives to somebody else, and what gives other values on each node.
 SESSION = re.compile(
-    r"\b(LISTEN|NOTIFY|UNLISTEN|TEMP|TEMPORARY|PREPARE|DECLARE|SET SESSION|RESET|LOCK TABLE|CURRENT_TIMESTAMP"
-    r"|pg_(?:try_)?advisory\w*|nextval|currval|lastval|now\(|random\(|gen_random_uuid|clock_timestamp)"
+    r"\b(LISTEN|NOTIFY|UNLISTEN|TEMP|TEMPORARY|PREPARE|DECLARE|RESET|SET SESSION|LOCK TABLE|CURRENT_TIMESTAMP|nextval"
+    r"|currval|lastval|pg_(?:try_)?advisory\w*|now\(|random\(|gen_random_uuid|clock_timestamp)"
 )
+TELLS_TIME = {"NOW"}
+"""What asks a server for its time, and nothing else: all others are told it."""
 
 
 def _texts() -> dict[str, str]:
@@ -47,12 +50,13 @@ def _texts() -> dict[str, str]:
         if module.name not in ADMINISTRATION:
             for name, value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).items():
                 whole = name.isupper() and not name.startswith("_")
-                if whole and isinstance(value, str) and SQL.match(value):
+                if whole and isinstance(value, str) and (SQL.match(value) or CONTROL.match(value)):
                     found[name] = value
     return found
 
 
-TEXTS = _texts()
+ALL = _texts()
+TEXTS = {name: text for name, text in ALL.items() if SQL.match(text)}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,16 @@ def test_what_may_look_everywhere_does(plans: dict[str, Any], name: str):
 
 
 def test_no_statement_relies_on_a_session_a_sequence_or_the_time_of_a_node():
-    assert [(name, found[0]) for name, text in TEXTS.items() if (found := SESSION.search(text))] == []
+    found = {name: found[0] for name, text in ALL.items() if (found := SESSION.search(text))}
+
+    assert found.keys() <= TELLS_TIME, found
+
+
+def test_what_is_set_is_set_for_a_transaction():
+    parts = [part for name, text in ALL.items() if name not in TEXTS for part in text.split(";")]
+
+    assert [part for part in parts if not CONTROL.fullmatch(part)] == []
+    assert len(parts) > 3
 
 
 def test_no_statement_is_written_where_it_is_sent():
