@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BY_SHARD = re.compile(r"\((?:\w+\.)?shard = (?:'?(\$\d+)'?(?:::bigint)?|(\w+)\.shard)\)")
+_JOINED = re.compile(r"\((\w+)\.shard = (\w+)\.shard\)")
 _PARAMETER = re.compile(r"\$\d+")
 
 
@@ -50,6 +51,11 @@ async def plan_of(connection: Any, text: str) -> Statement:
 
 def read(plan: Mapping[str, Any]) -> Statement:
     """What is in a plan."""
+    joined = dict[str, str]()
+    for node in _nodes(plan):
+        for name in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
+            for one, other in _JOINED.findall(node.get(name, "")):
+                joined |= {one: other, other: one}
     looks: list[Look] = []
     writes: list[Write] = []
     locks = False
@@ -62,7 +68,7 @@ def read(plan: Mapping[str, Any]) -> Statement:
             new = node["Operation"] == "Insert"
             writes.append(Write(table, new, _written(node) if new else None))
         else:
-            looks.append(Look(table, _found_by(node)))
+            looks.append(Look(table, _found_by(node) or joined.get(node["Alias"])))
     return Statement(tuple(looks), tuple(writes), locks)
 
 

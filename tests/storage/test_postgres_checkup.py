@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from stepwell.cli import cli
 from stepwell.clock import SystemClock
 from stepwell.storage.checkup import LOOKS, Check, State
+from stepwell.storage.postgres import checkup
 from stepwell.storage.postgres.checkup import checks, inconsistencies
 from stepwell.storage.postgres.citus import DISTRIBUTED
 from stepwell.storage.postgres.schema import migrate
@@ -153,6 +155,27 @@ def test_tables_that_nobody_could_work_with_are_wrong_and_left_alone(url: str, t
     assert said.exit_code == 1
     assert words in said.output
     assert "run-without-waker" not in said.output
+
+
+class PerStatement:
+    """A connection to a pooler that gives each statement another session."""
+
+    sessions = 0
+
+    @asynccontextmanager
+    async def transaction(self, **options: bool) -> AsyncIterator[None]:
+        yield
+
+    async def fetch(self, text: str) -> list[tuple[int]]:
+        self.sessions += 1
+        return [(self.sessions,)]
+
+
+async def test_a_pooler_that_tears_transactions_apart_is_wrong():
+    (check,) = [check async for check in checkup._pooler(PerStatement())]
+
+    assert check.state == State.WRONG
+    assert "no transaction is one" in check.says
 
 
 def test_a_pooler_is_noticed(url: str, monkeypatch: pytest.MonkeyPatch):
