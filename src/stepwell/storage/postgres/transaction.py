@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.model.changes import Decision, OpenWait, Plan
+from stepwell.model.questions import Question
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres import statements as sql
@@ -50,7 +51,15 @@ class _Raised(Exception):
 class Transaction:
     """Used once, on a connection that is in no transaction."""
 
-    def __init__(self, connection: Connection, shards: int, versions: Versions, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        shards: int,
+        versions: Versions,
+        clock: Clock,
+        asked: Callable[[Question[Any], Any], None],
+    ) -> None:
+        self._asked = asked
         self._connection, self._shards, self._clock = connection, shards, clock
         self._shared = versions
         self.locked: dict[int, int] = {}  # shard to version
@@ -137,6 +146,7 @@ class Transaction:
                     plan.close()
                     raise
             answer = await self._reader.answer(question)
+            self._asked(question, answer)
 
     async def _lock(self, shards: set[int]) -> None:
         missing = sorted(shards - self.locked.keys())
