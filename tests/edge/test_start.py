@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import socket
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stepwell.protocol.signing import HEADER, SigningKey, sign, signing_key
-from tests.edge.conftest import PATIENCE_S, Dev, Reply, command, eventually
-from tests.edge.official.conftest import HERE, NODE, Served
-from tests.edge.served_here import App, Asked, free_port, serving
+from tests.edge.conftest import PATIENCE_S, Dev, command
+from tests.edge.served_here import App, Asked
+from tests.edge.started import EVENT_KEY, NEW, NEW_KEY, OLD, OLD_KEY, Start, app, attached, server, start
+
+__all__ = ["app", "server", "start"]
 
 pytestmark = pytest.mark.slow
-
-NEW = "signkey-prod-" + "0123456789abcdef" * 4
-OLD = "signkey-prod-" + "fedcba9876543210" * 4
-EVENT_KEY = "evtkey-prod-for-the-tests-of-start"
-NEW_KEY, OLD_KEY = signing_key(NEW), signing_key(OLD)
-
-
-class Start(Dev):
-    """A ``stepwell start`` that runs, and is asked by somebody who has its keys."""
-
-    command = "start"
-    event_key = EVENT_KEY
-
-    def __init__(self, folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> None:
-        keys = {"INNGEST_SIGNING_KEY": NEW, "INNGEST_EVENT_KEY": EVENT_KEY}
-        super().__init__(folder, *options, target=None, variables=keys if variables is None else variables)
-
-    def http(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        headers.setdefault("authorization", f"Bearer {NEW_KEY.bearer}")
-        return super().http(method, path, body, **headers)
-
-    def stranger(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        """As somebody who has none."""
-        return super().http(method, path, body, **headers)
-
-    def wait_for(self, app: App) -> None:
-        """Until the app that was named with -u is known."""
-        eventually(lambda: any(each["id"] == app.app_id for each in self.get("/v2/apps")))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """For tests that do not disturb one another."""
-    running = Start(tmp_path_factory.mktemp("start"), "--allow-host", "stepwell.example")
-    try:
-        eventually(lambda: running.http("GET", "/health").status == 200)
-        yield running
-    finally:
-        running.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Start]]:
-    running: list[Start] = []
-
-    def begin(*options: str, variables: Mapping[str, str] | None = None) -> Start:
-        running.append(Start(tmp_path, *options, variables=variables))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        each.close()
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    with serving(App(NEW_KEY)) as app:
-        yield app
-
-
-def attached(start: Callable[..., Start], app: App, *options: str, **more: Any) -> Start:
-    """A server that has synced the app."""
-    server = start("--allow-private", "--retry-interval", "100ms", "-u", app.url, *options, **more)
-    server.wait_for(app)
-    return server
 
 
 # Keys ---------------------------------------------------------------------------------------------------------------
@@ -140,6 +72,13 @@ def test_flags_go_before_the_environment_and_that_before_the_file(start: Callabl
     assert (tmp_path / "flag.db").exists() and not (tmp_path / "variable.db").exists()
     assert server.stranger("POST", f"/e/{EVENT_KEY}-2", {"name": "a/b"}).status == 200
     assert server.stranger("POST", f"/e/{EVENT_KEY}-2", {"name": "a/b", "data": {"x": "y" * 100}}).status == 400
+
+
+def test_a_flag_of_the_inngest_server_that_changes_nothing_is_said_to(start: Callable[..., Start]) -> None:
+    server = start("--tick", "10")
+
+    assert server.http("GET", "/health").status == 200
+    server.said("--tick has no effect: nothing is polled here")
 
 
 def test_a_setting_that_nobody_knows_keeps_it_from_starting(start: Callable[..., Start], tmp_path: Path) -> None:
@@ -306,184 +245,6 @@ def test_20_an_app_that_expects_another_kind_of_server_is_told_so(server: Start,
     assert server.http("GET", "/v2/runs", **{expected: "dev"}).status == 200
 
 
-# Whom it asks -------------------------------------------------------------------------------------------------------
-
-
-def test_05_calls_are_signed_with_the_present_second(start: Callable[..., Start], app: App) -> None:
-    server = attached(start, app)
-
-    run = server.ended(server.start("here/go"))
-
-    assert run["output"] == "done"
-    (call,) = app.posts()
-    form = re.fullmatch(r"t=(\d+)&s=[0-9a-f]{64}", call.headers[HEADER.lower()])
-    assert form is not None and abs(int(form[1]) - time.time()) < 300
-    assert call.signed_with(NEW_KEY) == NEW_KEY
-    assert call.headers["x-inngest-server-kind"] == "cloud"
-    assert "authorization" not in call.headers
-
-
-def test_09_an_answer_that_is_not_signed_with_our_key_is_none(start: Callable[..., Start], app: App) -> None:
-    server = attached(start, app)
-    left = iter(
-        [
-            {HEADER: "t=1700000000&s=" + "0" * 64},
-            {HEADER: ""},
-            {HEADER: "", "X-Inngest-SDK-Handled": "true"},
-            {HEADER: "nonsense", "X-Inngest-No-Retry": "true"},
-        ]
-    )
-    app.answer = lambda asked: (200, next(left, {}), b'"done"')
-
-    run = server.ended(server.start("here/go"))
-
-    assert (run["status"], run["output"]) == ("COMPLETED", "done")
-    attempts = server.get(f"/v2/runs/{run['id']}/trace")["attempts"]
-    assert [each["error"]["message"] for each in attempts] == ["the app's answer is not signed with our key"] * 4
-
-
-def test_09_a_signature_that_is_old_may_be_a_copy(start: Callable[..., Start], app: App) -> None:
-    """Invariants S4."""
-    server = attached(start, app)
-    ages = iter([301, -60])
-
-    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
-        app.age_s = next(ages, 0)
-        return 200, {}, b'"done"'
-
-    app.answer = answer
-    run = server.ended(server.start("here/go"))
-
-    assert (run["output"], len(app.posts())) == ("done", 3)
-
-
-def test_09_a_streamed_answer_is_signed_inside_or_not_at_all(start: Callable[..., Start], app: App) -> None:
-    server = attached(start, app)
-    app.signs = lambda: False
-    now = int(time.time())
-    wrong, right = sign(OLD_KEY, b'"done"', now), sign(NEW_KEY, b'"done"', now)
-    left = iter([{HEADER: wrong}, {HEADER.lower(): ""}, {HEADER: right}])
-
-    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
-        headers = {"X-Inngest-SDK": "inngest-js:v4.18.1", **next(left, {})}
-        return 201, {}, b"   " + json.dumps({"status": 200, "headers": headers, "body": '"done"'}).encode()
-
-    app.answer = answer
-
-    assert server.ended(server.start("here/go"))["output"] == "done"
-    assert len(app.posts()) == 3
-    assert server.ended(server.start("here/go"))["output"] == "done"
-
-
-def test_09_who_refuses_without_a_signature_cannot_end_a_run(start: Callable[..., Start], app: App) -> None:
-    server = attached(start, app)
-    refusals = iter([401, 403, 404])
-
-    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
-        status = next(refusals, 200)
-        app.signs = lambda: status == 200
-        return status, {"X-Inngest-No-Retry": "true"}, b'"done"'
-
-    app.answer = answer
-
-    assert server.ended(server.start("here/go"))["output"] == "done"
-
-
-def test_14_a_sync_says_who_asks_and_for_what(start: Callable[..., Start], app: App) -> None:
-    attached(start, app)
-
-    asked = app.puts()[0]
-
-    assert asked.headers["x-inngest-server-kind"] == "cloud"
-    assert asked.headers["content-type"] == "application/json"
-    assert asked.headers["x-inngest-sync-kind"] == "in_band"
-    assert json.loads(asked.body) == {"url": app.url}
-    assert asked.signed_with(NEW_KEY) == NEW_KEY
-
-
-def test_21_an_app_may_register_by_itself_when_it_is_asked(start: Callable[..., Start], app: App) -> None:
-    """Checklist 15 too: while it is asked."""
-    app.in_band = False
-    app.register_at = free_port()
-
-    server = attached(start, app, "--port", str(app.register_at))
-
-    assert app.registered is not None and app.registered[0] == 200
-    assert server.ended(server.start("here/go"))["output"] == "done"
-
-
-def test_21_what_an_app_says_of_itself_has_to_be_signed(start: Callable[..., Start], app: App) -> None:
-    """Invariants S7."""
-    app.signs = lambda: False
-    server = start("--allow-private", "-u", app.url)
-
-    server.said("what the app says of itself is not signed with our key")
-
-    assert server.get("/v2/apps") == []
-
-
-def test_an_app_in_a_private_network_needs_permission(start: Callable[..., Start], app: App) -> None:
-    """Invariants S15, S16."""
-    server = start("-u", app.url)
-    server.said("this machine itself, which this server may not call")
-
-    reply = server.http("POST", "/fn/register", app.registration())
-
-    assert reply.status == 400
-    assert "may not call" in reply.json["error"] and "--allow-private" in reply.json["fix"]
-    assert app.asked == []
-    assert server.get("/v2/apps") == []
-
-
-def test_an_app_in_a_network_that_is_listed_needs_no_more(start: Callable[..., Start], app: App) -> None:
-    server = start("--allow-network", "127.0.0.1/32", "-u", app.url)
-    server.wait_for(app)
-
-    assert server.ended(server.start("here/go"))["output"] == "done"
-
-
-# Keys are changed ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("known", [(OLD_KEY,), (NEW_KEY,), (OLD_KEY, NEW_KEY)], ids=["old", "new", "both"])
-def test_04_no_call_is_lost_while_keys_are_changed(
-    start: Callable[..., Start], app: App, known: tuple[SigningKey, ...]
-) -> None:
-    """Invariants S6: whichever of the two an app has."""
-    app.keys = known
-    server = attached(start, app, "--signing-key-fallback", OLD)
-
-    run = server.ended(server.start("here/go"))
-
-    assert run["output"] == "done"
-    assert server.get(f"/v2/runs/{run['id']}/trace")["attempts"] == []
-    assert server.http("GET", "/v1/events", authorization=f"Bearer {known[0].bearer}").status == 200
-
-
-def test_04_a_key_that_an_app_has_accepted_is_tried_first(start: Callable[..., Start], app: App) -> None:
-    app.keys = (OLD_KEY,)
-    server = attached(start, app, "--signing-key-fallback", OLD)
-
-    for key in (OLD_KEY, OLD_KEY, NEW_KEY, NEW_KEY):
-        app.keys = (key,)
-        assert server.ended(server.start("here/go"))["output"] == "done"
-
-    signed = [call.signed_with(NEW_KEY, OLD_KEY) for call in app.posts()]
-    assert signed == [OLD_KEY, OLD_KEY, OLD_KEY, NEW_KEY, NEW_KEY]  # once in vain
-
-
-def test_04_an_old_key_is_dead_when_it_is_taken_away(start: Callable[..., Start], app: App) -> None:
-    app.keys = (OLD_KEY, NEW_KEY)
-    first = attached(start, app, "--signing-key-fallback", OLD, "--db", "shop.db")
-    first.signal(signal.SIGTERM)
-    assert first.exit_code() == 0
-
-    second = start("--allow-private", "--db", "shop.db")
-
-    assert second.http("GET", "/v1/events", authorization=f"Bearer {OLD_KEY.bearer}").status == 401
-    assert second.ended(second.start("here/go"))["output"] == "done"
-
-
 # The process --------------------------------------------------------------------------------------------------------
 
 
@@ -516,101 +277,3 @@ def test_commands_show_that_they_have_the_key_without_sending_it(app: App, tmp_p
     command("runs", "--url", address, "--token", NEW, cwd=tmp_path)
 
     assert [asked.headers["authorization"] for asked in app.asked] == [f"Bearer {NEW_KEY.bearer}"]
-
-
-# The official SDKs --------------------------------------------------------------------------------------------------
-
-PREFIX = {"python": "py", "javascript-3": "js", "javascript-4": "js"}  # of their events
-sdks = pytest.mark.parametrize(
-    "sdk", [pytest.param(sdk, marks=pytest.mark.sdk(sdk)) for sdk in ("python", "javascript-3", "javascript-4")]
-)
-
-
-class Site(Dev):
-    """An app of an official SDK in production, as something that can be asked."""
-
-    def __init__(self, server: Start, folder: Path, keys: Mapping[str, str], sdk: str) -> None:
-        at = free_port()
-        variables = {
-            "INNGEST_DEV": "0",
-            "INNGEST_API_BASE_URL": server.url,
-            "INNGEST_EVENT_API_BASE_URL": server.url,
-            "INNGEST_EVENT_KEY": EVENT_KEY,
-            **keys,
-        }
-        command = [sys.executable, "-m", "tests.edge.official.python_app", "fastapi", str(at)]
-        if sdk != "python":
-            command = [str(NODE), str(HERE / "javascript_app.mjs"), sdk.replace("javascript-", "v"), str(at)]
-        self.served = Served(folder, command, server.url, at, variables)
-
-    @property
-    def port(self) -> int:
-        return self.served.port
-
-    def close(self) -> None:
-        self.served.close()
-
-
-@pytest.fixture
-def official(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def begin(server: Start, sdk: str, **keys: str) -> Site:
-        sites.append(Site(server, tmp_path, keys, sdk))
-        return sites[-1]
-
-    yield begin
-    for site in sites:
-        site.close()
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"INNGEST_SIGNING_KEY": NEW},
-        {"INNGEST_SIGNING_KEY": OLD},
-        {"INNGEST_SIGNING_KEY": OLD, "INNGEST_SIGNING_KEY_FALLBACK": NEW},
-    ],
-    ids=["new", "old", "both"],
-)
-@sdks
-def test_04_the_official_sdk_runs_in_production(
-    start: Callable[..., Start], official: Callable[..., Site], keys: dict[str, str], sdk: str
-) -> None:
-    """Calls and answers are verified, whichever key it has; it registers, fetches state and sends with its keys."""
-    server = start("--allow-private", "--retry-interval", "100ms", "--signing-key-fallback", OLD)
-    app = official(server, sdk, **keys)
-
-    assert app.http("PUT", "/api/inngest").status == 200
-    steps, large, sends = (server.ended(server.start(f"{PREFIX[sdk]}/{name}")) for name in ("steps", "large", "sends"))
-
-    assert steps["output"] == {"one": {"n": 1}, "two": None, "again": [{"n": 1}, {"n": 1}]}
-    assert (large["output"], sends["output"]) == (6_000_000, 2)
-
-
-@pytest.mark.feature("F95")
-@sdks
-def test_21_the_official_sdk_is_synced_in_band(
-    start: Callable[..., Start], official: Callable[..., Site], sdk: str
-) -> None:
-    nobody = start("--db", "nobody.db")
-    app = official(nobody, sdk, INNGEST_SIGNING_KEY=NEW)
-
-    server = start("--allow-private", "--retry-interval", "100ms", "-u", app.served.url)
-
-    eventually(lambda: server.get("/v2/apps"))
-    run = server.ended(server.start(f"{PREFIX[sdk]}/never", n=1))  # without steps: v4 would report them to nobody
-    assert run["output"] == {"got": {"n": 1}}
-    assert nobody.get("/v2/apps") == []
-
-
-@sdks
-def test_07_the_official_sdk_with_a_wrong_key_is_not_registered(
-    start: Callable[..., Start], official: Callable[..., Site], sdk: str
-) -> None:
-    server = start("--allow-private")
-
-    reply = official(server, sdk, INNGEST_SIGNING_KEY=OLD).http("PUT", "/api/inngest")
-
-    assert b"the signing key is missing or wrong" in reply.text
-    assert server.get("/v2/apps") == []

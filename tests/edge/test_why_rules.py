@@ -19,6 +19,7 @@ from stepwell import (
     Singleton,
     Stepwell,
     Throttle,
+    Timeouts,
     TriggerCron,
     TriggerEvent,
 )
@@ -69,7 +70,10 @@ def test_an_event_that_is_held_back_says_for_which_run_and_until_when(app) -> No
     async def many(ctx): ...
 
     with harness(app) as t:
-        first, second = t.send([Event("go"), Event("go")])
+        (first,) = t.send([Event("go")])
+        assert "It is held back for shop-calm, so far the only event: run " in told(t, first)
+        assert "It is held back for shop-many, so far the only event: run " in told(t, first)
+        (second,) = t.send([Event("go")])
 
         text = told(t, second)
         assert "It is held back for shop-calm, the newest of the 2 events that came so far" in text
@@ -275,3 +279,33 @@ def test_an_event_left_out_for_a_run_that_never_came_says_so(app) -> None:
         t.advance("1m")
 
         assert "that run was not started" in told(t, first)
+
+
+def test_an_event_that_came_while_its_function_was_archived_says_so_before_and_after_that_is_over(app) -> None:
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx): ...
+
+    with harness(app) as t:
+        t.archive(work)
+        (missed,) = t.send([Event("go")])
+        assert "It did not start shop-work, which is archived: nothing starts it now." in told(t, missed)
+
+        t.advance("1m")
+        t.unarchive(work)
+        assert "It did not start shop-work, which was registered, changed or unarchived after it" in told(t, missed)
+
+
+def test_a_run_says_when_a_timeout_of_its_function_cancels_it(app) -> None:
+    @app.create_function(id="work", trigger="go", run_concurrency=1, timeouts=Timeouts(start="5m", finish="1h"))
+    async def work(ctx):
+        await ctx.step.sleep("rest", "30m")
+
+    with harness(app) as t:
+        t.send([Event("go"), Event("go")])
+        begun, waiting = (explained(t, run.id) for run in t.runs(work))
+
+        assert [(each.timeout, each.at) for each in begun.deadlines] == [("finish", "2026-01-01T01:00:00.000Z")]
+        assert [(each.timeout, each.at) for each in waiting.deadlines] == [("start", "2026-01-01T00:05:00.000Z")]
+        assert "Its start timeout cancels it at 00:05:00 UTC (in 5m 00s) if it has not begun by then." in waiting.text
+        t.advance("45m")
+        assert [explained(t, run.id).deadlines for run in t.runs(work)] == [(), ()]

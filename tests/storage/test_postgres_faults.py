@@ -147,7 +147,7 @@ async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_no
         nonlocal done
         while not over:
             await store.commit(move(number % SHARDS, (number + chance.randrange(1, SHARDS)) % SHARDS))
-            await store.commit(count_up("a", number))
+            await store.commit(count_up(f"a{number}", number))
             done += 1
 
     workers = [asyncio.create_task(work(number)) for number in range(6)]
@@ -162,7 +162,7 @@ async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_no
     await asyncio.gather(*workers)
 
     moved = [await store.read(GetCell("n", 0, place)) for place in range(SHARDS)]
-    counted = [await store.read(GetCell("a", 0, number)) for number in range(6)]
+    counted = [await store.read(GetCell(f"a{number}", 0, number)) for number in range(6)]
     await store.close()
     await killer.close()
     assert sum(int(each.value) for each in moved if each is not None) == 0

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from stepwell.cli.client import connect, data, opened
+from stepwell.cli.client import connect, data, opened, posted
 from stepwell.cli.options import print_json
 from stepwell.server.ordering import OrderView, WithdrawnView
 
 
 def give(body: dict[str, object], says: str, *, as_json: bool, url: str | None, token: str | None) -> OrderView:
     """Give an order, and say what holds now: ``says`` has a place for what it is about."""
-    api = connect(url, None, token)
-    try:
-        answer = api.post("/v2/orders", msgspec.json.encode(body))
-    finally:
-        api.close()
+    answer = posted("/v2/orders", msgspec.json.encode(body), url=url, token=token)
     order: OrderView = data(answer, OrderView)
     if as_json:
         print_json(bytes(opened(answer).data))
@@ -47,6 +43,15 @@ def withdraw(
     found: WithdrawnView = data(answer, WithdrawnView)
     what = about(found.order) if found.order is not None else function_id or (f"app {app_id}" if app_id else None)
     _say((says[0] if found.withdrawn else says[1]).format(what or "everything"))
+    if found.remains is not None:
+        wider = found.remains.app_id
+        verb = {"archive": "unarchive", "drain": "undrain", "pause": "resume"}[kind]
+        whose = (
+            f"Its app still is: stepwell {verb} --app {wider}"
+            if wider
+            else f"Everything still is: stepwell {verb} --all"
+        )
+        _say(whose)
 
 
 def about(order: OrderView) -> str:

@@ -14,7 +14,7 @@ from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.timeouts import overdue
-from stepwell.engine.turns import begin, first_full, full_place
+from stepwell.engine.turns import begin, first_full, full_place, pass_turn_on
 from stepwell.flow import GRANT
 from stepwell.flow.limit import is_shared
 from stepwell.lifecycle.losses import pause_ms
@@ -37,7 +37,6 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.place import EVERYWHERE, UNPLACED
 from stepwell.model.questions import (
     AnyCell,
     BacklogItems,
@@ -60,6 +59,7 @@ READY = ready("")
 def claim(
     draft: Draft,
     *,
+    shard: int,
     room: int,
     new_token: Callable[[], int],
     serves: Callable[[str], bool],
@@ -67,7 +67,8 @@ def claim(
     crowded: bool = True,
     pressing: bool = True,
 ) -> Plan:
-    """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
+    """Take up to ``room`` calls of this shard, and do whatever else is due there. The value is when to come back to it:
+    now if there may be more.
 
     That moment is asked for before anything is granted, so it is not the end of a lease granted here. Leases end only
     for calls that leave theirs behind, and whoever makes the calls knows which those are.
@@ -79,15 +80,15 @@ def claim(
     that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
     """
     if pressing:
-        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, EVERYWHERE))
+        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, shard))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, UNPLACED))) if crowded and room > 0 else []
+    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard))) if crowded and room > 0 else []
     if crowds:
-        items = yield from _fair(draft, limit, crowds)
+        items = yield from _fair(draft, shard, limit, crowds)
         following: int | None = draft.now
     else:
-        items = yield from ask(DueItems(draft.now, limit, UNPLACED, timers_only=room <= 0))
-        following = draft.now if len(items) == limit else (yield from ask(NextDue(UNPLACED, draft.now)))
+        items = yield from ask(DueItems(draft.now, limit, shard, timers_only=room <= 0))
+        following = draft.now if len(items) == limit else (yield from ask(NextDue(shard, draft.now)))
         if crowded and room > 0:
             draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
@@ -111,21 +112,21 @@ def claim(
     return draft.decision(following)
 
 
-def _fair(draft: Draft, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
+def _fair(draft: Draft, shard: int, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
     """As many as there is room for, of what is due and of each function whose runs wait for room: none takes what is
     another's share while that needs it (semantics §7.11)."""
     share = max(1, limit // (len(crowds) + 1))
-    items = yield from ask(DueItems(draft.now, share, UNPLACED))
+    items = yield from ask(DueItems(draft.now, share, shard))
     if len(items) == share:  # what passes by itself is not to wait behind others
         known = {item.id for item in items}
-        timers = yield from ask(DueItems(draft.now, share, UNPLACED, timers_only=True))
+        timers = yield from ask(DueItems(draft.now, share, shard, timers_only=True))
         items += [item for item in timers if item.id not in known]
     room = limit - sum(item.kind == ItemKind.RUN for item in items)
     first = int(draft.moment.chance * len(crowds))  # each in turn has what is left over
     for left, crowd in zip(range(len(crowds), 0, -1), (*crowds[first:], *crowds[:first]), strict=True):
         if room <= 0:
             break
-        found = yield from ask(BacklogItems(crowd, -(-room // left), UNPLACED))
+        found = yield from ask(BacklogItems(crowd, -(-room // left), shard))
         items += found
         room -= len(found)
     return items
@@ -160,7 +161,7 @@ def _take(
     passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
-        passed += [*run.slots, *places(run)]
+        # What it was woken for is free until it is served, and its function has nobody else who could use that.
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
         # Of a function whose runs are all held nobody else could use the room either, however many wait for it.
@@ -182,6 +183,8 @@ def _take(
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark))
         pass_on(draft, run, passed)
+        if function is not None and run.throttle is not None and run.started_at is None:
+            yield from pass_turn_on(draft, run, function, blocked)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:

@@ -18,12 +18,12 @@ from stepwell.engine.bulk import order as cancel_all
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons
 from stepwell.engine.releasing import let_go
-from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
+from stepwell.model.changes import Drop, GiveOrder, Plan, SaveFunction, WithdrawOrder
 from stepwell.model.item import ItemKind
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import PausedRuns
-from stepwell.model.place import UNPLACED
-from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, StoredFunction, ask
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, Lock, StoredFunction, ask
 from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
 
 
@@ -32,6 +32,7 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
 
     One of this kind that holds already keeps its moment.
     """
+    yield from ask(Lock((EVERYWHERE,)))
     meant = yield from _meant(order.target)
     if not meant and order.target != EVERYTHING:
         return draft.decision(None)
@@ -56,6 +57,7 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
 def withdraw(draft: Draft, kind: StandingKind, target: str) -> Plan:
     """Take it back. The value is the order that held, ``None`` if there was none. Crons of functions that come back
     are armed from now."""
+    yield from ask(Lock((EVERYWHERE,)))
     standing = list((yield from ask(ListStandingOrders())))
     found = next((each for each in standing if (each.kind, each.target) == (kind, target)), None)
     if found is None:
@@ -70,6 +72,8 @@ def withdraw(draft: Draft, kind: StandingKind, target: str) -> Plan:
             back = stored.archived_at is None and left.find(StandingKind.ARCHIVE, stored.id, stored.app_id) is None
             function = draft.registry.of_run(stored.id)
             if back and function is not None:
+                # As of now it is what it was: no event and no tick of before could have started it.
+                draft.add(SaveFunction(msgspec.structs.replace(function, version=stored.version), draft.now))
                 arm_crons(draft, function)
     draft.due(draft.now)
     return draft.decision(found)
@@ -88,5 +92,5 @@ def _disarm(draft: Draft, function_id: str) -> Generator[Any, Any, None]:
 
 def _let_go(draft: Draft, functions: Sequence[StoredFunction]) -> Generator[Any, Any, None]:
     for function in functions:
-        yield from let_go(draft, paused(function.id), UNPLACED)
+        yield from let_go(draft, paused(function.id))
     draft.due(draft.now)

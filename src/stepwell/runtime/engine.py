@@ -30,7 +30,7 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.place import EVERYWHERE
+from stepwell.model.place import EVERYWHERE, place_for, place_of
 from stepwell.model.questions import (
     AnyCell,
     ListApps,
@@ -271,12 +271,16 @@ class Engine:
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
+        together: int | None = None  # a request whose events are at many places would hold up all of them
         for index, event in enumerate(events, 1):
             own = seeded_id(seed, index) if seed else None
             seeded = seeded or own is not None
+            new = own or self._ids.ulid(now, together if event.id is None else place_for(event.id))
+            if event.id is None and own is None:
+                together = place_of(new)
             accepted.append(
                 Event(
-                    id=own or self._ids.ulid(now),
+                    id=new,
                     name=event.name,
                     ts=event.ts or now,
                     received_at=now,
@@ -301,7 +305,7 @@ class Engine:
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
-            id=own or self._ids.ulid(now),
+            id=own or self._ids.ulid(now, None if data.id is None else place_for(data.id)),
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,
@@ -418,18 +422,23 @@ class Engine:
     # Ticks ------------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, _: int) -> int | None:
+        found = [await self._claim(shard) for shard in range(self.store.shards)]
+        return min((at for at in found if at is not None), default=None)
+
+    async def _claim(self, shard: int) -> int | None:
         caller = self.caller
         decisions = self.decisions
         room = decisions.look_for_room()
         verdict = await self.commit(
             lambda draft: claim(
                 draft,
+                shard=shard,
                 room=room,
                 new_token=decisions.tokens.__next__,
                 serves=caller.transport.serves,
                 mine=caller.live,
-                crowded=decisions.crowded,
-                pressing=decisions.pressing,
+                crowded=decisions.crowded or self.store.shards > 1,
+                pressing=decisions.pressing or self.store.shards > 1,
             )
         )
         following: int | None = verdict.result.value
@@ -465,5 +474,5 @@ class Engine:
         if self.stopping:
             raise shutting_down()
 
-    def _new_id(self) -> str:
-        return self._plan_ids.ulid(self.clock.now_ms())
+    def _new_id(self, place: int) -> str:
+        return self._plan_ids.ulid(self.clock.now_ms(), place)

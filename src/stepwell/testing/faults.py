@@ -77,10 +77,6 @@ class FaultyDoor(Door):
     def commit(self, work: Work) -> asyncio.Future[Any]:
         return self._commit(work, super().commit)
 
-    @property
-    def shards(self) -> int:
-        return self._store.shards
-
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Any:
         return await self._commit(None, lambda _: asyncio.ensure_future(self._store.sweep(before, limit, now=now)))
 
@@ -126,7 +122,9 @@ class FaultyDoor(Door):
         late: asyncio.Future[Any] = loop.create_future()
 
         def answer() -> None:
-            if not late.done() and self.open:
+            if not future.done():
+                future.add_done_callback(lambda _: answer())
+            elif not late.done() and self.open:
                 error = future.exception()
                 if error is None:
                     late.set_result(future.result())

@@ -54,7 +54,9 @@ def _claim(
     crowded: bool = True,
 ) -> Any:
     tokens = itertools.count(100)
-    plan = claim(of, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine, crowded=crowded)
+    plan = claim(
+        of, shard=0, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine, crowded=crowded
+    )
     return decide(plan, {GetEvent: event()} | answers)
 
 

@@ -260,9 +260,17 @@ class Cancelled(View, frozen=True, tag_field="kind", tag="cancelled"):
 Cause = Completed | Failed | Cancelled
 
 
+class Deadline(View, frozen=True):
+    """A timeout of its function cancels the run at this moment: of its ``start``, if its first call has not begun by
+    then, or of its ``finish``."""
+
+    timeout: Literal["start", "finish"]
+    at: str
+
+
 class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     """Why a run is where it is: the gates it waits at, one for each branch, or what ended it; and why it is there, if
-    somebody has started it again (``views.ListedRun``)."""
+    somebody has started it again (``views.ListedRun``). ``deadlines`` are when it is cancelled if it has not got on."""
 
     id: str
     function_id: str
@@ -279,14 +287,15 @@ class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     from_step: str | None = None
     copied_steps: int = 0
     event_edited: bool = False
+    deadlines: tuple[Deadline, ...] = ()
 
 
 class Unstarted(View, frozen=True):
     """A function that an event of this name can start, and this one did not.
 
     ``because`` is ``"condition"`` if its trigger's expression is false for the event, ``"later"`` if the function as it
-    is now was registered after the event, ``"archived"`` if nothing starts it now: its app does not list it any more,
-    or an operator has archived it.
+    is now was registered, or brought back by an operator, after the event, ``"archived"`` if nothing starts it now: its
+    app does not list it any more, or an operator has archived it.
     """
 
     function_id: str

@@ -8,7 +8,7 @@ from typing import Any, Final
 from stepwell.model import questions as q
 from stepwell.model.changes import Decision, Plan
 from stepwell.storage.places import home_of
-from stepwell.storage.postgres.shards import shard_asked
+from stepwell.storage.postgres.shards import shards_asked
 from stepwell.storage.postgres.transaction import Upkeep, Work
 
 _QUESTIONS_MAX: Final = 4
@@ -45,9 +45,9 @@ class Homes:
                     question = plan.send(answer)
                 except StopIteration as done:
                     return home_of(done.value, self._shards)
-                shard = shard_asked(question, self._shards)
-                if shard is not None:
-                    return shard
+                asked = shards_asked(question, self._shards)
+                if asked:
+                    return min(asked)
                 if not isinstance(question, q.RegistryStamp) or self.stamp is None:
                     return None
                 answer = self.stamp

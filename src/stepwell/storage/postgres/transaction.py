@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, cast
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.model.changes import Decision, OpenWait, Plan
-from stepwell.model.questions import Question
+from stepwell.model.questions import Lock, Question
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.shards import shard_asked, shards_locked
+from stepwell.storage.postgres.shards import shards_asked, shards_locked
 from stepwell.storage.postgres.versions import Versions
 
 
@@ -138,13 +138,14 @@ class Transaction:
                 return cast("Decision", done.value)
             except Exception as error:
                 raise _Raised(error) from error
-            shard = shard_asked(question, self._shards)
-            if shard is not None:
-                try:
-                    await self._lock({shard})
-                except Behind:
-                    plan.close()
-                    raise
+            try:
+                await self._lock(shards_asked(question, self._shards))
+            except Behind:
+                plan.close()
+                raise
+            if isinstance(question, Lock):
+                answer = len(self.locked) == self._shards
+                continue
             answer = await self._reader.answer(question)
             self._asked(question, answer)
 

@@ -12,9 +12,10 @@ from stepwell.model.item import Lease
 from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.storage import rows
 from stepwell.storage.places import shard_of_change
-from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.statements import changes as sql
+from stepwell.storage.sqlite.statements import realtime
 
 ToRow = Callable[[Any, int], tuple[Any, ...]]
 
@@ -90,7 +91,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x, s: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s: (x.function_id, x.at)),
-    c.Unlisten: (sql.UNLISTEN, lambda x, s: (x.listener,)),
+    c.Unlisten: (realtime.UNLISTEN, lambda x, s: (x.listener,)),
 }
 
 
@@ -143,10 +144,12 @@ class Writer:
     def _write_fenced(self, lease: Lease, change: c.Change) -> bool | None:
         """Fence and change in one statement: whether a row was written; ``None`` if this change cannot carry it."""
         if isinstance(change, c.SaveStep):
-            shard = self._shard(lease)
-            if self._shards > 1 and shard_of_change(change, self._shards) != shard:
-                return None
-            self._execute(sql.SAVE_STEP_HELD, (*rows.step_row(change.step, shard), lease.item_id, lease.token))
+            shard = 0
+            if self._shards > 1:
+                shard = self._shard(lease)
+                if shard_of_change(change, self._shards) != shard:
+                    return None
+            self._execute(sql.SAVE_STEP_HELD, rows.step_row(change.step, shard, lease.item_id, lease.token))
         elif isinstance(change, c.Drop):
             if change.item_id != lease.item_id:
                 return None
@@ -160,22 +163,22 @@ class Writer:
         return self._connection.changes() > 0
 
     def _write(self, change: c.Change) -> None:
-        shard = 0
-        if self._shards > 1:
-            shard = shard_of_change(change, self._shards)
-            if shard == EVERYWHERE:
-                for each in range(self._shards):
-                    self._write_in(each, change)
-                return
-        self._write_in(shard, change)
-
-    def _write_in(self, shard: int, change: c.Change) -> None:
         known = _WRITE.get(type(change))
-        if known is None:
-            self._composed[type(change)](change, shard)
+        if known is None or self._shards > 1:
+            self._write_where_it_belongs(change)
         else:
             text, to_row = known
-            self._execute(text, to_row(change, shard))
+            self._execute(text, to_row(change, 0))
+
+    def _write_where_it_belongs(self, change: c.Change) -> None:
+        shard = shard_of_change(change, self._shards) if self._shards > 1 else 0
+        for each in range(self._shards) if shard == EVERYWHERE else (shard,):
+            known = _WRITE.get(type(change))
+            if known is None:
+                self._composed[type(change)](change, each)
+            else:
+                text, to_row = known
+                self._execute(text, to_row(change, each))
 
     def _shard(self, lease: Lease) -> int:
         return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
@@ -217,14 +220,14 @@ class Writer:
         self._execute(sql.MOVE_STAMP, ())
 
     def _listen(self, x: c.Listen, _: int) -> None:
-        self._execute(sql.FORGET_LISTENERS, (x.now,))
-        self._execute(sql.LISTEN, (x.listener, x.expires_at))
+        self._execute(realtime.FORGET_LISTENERS, (x.now,))
+        self._execute(realtime.LISTEN, (x.listener, x.expires_at))
 
     def _post(self, x: c.Post, _: int) -> None:
         for p in x.postings:
-            self._execute(sql.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
-        self._execute(sql.FORGET_POSTINGS, (x.now,))
-        self._execute(sql.FORGET_ALL_BUT, (x.kept,))
+            self._execute(realtime.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
+        self._execute(realtime.FORGET_POSTINGS, (x.now,))
+        self._execute(realtime.FORGET_ALL_BUT, (x.kept,))
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:
