@@ -48,10 +48,14 @@ def shards_locked(decision: c.Decision, shards: int) -> set[int]:
     return found
 
 
-def shard_asked(question: q.Question[Any], shards: int) -> int | None:
-    """The shard to lock before a question; ``None`` for one that is about none, or about all: that is asked again,
-    where it matters, when the shard is known."""
+def shards_asked(question: q.Question[Any], shards: int) -> set[int]:
+    """What is to be locked before a question of a plan; nothing for one about what has no shard, or about all: that is
+    asked again, where it matters, when the shard is known, or a plan says by ``Lock`` that it is to be held."""
     if shards == 1:
-        return 0
+        return {0}
+    if isinstance(question, q.Lock):
+        return (
+            set(range(shards)) if EVERYWHERE in question.places else {each & (shards - 1) for each in question.places}
+        )
     shard = shard_of_question(question, shards)
-    return shard if shard >= 0 else None
+    return {shard} if shard >= 0 else set()

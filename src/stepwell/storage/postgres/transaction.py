@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, cast
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.model.changes import Decision, OpenWait, Plan
+from stepwell.model.questions import Lock, Question
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.shards import shard_asked, shards_locked
+from stepwell.storage.postgres.shards import shards_asked, shards_locked
 from stepwell.storage.postgres.versions import Versions
 
 
@@ -50,7 +51,15 @@ class _Raised(Exception):
 class Transaction:
     """Used once, on a connection that is in no transaction."""
 
-    def __init__(self, connection: Connection, shards: int, versions: Versions, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        shards: int,
+        versions: Versions,
+        clock: Clock,
+        asked: Callable[[Question[Any], Any], None],
+    ) -> None:
+        self._asked = asked
         self._connection, self._shards, self._clock = connection, shards, clock
         self._shared = versions
         self.locked: dict[int, int] = {}  # shard to version
@@ -129,14 +138,16 @@ class Transaction:
                 return cast("Decision", done.value)
             except Exception as error:
                 raise _Raised(error) from error
-            shard = shard_asked(question, self._shards)
-            if shard is not None:
-                try:
-                    await self._lock({shard})
-                except Behind:
-                    plan.close()
-                    raise
+            try:
+                await self._lock(shards_asked(question, self._shards))
+            except Behind:
+                plan.close()
+                raise
+            if isinstance(question, Lock):
+                answer = len(self.locked) == self._shards
+                continue
             answer = await self._reader.answer(question)
+            self._asked(question, answer)
 
     async def _lock(self, shards: set[int]) -> None:
         missing = sorted(shards - self.locked.keys())
