@@ -1,0 +1,44 @@
+"""One connection for those who look after a database, beside the store that works with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from stepwell.errors import ConfigurationError
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
+    """A connection by asyncpg to a database, and the name of that for people, without who logs in and with what.
+
+    Raises ``ConfigurationError`` and ``StorageUnavailable``.
+    """
+    try:
+        import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        raise ConfigurationError(
+            what="there is no driver for PostgreSQL",
+            why="the package asyncpg is not installed",
+            fix='pip install "stepwell[postgres]"',
+        ) from None
+    from stepwell.storage.postgres.faults import explained
+    from stepwell.storage.postgres.session import Session
+
+    # A pooler may give each transaction another session, where what was prepared before is not known.
+    session = Session(url, statements_cached=False)
+    try:
+        connection: Any = await session.connect()
+    except ValueError as error:
+        raise ConfigurationError(
+            what="the URL of the database cannot be read",
+            why="it is not like postgresql://user:password@host:port/database",
+            fix="write other characters than letters and digits in the password as % and their number: / is %2F",
+        ) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise explained(error, session.where) from error
+    try:
+        yield connection, session.where
+    finally:
+        await connection.close()
