@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import asyncpg
-
 from stepwell.clock import Clock, monotonic_s
 from stepwell.errors import StorageUnavailable
 from stepwell.model.questions import Question
@@ -16,6 +14,7 @@ from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
+from stepwell.storage.postgres.library import asyncpg
 from stepwell.storage.postgres.transaction import Behind, Transaction, Work
 from stepwell.storage.postgres.versions import Versions
 

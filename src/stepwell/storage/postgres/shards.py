@@ -39,7 +39,7 @@ def shards_locked(decision: c.Decision, shards: int) -> set[int]:
     if shards == 1:
         return {0} if decision.changes or decision.holds is not None else set()
     lease = lease_of(decision)
-    found = set() if lease is None else {shard_of(lease.item_id, shards)}
+    found: set[int] = set() if lease is None else {shard_of(lease.item_id, shards)}
     for change in decision.changes:
         shard = shard_of_change(change, shards)
         if shard == EVERYWHERE or (shard == NOWHERE and type(change) not in _REALTIME):
