@@ -28,7 +28,7 @@ class ReadingStore:
 
     def __init__(self, path: str) -> None:
         """Raises ``StorageError`` if the file is not a Stepwell database of this version."""
-        _refuse_missing(Path(path))
+        refuse_missing(Path(path))
         self._path = path
         look(path, self._refuse_unreadable)
 
@@ -70,7 +70,7 @@ class ReadingStore:
         )
 
 
-def _refuse_missing(path: Path) -> None:
+def refuse_missing(path: Path) -> None:
     refuse_directory(path)
     if not path.exists():
         raise StorageError(

@@ -1,0 +1,22 @@
+"""``stepwell import``: what ``stepwell export`` wrote, in an empty database."""
+
+from __future__ import annotations
+
+import click
+
+from stepwell.cli.copying import as_json, store, tell, with_progress
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@store("The database: a SQLite file that does not exist yet.", required=True)
+@as_json
+def command(file: str, store: str, as_json: bool) -> None:
+    """Read FILE, or with - standard input, into a database that is empty.
+
+    No server starts on the database before all of it is there. If it is stopped on the way, the same command goes on.
+    """
+    from stepwell.server.moving import import_file
+
+    copied = with_progress("importing", lambda progress: import_file(file, store, progress))
+    tell(copied, f"{copied.rows:,} rows are in {store}.", as_json=as_json, store=store)

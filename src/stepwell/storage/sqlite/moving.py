@@ -1,0 +1,185 @@
+"""A SQLite file as where an installation is copied from, and to (``storage/moving.py``).
+
+Both work in the thread that calls them: they belong to commands that have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from stepwell.errors import StorageError
+from stepwell.storage.leader import LeaderLock
+from stepwell.storage.moving import Batch, Manifest, State, batched, occupied, to_skip
+from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.driver import Execute, executor
+from stepwell.storage.sqlite.faults import explained
+from stepwell.storage.sqlite.files import Files
+from stepwell.storage.sqlite.looking import looking_long
+from stepwell.storage.sqlite.reading import refuse_missing
+from stepwell.storage.sqlite.schema import migrate, refuse_unreadable
+from stepwell.storage.tables import SCHEMA, TABLES, Table
+
+_EPOCH: Final = "SELECT value FROM meta WHERE key = 'epoch'"
+_SET_EPOCH: Final = "UPDATE meta SET value = max(value, ?1) WHERE key = 'epoch' RETURNING value"
+_MOVES: Final = "SELECT id, state, place, rows FROM moves"
+_BEGIN_MOVE: Final = "INSERT INTO moves (id, state, place, rows, epoch) VALUES (?1, 'incoming', ?2, 0, 0)"
+_ADVANCE: Final = "UPDATE moves SET rows = ?2 WHERE id = ?1 AND state = 'incoming' RETURNING 1"
+_ARRIVE: Final = "UPDATE moves SET state = 'arrived', epoch = ?2 WHERE id = ?1 AND state = 'incoming'"
+_CHECKPOINT_PAGES: Final = 1_000
+_HELD_BACK: Final = "the process that leads it would run what is not whole, or write what is not copied"
+
+
+class SqliteSource:
+    """A file as one transaction sees it, with others writing to it."""
+
+    def __init__(self, path: str | os.PathLike[str], *, id: str, stepwell: str, made_at: int) -> None:
+        """``id`` names the copy that is made; ``made_at`` is the moment, in milliseconds. Raises ``StorageError``."""
+        path = os.fspath(path)
+        refuse_missing(Path(path))
+        self._path = path
+        with ExitStack() as stack:
+            connection = stack.enter_context(looking_long(path))
+            execute = executor(connection)
+            execute("PRAGMA temp_store = MEMORY")
+            execute(sql.BEGIN_READ)
+            refuse_unreadable(execute, path)
+            self._execute = execute
+            self.manifest = Manifest(
+                id=id,
+                schema=SCHEMA,
+                stepwell=stepwell,
+                made_at=made_at,
+                epoch=execute(_EPOCH).fetchall()[0][0],
+                counts={t.name: execute(f"SELECT count(*) FROM {t.name}").fetchall()[0][0] for t in TABLES},
+            )
+            self._connection = connection
+            self._open = stack.pop_all()
+
+    async def batches(self, skip: int) -> AsyncIterator[Batch]:
+        try:
+            for table, passed in to_skip(self.manifest.counts, skip).items():
+                rows = self._connection.cursor().execute(_selection(table), (passed,))
+                for batch in batched(table, rows):
+                    yield batch
+        except apsw.Error as error:
+            raise explained(error, self._path) from error
+
+    async def close(self) -> None:
+        self._open.close()
+
+
+class SqliteTarget:
+    """A file into which an installation is copied, and which nobody may lead meanwhile."""
+
+    def __init__(self, path: str | os.PathLike[str], origin: str) -> None:
+        """Creates the file if it is not there. ``origin`` says to people where it all comes from.
+
+        Raises ``StorageError`` if a process leads the file.
+        """
+        self._path = os.path.realpath(path)
+        self._origin = origin
+        self._id = ""
+        self._epoch = self._before = 0
+        files = Files(self._path, "full")
+        self._lock = LeaderLock(self._path)
+        try:
+            if not self._lock.acquire():
+                raise led(self._path)
+            self._connection = files.connect("writer")
+        except BaseException:
+            files.close()
+            self._lock.release()
+            raise
+        self._files = files
+        self._execute = executor(self._connection)
+
+    async def begin(self, manifest: Manifest) -> int:
+        self._id, self._epoch = manifest.id, manifest.epoch
+        try:
+            migrate(self._execute, self._path)
+            self._connection.wal_autocheckpoint(_CHECKPOINT_PAGES)
+            with self._connection:
+                self._before = self._begin(manifest.id)
+        except apsw.Error as error:
+            raise explained(error, self._path) from error
+        return self._before
+
+    async def write(self, batch: Batch, done: int) -> None:
+        try:
+            with self._connection:
+                self._connection.executemany(_insertion(batch.table), batch.rows)
+                if not self._execute(_ADVANCE, (self._id, done)).fetchall():
+                    raise AssertionError("rows are written before the copy has begun")
+        except apsw.ConstraintError as error:
+            raise StorageError(
+                what=f"a row of {batch.table.name} cannot be written to {self._path}: {error}",
+                why="what is copied has a row twice, or a value that the table does not take",
+                fix="export it again; if that does not help, it is our mistake: tell us what it said",
+            ) from error
+        except apsw.Error as error:
+            raise explained(error, self._path) from error
+
+    async def finish(self) -> None:
+        try:
+            with self._connection:
+                ((epoch,),) = self._execute(_SET_EPOCH, (self._epoch,)).fetchall()
+                self._execute(_ARRIVE, (self._id, epoch))
+        except apsw.Error as error:
+            raise explained(error, self._path) from error
+
+    async def close(self) -> None:
+        self._connection.close(True)
+        self._files.close()
+        self._lock.release()
+
+    def _begin(self, id: str) -> int:
+        for other, state, place, rows in self._execute(_MOVES).fetchall():
+            if other == id and state in (State.INCOMING, State.ARRIVED):
+                return int(rows)
+            raise occupied(self._path, _TOLD[State(state)].format(place=place))
+        if self._execute(_EPOCH).fetchall() != [(0,)] or _filled(self._execute):
+            raise occupied(self._path, "there are events, runs or functions in it, or a server has run on it")
+        self._execute(_BEGIN_MOVE, (id, self._origin))
+        return 0
+
+
+_TOLD: Final = {
+    State.INCOMING: "a copy of something else into it, of {place}, has begun and not ended",
+    State.ARRIVED: "it holds a copy of something else, of {place}",
+    State.LEAVING: "what was in it is on its way to {place}",
+    State.LEFT: "what was in it is at {place} now",
+}
+
+
+def led(path: str) -> StorageError:
+    """The refusal to touch a file on which a process runs."""
+    return StorageError(
+        what=f"a process runs on {path}",
+        why=_HELD_BACK,
+        fix="stop the server or app that has it open, and try again",
+    )
+
+
+def _filled(execute: Execute) -> bool:
+    return any(execute(f"SELECT 1 FROM {table.name} LIMIT 1").fetchall() for table in TABLES)
+
+
+def _selection(table: Table) -> str:
+    order = _names(table.order) if table.order else "rowid"
+    return f"SELECT {_names(table.columns)} FROM {table.name} ORDER BY {order} LIMIT -1 OFFSET ?1"
+
+
+def _insertion(table: Table) -> str:
+    shard, zero = ("shard, ", "0, ") if table.sharded else ("", "")
+    values = ", ".join("?" for _ in table.columns)
+    return f"INSERT INTO {table.name} ({shard}{_names(table.columns)}) VALUES ({zero}{values})"
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
