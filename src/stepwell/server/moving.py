@@ -6,9 +6,11 @@ from contextlib import AsyncExitStack
 
 from stepwell import __version__
 from stepwell.clock import SystemClock
+from stepwell.errors import StorageError
 from stepwell.ids import RandomIds
 from stepwell.storage.exports import ExportSource, ExportTarget
 from stepwell.storage.moving import Copied, Progress, Source, Target, copy
+from stepwell.storage.sqlite.backup import backup
 from stepwell.storage.sqlite.moving import SqliteSource, SqliteTarget
 
 
@@ -38,6 +40,11 @@ async def import_file(path: str, store: str, progress: Progress) -> Copied:
         return await copy(source, target, progress)
 
 
+def is_postgres(store: str) -> bool:
+    """Whether a database is named that is no file."""
+    return store.startswith(("postgresql://", "postgres://"))
+
+
 async def source_of(store: str) -> Source:
     """What a store holds at this moment. Raises ``StorageError``."""
     now = SystemClock().now_ms()
@@ -47,3 +54,18 @@ async def source_of(store: str) -> Source:
 async def target_of(store: str, origin: str) -> Target:
     """A store that is empty. Raises ``StorageError``."""
     return SqliteTarget(store, origin)
+
+
+def backup_file(store: str, path: str, progress: Progress) -> int:
+    """Copy a SQLite file, with a server running on it, to one that does not exist yet. How many bytes it has.
+
+    Raises ``StorageError``.
+    """
+    if is_postgres(store):
+        raise StorageError(
+            what="a PostgreSQL database is not backed up by Stepwell",
+            why="it has tools of its own, which go on from where a backup ended (point-in-time recovery)",
+            fix="use pg_dump, or the backups of whoever runs it for you; a copy that can be moved to another kind of "
+            "database is made by 'stepwell export'",
+        )
+    return backup(store, path, progress)

@@ -9,7 +9,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final, NoReturn
@@ -43,17 +43,15 @@ class ExportSource:
         self._path = path
         self._name = told(path, "what comes in")
         with self._explained():
-            self._file = _opened(path)
-            lines = _Lines(self._file)
-            self.manifest = self._header(lines)
             if path != STANDARD:
-                for _ in self._rows(lines):
-                    pass
-                self._file.close()
-                self._file = _opened(path)
-                lines = _Lines(self._file)
-                self._header(lines)
-        self._lines = lines
+                with closing(_opened(path)) as file:
+                    lines = _Lines(file)
+                    self.manifest = self._header(lines)
+                    for _ in self._rows(lines):
+                        pass
+            self._file = _opened(path)
+            self._lines = _Lines(self._file)
+            self.manifest = self._header(self._lines)
 
     async def batches(self, skip: int) -> AsyncIterator[Batch]:
         with self._explained():
