@@ -35,7 +35,9 @@ def silent(done: int, rows: int) -> None:
 async def filled(path: Path) -> None:
     store = SqliteStore.open(path, leader=False)
     await store.new_epoch()
-    await write(store, PutCell(cell("c\x00'")), SaveEvent(event("E1", data=b'{"a":"\xc3\xbc"}')), SaveEvent(event("E2")))
+    await write(
+        store, PutCell(cell("c\x00'")), SaveEvent(event("E1", data=b'{"a":"\xc3\xbc"}')), SaveEvent(event("E2"))
+    )
     await store.close()
 
 
