@@ -33,6 +33,7 @@ from stepwell import (
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft
 from stepwell.model.changes import Plan
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems
 from stepwell.runtime.engine import Engine
 
@@ -129,7 +130,7 @@ class Deep:
         engine, more = self.engine, True
         while more or engine.caller.live:
             await asyncio.sleep(0.002)
-            due = await engine.store.read(DueItems(engine.clock.now_ms(), 1))
+            due = await engine.store.read(DueItems(engine.clock.now_ms(), 1, EVERYWHERE))
             more = len(due) > 0
 
     def _serve(self, user: str) -> None:

@@ -37,6 +37,7 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
+from stepwell.model.place import EVERYWHERE, UNPLACED
 from stepwell.model.questions import (
     AnyCell,
     BacklogItems,
@@ -78,15 +79,15 @@ def claim(
     that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
     """
     if pressing:
-        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now))
+        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, EVERYWHERE))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX))) if crowded and room > 0 else []
+    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, UNPLACED))) if crowded and room > 0 else []
     if crowds:
         items = yield from _fair(draft, limit, crowds)
         following: int | None = draft.now
     else:
-        items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
-        following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
+        items = yield from ask(DueItems(draft.now, limit, UNPLACED, timers_only=room <= 0))
+        following = draft.now if len(items) == limit else (yield from ask(NextDue(UNPLACED, draft.now)))
         if crowded and room > 0:
             draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
     taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
@@ -99,14 +100,14 @@ def claim(
         elif item.id in draft.touched:
             draft.due(draft.now)  # a timer has just settled one of its steps, which a question would not show yet
         elif item.id in mine and item.lease:
-            draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
+            draft.add(Extend(Lease(item.id, item.lease), draft.until))
             draft.due(draft.until)  # it may be the lease of an earlier call, which nobody looks after
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
     # Nor does a call know of what was settled after its steps were read: poke it.
     touched = set(draft.touched)
-    draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
+    draft.add(*(Wake(one.run.id, draft.now) for one in draft.leased if one.run.id in touched))
     return draft.decision(following)
 
 
@@ -114,17 +115,17 @@ def _fair(draft: Draft, limit: int, crowds: Sequence[str]) -> Generator[Any, Any
     """As many as there is room for, of what is due and of each function whose runs wait for room: none takes what is
     another's share while that needs it (semantics §7.11)."""
     share = max(1, limit // (len(crowds) + 1))
-    items = yield from ask(DueItems(draft.now, share))
+    items = yield from ask(DueItems(draft.now, share, UNPLACED))
     if len(items) == share:  # what passes by itself is not to wait behind others
         known = {item.id for item in items}
-        timers = yield from ask(DueItems(draft.now, share, timers_only=True))
+        timers = yield from ask(DueItems(draft.now, share, UNPLACED, timers_only=True))
         items += [item for item in timers if item.id not in known]
     room = limit - sum(item.kind == ItemKind.RUN for item in items)
     first = int(draft.moment.chance * len(crowds))  # each in turn has what is left over
     for left, crowd in zip(range(len(crowds), 0, -1), (*crowds[first:], *crowds[:first]), strict=True):
         if room <= 0:
             break
-        found = yield from ask(BacklogItems(crowd, -(-room // left)))
+        found = yield from ask(BacklogItems(crowd, -(-room // left), UNPLACED))
         items += found
         room -= len(found)
     return items
@@ -134,7 +135,7 @@ def _take(
     draft: Draft, item: Item, loaded: Loaded | None, new_token: Callable[[], int], serves: Callable[[str], bool]
 ) -> Generator[Any, Any, None]:
     if loaded is None or loaded.run.ended or loaded.run.id in draft.ended:
-        draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
+        draft.add(Drop(item.id, item.place))  # nothing is owed to a run that has ended
         return
     run, event, steps = loaded.run, loaded.event, loaded.steps
     function = draft.registry.of_run(run.function_id)
@@ -145,8 +146,8 @@ def _take(
     held = 0
     if item.lease and run.slots:
         # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
-        held = yield from ask(CountHeld(run.slots[0], item.id, item.shard))
-        draft.add(FreeSlots(item.id, item.shard))
+        held = yield from ask(CountHeld(run.slots[0], item.id))
+        draft.add(FreeSlots(item.id))
         draft.take(run.slots, -held)
     losses, mark = _losses(item, steps)
     if event is None:
@@ -174,32 +175,32 @@ def _take(
     if item.lease:
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
-        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text)))
     if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
         assert function is not None, "what nobody serves is blocked"
         blocked = yield from begin(draft, run, function, item, passed)
     if blocked is not None:
-        draft.add(Block(item.id, blocked, losses, mark, item.shard))
+        draft.add(Block(item.id, blocked, losses, mark))
         pass_on(draft, run, passed)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
-        draft.add(Postpone(item.id, draft.now + pause, losses, mark, item.shard))
+        draft.add(Postpone(item.id, draft.now + pause, losses, mark))
         draft.due(draft.now + pause)
         return
     token = new_token()
-    draft.add(Grant(item.id, token, draft.until, losses, mark, item.shard))
+    draft.add(Grant(item.id, token, draft.until, losses, mark))
     if run.slots:
-        draft.add(TakeSlots(run.slots, item.id, item.shard))
+        draft.add(TakeSlots(run.slots, item.id))
         draft.take(run.slots, 1)
     if run.started_at is None:
         run = start(draft, run, function)
-        draft.add(StartRun(run.id, draft.now, run.shard))
+        draft.add(StartRun(run.id, draft.now))
         if function.start_timeout_ms is not None:
-            draft.add(Drop(f"{run.id}/start", run.shard))
+            draft.add(Drop(f"{run.id}/start"))
     leased = Leased(
         run=run,
-        lease=Lease(item.id, token, item.shard),
+        lease=Lease(item.id, token),
         until=draft.until,
         attempt=item.attempt,
         function=function,
@@ -215,7 +216,7 @@ def _take(
 def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
-        draft.add(*(draft.room(slot, slots, run.shard) for slot in run.slots))
+        draft.add(*(draft.room(slot, slots, run.place) for slot in run.slots))
 
 
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
@@ -246,4 +247,4 @@ def pass_on(draft: Draft, run: Run, passed: list[str]) -> None:
     Other functions that share it were asked when it was. To ask them again could go on for ever: two functions, each
     with room where the other has none, would call each other.
     """
-    draft.add(*(draft.room(key, 1, run.shard, run.function_id) for key in passed))
+    draft.add(*(draft.room(key, 1, run.place, run.function_id) for key in passed))

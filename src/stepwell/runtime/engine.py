@@ -30,6 +30,7 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
     AnyCell,
     ListApps,
@@ -165,7 +166,7 @@ class Engine:
         epoch = await self.store.new_epoch()
         self.decisions.tokens = itertools.count(first_token(epoch))
         await self.load()
-        self.decisions.pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms()))
+        self.decisions.pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms(), EVERYWHERE))
         served = [
             function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
         ]
@@ -444,7 +445,7 @@ class Engine:
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
-        if await self.store.read(AnyCell(PREFIX, now)):
+        if await self.store.read(AnyCell(PREFIX, now, EVERYWHERE)):
             self.decisions.hear_of_pressure()  # and if not, a decision may have found otherwise while this was read
         self._dispatcher.wake()
         await self.caller.look()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from stepwell.errors import StorageError
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import AnyLease, Count, NextDue, Totals
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ async def health_of(engine: Engine, *, count: bool) -> Health:
     try:
         if count:
             totals = await engine.store.read(Count(now))
-        oldest = await engine.store.read(NextDue())
+        oldest = await engine.store.read(NextDue(EVERYWHERE))
     except StorageError as error:
         return Health(False, error.what, None)
     if engine.closing or engine.stopping:  # whoever spreads the load is to ask another process

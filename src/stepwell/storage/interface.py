@@ -43,6 +43,11 @@ class Changed(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """A database that holds one Stepwell installation."""
 
+    @property
+    def shards(self) -> int:
+        """How many shards it has: a power of two, from 1 to 1024, for as long as it exists."""
+        ...
+
     def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:
         """Run one decision in one transaction; the future resolves when it is durable.
 

@@ -52,6 +52,10 @@ class Door:
             await _nothing()
         return answer
 
+    @property
+    def shards(self) -> int:
+        return self._store.shards
+
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         return await self._store.sweep(before, limit, now=now)
 

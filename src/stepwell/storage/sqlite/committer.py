@@ -11,6 +11,7 @@ import apsw
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
+from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Paths, Reader
@@ -36,13 +37,6 @@ class Ask(NamedTuple):
 
 
 Work = Decision | Callable[[], Plan] | Ask | Upkeep
-
-
-class Outcome(NamedTuple):
-    """What became of a work: its result, or the exception for whoever asked for it."""
-
-    result: Any
-    error: BaseException | None = None
 
 
 class Committer:
@@ -116,7 +110,8 @@ class Committer:
         with self._files.closing_on_error(connection):
             migrate(execute, self._files.path)
             refuse_moved(execute, self._files.path)
-        self._writer, self._reader = Writer(connection, self._paths), Reader(connection, self._paths)
+        self._writer = Writer(connection, self._paths, self._files.shards)
+        self._reader = Reader(connection, self._paths, self._files.shards)
         self._log = Log(connection, self._files)
         self._execute = execute
         self._connection = connection

@@ -32,6 +32,10 @@ class ReadingStore:
         self._path = path
         look(path, self._refuse_unreadable)
 
+    @property
+    def shards(self) -> int:
+        return 1
+
     def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         future.set_exception(self._only_read())

@@ -1,6 +1,6 @@
 """Every SQL text that runs while serving: fixed, so that each is prepared once; the time arrives as a parameter.
 
-``?1`` is the shard wherever there is one. Questions without a shard look at shard 0: one file has one shard (ADR 0003).
+``?1`` is the shard wherever there is one.
 ``INDEXED BY`` stands where SQLite would rather walk over the whole shard in the order asked for: it cannot know that
 all rows have the same shard.
 """
@@ -19,8 +19,8 @@ ROLLBACK: Final = "ROLLBACK"
 HOLDS: Final = "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 SAVE_EVENT: Final = """
-INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+INSERT INTO events (shard, copied, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 SAVE_OUTCOME: Final = """
@@ -49,7 +49,7 @@ UPDATE runs SET status = ?3, ended_at = ?4, output = ?5, reason = ?6
 WHERE shard = ?1 AND id = ?2 AND ended_at IS NULL"""
 
 _STEP: Final = """
-INSERT INTO steps (run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+INSERT INTO steps (shard, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at, due, output,
   details, parallel)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 """
 _STEP_AGAIN: Final = """
@@ -59,10 +59,9 @@ ON CONFLICT (shard, run_id, id) DO UPDATE SET name = excluded.name, kind = exclu
   details = excluded.details, parallel = excluded.parallel
 WHERE steps.ended_at IS NULL"""
 
-# Here ?6 is the shard: the parameters are the step's fields in their own order, so that the row costs one call.
 SAVE_STEP: Final = _STEP + "WHERE true" + _STEP_AGAIN
 SAVE_STEP_HELD: Final = (
-    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?16 AND lease = ?17)" + _STEP_AGAIN
+    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?1 AND id = ?16 AND lease = ?17)" + _STEP_AGAIN
 )
 
 _SETTLE: Final = (
@@ -145,7 +144,7 @@ ON CONFLICT (shard, run_id, place) DO UPDATE SET event_id = excluded.event_id"""
 DROP_HELD_EVENTS: Final = "DELETE FROM run_events WHERE shard = ?1 AND run_id = ?2"
 
 OPEN_WAIT: Final = """
-INSERT INTO waits (run_id, id, kind, event_name, since, expires_at, shard, condition, path, value)
+INSERT INTO waits (shard, run_id, id, kind, event_name, since, expires_at, condition, path, value)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 ON CONFLICT (shard, run_id, id) DO NOTHING"""
 
@@ -154,7 +153,7 @@ CLOSE_WAIT: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2 AND id =
 CLOSE_WAITS: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2"
 
 SAVE_REQUEST: Final = """
-INSERT INTO requests (run_id, step_id, content, shard) VALUES (?1, ?2, ?3, ?4)
+INSERT INTO requests (shard, run_id, step_id, content) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (shard, run_id, step_id) DO NOTHING"""
 
 DROP_REQUEST: Final = "DELETE FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
@@ -198,10 +197,9 @@ LAPSE_LEASES: Final = """
 UPDATE items INDEXED BY items_due SET at = ?3
 WHERE shard = ?1 AND at <= ?3 + 60000 AND lease > 0 AND lease < ?2"""
 
-_ORDER_COLUMNS: Final = """id, kind, created_at, what, stage, position, examined, done, skipped, ended_at, aborted,
-  shard"""
+_ORDER_COLUMNS: Final = "id, kind, created_at, what, stage, position, examined, done, skipped, ended_at, aborted"
 SAVE_ORDER: Final = f"""
-INSERT INTO orders ({_ORDER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+INSERT INTO orders (shard, {_ORDER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT (shard, id) DO UPDATE SET stage = excluded.stage, position = excluded.position,
   examined = excluded.examined, done = excluded.done, skipped = excluded.skipped, ended_at = excluded.ended_at,
   aborted = excluded.aborted"""
@@ -236,18 +234,18 @@ UPDATE functions SET stamp = (SELECT max(stamp) + 1 FROM functions) WHERE id = (
 _EVENT: Final = """
 SELECT id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by FROM events """
 _RUN: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
   output, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
   rerun
 FROM runs """
 _STEPS: Final = """
-SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+SELECT rowid, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at, due, output,
   details, parallel
 FROM steps """
 _ITEMS: Final = """
 SELECT shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked, losses, mark FROM items """
 _WAITS: Final = """
-SELECT run_id, id, kind, event_name, since, expires_at, shard, condition, path, value FROM waits """
+SELECT run_id, id, kind, event_name, since, expires_at, condition, path, value FROM waits """
 
 _MANY: Final = "WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))"
 LOAD_RUNS: Final = _RUN + _MANY
@@ -295,10 +293,8 @@ FIND_WAITS: Final = (
 WHERE shard = ?1 AND event_name = ?2 AND path = ?3 AND value = ?4 AND expires_at > ?5 ORDER BY run_id, id"""
 )
 GET_WAITS: Final = _WAITS + "WHERE shard = ?1 AND run_id = ?2 ORDER BY id"
-GET_REQUEST: Final = (
-    "SELECT run_id, step_id, content, shard FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
-)
-GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
+GET_REQUEST: Final = "SELECT run_id, step_id, content FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
+GET_CELL: Final = "SELECT key, value, expires_at FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
 ANY_CELL: Final = """
 SELECT EXISTS (SELECT 1 FROM cells
 WHERE shard = ?1 AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
@@ -310,7 +306,7 @@ CHILDREN: Final = _RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
 # Many at once, and what they gave may be long.
 _BARE_RUN: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
   NULL, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
   rerun
 FROM runs """
@@ -325,7 +321,7 @@ RUNS_OF_FUNCTION: Final = (
     + """INDEXED BY runs_function
 WHERE shard = ?1 AND function_id = ?2 AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
 )
-_OUTCOMES: Final = "SELECT event_id, function_id, kind, at, shard, reason, run_id FROM outcomes "
+_OUTCOMES: Final = "SELECT event_id, function_id, kind, at, reason, run_id FROM outcomes "
 SKIPPED_EVENTS: Final = (
     _OUTCOMES
     + """INDEXED BY outcomes_skipped
@@ -357,47 +353,48 @@ LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at
 
 # ?1 output?, ?2 before, ?3 since, ?4 limit, ?5 status, ?6 function
 _LISTED: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
+  CASE WHEN ?2 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
   execution_version, throttle, locks, batch, rerun
 FROM runs """
-_NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
-LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
-LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = 0 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
+_NEWEST_RUNS: Final = " AND id < ?3 AND queued_at >= ?4 ORDER BY id DESC LIMIT ?5"
+LIST_RUNS: Final = _LISTED + "WHERE shard = ?1 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
+LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?6 AND status <> 'COMPLETED'" + _NEWEST_RUNS
 LIST_RUNS_OF_FUNCTION: Final = (
-    _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
+    _LISTED + "WHERE shard = ?1 AND function_id = ?7 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
 )
 RERUNS: Final = """
-SELECT id FROM runs WHERE shard = 0 AND original = ?1 AND original IS NOT NULL ORDER BY id"""
-LIST_ORDERS: Final = _ORDERS + "WHERE shard = 0 AND kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL ORDER BY id"""
+LIST_ORDERS: Final = _ORDERS + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
 RUNS_OF_EVENT: Final = (
     _RUN
     + """
-WHERE shard = 0 AND id IN (
-  SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?1
-  UNION SELECT run_id FROM run_events WHERE shard = 0 AND event_id = ?1) ORDER BY id"""
+WHERE shard = ?1 AND id IN (
+  SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
+  UNION SELECT run_id FROM run_events WHERE shard = ?1 AND event_id = ?2) ORDER BY id"""
 )
 
-# ?1 after, ?2 before, ?3 internal?, ?4 limit, then the cursor as (moment, id), then the name
+# ?2 after, ?3 before, ?4 internal?, ?5 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """
-AND received_at >= ?1 AND received_at < ?2 AND (received_at, id) < (?5, ?6)
-AND (?3 OR name NOT GLOB 'inngest/*')
-ORDER BY received_at DESC, id DESC LIMIT ?4"""
-LIST_EVENTS: Final = _EVENT + "INDEXED BY events_received WHERE shard = 0 " + _NEWEST_EVENTS
-LIST_EVENTS_OF_NAME: Final = _EVENT + "INDEXED BY events_name WHERE shard = 0 AND name = ?7 " + _NEWEST_EVENTS
-EVENT_MOMENT: Final = "SELECT received_at FROM events WHERE shard = 0 AND id = ?1"
+AND received_at >= ?2 AND received_at < ?3 AND (received_at, id) < (?6, ?7)
+AND (?4 OR name NOT GLOB 'inngest/*') AND NOT copied
+ORDER BY received_at DESC, id DESC LIMIT ?5"""
+LIST_EVENTS: Final = _EVENT + "INDEXED BY events_received WHERE shard = ?1 " + _NEWEST_EVENTS
+LIST_EVENTS_OF_NAME: Final = _EVENT + "INDEXED BY events_name WHERE shard = ?1 AND name = ?8 " + _NEWEST_EVENTS
+EVENT_MOMENT: Final = "SELECT received_at FROM events WHERE shard = ?1 AND id = ?2"
 FIND_EVENTS: Final = (
     _EVENT
     + """INDEXED BY events_name
-WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 ORDER BY received_at DESC, id DESC LIMIT ?5"""
+WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 AND NOT copied
+ORDER BY received_at DESC, id DESC LIMIT ?5"""
 )
-OUTCOMES: Final = _OUTCOMES + "WHERE shard = 0 AND event_id = ?1 ORDER BY function_id"
+OUTCOMES: Final = _OUTCOMES + "WHERE shard = ?1 AND event_id = ?2 ORDER BY function_id"
 ATTEMPTS: Final = """
-SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
-WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
-NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
+SELECT run_id, step_id, attempt, started_at, ended_at, error, retry_at FROM attempts
+WHERE shard = ?1 AND run_id = ?2 ORDER BY ended_at, rowid"""
+NOTES: Final = "SELECT run_id, at, kind, text FROM notes WHERE shard = ?1 AND run_id = ?2 ORDER BY rowid"
 GET_METADATA: Final = """
-SELECT run_id, kind, "values", updated_at, step_id, attempt, shard FROM metadata WHERE shard = ?1 AND run_id = ?2"""
+SELECT run_id, kind, "values", updated_at, step_id, attempt FROM metadata WHERE shard = ?1 AND run_id = ?2"""
 SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
 BACKLOG: Final = """
 SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
@@ -407,18 +404,18 @@ WHERE shard = ?1 AND backlog = ?2 AND (queued_at, id) > (?4, ?5) ORDER BY queued
 BACKLOG_POSITION: Final = """
 SELECT
   (SELECT count(*) FROM (SELECT 1 FROM items AS other
-   WHERE other.shard = 0 AND other.backlog = this.backlog
-     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?2)),
+   WHERE other.shard = ?1 AND other.backlog = this.backlog
+     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?3)),
   (SELECT count(*) FROM (SELECT 1 FROM items AS other
-   WHERE other.shard = 0 AND other.backlog = this.backlog LIMIT ?2))
-FROM items AS this WHERE this.shard = 0 AND this.id = ?1 AND this.backlog IS NOT NULL"""
+   WHERE other.shard = ?1 AND other.backlog = this.backlog LIMIT ?3))
+FROM items AS this WHERE this.shard = ?1 AND this.id = ?2 AND this.backlog IS NOT NULL"""
 RUN_ITEMS: Final = (
     _ITEMS
     + """
-WHERE shard = 0 AND id >= ?1 AND id < ?1 || '0' AND (id = ?1 OR id >= ?1 || '/') ORDER BY id"""
+WHERE shard = ?1 AND id >= ?2 AND id < ?2 || '0' AND (id = ?2 OR id >= ?2 || '/') ORDER BY id"""
 )
 FUNCTION_ITEMS: Final = (
-    _ITEMS + "INDEXED BY items_function WHERE shard = 0 AND function_id = ?1 AND run_id IS NULL ORDER BY id"
+    _ITEMS + "INDEXED BY items_function WHERE shard = ?1 AND function_id = ?2 AND run_id IS NULL ORDER BY id"
 )
 # One look into an index for each distinct name in [?2, ?3), ?4 of them, and a count that ends at ?5.
 BACKLOG_DEPTHS: Final = """
@@ -446,14 +443,14 @@ WITH RECURSIVE found (name, number) AS (
 SELECT name, (SELECT count(*) FROM (SELECT 1 FROM slots WHERE shard = ?1 AND key = found.name LIMIT ?5))
 FROM found WHERE name IS NOT NULL"""
 LIST_CELLS: Final = """
-SELECT key, value, expires_at, shard FROM cells
+SELECT key, value, expires_at FROM cells
 WHERE shard = ?1 AND key >= ?2 AND key < ?3 AND expires_at > ?4 ORDER BY key LIMIT ?5"""
 COUNT: Final = """
 SELECT
-  (SELECT count(*) FROM runs WHERE shard = 0 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
-  count(*), count(backlog), coalesce(sum(lease <> 0), 0), (SELECT count(*) FROM waits WHERE shard = 0),
-  min(CASE WHEN at <= ?1 THEN at END)
-FROM items WHERE shard = 0"""
+  (SELECT count(*) FROM runs WHERE shard = ?1 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
+  count(*), count(backlog), coalesce(sum(lease <> 0), 0), (SELECT count(*) FROM waits WHERE shard = ?1),
+  min(CASE WHEN at <= ?2 THEN at END)
+FROM items WHERE shard = ?1"""
 
 # Realtime ------------------------------------------------------------------------------------------------------------
 
@@ -474,15 +471,17 @@ WHERE id > ?1 ORDER BY id LIMIT ?3"""
 
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
-OLD_RUNS: Final = "SELECT shard, id FROM runs WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"
+OLD_RUNS: Final = "SELECT shard, id FROM runs WHERE shard = ?1 AND ended_at < ?2 ORDER BY ended_at, id LIMIT ?3"
 OLD_EVENTS: Final = """
-SELECT shard, id FROM events WHERE shard = 0 AND received_at < ?1
-  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.shard = 0 AND runs.event_id = events.id)
-  AND NOT EXISTS (SELECT 1 FROM run_events WHERE run_events.shard = 0 AND run_events.event_id = events.id)
-ORDER BY received_at, id LIMIT ?2"""
-OLD_CELLS: Final = "SELECT shard, key FROM cells WHERE shard = 0 AND expires_at <= ?1 ORDER BY expires_at, key LIMIT ?2"
+SELECT shard, id FROM events WHERE shard = ?1 AND received_at < ?2
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.shard = ?1 AND runs.event_id = events.id)
+  AND NOT EXISTS (SELECT 1 FROM run_events WHERE run_events.shard = ?1 AND run_events.event_id = events.id)
+ORDER BY received_at, id LIMIT ?3"""
+OLD_CELLS: Final = (
+    "SELECT shard, key FROM cells WHERE shard = ?1 AND expires_at <= ?2 ORDER BY expires_at, key LIMIT ?3"
+)
 OLD_ORDERS: Final = """
-SELECT shard, id FROM orders WHERE shard = 0 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2"""
+SELECT shard, id FROM orders WHERE shard = ?1 AND ended_at < ?2 ORDER BY ended_at, id LIMIT ?3"""
 FORGET_STEPS: Final = "DELETE FROM steps WHERE shard = ?1 AND run_id = ?2"
 FORGET_ATTEMPTS: Final = "DELETE FROM attempts WHERE shard = ?1 AND run_id = ?2"
 FORGET_NOTES: Final = "DELETE FROM notes WHERE shard = ?1 AND run_id = ?2"
