@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "backup": "Copy the database file while a server runs on it.",
     "export": "Write all that is in a database to a file.",
     "import": "Read such a file into an empty database.",
+    "promote": "Make a PostgreSQL deployment of a SQLite file.",
     "migrate": "Bring a database's tables to what this version knows; distribute them.",
     "openapi": "Print the REST API as an OpenAPI document.",
 }

@@ -8,6 +8,7 @@ from stepwell import __version__
 from stepwell.clock import SystemClock
 from stepwell.errors import StorageError
 from stepwell.ids import RandomIds
+from stepwell.model.place import UNPLACED
 from stepwell.storage.exports import ExportSource, ExportTarget
 from stepwell.storage.moving import Copied, Progress, Source, Target, copy
 from stepwell.storage.sqlite.backup import backup
@@ -48,12 +49,26 @@ def is_postgres(store: str) -> bool:
 async def source_of(store: str) -> Source:
     """What a store holds at this moment. Raises ``StorageError``."""
     now = SystemClock().now_ms()
-    return SqliteSource(store, id=RandomIds().ulid(now), stepwell=__version__, made_at=now)
+    id = RandomIds().ulid(now)
+    if not is_postgres(store):
+        return SqliteSource(store, id=id, stepwell=__version__, made_at=now)
+    from stepwell.storage.postgres.moving import PostgresSource
+
+    return await PostgresSource.open(store, id=id, stepwell=__version__, made_at=now)
 
 
-async def target_of(store: str, origin: str) -> Target:
-    """A store that is empty. Raises ``StorageError``."""
-    return SqliteTarget(store, origin)
+async def target_of(store: str, origin: str, *, shards: int | None = None) -> Target:
+    """A store that is empty; ``shards`` is for a PostgreSQL database without tables. Raises ``StorageError``."""
+    if not is_postgres(store):
+        return SqliteTarget(store, origin)
+    from stepwell.storage.postgres.moving import PostgresTarget
+
+    return await PostgresTarget.open(store, origin, shards=shards, keyed=keyed_place)
+
+
+def keyed_place(kind: str, key: str) -> int:
+    """The place of a cell, or of an item of this kind, that is named by a key (``storage/homes.py``)."""
+    return UNPLACED
 
 
 def backup_file(store: str, path: str, progress: Progress) -> int:

@@ -71,8 +71,8 @@ class Source(Protocol):
     async def close(self) -> None: ...
 
 
-class Target(Protocol):
-    """Where an installation is written."""
+class Sink(Protocol):
+    """Where an installation is written: a store, or a file."""
 
     async def begin(self, manifest: Manifest) -> int:
         """Take what comes for this copy and no other. Returns how many of its rows are here already.
@@ -92,6 +92,18 @@ class Target(Protocol):
     async def close(self) -> None: ...
 
 
+class Target(Sink, Protocol):
+    """A store into which an installation is copied."""
+
+    async def check(self, id: str) -> int:
+        """How many rows of this copy are here already. Raises ``StorageError`` if anything else is here."""
+        ...
+
+    async def give_back(self, id: str) -> None:
+        """Be empty again, if this copy came here. Raises ``StorageError`` if a server has run on it since."""
+        ...
+
+
 class Copied(msgspec.Struct, frozen=True):
     """What one call of ``copy`` did: so many rows were written, of so many; the others had been there before."""
 
@@ -99,7 +111,7 @@ class Copied(msgspec.Struct, frozen=True):
     rows: int
 
 
-async def copy(source: Source, target: Target, progress: Progress) -> Copied:
+async def copy(source: Source, target: Sink, progress: Progress) -> Copied:
     """Copy what is not there yet. Raises ``StorageError`` and ``InvalidExport``; the same call again goes on then."""
     manifest = source.manifest
     before = done = await target.begin(manifest)
@@ -152,6 +164,28 @@ def occupied(where: str, why: str) -> StorageError:
         why=why,
         fix="name a database that does not exist yet, or an empty one",
     )
+
+
+def used(where: str) -> StorageError:
+    """The refusal to take back what has gone on where it went."""
+    return StorageError(
+        what=f"a server has run on {where} since",
+        why="what happened there would be lost, and what is taken back would do it again",
+        fix="go on there; 'stepwell export' and 'stepwell import' bring it into a file of its own",
+    )
+
+
+def told(state: str, place: str) -> str:
+    """What such a row in ``moves`` means to whoever wants to copy something else there."""
+    return _TOLD[State(state)].format(place=place)
+
+
+_TOLD: Final = {
+    State.INCOMING: "a copy of something else into it, of {place}, has begun and not ended",
+    State.ARRIVED: "it holds a copy of something else, of {place}",
+    State.LEAVING: "what was in it is on its way to {place}",
+    State.LEFT: "what was in it is at {place} now",
+}
 
 
 def to_skip(counts: dict[str, int], skip: int) -> dict[Table, int]:

@@ -15,7 +15,7 @@ import apsw
 
 from stepwell.errors import StorageError
 from stepwell.storage.leader import LeaderLock
-from stepwell.storage.moving import Batch, Manifest, State, batched, occupied, to_skip
+from stepwell.storage.moving import Batch, Manifest, State, batched, occupied, to_skip, told, used
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
@@ -28,7 +28,10 @@ from stepwell.storage.tables import SCHEMA, TABLES, Table
 _EPOCH: Final = "SELECT value FROM meta WHERE key = 'epoch'"
 _SET_EPOCH: Final = "UPDATE meta SET value = max(value, ?1) WHERE key = 'epoch' RETURNING value"
 _MOVES: Final = "SELECT id, state, place, rows FROM moves"
-_BEGIN_MOVE: Final = "INSERT INTO moves (id, state, place, rows, epoch) VALUES (?1, 'incoming', ?2, 0, 0)"
+_BEGIN_MOVE: Final = "INSERT OR IGNORE INTO moves (id, state, place, rows, epoch) VALUES (?1, 'incoming', ?2, 0, 0)"
+_UNUSED: Final = "SELECT m.epoch = e.value FROM moves AS m, meta AS e WHERE m.id = ?1 AND e.key = 'epoch'"
+_FORGET: Final = "DELETE FROM moves WHERE id = ?1"
+_RESET_EPOCH: Final = "UPDATE meta SET value = 0 WHERE key = 'epoch'"
 _ADVANCE: Final = "UPDATE moves SET rows = ?2 WHERE id = ?1 AND state = 'incoming' RETURNING 1"
 _ARRIVE: Final = "UPDATE moves SET state = 'arrived', epoch = ?2 WHERE id = ?1 AND state = 'incoming'"
 _CHECKPOINT_PAGES: Final = 1_000
@@ -58,13 +61,13 @@ class SqliteSource:
                 epoch=execute(_EPOCH).fetchall()[0][0],
                 counts={t.name: execute(f"SELECT count(*) FROM {t.name}").fetchall()[0][0] for t in TABLES},
             )
-            self._connection = connection
+            self.connection = connection
             self._open = stack.pop_all()
 
     async def batches(self, skip: int) -> AsyncIterator[Batch]:
         try:
             for table, passed in to_skip(self.manifest.counts, skip).items():
-                rows = self._connection.cursor().execute(_selection(table), (passed,))
+                rows = self.connection.cursor().execute(_selection(table), (passed,))
                 for batch in batched(table, rows):
                     yield batch
         except apsw.Error as error:
@@ -85,30 +88,40 @@ class SqliteTarget:
         self._path = os.path.realpath(path)
         self._origin = origin
         self._id = ""
-        self._epoch = self._before = 0
+        self._epoch = 0
         files = Files(self._path, "full")
         self._lock = LeaderLock(self._path)
         try:
             if not self._lock.acquire():
                 raise led(self._path)
             self._connection = files.connect("writer")
+            self._execute = executor(self._connection)
+            with files.closing_on_error(self._connection):
+                migrate(self._execute, self._path)
+                self._connection.wal_autocheckpoint(_CHECKPOINT_PAGES)
         except BaseException:
             files.close()
             self._lock.release()
             raise
         self._files = files
-        self._execute = executor(self._connection)
+
+    async def check(self, id: str) -> int:
+        for other, state, place, rows in self._execute(_MOVES).fetchall():
+            if other == id and state in (State.INCOMING, State.ARRIVED):
+                return int(rows)
+            raise occupied(self._path, told(state, place))
+        if self._execute(_EPOCH).fetchall() != [(0,)] or _filled(self._execute):
+            raise occupied(self._path, "there are events, runs or functions in it, or a server has run on it")
+        return 0
 
     async def begin(self, manifest: Manifest) -> int:
         self._id, self._epoch = manifest.id, manifest.epoch
+        done = await self.check(manifest.id)
         try:
-            migrate(self._execute, self._path)
-            self._connection.wal_autocheckpoint(_CHECKPOINT_PAGES)
-            with self._connection:
-                self._before = self._begin(manifest.id)
+            self._execute(_BEGIN_MOVE, (manifest.id, self._origin))
         except apsw.Error as error:
             raise explained(error, self._path) from error
-        return self._before
+        return done
 
     async def write(self, batch: Batch, done: int) -> None:
         try:
@@ -138,23 +151,28 @@ class SqliteTarget:
         self._files.close()
         self._lock.release()
 
-    def _begin(self, id: str) -> int:
-        for other, state, place, rows in self._execute(_MOVES).fetchall():
-            if other == id and state in (State.INCOMING, State.ARRIVED):
-                return int(rows)
-            raise occupied(self._path, _TOLD[State(state)].format(place=place))
-        if self._execute(_EPOCH).fetchall() != [(0,)] or _filled(self._execute):
-            raise occupied(self._path, "there are events, runs or functions in it, or a server has run on it")
-        self._execute(_BEGIN_MOVE, (id, self._origin))
-        return 0
+    async def give_back(self, id: str) -> None:
+        try:
+            with self._connection:
+                found = [row for row in self._execute(_MOVES).fetchall() if row[0] == id]
+                if not found:
+                    return
+                if found[0][1] == State.ARRIVED and self._execute(_UNUSED, (id,)).fetchall() != [(1,)]:
+                    raise used(self._path)
+                for table in reversed(TABLES):
+                    self._execute(f"DELETE FROM {table.name}")
+                self._execute(_FORGET, (id,))
+                self._execute(_RESET_EPOCH)
+        except apsw.Error as error:
+            raise explained(error, self._path) from error
 
 
-_TOLD: Final = {
-    State.INCOMING: "a copy of something else into it, of {place}, has begun and not ended",
-    State.ARRIVED: "it holds a copy of something else, of {place}",
-    State.LEAVING: "what was in it is on its way to {place}",
-    State.LEFT: "what was in it is at {place} now",
-}
+def states(source: SqliteSource) -> tuple[dict[str, int], dict[str, int]]:
+    """How many runs there are of each status, and how many items of each kind."""
+    ask = source.connection.execute
+    runs = ask("SELECT status, count(*) FROM runs GROUP BY 1 ORDER BY 1").fetchall()
+    items = ask("SELECT kind, count(*) FROM items GROUP BY 1 ORDER BY 1").fetchall()
+    return {str(name): int(str(count)) for name, count in runs}, {str(name): int(str(count)) for name, count in items}
 
 
 def led(path: str) -> StorageError:
