@@ -92,7 +92,7 @@ async def test_a_backup_holds_one_moment_however_long_it_takes(tmp_path: Path) -
     """A backup that is disturbed by a commit begins anew, unless it holds a snapshot."""
     path = tmp_path / "a.db"
     store = SqliteStore.open(path)
-    await write(store, *(PutCell(cell(f"before-{n}", value="x" * 5_000)) for n in range(3_000)))
+    await write(store, *(PutCell(cell(f"before-{n}", value="x" * 5_000), 0) for n in range(3_000)))
     seen: list[int] = []
 
     def disturb(done: int, rows: int) -> None:
@@ -106,13 +106,13 @@ async def test_a_backup_holds_one_moment_however_long_it_takes(tmp_path: Path) -
     assert len(seen) > 1
     assert seen == sorted(set(seen))
     restored = SqliteStore.open(tmp_path / "b.db", leader=False)
-    assert await restored.read(GetCell("before-2999", 0)) is not None
-    assert await restored.read(GetCell("after-1", 0)) is None
-    assert await store.read(GetCell("after-1", 0)) is not None
+    assert await restored.read(GetCell("before-2999", 0, 0)) is not None
+    assert await restored.read(GetCell("after-1", 0, 0)) is None
+    assert await store.read(GetCell("after-1", 0, 0)) is not None
     await restored.close()
     await store.close()
 
 
 async def _disturb(store: SqliteStore, number: int) -> None:
-    await write(store, PutCell(cell(f"after-{number}")))
+    await write(store, PutCell(cell(f"after-{number}"), 0))
     await store.close()

@@ -30,7 +30,7 @@ def filled(path: Path) -> None:
     async def fill() -> None:
         store = SqliteStore.open(path, leader=False)
         await store.new_epoch()
-        await write(store, *(PutCell(cell(f"c{n:06}", value=f"v{n}")) for n in range(MANY)))
+        await write(store, *(PutCell(cell(f"c{n:06}", value=f"v{n}"), 0) for n in range(MANY)))
         await write(store, *(SaveEvent(event(f"E{n:06}", data=b'{"n":1}')) for n in range(MANY)))
         await store.close()
 

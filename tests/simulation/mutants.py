@@ -28,7 +28,7 @@ from stepwell.protocol.events import seeded_id
 from stepwell.runtime import engine as runtime
 from stepwell.runtime import live_call
 from stepwell.storage.sqlite import changes as sqlite
-from stepwell.storage.sqlite import statements as sql
+from stepwell.storage.sqlite.statements import changes as sql
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 

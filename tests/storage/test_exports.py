@@ -36,7 +36,7 @@ async def filled(path: Path) -> None:
     store = SqliteStore.open(path, leader=False)
     await store.new_epoch()
     await write(
-        store, PutCell(cell("c\x00'")), SaveEvent(event("E1", data=b'{"a":"\xc3\xbc"}')), SaveEvent(event("E2"))
+        store, PutCell(cell("c\x00'"), 0), SaveEvent(event("E1", data=b'{"a":"\xc3\xbc"}')), SaveEvent(event("E2"))
     )
     await store.close()
 
@@ -59,7 +59,7 @@ def test_every_table_is_copied_with_all_its_columns_or_left_out_on_purpose():
     assert names == {*BY_NAME, *NOT_COPIED}
     for table in TABLES:
         columns = ask("SELECT name, type, pk FROM pragma_table_info(?)", (table.name,)).fetchall()
-        assert {name for name, _, _ in columns} == {*table.columns} | ({"shard"} if table.sharded else set())
+        assert {name for name, _, _ in columns} == {*table.columns} | ({"shard"} if table.sharded else set()) | {*table.zero}
         assert {name for name, kind, _ in columns if kind == "BLOB"} == table.blobs
         key = [name for _, name in sorted((pk, name) for name, _, pk in columns if pk and name != "shard")]
         if table.order:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
+from pkgutil import iter_modules
 
 import apsw
 import pytest
@@ -31,12 +33,19 @@ from stepwell.storage.sqlite import statements
 from stepwell.storage.sqlite.answers import Reader
 from stepwell.storage.sqlite.committer import Committer, Work
 from stepwell.storage.sqlite.files import Files
+from stepwell.storage.sqlite.statements import changes, columns
 from tests.storage.nouns import item, run, step
 
+MODULES = [
+    statements,
+    *(import_module(f"{statements.__name__}.{found.name}") for found in iter_modules(statements.__path__)),
+]
+NO_TEXTS = {"BEGIN", "BEGIN_READ", "COMMIT", "ROLLBACK", *vars(columns)}
 TEXTS = {
     name: text
-    for name, text in vars(statements).items()
-    if name.isupper() and not name.startswith("_") and name not in {"BEGIN", "BEGIN_READ", "COMMIT", "ROLLBACK"}
+    for module in MODULES
+    for name, text in vars(module).items()
+    if name.isupper() and not name.startswith("_") and name not in NO_TEXTS
 }
 
 # Looks at everything there is in a table, and may.
@@ -247,7 +256,7 @@ def _work_of_wait_paths(committer: Committer, waits: int) -> int:
     connection.execute("DELETE FROM waits")
     for number in range(waits):
         row = (0, "r", f"w{number}", "event", "paid", 0, 9, None, f"path{number % 3}", str(number))
-        connection.execute(statements.OPEN_WAIT, row)
+        connection.execute(changes.OPEN_WAIT, row)
     return _steps_of(connection, lambda: Reader(connection).answer(q.WaitPaths("paid", EVERYWHERE)))
 
 

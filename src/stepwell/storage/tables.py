@@ -18,6 +18,7 @@ class Table(NamedTuple):
 
     ``order`` are the columns that bring its rows into one order, whoever asks and however often. Without any it is the
     order in which they were written, which then means something. ``home`` is the column with the id that has the place.
+    ``zero`` are columns that are not copied and 0 in a row that is.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Table(NamedTuple):
     order: tuple[str, ...] = ()
     home: str | None = None
     sharded: bool = True
+    zero: tuple[str, ...] = ()
 
 
 def _table(
@@ -50,7 +52,7 @@ TABLES: Final = (
         blobs="data user meta",
         order="id",
         home="id",
-    ),
+    )._replace(zero=("copied",)),  # what is here for a run, and at home elsewhere, is not copied
     _table("outcomes", "event_id function_id kind at reason run_id", order="event_id function_id", home="event_id"),
     _table(
         "runs",

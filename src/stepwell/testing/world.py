@@ -8,64 +8,43 @@ faults stop, everything must come to its end and the account of what happened mu
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from random import Random
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from stepwell.engine.again import FromStep
-from stepwell.errors import LimitExceeded, NotFound, NotRunning, StorageError
-from stepwell.ids import RandomIds
+from stepwell.errors import StorageError
 from stepwell.model.event import rfc3339 as iso
-from stepwell.model.order import Order
-from stepwell.model.pause import Pause
-from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
+from stepwell.model.standing import StandingKind, of_function
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
 from stepwell.protocol.signals import Signal
-from stepwell.runtime.engine import Engine
 from stepwell.runtime.local import LocalMessages
-from stepwell.runtime.loop import LoopTimers
-from stepwell.runtime.operator import pause as pause_function
-from stepwell.runtime.operator import rerun
-from stepwell.runtime.operator import resume as resume_function
-from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
-from stepwell.runtime.standing import give as give_order
-from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
+from stepwell.testing.clients import Archived, Clients
 from stepwell.testing.examination import examine
-from stepwell.testing.faults import FaultyDoor, FaultyTransport, pause
+from stepwell.testing.faults import pause
 from stepwell.testing.invariants import Guard, Violation
 from stepwell.testing.ledger import Ledger, Start
-from stepwell.testing.loop import NumberedTask, Stuck, VirtualClock, VirtualLoop
-from stepwell.testing.node import Node
-from stepwell.testing.plans import Action, Plan, make_plan, other_rules
+from stepwell.testing.loop import Stuck, VirtualClock, VirtualLoop
+from stepwell.testing.plans import APP, Action, Plan, make_plan
 from stepwell.testing.player import functions
+from stepwell.testing.processes import NODE, Process, Processes, owned
+from stepwell.testing.shards import CheckingStore, ShardGuard
 from stepwell.testing.tables import Tables
 
 T = TypeVar("T")
 
-APP: Final = "w"
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
-_FROM_STEP: Final = 0.7  # of the runs that are started again
-_MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
-_CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
-_LOOK_MS: Final = 50  # how soon a process looks at what another has written
-_LOOK_PAUSE_MS: Final = 500  # … and again, if it could not
-
-NODE: ContextVar[Process | None] = ContextVar("stepwell_world_node", default=None)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,61 +59,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     story: tuple[str, ...]
 
 
-class Archived(msgspec.Struct):
-    """Somebody asked for it at the first of these moments, and it held until the second at the latest."""
-
-    target: str
-    since: int
-    until: int = 1 << 62
-
-
-class Process:
-    """A node with all its tasks, so that killing it leaves nothing behind."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.world = world
-        self.number = number
-        self.heard = 0.0  # what others had written before this moment of the loop is known
-        self._will_look = False
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.context = contextvars.copy_context()
-        self.context.run(NODE.set, self)
-        self.node = Node(
-            FaultyDoor(world, lambda: world.crash(self, 1_000)),
-            FaultyTransport(world, world.app.transport(world.clock)),
-            world.clock,
-            LoopTimers(world.clock),
-            RandomIds(world.plan.seed * 1_000 + number),
-            {APP: world.configs},
-            calls_max=world.plan.calls_max,
-        )
-
-    def look_soon(self) -> None:
-        """What a process that shares its file does many times a second: see that another one has written."""
-        if not self._will_look:
-            self._will_look = True
-            self.world.loop.call_later(_LOOK_MS / 1000, self._begin_to_look)
-
-    def _begin_to_look(self) -> None:
-        self._will_look = False
-        if self.node.door.open and self.node.engine.leads:
-            self.do(self._look())
-
-    async def _look(self) -> None:
-        while self.node.door.open:
-            began = self.world.loop.time()
-            try:
-                await self.node.engine._look_for_others(self.world.clock.now_ms())  # pyright: ignore[reportPrivateUsage]
-            except StorageError:
-                await pause(_LOOK_PAUSE_MS)
-            else:
-                self.heard = max(self.heard, began)
-                return
-
-    def do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        return asyncio.get_running_loop().create_task(work, context=self.context)
-
-
 class World:
     """One seed's world. ``play`` lets it happen."""
 
@@ -142,13 +66,15 @@ class World:
         self.plan = plan
         self.chance = Random(f"chance {plan.seed}")
         self.loop = VirtualLoop(order=Random(f"order {plan.seed}"), inline=True, rounds_max=_ROUNDS_MAX)
-        self.loop.set_task_factory(_owned)
+        self.loop.set_task_factory(owned)
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
-        self.store = SqliteStore.inline(hook=self)
-        self.tables = Tables(self.store)
+        inline = SqliteStore.inline(hook=self, shards=plan.shards)
+        self.store = CheckingStore(inline)
+        self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
         self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)
+        self.shards = ShardGuard(self.tables, plan.shards, self.clock.now_ms) if plan.shards > 1 else None
         self.violations: list[Violation] = []
         self.story: list[str] = []
         self.reached: Counter[str] = Counter()
@@ -166,9 +92,8 @@ class World:
         self._pressures: dict[str, tuple[int, float, Process | None]] = {}
         self.cancelled: set[str] = set()
         self.healthy = False
-        self._leader: Process | None = None
-        self._processes: list[Process] = []
-        self._clients: list[asyncio.Task[None]] = []
+        self.processes = Processes(self)
+        self.clients = Clients(self)
 
     async def _bind(self) -> None:
         self.app.bind(self)
@@ -200,7 +125,7 @@ class World:
     # What happens -----------------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        await self._lead()
+        await self.processes.lead()
         for action in self.plan.actions:
             await pause(action.after_ms)
             if self.violations:
@@ -215,263 +140,23 @@ class World:
     def _act(self, action: Action) -> None:
         self.tell(f"action: {action.kind} {action.event} {action.key} {action.id or ''}".rstrip())
         self.reach(f"action {action.kind}")
-        if action.kind == "send":
-            for copy in range(action.copies):
-                self._client(self._send(action, f"{len(self._clients)}-{copy}"))
-        elif action.kind == "cancel":
-            self._client(self._cancel(action.pick))
-        elif action.kind in ("pause", "resume"):
-            spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
-            function_id = f"{APP}-{spec.id}"
-            self._client(self._resume(function_id) if action.kind == "resume" else self._pause(function_id, action))
-        elif action.kind in ("archive", "drain"):
-            self._client(self._give(StandingKind(action.kind), self._target(action)))
-        elif action.kind in ("unarchive", "undrain"):
-            self._client(self._withdraw(StandingKind(action.kind.removeprefix("un")), self._target(action)))
-        elif action.kind == "rerun":
-            self._client(self._rerun(action.pick, f"k{len(self._clients)}"))
-        elif action.kind == "replay":
-            self._client(self._replay(action, f"k{len(self._clients)}"))
-        elif action.kind == "deploy":
-            self._client(self._deploy(action.pick))
-        elif action.kind == "jump":
+        leader = self.processes.leader
+        if action.kind == "jump":
             self.clock.jump(action.delay_ms)
-        elif self._leader is None:
+        elif action.kind not in ("crash", "depose"):
+            self.clients.act(action)
+        elif leader is None:
             return
         elif action.kind == "crash":
-            self.crash(self._leader, action.delay_ms)
-        elif action.kind == "depose":
-            self._depose(action.delay_ms)
-
-    def _client(self, work: Coroutine[Any, Any, None]) -> None:
-        self._clients.append(self.loop.create_task(work))
-
-    async def _send(self, action: Action, label: str) -> None:
-        seed = f"{self.clock.now_ms()},{b64encode(sha256(label.encode()).digest()[:10]).decode()}"
-        event = validate_incoming(
-            Incoming(
-                name=action.event,
-                data=msgspec.json.encode({"key": action.key}),
-                id=action.id,
-                ts=self.clock.now_ms() + action.delay_ms if action.delay_ms else 0,
-            )
-        )
-
-        def send(engine: Engine) -> Coroutine[Any, Any, list[str]]:
-            return engine.send([event], seed=seed)
-
-        while True:
-            answer = await self._ask(send)
-            if answer is not None:
-                self.acked[answer[0]] = (action.event, action.key)
-                return
-            self.reach("client asks again")
-
-    async def _cancel(self, pick: float) -> None:
-        live = self.tables.unfinished()
-        if not live:
-            return
-        run_id, function_id = live[int(pick * len(live))]
-        if pick * 100 % 1 < _MANY:
-            await self._cancel_many(function_id)
-            return
-
-        def cancel(engine: Engine) -> Coroutine[Any, Any, bool]:
-            return engine.cancel(run_id)
-
-        while (answer := await self._ask(cancel)) is None:
-            pass
-        self.reach("cancelled" if answer else "cancelled too late")
-        self.cancelled.add(run_id)
-
-    async def _cancel_many(self, function_id: str) -> None:
-        """A client that is not answered orders it again."""
-
-        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
-            return cancel_many(engine, Selection(app_id="w", function_id=function_id))
-
-        while await self._ask(order) is None:
-            pass
-        self.reach("many cancelled")
-
-    async def _rerun(self, pick: float, key: str) -> None:
-        """Some begin with a step. A client that is not answered asks for the same once more."""
-        runs = self.tables.ask("SELECT id FROM runs WHERE function_id NOT LIKE '%-failure' ORDER BY id")
-        if not runs:
-            return
-        (run_id,) = runs[int(pick * len(runs))]
-        steps = self.tables.ask("SELECT id FROM steps WHERE run_id = ? ORDER BY rowid", run_id)
-        begin = None
-        if steps and pick * 100 % 1 < _FROM_STEP:
-            begin = FromStep(step=steps[int(pick * 1_000 % 1 * len(steps))][0])
-
-        async def again(engine: Engine) -> str:
-            try:
-                run = await rerun(engine, run_id, key=key, from_step=begin)
-            except LimitExceeded:
-                return "not started again"
-            except NotFound:  # its function is archived
-                return "not there to be started again"
-            return "started again from a step" if run.rerun is not None else "started again"
-
-        while (done := await self._ask(again)) is None:
-            pass
-        self.reach(done)
-
-    async def _replay(self, action: Action, key: str) -> None:
-        spec = self.plan.functions[int(action.pick * len(self.plan.functions))]
-        replay = Replay(app_id=APP, function_id=f"{APP}-{spec.id}", statuses=action.statuses, rate=action.rate)
-
-        async def order(engine: Engine) -> str:
-            try:
-                made = await replay_many(engine, replay, key=key)
-            except NotFound:
-                return "replay of what is archived"
-            return "replay of something" if made.what.matched else "replay of nothing"
-
-        while (done := await self._ask(order)) is None:
-            pass
-        self.reach(done)
-
-    async def _pause(self, function_id: str, action: Action) -> None:
-        def pause_it(engine: Engine) -> Coroutine[Any, Any, Pause]:
-            return pause_function(engine, function_id, events=action.events, runs=action.runs)
-
-        while await self._ask(pause_it) is None:
-            pass
-        self.reach(f"paused: events {action.events}, runs {action.runs}")
-
-    def _target(self, action: Action) -> str:
-        """Whom a standing order is about. What is put off is not archived by itself: those that do so would need it."""
-        if action.target == "app":
-            return of_app(APP)
-        if action.target == "all":
-            return EVERYTHING
-        specs = [spec for spec in self.plan.functions if not spec.put_off]
-        return of_function(f"{APP}-{specs[int(action.pick * len(specs))].id}")
-
-    async def _give(self, kind: StandingKind, target: str) -> None:
-        began = self.clock.now_ms()
-
-        def give(engine: Engine) -> Coroutine[Any, Any, StandingOrder]:
-            return give_order(engine, kind, target)
-
-        if kind == StandingKind.ARCHIVE:
-            self.archived.append(Archived(target, began))
-        while await self._ask(give) is None:
-            pass
-        self.reach(f"order: {kind}")
-        if kind == StandingKind.ARCHIVE:  # another client may have taken it back before it was given at last
-            self.archived.append(Archived(target, began))
-
-    async def _withdraw(self, kind: StandingKind, target: str) -> None:
-        async def withdraw(engine: Engine) -> str:
-            taken = await withdraw_order(engine, kind, target)
-            return f"order taken back: {kind}" if taken is not None else "no order to take back"
-
-        while (done := await self._ask(withdraw)) is None:
-            pass
-        self.reach(done)
-        for one in self.archived:
-            if kind == StandingKind.ARCHIVE and one.target == target:
-                one.until = min(one.until, self.clock.now_ms())
-
-    async def _deploy(self, pick: float) -> None:
-        """The rules of one function are others from now on."""
-        number, chance = int(pick * len(self.configs)), Random(f"deploy {pick}")
-        configs = self.configs = [
-            other_rules(config, chance) if place == number else config for place, config in enumerate(self.configs)
-        ]
-
-        async def register(engine: Engine) -> bool:
-            await engine.register(APP, configs)
-            return True
-
-        while await self._ask(register) is None:
-            pass
-        self.reach("deployed")
-
-    async def _resume(self, function_id: str) -> None:
-        async def resume_it(engine: Engine) -> str:
-            return (
-                "resumed" if await resume_function(engine, function_id) is not None else "resumed what was not paused"
-            )
-
-        while (done := await self._ask(resume_it)) is None:
-            pass
-        self.reach(done)
-
-    async def _ask(self, question: Callable[[Engine], Coroutine[Any, Any, T]]) -> T | None:
-        """Ask whoever leads. ``None`` if nobody answers, or says that it could not."""
-        process = self._leader
-        if process is None:
-            await pause(5_000)
-            return None
-        task = process.do(question(process.node.engine))
-        done, _ = await asyncio.wait((task,), timeout=_CLIENT_MS / 1000)
-        if done and not task.cancelled() and task.exception() is None:
-            return task.result()
-        if done and not task.cancelled() and not isinstance(task.exception(), StorageError | NotRunning):
-            self.fail("error", f"a client was told {task.exception()!r}")
-        task.cancel()
-        await pause(self.chance.choice((0, 300, 2_000)))
-        return None
-
-    # Processes --------------------------------------------------------------------------------------------------------
-
-    async def _lead(self) -> None:
-        """Start a process that takes over. If it dies or fails at that, another one is started."""
-        while True:
-            process = Process(self, len(self._processes) + 1)
-            self._processes.append(process)
-            self.tell(f"process {process.number} starts")
-            start = process.do(process.node.start())
-            await asyncio.wait((start,))
-            if process.node.door.open and not start.cancelled() and start.exception() is None:
-                self._leader = process
-                return
-            self.reach("start failed")
-            self._vanish(process)
-            await pause(1_000)
-
-    def crash(self, process: Process, after_ms: int) -> None:
-        """A process dies; another one is started some time later."""
-        if not process.node.door.open:
-            return
-        self.reach("crash")
-        self.tell(f"process {process.number} dies")
-        self._vanish(process)
-        if process is self._leader:
-            self._leader = None
-            self._later(after_ms)
-
-    def _depose(self, outlives_ms: int) -> None:
-        """Another process takes over from one that does not know it yet, and goes on for a while."""
-        process = self._leader
-        assert process is not None
-        self.reach("two at once")
-        self.tell(f"process {process.number} is deposed")
-        self._leader = None
-        self._later(0)
-        self.loop.call_later(outlives_ms / 1000, self.crash, process, 0)
-
-    def _later(self, ms: int) -> None:
-        async def restart() -> None:
-            await pause(ms)
-            await self._lead()
-
-        self._client(restart())
-
-    def _vanish(self, process: Process) -> None:
-        process.node.vanish()
-        for task in list(process.tasks):
-            task.cancel()
+            self.processes.crash(leader, action.delay_ms)
+        else:
+            self.processes.depose(leader, action.delay_ms)
 
     async def _heal(self) -> None:
         """No more faults: everything that can end has to."""
         self.healthy = True
         self.tell("healed")
-        for client in self._clients:  # may grow meanwhile
+        for client in self.clients.all:  # may grow meanwhile
             await client
         await self._lift()
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
@@ -495,13 +180,13 @@ class World:
     async def _lift(self) -> None:
         """Nothing is to be kept from starting or going on any more."""
         for kind, target in self.tables.ask("SELECT kind, target FROM standing_orders ORDER BY kind, target"):
-            await self._withdraw(StandingKind(kind), target)
+            await self.clients.withdraw(StandingKind(kind), target)
         for (function_id,) in self.tables.ask("SELECT id FROM functions WHERE pause IS NOT NULL ORDER BY id"):
-            await self._resume(function_id)
+            await self.clients.resume(function_id)
 
     def _end(self) -> None:
-        for process in self._processes:
-            self._vanish(process)
+        for process in self.processes.all:
+            self.processes.vanish(process)
         self.loop.abandon()
         self.loop.run_until_complete(self.store.close())
         self.loop.close()
@@ -538,7 +223,7 @@ class World:
     def called(self, call: Call) -> None:
         """A call goes out."""
         self.tell(f"call {call.request_id} of {call.function_id}, attempt {call.attempt}")
-        if sum(process.node.door.open for process in self._processes) > 1:
+        if sum(process.node.door.open for process in self.processes.all) > 1:
             return  # one that was deposed may hear late that it held a lease; what its call does is refused
         if call.run_id in self.cancelled and self.tables.ended(call.run_id):
             self.fail("I18", f"run {call.run_id} was called after its cancellation had been acknowledged")
@@ -566,7 +251,7 @@ class World:
 
     def after_commit(self, work: object) -> None:
         if self.tables.changes() != self._changes:
-            for process in self._processes:
+            for process in self.processes.all:
                 if process is not NODE.get() and process.node.door.open:
                     process.look_soon()
         for number, event_id in self.tables.events_since(self._events):
@@ -578,6 +263,8 @@ class World:
             if violation.rule == "ADR 30" and not self._heard_of_all_pressure():
                 self.reach("pressure not heard of")
                 continue
+            self.fail(violation.rule, violation.what)
+        for violation in self.shards.check() if self.shards is not None else ():
             self.fail(violation.rule, violation.what)
         self._changes = self.tables.changes()
 
@@ -632,9 +319,9 @@ class World:
             self.fail("error", f"{context.get('message')}: {context.get('exception')!r}")
 
 
-def play(seed: int) -> Report:
-    """The world of a seed."""
-    return World(make_plan(seed)).play()
+def play(seed: int, shards: int = 1) -> Report:
+    """The world of a seed, in a store with so many shards."""
+    return World(make_plan(seed, shards)).play()
 
 
 def _limits(plan: Plan) -> dict[str, int]:
@@ -649,16 +336,3 @@ def _limits(plan: Plan) -> dict[str, int]:
             key = runs_max.place(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
             found[key if runs_max.key is None else key[: key.rfind("/") + 1]] = runs_max.limit
     return found
-
-
-def _owned(
-    loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None, **named: Any
-) -> asyncio.Task[Any]:
-    """Makes tasks that belong to the process whose code makes them."""
-    assert isinstance(loop, VirtualLoop)
-    task = NumberedTask(work, loop=loop, context=context, **named)
-    process = context.get(NODE) if context is not None else NODE.get()
-    if process is not None:
-        process.tasks.add(task)
-        task.add_done_callback(process.tasks.discard)
-    return task

@@ -15,8 +15,8 @@ from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
 from stepwell.storage.gathering import gather, parts
-from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.statements import decisions, people, realtime
 
 A = TypeVar("A")
 N = TypeVar("N")
@@ -71,65 +71,65 @@ def _totals(found: Rows) -> q.Totals:
 
 
 _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
-    q.GetEvent: (sql.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
-    q.GetRun: (sql.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
-    q.GetSteps: (sql.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
-    q.OpenSteps: (sql.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
-    q.GetStep: (sql.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
-    q.GetItem: (sql.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
-    q.Standings: (sql.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),
-    q.NextDue: (sql.NEXT_DUE, lambda x, s: (s, x.after), _value),
-    q.AnyLease: (sql.ANY_LEASE, lambda x, s: (s, x.now), _flag),
-    q.HeldEvents: (sql.HELD_EVENTS, lambda x, s: (s, x.run_id), _all(rows.event)),
-    q.HeldIds: (sql.HELD_IDS, lambda x, s: (s, x.run_id), _column),
-    q.GetWaits: (sql.GET_WAITS, lambda x, s: (s, x.run_id), _all(rows.wait)),
-    q.GetRequest: (sql.GET_REQUEST, lambda x, s: (s, x.run_id, x.step_id), _one(rows.request)),
-    q.GetCell: (sql.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
-    q.AnyCell: (sql.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
-    q.CountSlots: (sql.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
-    q.CountHeld: (sql.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
-    q.Children: (sql.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
-    q.RunsOfStatus: (sql.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
+    q.GetEvent: (decisions.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
+    q.GetRun: (decisions.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
+    q.GetSteps: (decisions.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
+    q.OpenSteps: (decisions.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
+    q.GetStep: (decisions.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
+    q.GetItem: (decisions.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
+    q.Standings: (decisions.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),
+    q.NextDue: (decisions.NEXT_DUE, lambda x, s: (s, x.after), _value),
+    q.AnyLease: (decisions.ANY_LEASE, lambda x, s: (s, x.now), _flag),
+    q.HeldEvents: (decisions.HELD_EVENTS, lambda x, s: (s, x.run_id), _all(rows.event)),
+    q.HeldIds: (decisions.HELD_IDS, lambda x, s: (s, x.run_id), _column),
+    q.GetWaits: (decisions.GET_WAITS, lambda x, s: (s, x.run_id), _all(rows.wait)),
+    q.GetRequest: (decisions.GET_REQUEST, lambda x, s: (s, x.run_id, x.step_id), _one(rows.request)),
+    q.GetCell: (decisions.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
+    q.AnyCell: (decisions.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
+    q.CountSlots: (decisions.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
+    q.CountHeld: (decisions.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
+    q.Children: (decisions.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
+    q.RunsOfStatus: (decisions.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
     q.RunsOfFunction: (
-        sql.RUNS_OF_FUNCTION,
+        decisions.RUNS_OF_FUNCTION,
         lambda x, s: (s, x.function_id, x.after, x.before, x.limit),
         _all(rows.run),
     ),
     q.SkippedEvents: (
-        sql.SKIPPED_EVENTS,
+        decisions.SKIPPED_EVENTS,
         lambda x, s: (s, x.function_id, x.after, x.after_event, x.before, x.limit),
         _all(rows.outcome),
     ),
-    q.GetOrder: (sql.GET_ORDER, lambda x, s: (s, x.order_id), _one(rows.order)),
-    q.ListOrders: (sql.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
-    q.Reruns: (sql.RERUNS, lambda x, s: (s, x.run_id), _column),
-    q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
-    q.ListApps: (sql.LIST_APPS, lambda x, s: (), _all(rows.app)),
-    q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
-    q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x, s: (), _value),
-    q.EventNames: (sql.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
-    q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
-    q.FindEvents: (sql.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
-    q.Outcomes: (sql.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
-    q.Attempts: (sql.ATTEMPTS, lambda x, s: (s, x.run_id), _all(rows.attempt)),
-    q.Notes: (sql.NOTES, lambda x, s: (s, x.run_id), _all(rows.note)),
-    q.GetMetadata: (sql.GET_METADATA, lambda x, s: (s, x.run_id), _all(rows.metadata)),
-    q.SlotHolders: (sql.SLOT_HOLDERS, lambda x, s: (s, x.key, x.limit), _column),
-    q.NextBacklog: (sql.FOLLOWING_BACKLOG, lambda x, s: (s, x.after), _one(_first_seen)),
-    q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x, s: (s, x.key, x.limit), _all(rows.item)),
-    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x, s: (s, x.item_id, x.most), _one(tuple)),
-    q.RunItems: (sql.RUN_ITEMS, lambda x, s: (s, x.run_id), _all(rows.item)),
-    q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x, s: (s, x.function_id), _all(rows.item)),
-    q.BacklogDepths: (sql.BACKLOG_DEPTHS, lambda x, s: (s, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
-    q.BacklogFunctions: (sql.BACKLOG_FUNCTIONS, lambda x, s: (s, x.key, x.limit), _column),
-    q.ComingItems: (sql.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
-    q.SlotKeys: (sql.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
-    q.ListCells: (sql.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
-    q.Count: (sql.COUNT, lambda x, s: (s, x.now), _totals),
-    q.OthersListen: (sql.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
-    q.LastPosting: (sql.LAST_POSTING, lambda x, s: (), _value),
-    q.Postings: (sql.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
-    q.RunStates: (sql.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
+    q.GetOrder: (decisions.GET_ORDER, lambda x, s: (s, x.order_id), _one(rows.order)),
+    q.ListOrders: (people.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
+    q.Reruns: (people.RERUNS, lambda x, s: (s, x.run_id), _column),
+    q.ListFunctions: (people.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
+    q.ListApps: (people.LIST_APPS, lambda x, s: (), _all(rows.app)),
+    q.ListStandingOrders: (people.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
+    q.RegistryStamp: (decisions.REGISTRY_STAMP, lambda x, s: (), _value),
+    q.EventNames: (decisions.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
+    q.RunsOfEvent: (people.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
+    q.FindEvents: (people.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
+    q.Outcomes: (people.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
+    q.Attempts: (people.ATTEMPTS, lambda x, s: (s, x.run_id), _all(rows.attempt)),
+    q.Notes: (people.NOTES, lambda x, s: (s, x.run_id), _all(rows.note)),
+    q.GetMetadata: (people.GET_METADATA, lambda x, s: (s, x.run_id), _all(rows.metadata)),
+    q.SlotHolders: (people.SLOT_HOLDERS, lambda x, s: (s, x.key, x.limit), _column),
+    q.NextBacklog: (decisions.FOLLOWING_BACKLOG, lambda x, s: (s, x.after), _one(_first_seen)),
+    q.BacklogItems: (decisions.BACKLOG_ITEMS, lambda x, s: (s, x.key, x.limit), _all(rows.item)),
+    q.BacklogPosition: (people.BACKLOG_POSITION, lambda x, s: (s, x.item_id, x.most), _one(tuple)),
+    q.RunItems: (people.RUN_ITEMS, lambda x, s: (s, x.run_id), _all(rows.item)),
+    q.FunctionItems: (people.FUNCTION_ITEMS, lambda x, s: (s, x.function_id), _all(rows.item)),
+    q.BacklogDepths: (people.BACKLOG_DEPTHS, lambda x, s: (s, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
+    q.BacklogFunctions: (people.BACKLOG_FUNCTIONS, lambda x, s: (s, x.key, x.limit), _column),
+    q.ComingItems: (people.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
+    q.SlotKeys: (people.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
+    q.ListCells: (people.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
+    q.Count: (people.COUNT, lambda x, s: (s, x.now), _totals),
+    q.OthersListen: (realtime.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
+    q.LastPosting: (realtime.LAST_POSTING, lambda x, s: (), _value),
+    q.Postings: (realtime.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.RunStates: (decisions.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
 }
 
 
@@ -178,20 +178,20 @@ class Reader:
         return cast("A", to_answer(self._execute(text, to_row(question, shard)).fetchall()))
 
     def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
-        text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
+        text = decisions.DUE_TIMERS if x.timers_only else decisions.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (s, x.now, x.limit)).fetchall()]
 
     def _backlog(self, x: q.Backlog, s: int) -> list[tuple[int, str]]:
         values = (s, x.key, x.limit)
         if x.after is None:
-            return self._execute(sql.BACKLOG, values).fetchall()
-        return self._execute(sql.BACKLOG_AFTER, (*values, *x.after)).fetchall()
+            return self._execute(people.BACKLOG, values).fetchall()
+        return self._execute(people.BACKLOG_AFTER, (*values, *x.after)).fetchall()
 
     def _backlogs(self, x: q.Backlogs, s: int) -> list[str]:
         found: list[str] = []
         while len(found) < x.limit:
             after = found[-1] if found else x.prefix
-            row = self._execute(sql.NEXT_BACKLOG, (s, x.prefix, after)).fetchall()
+            row = self._execute(decisions.NEXT_BACKLOG, (s, x.prefix, after)).fetchall()
             if not row:
                 break
             found.append(row[0][0])
@@ -199,11 +199,11 @@ class Reader:
 
     def _load_runs(self, x: q.LoadRuns, s: int) -> dict[str, q.Loaded]:
         execute = self._execute
-        runs = [rows.run(row) for row in execute(sql.LOAD_RUNS, (s, _ids(x.run_ids))).fetchall()]
+        runs = [rows.run(row) for row in execute(decisions.LOAD_RUNS, (s, _ids(x.run_ids))).fetchall()]
         wanted = {run.event_id for run in runs}
-        events = {row[0]: rows.event(row) for row in execute(sql.LOAD_EVENTS, (s, _ids(wanted))).fetchall()}
+        events = {row[0]: rows.event(row) for row in execute(decisions.LOAD_EVENTS, (s, _ids(wanted))).fetchall()}
         steps: dict[str, list[Step]] = {run.id: [] for run in runs}
-        found = execute(sql.LOAD_STEPS, (s, _ids(x.run_ids))).fetchall()
+        found = execute(decisions.LOAD_STEPS, (s, _ids(x.run_ids))).fetchall()
         found.sort(key=_first_seen)
         for row in found:
             steps[row[1]].append(rows.step(row[1:]))
@@ -221,27 +221,27 @@ class Reader:
 
     def _find_paths(self, x: q.WaitPaths, s: int) -> list[str]:
         found: list[str] = []
-        first = self._execute(sql.FIRST_WAIT_PATH, (s, x.event_name)).fetchall()
+        first = self._execute(decisions.FIRST_WAIT_PATH, (s, x.event_name)).fetchall()
         while first:
             found.append(first[0][0])
-            first = self._execute(sql.NEXT_WAIT_PATH, (s, x.event_name, found[-1])).fetchall()
+            first = self._execute(decisions.NEXT_WAIT_PATH, (s, x.event_name, found[-1])).fetchall()
         return found
 
     def _find_waits(self, x: q.FindWaits, s: int) -> list[Wait]:
         return [
             rows.wait(row)
             for path, value in dict.fromkeys(x.probes)
-            for row in self._execute(sql.FIND_WAITS, (s, x.event_name, path, value, x.now)).fetchall()
+            for row in self._execute(decisions.FIND_WAITS, (s, x.event_name, path, value, x.now)).fetchall()
         ]
 
     def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
         values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
         if x.function_id is not None:
-            found = self._execute(sql.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
+            found = self._execute(people.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
         elif x.status is not None and x.status != "COMPLETED":
-            found = self._execute(sql.LIST_RUNS_OF_STATUS, values)
+            found = self._execute(people.LIST_RUNS_OF_STATUS, values)
         else:
-            found = self._execute(sql.LIST_RUNS, values)
+            found = self._execute(people.LIST_RUNS, values)
         return [rows.run(row) for row in found.fetchall()]
 
     def _list_events(self, x: q.ListEvents, s: int) -> list[Any]:
@@ -249,14 +249,14 @@ class Reader:
         before = x.received_before if x.received_before is not None else _ALWAYS
         cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
         if x.before is not None:
-            moments = self._execute(sql.EVENT_MOMENT, (shard_of(x.before, self._shards), x.before)).fetchall()
+            moments = self._execute(people.EVENT_MOMENT, (shard_of(x.before, self._shards), x.before)).fetchall()
             if not moments:
                 return []  # it fell to retention, and so did all that is older
             cursor = (moments[0][0], x.before)
             before = min(before, cursor[0] + 1)  # by the cursor alone, each page would be searched from the newest on
         values = (s, after, before, x.internal, x.limit, *cursor)
         if x.name is not None:
-            found = self._execute(sql.LIST_EVENTS_OF_NAME, (*values, x.name))
+            found = self._execute(people.LIST_EVENTS_OF_NAME, (*values, x.name))
         else:
-            found = self._execute(sql.LIST_EVENTS, values)
+            found = self._execute(people.LIST_EVENTS, values)
         return [rows.event(row) for row in found.fetchall()]

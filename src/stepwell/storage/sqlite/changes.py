@@ -12,9 +12,10 @@ from stepwell.model.item import Lease
 from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.storage import rows
 from stepwell.storage.places import shard_of_change
-from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.statements import changes as sql
+from stepwell.storage.sqlite.statements import realtime
 
 ToRow = Callable[[Any, int], tuple[Any, ...]]
 
@@ -90,7 +91,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x, s: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s: (x.function_id, x.at)),
-    c.Unlisten: (sql.UNLISTEN, lambda x, s: (x.listener,)),
+    c.Unlisten: (realtime.UNLISTEN, lambda x, s: (x.listener,)),
 }
 
 
@@ -217,14 +218,14 @@ class Writer:
         self._execute(sql.MOVE_STAMP, ())
 
     def _listen(self, x: c.Listen, _: int) -> None:
-        self._execute(sql.FORGET_LISTENERS, (x.now,))
-        self._execute(sql.LISTEN, (x.listener, x.expires_at))
+        self._execute(realtime.FORGET_LISTENERS, (x.now,))
+        self._execute(realtime.LISTEN, (x.listener, x.expires_at))
 
     def _post(self, x: c.Post, _: int) -> None:
         for p in x.postings:
-            self._execute(sql.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
-        self._execute(sql.FORGET_POSTINGS, (x.now,))
-        self._execute(sql.FORGET_ALL_BUT, (x.kept,))
+            self._execute(realtime.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
+        self._execute(realtime.FORGET_POSTINGS, (x.now,))
+        self._execute(realtime.FORGET_ALL_BUT, (x.kept,))
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:

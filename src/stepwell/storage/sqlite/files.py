@@ -23,7 +23,7 @@ Durability = Literal["full", "normal"]
 MEMORY: Final = ":memory:"
 # Earlier ones can lose commits when two connections write and checkpoint at once (https://sqlite.org/wal.html#walresetbug).
 _VERSION_MIN: Final = 3_051_003
-_STATEMENTS: Final = 256  # more than there are texts in statements.py, so that none is prepared twice
+_STATEMENTS: Final = 256  # more than there are texts in statements/, so that none is prepared twice
 _CACHE: Final = {  # in KiB, which SQLite wants negative; taken only as far as there is something to keep
     "writer": "PRAGMA cache_size = -16384",
     "reader": "PRAGMA cache_size = -8192",

@@ -1,7 +1,7 @@
 """Keeps everybody from writing to a file whose content has gone elsewhere, and lets them again.
 
-A server that opens such a file is refused at once (``moved.py``). One that had it open before, as a process that only follows may, or
-one of an older version, is kept from writing by triggers: they need nobody's cooperation.
+A server that opens such a file is refused at once (``moved.py``). One that had it open before, as a process that only
+follows may, or one of an older version, is kept from writing by triggers: they need nobody's cooperation.
 """
 
 from __future__ import annotations

@@ -194,9 +194,9 @@ def _selection(table: Table) -> str:
 
 
 def _insertion(table: Table) -> str:
-    shard, zero = ("shard, ", "0, ") if table.sharded else ("", "")
-    values = ", ".join("?" for _ in table.columns)
-    return f"INSERT INTO {table.name} ({shard}{_names(table.columns)}) VALUES ({zero}{values})"
+    zero = (*(["shard"] if table.sharded else []), *table.zero)  # a file is one shard
+    values = ", ".join(["0"] * len(zero) + ["?"] * len(table.columns))
+    return f"INSERT INTO {table.name} ({_names([*zero, *table.columns])}) VALUES ({values})"
 
 
 def _names(columns: Sequence[str]) -> str:

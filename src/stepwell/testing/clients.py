@@ -1,0 +1,252 @@
+"""The clients of an imagined world: apps and operators, who ask until they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable, Coroutine
+from hashlib import sha256
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from stepwell.engine.again import FromStep
+from stepwell.errors import LimitExceeded, NotFound, NotRunning, StorageError
+from stepwell.model.order import Order
+from stepwell.model.pause import Pause
+from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
+from stepwell.protocol.events import Incoming, validate_incoming
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.operator import pause as pause_function
+from stepwell.runtime.operator import rerun
+from stepwell.runtime.operator import resume as resume_function
+from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
+from stepwell.runtime.standing import give as give_order
+from stepwell.runtime.standing import withdraw as withdraw_order
+from stepwell.testing.faults import pause
+from stepwell.testing.plans import APP, Action, other_rules
+
+if TYPE_CHECKING:
+    from stepwell.testing.world import World
+
+T = TypeVar("T")
+
+_FROM_STEP: Final = 0.7  # of the runs that are started again
+_MANY: Final = 0.4  # of what operators cancel are all runs of a function
+_CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
+
+
+class Archived(msgspec.Struct):
+    """Somebody asked for it at the first of these moments, and it held until the second at the latest."""
+
+    target: str
+    since: int
+    until: int = 1 << 62
+
+
+class Clients:
+    """Whoever asks something of the engine of a world. What they have been told is in the world's account."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.all: list[asyncio.Task[None]] = []
+
+    def act(self, action: Action) -> None:
+        """One of them does what is planned."""
+        if action.kind == "send":
+            for copy in range(action.copies):
+                self.begin(self._send(action, f"{len(self.all)}-{copy}"))
+        elif action.kind == "cancel":
+            self.begin(self._cancel(action.pick))
+        elif action.kind in ("pause", "resume"):
+            spec = self._world.plan.functions[int(action.pick * len(self._world.plan.functions))]
+            function_id = f"{APP}-{spec.id}"
+            self.begin(self.resume(function_id) if action.kind == "resume" else self._pause(function_id, action))
+        elif action.kind in ("archive", "drain"):
+            self.begin(self._give(StandingKind(action.kind), self._target(action)))
+        elif action.kind in ("unarchive", "undrain"):
+            self.begin(self.withdraw(StandingKind(action.kind.removeprefix("un")), self._target(action)))
+        elif action.kind == "rerun":
+            self.begin(self._rerun(action.pick, f"k{len(self.all)}"))
+        elif action.kind == "replay":
+            self.begin(self._replay(action, f"k{len(self.all)}"))
+        elif action.kind == "deploy":
+            self.begin(self._deploy(action.pick))
+        else:
+            raise AssertionError(action.kind)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self.all.append(self._world.loop.create_task(work))
+
+    async def _send(self, action: Action, label: str) -> None:
+        seed = f"{self._world.clock.now_ms()},{b64encode(sha256(label.encode()).digest()[:10]).decode()}"
+        event = validate_incoming(
+            Incoming(
+                name=action.event,
+                data=msgspec.json.encode({"key": action.key}),
+                id=action.id,
+                ts=self._world.clock.now_ms() + action.delay_ms if action.delay_ms else 0,
+            )
+        )
+
+        def send(engine: Engine) -> Coroutine[Any, Any, list[str]]:
+            return engine.send([event], seed=seed)
+
+        while True:
+            answer = await self._ask(send)
+            if answer is not None:
+                self._world.acked[answer[0]] = (action.event, action.key)
+                return
+            self._world.reach("client asks again")
+
+    async def _cancel(self, pick: float) -> None:
+        live = self._world.tables.unfinished()
+        if not live:
+            return
+        run_id, function_id = live[int(pick * len(live))]
+        if pick * 100 % 1 < _MANY:
+            await self._cancel_many(function_id)
+            return
+
+        def cancel(engine: Engine) -> Coroutine[Any, Any, bool]:
+            return engine.cancel(run_id)
+
+        while (answer := await self._ask(cancel)) is None:
+            pass
+        self._world.reach("cancelled" if answer else "cancelled too late")
+        self._world.cancelled.add(run_id)
+
+    async def _cancel_many(self, function_id: str) -> None:
+        """A client that is not answered orders it again."""
+
+        def order(engine: Engine) -> Coroutine[Any, Any, Order]:
+            return cancel_many(engine, Selection(app_id=APP, function_id=function_id))
+
+        while await self._ask(order) is None:
+            pass
+        self._world.reach("many cancelled")
+
+    async def _rerun(self, pick: float, key: str) -> None:
+        """Some begin with a step. A client that is not answered asks for the same once more."""
+        runs = self._world.tables.ask("SELECT id FROM runs WHERE function_id NOT LIKE '%-failure' ORDER BY id")
+        if not runs:
+            return
+        (run_id,) = runs[int(pick * len(runs))]
+        steps = self._world.tables.ask("SELECT id FROM steps WHERE run_id = ? ORDER BY rowid", run_id)
+        begin = None
+        if steps and pick * 100 % 1 < _FROM_STEP:
+            begin = FromStep(step=steps[int(pick * 1_000 % 1 * len(steps))][0])
+
+        async def again(engine: Engine) -> str:
+            try:
+                run = await rerun(engine, run_id, key=key, from_step=begin)
+            except LimitExceeded:
+                return "not started again"
+            except NotFound:  # its function is archived
+                return "not there to be started again"
+            return "started again from a step" if run.rerun is not None else "started again"
+
+        while (done := await self._ask(again)) is None:
+            pass
+        self._world.reach(done)
+
+    async def _replay(self, action: Action, key: str) -> None:
+        spec = self._world.plan.functions[int(action.pick * len(self._world.plan.functions))]
+        replay = Replay(app_id=APP, function_id=f"{APP}-{spec.id}", statuses=action.statuses, rate=action.rate)
+
+        async def order(engine: Engine) -> str:
+            try:
+                made = await replay_many(engine, replay, key=key)
+            except NotFound:
+                return "replay of what is archived"
+            return "replay of something" if made.what.matched else "replay of nothing"
+
+        while (done := await self._ask(order)) is None:
+            pass
+        self._world.reach(done)
+
+    async def _pause(self, function_id: str, action: Action) -> None:
+        def pause_it(engine: Engine) -> Coroutine[Any, Any, Pause]:
+            return pause_function(engine, function_id, events=action.events, runs=action.runs)
+
+        while await self._ask(pause_it) is None:
+            pass
+        self._world.reach(f"paused: events {action.events}, runs {action.runs}")
+
+    def _target(self, action: Action) -> str:
+        """Whom a standing order is about. What is put off is not archived by itself: those that do so would need it."""
+        if action.target == "app":
+            return of_app(APP)
+        if action.target == "all":
+            return EVERYTHING
+        specs = [spec for spec in self._world.plan.functions if not spec.put_off]
+        return of_function(f"{APP}-{specs[int(action.pick * len(specs))].id}")
+
+    async def _give(self, kind: StandingKind, target: str) -> None:
+        began = self._world.clock.now_ms()
+
+        def give(engine: Engine) -> Coroutine[Any, Any, StandingOrder]:
+            return give_order(engine, kind, target)
+
+        if kind == StandingKind.ARCHIVE:
+            self._world.archived.append(Archived(target, began))
+        while await self._ask(give) is None:
+            pass
+        self._world.reach(f"order: {kind}")
+        if kind == StandingKind.ARCHIVE:  # another client may have taken it back before it was given at last
+            self._world.archived.append(Archived(target, began))
+
+    async def withdraw(self, kind: StandingKind, target: str) -> None:
+        async def withdraw(engine: Engine) -> str:
+            taken = await withdraw_order(engine, kind, target)
+            return f"order taken back: {kind}" if taken is not None else "no order to take back"
+
+        while (done := await self._ask(withdraw)) is None:
+            pass
+        self._world.reach(done)
+        for one in self._world.archived:
+            if kind == StandingKind.ARCHIVE and one.target == target:
+                one.until = min(one.until, self._world.clock.now_ms())
+
+    async def _deploy(self, pick: float) -> None:
+        """The rules of one function are others from now on."""
+        world = self._world
+        number, chance = int(pick * len(world.configs)), Random(f"deploy {pick}")
+        configs = world.configs = [
+            other_rules(config, chance) if place == number else config for place, config in enumerate(world.configs)
+        ]
+
+        async def register(engine: Engine) -> bool:
+            await engine.register(APP, configs)
+            return True
+
+        while await self._ask(register) is None:
+            pass
+        self._world.reach("deployed")
+
+    async def resume(self, function_id: str) -> None:
+        async def resume_it(engine: Engine) -> str:
+            return (
+                "resumed" if await resume_function(engine, function_id) is not None else "resumed what was not paused"
+            )
+
+        while (done := await self._ask(resume_it)) is None:
+            pass
+        self._world.reach(done)
+
+    async def _ask(self, question: Callable[[Engine], Coroutine[Any, Any, T]]) -> T | None:
+        """Ask whoever leads. ``None`` if nobody answers, or says that it could not."""
+        process = self._world.processes.leader
+        if process is None:
+            await pause(5_000)
+            return None
+        task = process.do(question(process.node.engine))
+        done, _ = await asyncio.wait((task,), timeout=_CLIENT_MS / 1000)
+        if done and not task.cancelled() and task.exception() is None:
+            return task.result()
+        if done and not task.cancelled() and not isinstance(task.exception(), StorageError | NotRunning):
+            self._world.fail("error", f"a client was told {task.exception()!r}")
+        task.cancel()
+        await pause(self._world.chance.choice((0, 300, 2_000)))
+        return None
