@@ -1,0 +1,228 @@
+"""A SQLite file becomes a PostgreSQL deployment: its runs go on there, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from stepwell.errors import StorageError, StorageUnavailable
+from stepwell.model.changes import PutCell
+from stepwell.server.moving import export, import_file
+from stepwell.server.promoting import inventory, promote, undo
+from stepwell.storage.leader import LeaderLock
+from stepwell.storage.sqlite import SqliteStore
+from tests import postgres
+from tests.edge.conftest import eventually
+from tests.edge.moved_app import begin, bodies, end, results, shop
+from tests.edge.test_moving_killed import MANY, begun, code, content, filled
+from tests.storage.nouns import cell, write
+
+pytestmark = pytest.mark.slow
+
+SHARDS = 4
+
+
+def silent(done: int, rows: int) -> None:
+    """Nobody looks."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with postgres.database() as found:
+        yield found
+
+
+def refused(path: Path) -> str:
+    """Why no server starts on the file."""
+    with pytest.raises(StorageError) as raised:
+        SqliteStore.open(path)
+    return raised.value.what
+
+
+async def test_what_was_promoted_comes_back_as_it_was(tmp_path: Path, url: str) -> None:
+    """Every table, through PostgreSQL with several shards, an export of that, and an import into a file."""
+    app, first, last = shop(tmp_path), tmp_path / "a.db", tmp_path / "c.db"
+    async with app.embedded(first, grace=0) as engine:
+        await begin(app, engine, first)
+    before = content(first)
+
+    promoted = await promote(str(first), url, silent, shards=SHARDS)
+    exported = await export(url, str(tmp_path / "all.gz"), silent)
+    await import_file(str(tmp_path / "all.gz"), str(last), silent)
+
+    assert promoted.rows == promoted.written == exported.rows
+    assert {name: sorted(rows, key=repr) for name, rows in content(last).items()} == {
+        name: sorted(rows, key=repr) for name, rows in before.items()
+    }
+    ran = bodies(tmp_path)
+    async with app.embedded(last) as engine:
+        await end(app, engine, tmp_path, last)
+    assert set(bodies(tmp_path).values()) == {1}
+    assert ran <= bodies(tmp_path)
+    assert {status for status, _ in results(last).values()} == {"COMPLETED", "FAILED"}
+
+
+async def test_rows_of_a_run_are_in_one_shard_with_its_event(tmp_path: Path, url: str) -> None:
+    app, first = shop(tmp_path), tmp_path / "a.db"
+    async with app.embedded(first, grace=0) as engine:
+        await begin(app, engine, first)
+
+    await promote(str(first), url, silent, shards=SHARDS)
+
+    def ask(text: str) -> list[tuple[object, ...]]:
+        return postgres.ask(url, text)
+
+    def shards() -> list[tuple[object, ...]]:
+        return ask("SELECT DISTINCT shard FROM stepwell.runs ORDER BY 1")
+
+    assert len(await asyncio.to_thread(shards)) == SHARDS
+    for text in (
+        "SELECT r.id FROM stepwell.runs AS r LEFT JOIN stepwell.events AS e ON e.shard = r.shard AND e.id = r.event_id"
+        " WHERE e.id IS NULL",
+        "SELECT s.id FROM stepwell.steps AS s LEFT JOIN stepwell.runs AS r ON r.shard = s.shard AND r.id = s.run_id"
+        " WHERE r.id IS NULL",
+        "SELECT i.id FROM stepwell.items AS i LEFT JOIN stepwell.runs AS r ON r.shard = i.shard AND r.id = i.run_id"
+        " WHERE r.id IS NULL AND i.run_id IS NOT NULL",
+    ):
+        assert await asyncio.to_thread(ask, text) == []
+
+
+async def test_no_server_starts_on_a_file_that_was_promoted(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+    assert "was promoted" in refused(tmp_path / "a.db")
+    again = await promote(str(tmp_path / "a.db"), url, silent)
+    assert (again.written, again.rows) == (0, 2 * MANY)
+
+
+async def test_who_had_the_file_open_writes_to_it_no_more(tmp_path: Path, url: str) -> None:
+    """A process that only follows takes the lead no sooner than a moment after the leader has ended."""
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    store = SqliteStore.open(tmp_path / "a.db", leader=False)
+    await write(store, PutCell(cell("in time"), 0))
+
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+    with pytest.raises(StorageUnavailable, match="promoted to postgresql://"):
+        await write(store, PutCell(cell("too late"), 0))
+    await store.close()
+
+
+async def test_a_file_that_a_process_leads_is_not_promoted(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    lock = LeaderLock(tmp_path / "a.db")
+    lock.acquire()
+
+    with pytest.raises(StorageError, match="a process runs on"):
+        await promote(str(tmp_path / "a.db"), url, silent)
+    lock.release()
+
+    await SqliteStore.open(tmp_path / "a.db").close()
+
+
+async def test_a_database_that_is_in_use_takes_nothing_and_the_file_stays_open(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    await asyncio.to_thread(filled, tmp_path / "b.db")
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+    with pytest.raises(StorageError, match="it is in use"):
+        await promote(str(tmp_path / "b.db"), url, silent)
+
+    await SqliteStore.open(tmp_path / "b.db").close()
+
+
+async def test_a_promotion_that_has_begun_goes_nowhere_else(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+    with postgres.database() as other, pytest.raises(StorageError, match="was promoted to"):
+        await promote(str(tmp_path / "a.db"), other, silent)
+
+
+async def test_a_promotion_is_taken_back_before_a_server_has_run_there(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    before = content(tmp_path / "a.db")
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+    await undo(str(tmp_path / "a.db"), url)
+
+    store = SqliteStore.open(tmp_path / "a.db")
+    await write(store, PutCell(cell("again"), 0))
+    await store.close()
+    assert len(content(tmp_path / "a.db")["cells"]) == len(before["cells"]) + 1
+    await promote(str(tmp_path / "a.db"), url, silent)
+
+
+async def test_what_was_not_promoted_is_not_taken_back(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+
+    with pytest.raises(StorageError, match="was not promoted"):
+        await undo(str(tmp_path / "a.db"), url)
+
+
+async def test_a_promotion_is_not_taken_back_once_a_server_has_run_there(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    await promote(str(tmp_path / "a.db"), url, silent)
+    text = "UPDATE stepwell.meta SET value = value + 1 WHERE key = 'epoch'"  # what a server does first
+    await asyncio.to_thread(postgres.administrate, text, url)
+
+    with pytest.raises(StorageError, match="a server has run on"):
+        await undo(str(tmp_path / "a.db"), url)
+
+    assert "was promoted" in refused(tmp_path / "a.db")
+
+
+async def test_what_would_be_copied_is_said_by_table_and_state(tmp_path: Path) -> None:
+    app, first = shop(tmp_path), tmp_path / "a.db"
+    async with app.embedded(first, grace=0) as engine:
+        await begin(app, engine, first)
+        busy = await inventory(str(first))
+    before = first.read_bytes()
+
+    found = await inventory(str(first))
+
+    assert (busy.led, found.led) == (True, False)
+    assert found.tables["runs"] == sum(found.runs.values()) >= 100
+    assert found.runs["FAILED"] == 10
+    assert found.items["window"] == 2
+    assert found.rows == sum(found.tables.values())
+    assert first.read_bytes() == before
+
+
+def test_a_promotion_that_is_killed_again_and_again_ends_with_every_row_once(tmp_path: Path, url: str) -> None:
+    filled(tmp_path / "a.db")
+    before = content(tmp_path / "a.db")
+    chance, stopped_at = Random(11), list[int]()
+
+    def rows_there() -> int:
+        try:
+            found = postgres.ask(url, "SELECT rows FROM stepwell.moves")
+        except postgres.asyncpg.PostgresError:
+            return 0
+        return int(found[0][0]) if found else 0
+
+    for mark in [0, *sorted(chance.randrange(1, 2 * MANY) for _ in range(5))]:
+        process = begun("promote", "a.db", "--to", url, folder=tmp_path)
+        eventually(lambda at=mark, one=process: rows_there() >= at or one.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        stopped_at.append(rows_there())
+        if 0 < stopped_at[-1] < 2 * MANY:
+            assert "was promoted" in refused(tmp_path / "a.db")
+    last = begun("promote", "a.db", "--to", url, "--json", folder=tmp_path)
+    out, err = last.communicate()
+
+    assert last.returncode == 0, err
+    assert json.loads(out)["rows"] == 2 * MANY
+    assert any(0 < rows < 2 * MANY for rows in stopped_at), "no kill came in between"
+    assert code("export", "--store", url, "all.gz", folder=tmp_path) == 0
+    assert code("import", "all.gz", "--store", "c.db", folder=tmp_path) == 0
+    assert content(tmp_path / "c.db") == before
