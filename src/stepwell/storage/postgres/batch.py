@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from stepwell.model import changes as c
 from stepwell.model.item import Lease
+from stepwell.model.place import shard_of
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.changes import Write, writes
 from stepwell.storage.postgres.driver import Connection
+from stepwell.storage.postgres.shards import lease_of, shards_written
 
 _NUMBERS_MAX: Final = 1 << 20
 """How many rows of a shard a transaction can number: what is left of 63 bits is for the versions of the shard."""
@@ -22,8 +24,8 @@ class Batch:
     ``versions`` are those of the locked shards.
     """
 
-    def __init__(self, connection: Connection, versions: dict[int, int]) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, versions: dict[int, int], shards: int) -> None:
+        self._connection, self._shards = connection, shards
         self._versions = versions
         self._numbers: dict[int, Callable[[], int]] = {}
         self._decisions: list[c.Decision] = []
@@ -36,38 +38,39 @@ class Batch:
         decisions, self._decisions = self._decisions, []
         if not decisions:
             return []
-        leases = [decision.holds or _own_lease(decision.changes) for decision in decisions]
+        leases = [lease_of(decision) for decision in decisions]
         tokens = await self._tokens([lease for lease in leases if lease is not None])
         verdicts: list[bool] = []
         groups = Groups()
         for decision, lease in zip(decisions, leases, strict=True):
-            held = lease is None or tokens.get((lease.shard, lease.item_id)) == lease.token
+            held = lease is None or tokens.get(lease.item_id) == lease.token
             verdicts.append(held)
             if not held:
                 continue
             for change in decision.changes:
-                for write in writes(change, self._numbering(change)):
-                    groups.add(write)
+                for shard in shards_written(change, self._shards):
+                    for write in writes(change, shard, self._shards, self._numbering(shard)):
+                        groups.add(write)
                 if tokens:
                     _follow(tokens, change)
         for text, rows in groups.ordered:
             await self._connection.many(text, rows)
         return verdicts
 
-    async def _tokens(self, leases: list[Lease]) -> dict[tuple[int, str], int | None]:
+    async def _tokens(self, leases: list[Lease]) -> dict[str, int | None]:
         """What the items of these leases carry; ``None`` for one that is not there."""
-        tokens: dict[tuple[int, str], int | None] = {(lease.shard, lease.item_id): None for lease in leases}
-        for shard in {lease.shard for lease in leases}:
-            ids = list({lease.item_id for lease in leases if lease.shard == shard})
-            for item_id, token in await self._connection.fetch(sql.LEASES, (shard, ids)):
-                tokens[shard, item_id] = token
+        tokens: dict[str, int | None] = {lease.item_id: None for lease in leases}
+        ids: dict[int, list[str]] = {}
+        for item_id in tokens:
+            ids.setdefault(shard_of(item_id, self._shards), []).append(item_id)
+        for shard, asked in ids.items():
+            tokens.update(cast("list[tuple[str, int]]", await self._connection.fetch(sql.LEASES, (shard, asked))))
         return tokens
 
-    def _numbering(self, change: c.Change) -> Callable[[], int]:
-        shard = _numbered_in(change)
+    def _numbering(self, shard: int) -> Callable[[], int]:
         known = self._numbers.get(shard)
         if known is None:
-            known = self._numbers[shard] = count(self._versions.get(shard, 0) * _NUMBERS_MAX).__next__
+            known = self._numbers[shard] = count(self._versions[shard] * _NUMBERS_MAX).__next__
         return known
 
 
@@ -96,44 +99,25 @@ class Groups:
         self._of_table[table] = max(self._of_table.get(table, 0), place)
 
 
-def _follow(tokens: dict[tuple[int, str], int | None], change: c.Change) -> None:
+def _follow(tokens: dict[str, int | None], change: c.Change) -> None:
     """What becomes of the tokens by a change: the next decision is judged by what this one leaves behind."""
     if isinstance(change, c.Grant):
-        if tokens.get((change.shard, change.item_id)) is not None:
-            tokens[change.shard, change.item_id] = change.token
+        if tokens.get(change.item_id) is not None:
+            tokens[change.item_id] = change.token
     elif isinstance(change, c.Block | c.Postpone):
-        if tokens.get((change.shard, change.item_id)) is not None:
-            tokens[change.shard, change.item_id] = 0
+        if tokens.get(change.item_id) is not None:
+            tokens[change.item_id] = 0
     elif isinstance(change, c.Park):
-        place = (change.lease.shard, change.lease.item_id)
-        if tokens.get(place) == change.lease.token:
-            tokens[place] = 0
+        if tokens.get(change.lease.item_id) == change.lease.token:
+            tokens[change.lease.item_id] = 0
     elif isinstance(change, c.Drop):
-        if (change.shard, change.item_id) in tokens:
-            tokens[change.shard, change.item_id] = None
+        if change.item_id in tokens:
+            tokens[change.item_id] = None
     elif isinstance(change, c.DropRunItems):
-        for place in tokens:
-            if place[0] == change.shard and (place[1] == change.run_id or place[1].startswith(f"{change.run_id}/")):
-                tokens[place] = None
+        for item_id in tokens:
+            if item_id == change.run_id or item_id.startswith(f"{change.run_id}/"):
+                tokens[item_id] = None
     elif isinstance(change, c.Enqueue | c.Schedule):
-        place = (change.item.shard, change.item.id)
-        if place in tokens and (tokens[place] is None or isinstance(change, c.Schedule)):
-            tokens[place] = change.item.lease
-
-
-def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:
-    """The lease of a first change that names one: it is refused as if the decision had held it."""
-    if changes and isinstance(changes[0], c.Park | c.Extend | c.Retry):
-        return changes[0].lease
-    return None
-
-
-def _numbered_in(change: c.Change) -> int:
-    """The shard by whose version a change is numbered, if its row has a number at all."""
-    if isinstance(change, c.SaveStep):
-        return change.step.shard
-    if isinstance(change, c.SaveAttempt):
-        return change.attempt.shard
-    if isinstance(change, c.SaveNote):
-        return change.note.shard
-    return 0
+        item = change.item
+        if item.id in tokens and (tokens[item.id] is None or isinstance(change, c.Schedule)):
+            tokens[item.id] = item.lease

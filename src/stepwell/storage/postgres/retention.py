@@ -36,35 +36,40 @@ async def sweep(
     limit: int,
     now: int,
 ) -> Swept:
-    """One round of retention; ``run`` does something in a transaction that holds the lock of a shard."""
-    total = Removed(0, 0, 0, 0)
+    """One round of retention: up to ``limit`` rows of a kind in each shard.
+
+    ``run`` does something in a transaction that holds the lock of a shard.
+    """
+    rounds: list[Removed] = []
     for shard in range(shards):
-        left = Removed(*(limit - done for done in total))
 
-        async def forget(connection: Connection, shard: int = shard, left: Removed = left) -> Removed:
-            return await _forget(connection, shard, left, before, now)
+        async def forget(connection: Connection, shard: int = shard) -> Removed:
+            return await _forget(connection, shard, before, now, limit)
 
-        removed = await run(shard, forget)
-        total = Removed(*map(sum, zip(total, removed, strict=True)))
-    return Swept(runs=total.runs, events=total.events, more=limit in total)
+        rounds.append(await run(shard, forget))
+    return Swept(
+        runs=sum(each.runs for each in rounds),
+        events=sum(each.events for each in rounds),
+        more=any(limit in each for each in rounds),
+    )
 
 
-async def _forget(connection: Connection, shard: int, left: Removed, before: int, now: int) -> Removed:
-    runs = await _names(connection, sql.OLD_RUNS, (shard, before, left.runs))
+async def _forget(connection: Connection, shard: int, before: int, now: int, limit: int) -> Removed:
+    runs = await _names(connection, sql.OLD_RUNS, (shard, before, limit))
     if runs:
         for text in _OF_RUNS:
             await connection.execute(text, (shard, runs))
         for text in (sql.DROP_RUN_ITEMS, sql.FREE_SLOTS):
             await connection.many(text, [(shard, run) for run in runs])
         await connection.execute(sql.FORGET_RUNS, (shard, runs))
-    events = await _names(connection, sql.OLD_EVENTS, (shard, before, left.events))
+    events = await _names(connection, sql.OLD_EVENTS, (shard, before, limit))
     if events:
         await connection.execute(sql.FORGET_OUTCOMES, (shard, events))
         await connection.execute(sql.FORGET_EVENTS, (shard, events))
-    orders = await _names(connection, sql.OLD_ORDERS, (shard, before, left.orders))
+    orders = await _names(connection, sql.OLD_ORDERS, (shard, before, limit))
     if orders:
         await connection.execute(sql.FORGET_ORDERS, (shard, orders))
-    cells = await _names(connection, sql.OLD_CELLS, (shard, max(before, now), left.cells))
+    cells = await _names(connection, sql.OLD_CELLS, (shard, max(before, now), limit))
     if cells:
         await connection.execute(sql.FORGET_CELLS, (shard, cells))
     if shard == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from stepwell.clock import Clock, SystemClock, monotonic_s
@@ -14,24 +15,24 @@ from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
+from stepwell.storage.places import home_of
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, one_statement
 from stepwell.storage.postgres.committer import Committer, Pauses
 from stepwell.storage.postgres.connections import Connections
-from stepwell.storage.postgres.driver import Connect, Connection, Raw
+from stepwell.storage.postgres.driver import Connect, Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
-from stepwell.storage.postgres.lanes import Job, Lanes
-from stepwell.storage.postgres.places import home_of
+from stepwell.storage.postgres.lanes import Job, Lanes, first_question
 from stepwell.storage.postgres.retention import sweep
-from stepwell.storage.postgres.schema import prepare
+from stepwell.storage.postgres.schema import migrate
 from stepwell.storage.postgres.session import Session
+from stepwell.storage.postgres.shards import shard_asked
 from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.postgres.transaction import Upkeep, Work
 from stepwell.storage.postgres.versions import Versions
 
 A = TypeVar("A")
 
-SHARDS_DEFAULT: Final = 16
 POOL_DEFAULT: Final = 8
 _READERS: Final = 2
 _LOOK_S: Final = 0.05  # how often it is asked at most whether others have written
@@ -63,7 +64,7 @@ class PostgresStore:
         )
         self._chance = chance
         self._lanes = Lanes(self._committer, max(pool - _READERS, 1))
-        self._inbox: deque[tuple[Work, asyncio.Future[Any], int] | _Ask] = deque()
+        self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
         self._asked: set[asyncio.Task[None]] = set()
         self._look_began = 0.0
@@ -74,7 +75,7 @@ class PostgresStore:
         cls,
         dsn: str,
         *,
-        shards: int = SHARDS_DEFAULT,
+        shards: int | None = None,
         pool: int = POOL_DEFAULT,
         statements_cached: bool = True,
         clock: Clock | None = None,
@@ -82,8 +83,8 @@ class PostgresStore:
     ) -> PostgresStore:
         """Connect, and make the tables if there are none.
 
-        ``shards`` is for a new database: a power of two, 1 to 1024; others have theirs. ``pool`` is how many connections
-        this process may open. ``statements_cached`` is to be off behind a pooler that gives each transaction to another
+        ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how many
+        connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each transaction to another
         connection and knows nothing of prepared statements; it is also found out. ``connect`` is for tests. Raises
         ``StorageError``.
         """
@@ -101,8 +102,6 @@ class PostgresStore:
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
         the order of the calls."""
-        if shard is None:
-            shard = home_of(work) if isinstance(work, Decision) else 0
         return self._submit(work, shard)
 
     async def read(self, question: Question[A]) -> A:
@@ -141,13 +140,13 @@ class PostgresStore:
         await self._readers.close()
         await self._writers.close()
 
-    def _submit(self, work: Work, shard: int) -> asyncio.Future[Any]:
+    def _submit(self, work: Work, shard: int | None) -> asyncio.Future[Any]:
         self._refuse_closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._put((work, future, shard))
         return future
 
-    def _put(self, entry: tuple[Work, asyncio.Future[Any], int] | _Ask) -> None:
+    def _put(self, entry: tuple[Work, asyncio.Future[Any], int | None] | _Ask) -> None:
         self._inbox.append(entry)
         if not self._called:  # it takes all that is there when it comes, so most need not wake it
             self._called = True
@@ -161,10 +160,23 @@ class PostgresStore:
                 self._start(self._answer(entry))
                 continue
             work, future, shard = entry
+            if shard is None:
+                shard = self._home(work)
             if isinstance(work, Decision) and not work.changes and work.holds is None:
-                self._lanes.add_barrier(future, work.result)
+                answer = (future, Outcome(Verdict(True, work.result)))
+                self._lanes.after_all(partial(deliver, [answer]))
+            elif shard is None:
+                self._lanes.add_last(Job(work, future))
             else:
                 self._lanes.add(Job(work, future), shard)
+
+    def _home(self, work: Work) -> int | None:
+        if self.shards == 1:
+            return 0
+        if isinstance(work, Decision):
+            return home_of(work, self.shards) or 0
+        question = first_question(work)
+        return None if question is None else shard_asked(question, self.shards)
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -183,7 +195,7 @@ class PostgresStore:
         while True:
             try:
                 async with self._readers.borrow() as connection:
-                    return await _ask(connection, question)
+                    return await _ask(connection, question, self.shards)
             except Exception as error:
                 what = fault(error)
                 if what is Fault.UNPREPARED:
@@ -216,9 +228,9 @@ class PostgresStore:
             raise NotRunning(what="the store is closed", fix="open it again before using it")
 
 
-async def _ask(connection: Connection, question: Question[A]) -> A:
-    reader = Reader(connection)
-    if one_statement(question):
+async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
+    reader = Reader(connection, shards)
+    if one_statement(question, shards):
         return await reader.answer(question)
     await connection.execute(sql.BEGIN_READ)
     answer = await reader.answer(question)
@@ -226,10 +238,10 @@ async def _ask(connection: Connection, question: Question[A]) -> A:
     return answer
 
 
-async def _prepare(session: Session, shards: int) -> int:
-    raw: Raw = await session.connect()
+async def _prepare(session: Session, shards: int | None) -> int:
+    raw: Any = await session.connect()
     try:
-        return await prepare(raw, shards, session.where)
+        return (await migrate(raw, session.where, shards=shards)).shards
     finally:
         await raw.close(timeout=2)
 

@@ -13,7 +13,7 @@ from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.places import shard_asked, shards_of
+from stepwell.storage.postgres.shards import shard_asked, shards_locked
 from stepwell.storage.postgres.versions import Versions
 
 
@@ -55,9 +55,9 @@ class Transaction:
         self._shared = versions
         self.locked: dict[int, int] = {}  # shard to version
         self.wrote = False
-        self._batch = Batch(connection, self.locked)
+        self._batch = Batch(connection, self.locked, shards)
         self._paths: Paths = {}
-        self._reader = Reader(connection, self._paths)
+        self._reader = Reader(connection, shards, self._paths)
         self._outcomes: list[Outcome | None] = []
         self._unwritten: list[tuple[int, Decision]] = []
 
@@ -101,7 +101,7 @@ class Transaction:
         await self._add(decision)
 
     async def _add(self, decision: Decision) -> None:
-        await self._lock(shards_of(decision, self._shards))
+        await self._lock(shards_locked(decision, self._shards))
         self._unwritten.append((len(self._outcomes), decision))
         self._outcomes.append(None)
         self._batch.add(decision)
@@ -129,13 +129,13 @@ class Transaction:
                 return cast("Decision", done.value)
             except Exception as error:
                 raise _Raised(error) from error
-            shard = shard_asked(question)
-            try:
-                if shard is not None:
+            shard = shard_asked(question, self._shards)
+            if shard is not None:
+                try:
                     await self._lock({shard})
-            except Behind:
-                plan.close()
-                raise
+                except Behind:
+                    plan.close()
+                    raise
             answer = await self._reader.answer(question)
 
     async def _lock(self, shards: set[int]) -> None:
