@@ -38,6 +38,12 @@ def url() -> Iterator[str]:
         yield found
 
 
+@pytest.fixture
+def other() -> Iterator[str]:
+    with postgres.database() as found:
+        yield found
+
+
 def refused(path: Path) -> str:
     """Why no server starts on the file."""
     with pytest.raises(StorageError) as raised:
@@ -139,11 +145,11 @@ async def test_a_database_that_is_in_use_takes_nothing_and_the_file_stays_open(t
     await SqliteStore.open(tmp_path / "b.db").close()
 
 
-async def test_a_promotion_that_has_begun_goes_nowhere_else(tmp_path: Path, url: str) -> None:
+async def test_a_promotion_that_has_begun_goes_nowhere_else(tmp_path: Path, url: str, other: str) -> None:
     await asyncio.to_thread(filled, tmp_path / "a.db")
     await promote(str(tmp_path / "a.db"), url, silent)
 
-    with postgres.database() as other, pytest.raises(StorageError, match="was promoted to"):
+    with pytest.raises(StorageError, match="was promoted to"):
         await promote(str(tmp_path / "a.db"), other, silent)
 
 

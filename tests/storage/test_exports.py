@@ -59,7 +59,9 @@ def test_every_table_is_copied_with_all_its_columns_or_left_out_on_purpose():
     assert names == {*BY_NAME, *NOT_COPIED}
     for table in TABLES:
         columns = ask("SELECT name, type, pk FROM pragma_table_info(?)", (table.name,)).fetchall()
-        assert {name for name, _, _ in columns} == {*table.columns} | ({"shard"} if table.sharded else set()) | {*table.zero}
+        assert {name for name, _, _ in columns} == {*table.columns} | ({"shard"} if table.sharded else set()) | {
+            *table.zero
+        }
         assert {name for name, kind, _ in columns if kind == "BLOB"} == table.blobs
         key = [name for _, name in sorted((pk, name) for name, _, pk in columns if pk and name != "shard")]
         if table.order:

@@ -9,7 +9,7 @@ from stepwell.cli.copying import as_json, store, tell, with_progress
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@store("The database: a SQLite file.")
+@store("The database: a SQLite file, or postgresql://….")
 @as_json
 def command(file: str, store: str, as_json: bool) -> None:
     """Write all that is in a database to FILE, or with - to standard output, as one moment sees it.

@@ -30,6 +30,7 @@ def command(file: str, to: str, shards: int | None, dry_run: bool, undo: bool, a
     If it is stopped on the way, the same command goes on.
     """
     from stepwell.server import promoting
+    from stepwell.server.moving import named_place
 
     if dry_run and undo:
         raise click.UsageError("--dry-run says what would be copied, and --undo copies nothing. Use one of them.")
@@ -37,7 +38,7 @@ def command(file: str, to: str, shards: int | None, dry_run: bool, undo: bool, a
     if dry_run:
         _show(asyncio.run(promoting.inventory(file)), as_json)
         return
-    place = promoting.named_place(to)
+    place = named_place(to)
     if undo:
         asyncio.run(promoting.undo(file, to))
         if as_json:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from stepwell import __version__
 from stepwell.clock import SystemClock
-from stepwell.errors import StorageError
+from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import RandomIds
 from stepwell.model.place import UNPLACED
 from stepwell.storage.exports import ExportSource, ExportTarget
@@ -28,15 +28,15 @@ async def export(store: str, path: str, progress: Progress) -> Copied:
         return await copy(source, target, progress)
 
 
-async def import_file(path: str, store: str, progress: Progress) -> Copied:
+async def import_file(path: str, store: str, progress: Progress, *, shards: int | None = None) -> Copied:
     """Read such a file into a store that is empty, or where an import of this very file has begun.
 
-    Raises ``InvalidExport`` and ``StorageError``.
+    ``shards`` is for a PostgreSQL database that has no tables yet. Raises ``InvalidExport`` and ``StorageError``.
     """
     async with AsyncExitStack() as stack:
         source = ExportSource(path)
         stack.push_async_callback(source.close)
-        target = await target_of(store, path)
+        target = await target_of(store, path, shards=shards)
         stack.push_async_callback(target.close)
         return await copy(source, target, progress)
 
@@ -44,6 +44,25 @@ async def import_file(path: str, store: str, progress: Progress) -> Copied:
 def is_postgres(store: str) -> bool:
     """Whether a database is named that is no file."""
     return store.startswith(("postgresql://", "postgres://"))
+
+
+def named_place(store: str) -> str:
+    """A database as people may read it, and as a file that went there says where that is: without a password."""
+    if not is_postgres(store):
+        return store
+    from stepwell.storage.postgres.direct import named
+
+    return f"postgresql://{named(store)}"
+
+
+def refuse_shards_of_file(store: str, shards: int | None) -> None:
+    """Raises ``ConfigurationError`` if a file is to have several shards."""
+    if shards is not None and not is_postgres(store):
+        raise ConfigurationError(
+            what=f"the SQLite file {store} cannot be divided",
+            why="one file is one shard, on one machine",
+            fix="leave --shards out, or name a database as postgresql://…",
+        )
 
 
 async def source_of(store: str) -> Source:

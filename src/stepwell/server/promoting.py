@@ -15,7 +15,7 @@ from stepwell import __version__
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import RandomIds
-from stepwell.server.moving import is_postgres, target_of
+from stepwell.server.moving import is_postgres, named_place, target_of
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.moving import Copied, Progress, State, copy
 from stepwell.storage.sqlite.leaving import DepartingFile, Move
@@ -101,13 +101,6 @@ def refuse_other_target(url: str) -> None:
             why="a file is promoted to one that many servers share",
             fix="name it as postgresql://user@host/name; to copy into another file there is 'stepwell backup'",
         )
-
-
-def named_place(url: str) -> str:
-    """The target as the file says where it went: without a password."""
-    from stepwell.storage.postgres.direct import named
-
-    return f"postgresql://{named(url)}" if is_postgres(url) else url
 
 
 @contextmanager

@@ -41,10 +41,12 @@ _RESET_EPOCH: Final = f"UPDATE {SCHEMA}.meta SET value = 0 WHERE key = 'epoch'"
 _EMPTIED: Final = ("meta", *(table.name for table in TABLES))
 _ARRIVE: Final = f"UPDATE {SCHEMA}.moves SET state = 'arrived', epoch = $2 WHERE id = $1 AND state = 'incoming'"
 _COUNT_UP: Final = f"""
-UPDATE {SCHEMA}.shards SET version = version + 1 WHERE shard = ANY($1::bigint[]) RETURNING shard, version"""
+UPDATE {SCHEMA}.shards SET version = version + 1 WHERE shard = ANY(string_to_array($1, ',')::bigint[])
+RETURNING shard, version"""
 _COPY_EVENT: Final = f"""
-INSERT INTO {SCHEMA}.events (shard, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by)
-SELECT $1::bigint, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by
+INSERT INTO {SCHEMA}.events
+  (shard, copied, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by)
+SELECT $1::bigint, 1, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by
 FROM {SCHEMA}.events WHERE shard = $2 AND id = $3 ON CONFLICT (shard, id) DO NOTHING"""
 _NUMBER_BITS: Final = 20  # of ``seen``, below the version of the shard, as the store itself makes it
 _SEEN: Final = frozenset({"steps", "attempts", "notes"})
@@ -187,7 +189,9 @@ class PostgresTarget:
             await self._connection.many(_insertion(table), rows)
             return
         spread = [(shard, row) for row in rows for shard in shards_of(table, row, self._shards, self._keyed)]
-        versions = dict(await self._connection.fetch(_COUNT_UP, (sorted({shard for shard, _ in spread}),)))
+        versions = dict(
+            await self._connection.fetch(_COUNT_UP, (",".join(map(str, sorted({shard for shard, _ in spread}))),))
+        )
         if table.name in _SEEN:
             placed = [(shard, *row, (versions[shard] << _NUMBER_BITS) + n) for n, (shard, row) in enumerate(spread)]
         else:
@@ -217,7 +221,8 @@ class PostgresTarget:
 
 def _insertion(table: Table) -> str:
     columns = [*(["shard"] if table.sharded else []), *table.columns, *(["seen"] if table.name in _SEEN else [])]
-    values = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+    values = ", ".join([*(f"${n}" for n in range(1, len(columns) + 1)), *("0" for _ in table.zero)])
+    columns += table.zero
     several = " ON CONFLICT DO NOTHING" if table.name == "items" else ""
     return f"INSERT INTO {SCHEMA}.{table.name} ({_names(columns)}) VALUES ({values}){several}"
 

@@ -23,6 +23,7 @@ from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connect, Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
 from stepwell.storage.postgres.lanes import Job, Lanes, first_question
+from stepwell.storage.postgres.moved import refuse_moved
 from stepwell.storage.postgres.retention import sweep
 from stepwell.storage.postgres.schema import migrate
 from stepwell.storage.postgres.session import Session
@@ -241,7 +242,9 @@ async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
 async def _prepare(session: Session, shards: int | None) -> int:
     raw: Any = await session.connect()
     try:
-        return (await migrate(raw, session.where, shards=shards)).shards
+        migrated = await migrate(raw, session.where, shards=shards)
+        await refuse_moved(raw, session.where)
+        return migrated.shards
     finally:
         await raw.close(timeout=2)
 
