@@ -35,6 +35,8 @@ from stepwell.model.questions import (
     GetItem,
     NextBacklog,
     NextDue,
+    NextDues,
+    Occupied,
     RunItems,
     SlotHolders,
     Standings,
@@ -391,3 +393,26 @@ async def test_holders_see_whether_their_leases_stand_and_were_poked(store: Stor
 
 async def _due(store: Store) -> list[Any]:
     return [found.id for found in await store.read(DueItems(500, 10))]
+
+
+async def test_shards_are_found_in_which_something_has_a_moment(store: Store):
+    await write(store, Enqueue(item("r1", at=500)), Enqueue(item("timer", kind="cron", run_id=None, at=900)))
+    await write(store, Enqueue(item("r2", at=300)), Block("r2", "fn/shop-bill"))
+
+    assert await store.read(NextDues(1)) == [(0, 500)]
+    assert await store.read(NextDues(1, timers_only=True)) == [(0, 900)]
+
+    await write(store, Drop("r1"), Drop("timer"))
+
+    assert await store.read(NextDues(1)) == []
+
+
+async def test_backlogs_are_found_in_which_somebody_waits(store: Store):
+    for name, backlog in (("r1", "ready/a"), ("r2", "ready/a"), ("r3", "unserved/b"), ("r4", "ready/ab")):
+        await write(store, Enqueue(item(name)), Block(name, backlog))
+
+    names = ("ready/a", "ready/b", "unserved/a", "unserved/b")
+
+    assert sorted(await store.read(Occupied(names, 1))) == [(0, "ready/a"), (0, "unserved/b")]
+    assert await store.read(Occupied(names, 1, shard=0)) == await store.read(Occupied(names, 1))
+    assert await store.read(Occupied((), 1)) == []

@@ -31,6 +31,14 @@ def take_over(draft: Draft, epoch: int, served: Iterable[str]) -> Plan:
     return draft.decision()
 
 
+def join(draft: Draft, served: Iterable[str]) -> Plan:
+    """A peer begins beside others, whose leases are theirs: those of one that has died run out. What waited for the
+    functions that it has goes on."""
+    for function_id in served:
+        yield from let_go(draft, unserved(function_id))
+    return draft.decision()
+
+
 def give_back(draft: Draft, leased: Leased) -> Plan:
     """A call was cut off because its process is stopping, or because nothing of its queue is to begin for a while. That
     is nobody's fault: no attempt and no loss is counted."""

@@ -132,6 +132,39 @@ class NextDue(Question[int | None], frozen=True):
     shard: int = 0
 
 
+class NextDues(Question[list[tuple[int, int]]], frozen=True):
+    """The shards in which an item has a moment, each with the earliest ``at``. ``timers_only`` leaves out runs.
+
+    Costs one look for each of the ``shards`` that the store has, however much is in them.
+    """
+
+    shards: int
+    timers_only: bool = False
+
+
+class Occupied(Question[list[tuple[int, str]]], frozen=True):
+    """Which of these backlogs are not empty, each with the shard in which somebody waits there: in ``shard``, or in any
+    of the ``shards`` that the store has.
+
+    Costs one look for each name and shard, however many wait.
+    """
+
+    names: tuple[str, ...]
+    shards: int = 1
+    shard: int | None = None
+
+
+class ShardsWithCell(Question[list[int]], frozen=True):
+    """The shards in which there is a cell whose key begins so and that has not expired. ``prefix`` ends in a slash.
+
+    Costs one look for each of the ``shards`` that the store has.
+    """
+
+    prefix: str
+    now: int
+    shards: int
+
+
 class AnyLease(Question[bool], frozen=True):
     """Does any item hold a lease that lasts beyond this moment?"""
 

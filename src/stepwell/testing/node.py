@@ -41,6 +41,10 @@ class Door:
         """Ask this from now on."""
         self._dies = dies
 
+    @property
+    def shards(self) -> int:
+        return self._store.shards
+
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
         return self._through(work, self._store.commit)
 
@@ -58,8 +62,11 @@ class Door:
     async def new_epoch(self) -> int:
         return await self._through(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
 
-    def changed(self) -> Changed:
-        return self._store.changed()
+    async def changed(self) -> Changed:
+        return await self._store.changed()
+
+    async def now_ms(self) -> int:
+        return await self._store.now_ms()
 
     async def close(self) -> None:
         """The store outlives its processes."""

@@ -47,6 +47,11 @@ def _ids(ids: Iterable[str]) -> str:
     return _encode_ids(ids).decode()
 
 
+def _shards(count: int) -> str:
+    """The numbers of so many shards as one parameter."""
+    return msgspec.json.encode(list(range(count))).decode()
+
+
 def _standings(found: Rows) -> dict[str, tuple[int, bool]]:
     return {item_id: (lease, bool(poked)) for item_id, lease, poked in found}
 
@@ -84,6 +89,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callab
     q.GetRequest: (decisions.GET_REQUEST, lambda x: (x.shard, x.run_id, x.step_id), _one(rows.request)),
     q.GetCell: (decisions.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
     q.AnyCell: (decisions.ANY_CELL, lambda x: (x.shard, x.prefix, x.now), _flag),
+    q.ShardsWithCell: (decisions.SHARDS_WITH_CELL, lambda x: (_shards(x.shards), x.prefix, x.now), _column),
     q.CountSlots: (decisions.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
     q.CountHeld: (decisions.COUNT_HELD, lambda x: (x.shard, x.key, x.holder), _value),
     q.Children: (decisions.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
@@ -151,6 +157,8 @@ class Reader:
         self._composed: dict[type, Callable[[Any], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.NextDues: self._next_dues,
+            q.Occupied: self._occupied,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
@@ -172,6 +180,14 @@ class Reader:
     def _due_items(self, x: q.DueItems) -> list[Any]:
         text = decisions.DUE_TIMERS if x.timers_only else decisions.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+
+    def _next_dues(self, x: q.NextDues) -> list[tuple[int, int]]:
+        text = decisions.NEXT_TIMERS if x.timers_only else decisions.NEXT_DUES
+        return [row for row in self._execute(text, (_shards(x.shards),)).fetchall() if row[1] is not None]
+
+    def _occupied(self, x: q.Occupied) -> list[tuple[int, str]]:
+        shards = _shards(x.shards) if x.shard is None else f"[{x.shard}]"
+        return self._execute(decisions.OCCUPIED, (shards, _ids(x.names))).fetchall()
 
     def _backlog(self, x: q.Backlog) -> list[tuple[int, str]]:
         values = (x.shard, x.key, x.limit)

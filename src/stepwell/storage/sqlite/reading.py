@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from stepwell.clock import monotonic_s
+from stepwell.clock import SystemClock, monotonic_s
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
@@ -31,6 +31,10 @@ class ReadingStore:
         _refuse_missing(Path(path))
         self._path = path
         look(path, self._refuse_unreadable)
+
+    @property
+    def shards(self) -> int:
+        return 1
 
     def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
@@ -53,8 +57,11 @@ class ReadingStore:
     async def new_epoch(self) -> int:
         raise self._only_read()
 
-    def changed(self) -> Changed:
+    async def changed(self) -> Changed:
         return Changed(False, monotonic_s())
+
+    async def now_ms(self) -> int:
+        return SystemClock().now_ms()
 
     async def close(self) -> None:
         """Nothing stays open between two answers."""
