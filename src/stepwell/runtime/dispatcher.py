@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Dispatcher:
     """Claims for one process.
 
-    A claim is a transaction that holds its shard, and whoever shares the store sees that something was written: two idle
-    processes would wake each other for ever. So where there are several shards, or peers who claim as well, it is asked
-    first, without a lock, where anything is due.
+    A claim is a transaction that holds its shard, and whoever shares the store sees that something was written: two
+    idle processes would wake each other for ever. So where there are several shards, or peers who claim as well, it is
+    asked first, without a lock, where anything is due.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from stepwell.clock import Clock
+from stepwell.clock import Clock, monotonic_s
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX
 from stepwell.model.changes import Decision, Plan
@@ -117,6 +117,8 @@ class Node:
         calls_max: int = CALLS_MAX,
         tidies: bool = True,
         outbound: Outbound | None = None,
+        peers: bool = False,
+        monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
         self.door = door
         self._apps = apps
@@ -130,7 +132,9 @@ class Node:
             settings=settings,
             calls_max=calls_max,
             retention_ms=None,
-            shared=False,
+            shared=peers,
+            peers=peers,
+            monotonic=monotonic,
             tidies=tidies,
             outbound=outbound,
         )
