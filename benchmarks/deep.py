@@ -33,6 +33,7 @@ from stepwell import (
 from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft
 from stepwell.model.changes import Plan
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems
 from stepwell.runtime.engine import Engine
 
@@ -129,7 +130,7 @@ class Deep:
         engine, more = self.engine, True
         while more or engine.caller.live:
             await asyncio.sleep(0.002)
-            due = await engine.store.read(DueItems(engine.clock.now_ms(), 1))
+            due = await engine.store.read(DueItems(engine.clock.now_ms(), 1, EVERYWHERE))
             more = len(due) > 0
 
     def _serve(self, user: str) -> None:
@@ -191,7 +192,7 @@ async def beside(deep: Deep, runs: int = 400) -> dict[str, float]:
 
 
 def _empty_claim(draft: Draft) -> Plan:
-    return claim(draft, room=100, new_token=itertools.count(1).__next__, serves=lambda _: True)
+    return claim(draft, shard=0, room=100, new_token=itertools.count(1).__next__, serves=lambda _: True)
 
 
 def blocked(quick: bool) -> dict[str, float]:

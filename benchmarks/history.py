@@ -28,8 +28,8 @@ def finish(path: Path, runs: int) -> None:
             numbers = "WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
             ident = "'01H' || printf('%023d', i)"
             db.execute(
-                f"{numbers} INSERT INTO events(shard, id, name, ts, received_at, data, source, depth)"
-                f" SELECT 0, {ident}, 'bench/old', {now}, {now}, CAST('{{}}' AS BLOB), 'api', 0 FROM n",
+                f"{numbers} INSERT INTO events(shard, id, name, ts, received_at, data, source, depth, copied)"
+                f" SELECT 0, {ident}, 'bench/old', {now}, {now}, CAST('{{}}' AS BLOB), 'api', 0, 0 FROM n",
                 (first, last),
             )
             db.execute(

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.deep import Deep, hold, on_deep
 from benchmarks.floors import percentile, scratch
 from benchmarks.multiply import park
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog
 from stepwell.runtime.operator import pause, resume
 from stepwell.runtime.orders import Selection, cancel_many, find_cancellation
@@ -52,7 +53,7 @@ async def _order(deep: Deep) -> dict[str, float]:
 
 async def _resume(deep: Deep) -> None:
     await resume(deep.engine, _HELD)
-    while await deep.engine.store.read(Backlog(f"paused/{_HELD}", 1)):
+    while await deep.engine.store.read(Backlog(f"paused/{_HELD}", 1, EVERYWHERE)):
         await asyncio.sleep(0.02)
 
 

@@ -18,6 +18,7 @@ import uvloop
 from benchmarks.floors import commit_ms, percentile, scratch
 from stepwell.model.changes import Decision, Drop, Enqueue, Grant, Plan, SaveStep
 from stepwell.model.item import Item, Lease
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems, GetSteps, ask
 from stepwell.model.step import Step
 from stepwell.storage.sqlite import SqliteStore
@@ -101,7 +102,7 @@ async def _block(store: SqliteStore, count: int) -> None:
 
 async def _claim(store: SqliteStore, count: int) -> float:
     def plan() -> Plan:
-        due = yield from ask(DueItems(1, 100))
+        due = yield from ask(DueItems(1, 100, EVERYWHERE))
         return Decision(result=len(due))
 
     return await _median(count, lambda: store.commit(plan))

@@ -1,7 +1,8 @@
 """The only reader of randomness: event and run ids, lease tokens, jitter.
 
 Ids are ULIDs: 26 characters, sortable by time. Within one millisecond they count up, so ids made by one
-process sort in the order they were made.
+process sort in the order they were made. The last two characters are the place (``model/place.py``), which says where
+the row with this id is; they are below what counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Protocol
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]  # ten bits at a time
 _LOW = (1 << 40) - 1
+_PLACE_BITS = 10
+_NEXT = (1 << _PLACE_BITS) + 619  # 619 of 1,024 is the golden section, so that neighbours in time are far apart
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
@@ -53,7 +56,9 @@ def secret(bits: int) -> str:
 class Ids(Protocol):
     """Where ids and chance come from."""
 
-    def ulid(self, ms: int) -> str: ...
+    def ulid(self, ms: int, place: int | None = None) -> str:
+        """An id of this millisecond at this place, from 0 to 1023; any place if it does not matter."""
+        ...
 
     def chance(self) -> float:
         """Uniform in [0, 1)."""
@@ -68,13 +73,16 @@ class RandomIds:
         self._ms = 0
         self._entropy = 0
 
-    def ulid(self, ms: int) -> str:
+    def ulid(self, ms: int, place: int | None = None) -> str:
         if ms > self._ms:
             self._ms = ms
             self._entropy = self._random.getrandbits(79)  # one bit free, so counting up cannot overflow
         else:
-            self._entropy += 1
-        return ulid(self._ms, self._entropy)
+            # Above the place, and to another place: an odd step comes by all of them, and is cheaper than a new one.
+            self._entropy += _NEXT
+        if place is None:
+            return ulid(self._ms, self._entropy)
+        return ulid(self._ms, self._entropy >> _PLACE_BITS << _PLACE_BITS | place)
 
     def chance(self) -> float:
         return self._random.random()

@@ -284,7 +284,7 @@ def _forget_what_was_copied(patch: pytest.MonkeyPatch) -> None:
 
 def _ask_only_the_first(change: Any) -> Any:
     if type(change) is c.ReleaseShared:
-        return c.Release(change.backlog, change.now, change.count, change.shard)
+        return c.Release(change.backlog, change.now, change.count, change.place)
     return change
 
 

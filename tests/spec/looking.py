@@ -9,6 +9,7 @@ from typing import Any
 from stepwell.model.event import Event
 from stepwell.model.history import Outcome
 from stepwell.model.item import Item
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Count, ListEvents, Outcomes, RunItems, SlotHolders, Totals
 from stepwell.testing import Harness, RunView
 
@@ -33,7 +34,7 @@ def items(t: Harness, run: RunView) -> list[Item]:
 
 
 def holders(t: Harness, key: str) -> list[str]:
-    return t.ask(SlotHolders(key, 1_000))
+    return t.ask(SlotHolders(key, 1_000, EVERYWHERE))
 
 
 class Meter:

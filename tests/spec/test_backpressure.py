@@ -10,6 +10,7 @@ import pytest
 from stepwell import BackpressureError, Concurrency, Event, RetryAfterError, StepError, Stepwell, Throttle
 from stepwell.model.changes import Decision, PutCell, Release
 from stepwell.model.history import Cell
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, FunctionItems, ShardsWithCell
 from stepwell.testing import Harness, harness
 
@@ -226,8 +227,8 @@ def test_what_waits_costs_its_row_and_one_timer_brings_it_back(app, calls) -> No
         t.send([Event("go", {"who": str(n)}) for n in range(1, 20)])
         t.advance("10m")
 
-        waiting = t.ask(Backlog("pressure/function/shop-sync", 100))
-        assert len(waiting) + len(t.ask(Backlog("fn/shop-sync", 100))) == 19
+        waiting = t.ask(Backlog("pressure/function/shop-sync", 100, EVERYWHERE))
+        assert len(waiting) + len(t.ask(Backlog("fn/shop-sync", 100, EVERYWHERE))) == 19
         assert [item.id for item in t.ask(FunctionItems("shop-sync"))] == ["pressure/function/shop-sync"]
         assert len(api.calls) == 1
 
@@ -365,7 +366,7 @@ def test_what_another_process_has_written_counts_more_than_a_claim_from_before_i
             monkeypatch.setattr(engine.store, "commit", commit)
             until = engine.clock.now_ms() + 60_000
             cell = Cell(key="pressure/function/shop-sync", value="{}", expires_at=until)
-            await commit(Decision(changes=(PutCell(cell),)))  # as another process does
+            await commit(Decision(changes=(PutCell(cell, 0),)))  # as another process does
             engine._others = True
             await engine._look_for_others(engine.clock.now_ms())
             for answer, verdict in late:

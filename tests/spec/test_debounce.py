@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell import ConfigurationError, Debounce, Event, RateLimit, Singleton, Stepwell, TriggerCron
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell
 from stepwell.testing import Harness, harness
 from tests.spec.looking import outcomes, totals
@@ -216,7 +217,7 @@ def test_nothing_is_left_behind(app) -> None:
         t.advance("1m")
 
         assert (totals(t).live_runs, totals(t).items) == (0, 0)
-        assert t.ask(GetCell("debounce/shop-work/", int(t.now.timestamp() * 1000))) is None
+        assert t.ask(GetCell("debounce/shop-work/", int(t.now.timestamp() * 1000), EVERYWHERE)) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stepwell import Event, Priority, Stepwell
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlogs
 from stepwell.testing import Harness, harness
 from tests.spec.looking import totals
@@ -94,5 +95,5 @@ def test_what_waited_for_room_is_there_after_a_crash(app) -> None:
         t.advance("1h")
 
         assert {run.status for run in t.runs(many)} == {"COMPLETED"}
-        assert t.ask(Backlogs("ready/", 10)) == []
+        assert t.ask(Backlogs("ready/", 10, EVERYWHERE)) == []
         assert totals(t).items == 0

@@ -11,6 +11,7 @@ from stepwell import Event, RunConcurrency, Stepwell, Throttle
 from stepwell.clock import to_ms
 from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX
 from stepwell.model.changes import Change, Release, ReleaseItem
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, FunctionItems, NextBacklog
 from stepwell.testing import Harness, harness
 
@@ -49,7 +50,7 @@ def go(count: int = MANY, users: int = 1) -> list[Event]:
 
 
 def waiting(t: Harness, backlog: str) -> int:
-    return len(t.ask(Backlog(backlog, 10_000)))
+    return len(t.ask(Backlog(backlog, 10_000, EVERYWHERE)))
 
 
 def running(t: Harness, function: Any) -> int:
@@ -57,7 +58,7 @@ def running(t: Harness, function: Any) -> int:
 
 
 def nothing_is_owed(t: Harness) -> bool:
-    return t.ask(FunctionItems("")) == [] and t.ask(NextBacklog("")) is None
+    return t.ask(FunctionItems("")) == [] and t.ask(NextBacklog("", EVERYWHERE)) is None
 
 
 def test_those_who_waited_for_a_pause_to_end_go_in_their_order(app) -> None:

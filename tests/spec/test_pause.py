@@ -23,6 +23,7 @@ from stepwell import (
     TriggerCron,
 )
 from stepwell.errors import LimitExceeded
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, Outcomes
 from stepwell.testing import Harness, harness
 
@@ -391,9 +392,9 @@ def test_what_waits_costs_nothing_until_it_is_let_go(app) -> None:
         t.pause(bill, events="hold")
         t.send([Event("go")] * 5)
 
-        assert len(t.ask(Backlog("paused/shop-bill", 10))) == 5
+        assert len(t.ask(Backlog("paused/shop-bill", 10, EVERYWHERE))) == 5
         t.resume(bill)
-        assert t.ask(Backlog("paused/shop-bill", 10)) == []
+        assert t.ask(Backlog("paused/shop-bill", 10, EVERYWHERE)) == []
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

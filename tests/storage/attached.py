@@ -17,7 +17,7 @@ async def main(path: str, name: str, count: int) -> None:
     store = SqliteStore.open(path, leader=False)
     for number in range(count):
         cell = Cell(key=f"{name}-{number}", value="v", expires_at=9)
-        await store.commit(Decision((PutCell(cell),)))
+        await store.commit(Decision((PutCell(cell, 3),)))
     await store.close()
 
 

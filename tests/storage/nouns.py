@@ -19,6 +19,7 @@ from stepwell.storage.interface import Store, Verdict
 
 TOKEN = 7
 LEASE = Lease("r1", TOKEN)
+PLACE = 3  # of what is named by a key
 
 
 async def write(store: Store, *changes: Change, holds: Lease | None = None) -> Verdict:

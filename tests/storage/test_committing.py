@@ -30,16 +30,17 @@ from stepwell.model.changes import (
 )
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems, GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
 from stepwell.storage.interface import Store
-from tests.storage.nouns import LEASE, TOKEN, cell, count, item, item_of, leased, note, run, step, write
+from tests.storage.nouns import LEASE, PLACE, TOKEN, cell, count, item, item_of, leased, note, run, step, write
 
 STALE = Lease("r1", TOKEN - 1)
 
 # Each as the first change of a decision, because the first one may carry the fence in its own statement.
 FENCED: dict[str, Callable[[Lease], Change]] = {
     "save a step": lambda lease: SaveStep(step()),
-    "save a step of another shard": lambda lease: SaveStep(step(shard=1)),
+    "save a step of another run": lambda lease: SaveStep(step(run_id="r2")),
     "park": lambda lease: Park(lease, 400, 100),
     "drop": lambda lease: Drop(lease.item_id),
     "drop another item": lambda lease: Drop("r2"),
@@ -136,7 +137,7 @@ async def test_a_plan_gets_answers_and_its_decision_is_written(store: Store):
     await write(store, Enqueue(item()), Enqueue(item("r2", at=5)))
 
     def claim() -> Plan:
-        due = yield from ask(DueItems(100, 10))
+        due = yield from ask(DueItems(100, 10, EVERYWHERE))
         return Decision(tuple(Grant(found.id, 50, 900) for found in due), result=[found.id for found in due])
 
     assert (await store.commit(claim)).result == ["r2", "r1"]
@@ -145,9 +146,9 @@ async def test_a_plan_gets_answers_and_its_decision_is_written(store: Store):
 
 async def test_a_plan_sees_what_was_committed_before_it_and_nothing_else(store: Store):
     def count_up() -> Plan:
-        known = yield from ask(GetCell("n", 0))
+        known = yield from ask(GetCell("n", 0, PLACE))
         number = 1 if known is None else int(known.value) + 1
-        return Decision((PutCell(Cell(key="n", value=str(number), expires_at=9)),), result=number)
+        return Decision((PutCell(Cell(key="n", value=str(number), expires_at=9), PLACE),), result=number)
 
     verdicts = await asyncio.gather(*(store.commit(count_up) for _ in range(600)))
 
@@ -162,19 +163,19 @@ async def test_what_a_plan_raises_reaches_its_caller_and_nobody_else(store: Stor
         yield from ask(GetItem("r1"))
         raise Mistake("no")
 
-    works: list[asyncio.Future[Any]] = [store.commit(Decision((PutCell(cell("a")),)))]
-    works += [store.commit(plan), store.commit(Decision((PutCell(cell("b")),)))]
+    works: list[asyncio.Future[Any]] = [store.commit(Decision((PutCell(cell("a"), PLACE),)))]
+    works += [store.commit(plan), store.commit(Decision((PutCell(cell("b"), PLACE),)))]
     results = await asyncio.gather(*works, return_exceptions=True)
 
     assert [type(result).__name__ for result in results] == ["Verdict", "Mistake", "Verdict"]
-    assert await store.read(GetCell("b", 0)) is not None
+    assert await store.read(GetCell("b", 0, PLACE)) is not None
 
 
 async def test_a_plan_that_cannot_even_be_made_fails_alone(store: Store):
     def unmade() -> Plan:
         raise LookupError("no")
 
-    works: list[asyncio.Future[Any]] = [store.commit(unmade), store.commit(Decision((PutCell(cell()),)))]
+    works: list[asyncio.Future[Any]] = [store.commit(unmade), store.commit(Decision((PutCell(cell(), PLACE),)))]
     results = await asyncio.gather(*works, return_exceptions=True)
 
     assert [type(result).__name__ for result in results] == ["LookupError", "Verdict"]
@@ -182,14 +183,14 @@ async def test_a_plan_that_cannot_even_be_made_fails_alone(store: Store):
 
 async def test_a_decision_that_cannot_be_written_is_undone_whole_and_harms_nobody(store: Store):
     # Given a decision whose last change is refused by the database, in the midst of others
-    bad = Decision((SaveNote(note("half")), PutCell(cell("bad", value=None))))  # type: ignore[arg-type]
-    goods = [Decision((PutCell(cell(f"good-{n}")),), result=n) for n in range(10)]
+    bad = Decision((SaveNote(note("half")), PutCell(cell("bad", value=None), PLACE)))  # type: ignore[arg-type]
+    goods = [Decision((PutCell(cell(f"good-{n}"), PLACE),), result=n) for n in range(10)]
     calls: list[int] = []
 
     def plan() -> Plan:
         calls.append(1)
-        known = yield from ask(GetCell("good-9", 0))
-        return Decision((PutCell(cell("planned")),), result=known is not None)
+        known = yield from ask(GetCell("good-9", 0, PLACE))
+        return Decision((PutCell(cell("planned"), PLACE),), result=known is not None)
 
     # When all are committed at once
     works: list[asyncio.Future[Any]] = [store.commit(good) for good in goods[:5]]
@@ -203,16 +204,16 @@ async def test_a_decision_that_cannot_be_written_is_undone_whole_and_harms_nobod
     assert [(await work).result for work in works] == list(range(10))
     assert (await planned).result is True
     assert await store.read(Notes("r1")) == []
-    assert await store.read(GetCell("bad", 0)) is None
+    assert await store.read(GetCell("bad", 0, PLACE)) is None
 
 
 async def test_works_of_one_caller_are_applied_in_the_order_of_the_calls(store: Store):
     for number in range(1_000):
-        store.commit(Decision((PutCell(cell(value=str(number))),)))
+        store.commit(Decision((PutCell(cell(value=str(number)), PLACE),)))
 
     await store.commit(Decision())
 
-    assert await store.read(GetCell("c1", 0)) == cell(value="999")
+    assert await store.read(GetCell("c1", 0, PLACE)) == cell(value="999")
 
 
 async def test_an_answer_never_comes_inside_the_call(store: Store):
@@ -263,7 +264,7 @@ async def test_a_closed_store_refuses_work(store: Store):
 
 
 async def test_closing_writes_what_was_committed_before(store: Store):
-    works = [store.commit(Decision((PutCell(cell(str(number))),), result=number)) for number in range(1_000)]
+    works = [store.commit(Decision((PutCell(cell(str(number)), PLACE),), result=number)) for number in range(1_000)]
 
     await store.close()
 
@@ -282,5 +283,5 @@ async def _world(store: Store) -> None:
 
 async def _look(store: Store) -> list[Any]:
     questions: list[Question[Any]] = [GetItem("r1"), GetItem("r2"), GetRun("r1"), Notes("r1")]
-    questions += [GetSteps("r1"), GetSteps("r1", shard=1)]
+    questions += [GetSteps("r1"), GetSteps("r2")]
     return [await store.read(question) for question in questions]

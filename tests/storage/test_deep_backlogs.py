@@ -22,6 +22,7 @@ from stepwell.model.changes import Decision, OpenWait, PauseFunction, Plan, Save
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.pause import Pause
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems, ListRuns
 from stepwell.model.wait import Wait, WaitKind
 from stepwell.protocol.config import parse_function
@@ -79,7 +80,7 @@ class World:
         self.decide(lambda draft: complete(draft, leased, b"null"))
 
     def due(self) -> int:
-        return len(self.committer.answer(Ask(DueItems(self.now, 10))).result)
+        return len(self.committer.answer(Ask(DueItems(self.now, 10, EVERYWHERE))).result)
 
     def newest_run(self) -> str:
         found: str = self.committer.answer(Ask(ListRuns(limit=1))).result[0].id

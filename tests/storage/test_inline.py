@@ -11,7 +11,7 @@ from stepwell.model.changes import Decision, PutCell
 from stepwell.model.questions import GetCell
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.committer import Work
-from tests.storage.nouns import cell, write
+from tests.storage.nouns import PLACE, cell, write
 
 
 class Crash(Exception):
@@ -43,11 +43,11 @@ async def test_a_commit_fails_before_or_after_it_takes_effect(when: str, took_ef
     store = SqliteStore.inline(hook=FailOnce(when))
 
     with pytest.raises(Crash, match=when):
-        await write(store, PutCell(cell()))
+        await write(store, PutCell(cell(), PLACE))
 
-    assert (await store.read(GetCell("c1", 0)) is not None) == took_effect
-    await write(store, PutCell(cell("c2")))
-    assert await store.read(GetCell("c2", 0)) is not None
+    assert (await store.read(GetCell("c1", 0, PLACE)) is not None) == took_effect
+    await write(store, PutCell(cell("c2"), PLACE))
+    assert await store.read(GetCell("c2", 0, PLACE)) is not None
     await store.close()
 
 
@@ -55,7 +55,7 @@ async def test_the_hook_sees_commits_and_upkeep_and_no_reads():
     hook = FailOnce("never")
     store = SqliteStore.inline(hook=hook)
 
-    await store.read(GetCell("c1", 0))
+    await store.read(GetCell("c1", 0, PLACE))
     assert hook.seen == []
     await store.new_epoch()
     await write(store)
@@ -67,7 +67,7 @@ async def test_the_hook_sees_commits_and_upkeep_and_no_reads():
 async def test_a_commit_has_happened_when_its_call_returns_though_nobody_is_told_yet():
     store = SqliteStore.inline()
 
-    future = store.commit(Decision((PutCell(cell()),)))
+    future = store.commit(Decision((PutCell(cell(), PLACE),)))
 
     assert store._committer.connection.execute("SELECT key FROM cells").fetchall() == [("c1",)]
     assert not future.done()
@@ -90,10 +90,10 @@ async def test_answers_come_in_the_order_of_the_calls_from_the_loop_of_the_calle
 
 async def test_a_file_survives_the_store_that_wrote_it(tmp_path: Path):
     first = SqliteStore.inline(tmp_path / "s.db")
-    await write(first, PutCell(cell()))
+    await write(first, PutCell(cell(), PLACE))
     await first.close()
 
     second = SqliteStore.inline(tmp_path / "s.db")
 
-    assert await second.read(GetCell("c1", 0)) == cell()
+    assert await second.read(GetCell("c1", 0, PLACE)) == cell()
     await second.close()

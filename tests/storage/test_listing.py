@@ -127,7 +127,7 @@ async def test_a_blocked_item_knows_how_many_go_before_it(store: Store):
 
 
 async def test_the_items_of_a_function_are_those_of_no_run(store: Store):
-    tick = item("cron:1", kind="cron", run_id=None)
+    tick = item("cron/1", kind="cron", run_id=None, place=0)
     await write(store, Enqueue(tick), Enqueue(item("r1")))
 
     assert await store.read(FunctionItems("shop-bill")) == [tick]
@@ -195,7 +195,10 @@ async def test_live_runs_are_found_by_their_state_between_two_ids(store: Store):
 async def test_the_names_of_many_events_are_one_question(store: Store):
     await write(store, SaveEvent(event("e1", "a")), SaveEvent(event("e2", "b")), SaveEvent(event("e3", "a")))
 
-    assert await store.read(EventNames(("e1", "e1", "e2", "gone"))) == {"e1": "a", "e2": "b"}
+    assert await store.read(EventNames((("r1", "e1"), ("r1", "e1"), ("r2", "e2"), ("r3", "gone")))) == {
+        "e1": "a",
+        "e2": "b",
+    }
     assert await store.read(EventNames(())) == {}
 
 

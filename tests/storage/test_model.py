@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from stepwell.model import changes as c
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, Lease
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
     AnyLease,
     BacklogPosition,
@@ -36,7 +37,7 @@ from stepwell.model.questions import (
 from stepwell.storage.interface import Store
 from tests.storage.conftest import BACKENDS, scratch
 from tests.storage.model import Model
-from tests.storage.nouns import request, run, step, wait
+from tests.storage.nouns import PLACE, request, run, step, wait
 
 RUNS = ("r1", "r2")
 ITEMS = ("r1", "r2", "r1/t", "r1-x")
@@ -159,9 +160,11 @@ async def _look(store: Store, model: Model, now: int) -> None:
     due = [item for item in sorted(model.items.values(), key=_due_order) if item.at is not None and item.at <= now]
     later = [item.at for item in model.items.values() if item.at is not None and item.at > now]
     assert [await read(GetItem(id)) for id in ITEMS] == [model.items.get(id) for id in ITEMS]
-    assert await read(DueItems(now, 3)) == due[:3]
-    assert await read(DueItems(now, 3, timers_only=True)) == [item for item in due if item.kind != "run"][:3]
-    assert await read(NextDue(now)) == min(later, default=None)
+    assert await read(DueItems(now, 3, EVERYWHERE)) == due[:3]
+    assert (
+        await read(DueItems(now, 3, EVERYWHERE, timers_only=True)) == [item for item in due if item.kind != "run"][:3]
+    )
+    assert await read(NextDue(EVERYWHERE, now)) == min(later, default=None)
     assert await read(AnyLease(now)) == any(
         item.lease != 0 and now < item.at <= now + 60_000 for item in model.items.values() if item.at is not None
     )
@@ -172,10 +175,10 @@ async def _look(store: Store, model: Model, now: int) -> None:
         assert await read(BacklogPosition(item.id)) == expected
     for key in KEYS:
         holders = sorted(holder for taken, holder in model.slots if taken == key)
-        assert await read(SlotHolders(key, 10)) == holders
-        assert await read(CountSlots(key)) == len(holders)
+        assert await read(SlotHolders(key, 10, EVERYWHERE)) == holders
+        assert await read(CountSlots(key, EVERYWHERE)) == len(holders)
         cell = model.cells.get(key)
-        assert await read(GetCell(key, now)) == (cell if cell is not None and cell.expires_at > now else None)
+        assert await read(GetCell(key, now, PLACE)) == (cell if cell is not None and cell.expires_at > now else None)
     for run_id in RUNS:
         assert await read(GetSteps(run_id)) == [each for each in model.steps.values() if each.run_id == run_id]
         mine = [each for _, each in sorted(model.waits.items()) if each.run_id == run_id]
@@ -184,8 +187,10 @@ async def _look(store: Store, model: Model, now: int) -> None:
             assert await read(GetRequest(run_id, step_id)) == model.requests.get((run_id, step_id))
     probes = (("k1", "k1"), ("k1", "k2"))
     found = [each for each in model.waits.values() if each.path == "k1" and each.expires_at > now]
-    assert sorted(await read(FindWaits("paid", probes, now)), key=_wait_order) == sorted(found, key=_wait_order)
-    assert await read(WaitPaths("paid")) == sorted({each.path for each in model.waits.values()})
+    assert sorted(await read(FindWaits("paid", probes, now, EVERYWHERE)), key=_wait_order) == sorted(
+        found, key=_wait_order
+    )
+    assert await read(WaitPaths("paid", EVERYWHERE)) == sorted({each.path for each in model.waits.values()})
     newest = sorted(model.runs.values(), key=lambda each: each.id, reverse=True)
     assert await read(ListRuns(10, output=True)) == newest
     totals = await read(Count(now))

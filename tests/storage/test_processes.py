@@ -19,7 +19,7 @@ from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite import gate as gates
 from stepwell.storage.sqlite.gate import Gate
 from tests.meta.sources import ROOT
-from tests.storage.nouns import cell, write
+from tests.storage.nouns import PLACE, cell, write
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ async def test_followers_write_beside_a_leader_that_commits_without_pause(tmp_pa
     async def submit(name: int) -> None:
         nonlocal written
         while not done.is_set():
-            await write(store, PutCell(cell(f"leader-{name}")))
+            await write(store, PutCell(cell(f"leader-{name}"), PLACE))
             written += 1
 
     load = asyncio.gather(*(submit(name) for name in range(100)))
@@ -49,7 +49,7 @@ async def test_followers_write_beside_a_leader_that_commits_without_pause(tmp_pa
     assert said == ["", ""]
     assert written > 0
     for name in (f"f{number}-{n}" for number in range(2) for n in range(100)):
-        assert await store.read(GetCell(name, 0)) is not None
+        assert await store.read(GetCell(name, 0, PLACE)) is not None
     assert (await store.changed()).others
     assert not (await store.changed()).others
     await store.close()
@@ -62,7 +62,7 @@ async def test_many_processes_may_open_a_new_file_at_once(tmp_path: Path):
     assert [(await process.communicate())[1].decode() for process in processes] == [""] * 4
 
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    found = [await store.read(GetCell(f"p{number}-0", 0)) for number in range(4)]
+    found = [await store.read(GetCell(f"p{number}-0", 0, PLACE)) for number in range(4)]
     assert None not in found
     await store.close()
 
@@ -72,7 +72,7 @@ async def test_what_another_process_wrote_is_a_change_and_told_once(tmp_path: Pa
     assert not (await store.changed()).others
 
     other = SqliteStore.open(tmp_path / "s.db", leader=False)
-    await write(other, PutCell(cell()))
+    await write(other, PutCell(cell(), PLACE))
 
     assert (await store.changed()).others
     assert not (await store.changed()).others
@@ -87,12 +87,12 @@ async def test_a_lock_that_another_program_never_gives_back_is_said(tmp_path: Pa
     browser.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(StorageUnavailable, match="for a long time") as raised:
-        await store.commit(Decision((PutCell(cell()),)))
+        await store.commit(Decision((PutCell(cell(), PLACE),)))
     browser.execute("ROLLBACK")
-    await store.commit(Decision((PutCell(cell("later")),)))
+    await store.commit(Decision((PutCell(cell("later"), PLACE),)))
 
     assert "another program" in raised.value.why
-    assert await store.read(GetCell("c1", 0)) is None
+    assert await store.read(GetCell("c1", 0, PLACE)) is None
     browser.close()
     await store.close()
 
@@ -189,10 +189,10 @@ async def test_what_was_written_while_the_writer_lost_its_connection_is_a_change
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
     await store.changed()
     other = SqliteStore.open(tmp_path / "s.db", leader=False)
-    await write(other, PutCell(cell()))
+    await write(other, PutCell(cell(), PLACE))
 
     store._writer._committer._undo(apsw.IOError("the disk failed"))
-    await write(store, PutCell(cell("c2")))
+    await write(store, PutCell(cell("c2"), PLACE))
 
     assert (await store.changed()).others
     await other.close()

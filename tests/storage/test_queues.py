@@ -9,7 +9,7 @@ import pytest
 from stepwell.model.changes import Block, DropHeld, Enqueue, Grant, HoldEvent, PutCell, TakeSlots
 from stepwell.model.questions import BacklogDepths, BacklogFunctions, ComingItems, HeldIds, ListCells, SlotKeys
 from stepwell.storage.interface import Store
-from tests.storage.nouns import cell, item, write
+from tests.storage.nouns import PLACE, cell, item, write
 
 EVERYTHING = ("", "\x7f")
 
@@ -83,7 +83,7 @@ async def test_the_keys_of_slots_are_listed_with_how_many_are_taken(store: Store
 
 async def test_cells_are_listed_by_key_without_those_that_have_expired(store: Store):
     for key, expires_at in (("rate/a/x", 100), ("rate/a/y", 50), ("rate/a/z", 101), ("rate/b/x", 100)):
-        await write(store, PutCell(cell(key, expires_at=expires_at)))
+        await write(store, PutCell(cell(key, expires_at=expires_at), PLACE))
 
     assert [each.key for each in await store.read(ListCells("rate/a/", "rate/a0", 50, 10))] == ["rate/a/x", "rate/a/z"]
     assert [each.key for each in await store.read(ListCells("rate/a/x\x01", "rate/c", 0, 2))] == [

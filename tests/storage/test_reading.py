@@ -20,7 +20,7 @@ from stepwell.model.questions import GetCell
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.migrations import Migration, migrations
 from stepwell.storage.sqlite import SqliteStore, looking, schema
-from tests.storage.nouns import cell, write
+from tests.storage.nouns import PLACE, cell, write
 
 Contents = dict[str, tuple[bytes, int]]
 
@@ -36,7 +36,7 @@ def contents(folder: Path) -> Contents:
 async def make(path: Path, *keys: str) -> None:
     """A file as a server leaves it, with these cells."""
     store = SqliteStore.open(path, leader=False)
-    await write(store, *(PutCell(cell(key)) for key in keys))
+    await write(store, *(PutCell(cell(key), PLACE) for key in keys))
     await store.close()
     path.with_name(f"{path.name}-gate").unlink()
 
@@ -49,7 +49,7 @@ def foreign(path: Path, *statements: str) -> None:
 
 
 async def found(path: Path, key: str) -> bool:
-    return await SqliteStore.reading(path).read(GetCell(key, 0)) is not None
+    return await SqliteStore.reading(path).read(GetCell(key, 0, PLACE)) is not None
 
 
 async def test_reading_changes_nothing(tmp_path: Path):
@@ -57,7 +57,7 @@ async def test_reading_changes_nothing(tmp_path: Path):
     before = contents(tmp_path)
 
     store = SqliteStore.reading(tmp_path / "s.db")
-    answers = [await store.read(GetCell(key, 0)) for key in ("there", "elsewhere")]
+    answers = [await store.read(GetCell(key, 0, PLACE)) for key in ("there", "elsewhere")]
     await store.close()
 
     assert answers == [cell("there"), None]
@@ -75,15 +75,15 @@ async def test_what_is_written_meanwhile_is_read(tmp_path: Path):
     # Given a file that nobody has open
     await make(tmp_path / "s.db", "before")
     reading = SqliteStore.reading(tmp_path / "s.db")
-    seen = [await reading.read(GetCell("before", 0))]
+    seen = [await reading.read(GetCell("before", 0, PLACE))]
 
     # When a server comes, writes and goes
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    await write(store, PutCell(cell("during")))
-    seen.append(await reading.read(GetCell("during", 0)))
-    await write(store, PutCell(cell("at the end")))
+    await write(store, PutCell(cell("during"), PLACE))
+    seen.append(await reading.read(GetCell("during", 0, PLACE)))
+    await write(store, PutCell(cell("at the end"), PLACE))
     await store.close()
-    seen.append(await reading.read(GetCell("at the end", 0)))
+    seen.append(await reading.read(GetCell("at the end", 0, PLACE)))
 
     # Then each answer is of its moment
     assert seen == [cell("before"), cell("during"), cell("at the end")]
@@ -108,7 +108,7 @@ async def test_a_file_that_changed_under_an_answer_is_asked_again(tmp_path: Path
 async def test_what_a_server_that_was_killed_left_in_its_log_is_read(tmp_path: Path):
     # Given a copy of the files of a server in full flight, without what only its own memory explains
     live = SqliteStore.open(tmp_path / "s.db", leader=False)
-    await write(live, PutCell(cell("last")))
+    await write(live, PutCell(cell("last"), PLACE))
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("s.db", "s.db-wal"):
@@ -171,7 +171,7 @@ def _leave(path: Path, *suffixes: str) -> None:
 
 
 async def _put(store: SqliteStore) -> None:
-    await write(store, PutCell(cell()))
+    await write(store, PutCell(cell(), PLACE))
 
 
 def _as_nobody(folder: str, folder_mode: int, path: Path, file_mode: int = 0o444) -> str:
@@ -183,7 +183,7 @@ def _as_nobody(folder: str, folder_mode: int, path: Path, file_mode: int = 0o444
         "from stepwell.storage.sqlite import SqliteStore\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "try:\n"
-        "    print(asyncio.run(SqliteStore.reading(sys.argv[1]).read(GetCell('c1', 0))).key)\n"
+        "    print(asyncio.run(SqliteStore.reading(sys.argv[1]).read(GetCell('c1', 0, 3))).key)\n"
         "except StorageError as error:\n"
         "    print(error)\n"
     )
@@ -301,7 +301,7 @@ async def test_writing_is_refused(tmp_path: Path):
     store = SqliteStore.reading(tmp_path / "s.db")
 
     with pytest.raises(StorageError, match="for reading only"):
-        await store.commit(Decision((PutCell(cell()),)))
+        await store.commit(Decision((PutCell(cell(), PLACE),)))
     with pytest.raises(StorageError, match="for reading only"):
         await store.new_epoch()
     with pytest.raises(StorageError, match="for reading only"):

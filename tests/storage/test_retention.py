@@ -16,6 +16,7 @@ from stepwell.model.changes import (
     SaveStep,
     TakeSlots,
 )
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
     Attempts,
     CountSlots,
@@ -31,7 +32,7 @@ from stepwell.model.questions import (
     RunItems,
 )
 from stepwell.storage.interface import Store, Swept
-from tests.storage.nouns import attempt, cell, count, event, item, note, outcome, request, run, step, wait, write
+from tests.storage.nouns import PLACE, attempt, cell, count, event, item, note, outcome, request, run, step, wait, write
 
 
 async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
@@ -58,7 +59,7 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
             assert await count(store, question) == left
         assert await count(store, RunItems(run_id)) == 2 * left
         assert (await store.read(GetRequest(run_id, "s1")) is not None) == bool(left)
-    assert await store.read(CountSlots("k")) == 1
+    assert await store.read(CountSlots("k", EVERYWHERE)) == 1
 
 
 async def test_a_run_that_has_not_ended_stays_however_old_it_is(store: Store):
@@ -96,12 +97,12 @@ async def test_the_event_of_a_run_goes_with_the_run(store: Store):
 
 
 async def test_cells_go_once_they_have_expired_even_if_runs_are_kept(store: Store):
-    await write(store, PutCell(cell("old", expires_at=50)), PutCell(cell("young", expires_at=51)))
+    await write(store, PutCell(cell("old", expires_at=50), PLACE), PutCell(cell("young", expires_at=51), PLACE))
 
     await store.sweep(0, 10, now=50)
 
-    assert await store.read(GetCell("old", 0)) is None
-    assert await store.read(GetCell("young", 0)) is not None
+    assert await store.read(GetCell("old", 0, PLACE)) is None
+    assert await store.read(GetCell("young", 0, PLACE)) is not None
 
 
 async def test_a_round_has_a_limit_and_says_if_there_is_more(store: Store):

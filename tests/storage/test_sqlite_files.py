@@ -20,25 +20,25 @@ from stepwell.model.changes import Decision, PutCell, SaveEvent
 from stepwell.model.questions import GetCell, GetEvent
 from stepwell.storage.sqlite import SqliteStore, log
 from stepwell.storage.sqlite.files import Files
-from tests.storage.nouns import cell, event, write
+from tests.storage.nouns import PLACE, cell, event, write
 
 
 async def test_what_was_committed_is_there_when_the_file_is_opened_again(tmp_path: Path):
     store = SqliteStore.open(tmp_path / "s.db")
-    await write(store, PutCell(cell()))
+    await write(store, PutCell(cell(), PLACE))
     first = await store.new_epoch()
     await store.close()
 
     store = SqliteStore.open(tmp_path / "s.db")
 
-    assert await store.read(GetCell("c1", 0)) == cell()
+    assert await store.read(GetCell("c1", 0, PLACE)) == cell()
     assert await store.new_epoch() == first + 1
     await store.close()
 
 
 async def test_after_closing_one_file_holds_everything(tmp_path: Path):
     store = SqliteStore.open(tmp_path / "s.db")
-    await write(store, PutCell(cell()))
+    await write(store, PutCell(cell(), PLACE))
     await store.close()
 
     assert not (tmp_path / "s.db-wal").exists()
@@ -50,7 +50,7 @@ async def test_only_the_owner_may_read_new_files_and_a_new_directory(tmp_path: P
     path = tmp_path / "data" / "s.db"
 
     store = SqliteStore.open(path)
-    await write(store, PutCell(cell()))
+    await write(store, PutCell(cell(), PLACE))
 
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == dict.fromkeys(("s.db", "s.db-wal", "s.db-shm", "s.db-gate"), 0o600)
@@ -156,7 +156,7 @@ def test_the_log_is_written_to_its_full_size_once_and_stays_that_long(tmp_path: 
 
     async def much() -> None:
         for number in range(40):
-            await write(store, *(PutCell(cell(f"{number}-{n}", value="x" * 3_000)) for n in range(100)))
+            await write(store, *(PutCell(cell(f"{number}-{n}", value="x" * 3_000), PLACE) for n in range(100)))
 
     asyncio.run(much())
 
@@ -192,14 +192,14 @@ async def test_a_small_decision_is_written_beside_one_that_does_not_fit(tmp_path
 
     outcomes = store._committer.run(
         [
-            Decision((PutCell(cell("a")),)),
+            Decision((PutCell(cell("a"), PLACE),)),
             Decision((SaveEvent(event(data=b"x" * 500_000)),)),
-            Decision((PutCell(cell("b")),)),
+            Decision((PutCell(cell("b"), PLACE),)),
         ]
     )
 
     assert [type(outcome.error) for outcome in outcomes] == [type(None), StorageUnavailable, type(None)]
-    assert await store.read(GetCell("b", 0)) is not None
+    assert await store.read(GetCell("b", 0, PLACE)) is not None
     await store.close()
 
 
@@ -209,10 +209,10 @@ async def test_a_connection_that_is_read_only_is_said_and_replaced(tmp_path: Pat
     store._committer.connection.execute("PRAGMA query_only = 1")
 
     with pytest.raises(StorageUnavailable, match="read-only"):
-        await write(store, PutCell(cell("a")))
-    await write(store, PutCell(cell("b")))
+        await write(store, PutCell(cell("a"), PLACE))
+    await write(store, PutCell(cell("b"), PLACE))
 
-    assert await store.read(GetCell("a", 0)) is None
+    assert await store.read(GetCell("a", 0, PLACE)) is None
     await store.close()
 
 
@@ -360,22 +360,22 @@ async def test_after_a_failed_sync_nothing_is_acknowledged_and_the_connection_is
 ):
     # Given a store on a disk that works
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    await write(store, PutCell(cell("before")))
-    await store.read(GetCell("before", 0))
+    await write(store, PutCell(cell("before"), PLACE))
+    await store.read(GetCell("before", 0, PLACE))
     opened = failing_disk.opened
 
     # When it fails for a while
     failing_disk.failing = True
-    failed = [store.commit(Decision((PutCell(cell(f"lost{n}")),))) for n in range(3)]
+    failed = [store.commit(Decision((PutCell(cell(f"lost{n}"), PLACE),))) for n in range(3)]
     for future in failed:
         with pytest.raises(StorageUnavailable, match="fails"):
             await future
     failing_disk.failing = False
 
     # Then a new connection goes on, and what was not acknowledged is not there
-    await write(store, PutCell(cell("after")))
+    await write(store, PutCell(cell("after"), PLACE))
     assert failing_disk.opened > opened
-    found = [await store.read(GetCell(key, 0)) for key in ("before", "lost0", "lost1", "lost2", "after")]
+    found = [await store.read(GetCell(key, 0, PLACE)) for key in ("before", "lost0", "lost1", "lost2", "after")]
     assert [each is not None for each in found] == [True, False, False, False, True]
     await store.close()
 

@@ -27,6 +27,7 @@ from stepwell.model.changes import (
     SaveStep,
 )
 from stepwell.model.item import Lease
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems, GetSteps, ask
 from stepwell.storage.sqlite import statements
 from stepwell.storage.sqlite.answers import Reader
@@ -174,7 +175,7 @@ def test_a_claim_is_one_look_and_one_update_for_each_item(committer: Committer):
     committer.run([Decision(tuple(Enqueue(item(f"r{n}")) for n in range(5)))])
 
     def claim() -> Plan:
-        due = yield from ask(DueItems(100, 10))
+        due = yield from ask(DueItems(100, 10, EVERYWHERE))
         for found in due:
             yield from ask(GetSteps(found.id))
         return Decision(tuple(Grant(found.id, 5, 900) for found in due))
@@ -253,9 +254,9 @@ def _work_of_wait_paths(committer: Committer, waits: int) -> int:
     connection = committer.connection
     connection.execute("DELETE FROM waits")
     for number in range(waits):
-        row = ("r", f"w{number}", "event", "paid", 0, 9, 0, None, f"path{number % 3}", str(number))
+        row = (0, "r", f"w{number}", "event", "paid", 0, 9, None, f"path{number % 3}", str(number))
         connection.execute(changes.OPEN_WAIT, row)
-    return _steps_of(connection, lambda: Reader(connection).answer(q.WaitPaths("paid")))
+    return _steps_of(connection, lambda: Reader(connection).answer(q.WaitPaths("paid", EVERYWHERE)))
 
 
 def _work_of_depths(committer: Committer, items: int, keys: int = 1) -> int:

@@ -14,7 +14,7 @@ from stepwell.model.changes import Decision, Plan, PutCell
 from stepwell.model.questions import Count, GetCell
 from stepwell.storage.sqlite import SqliteStore
 from tests.storage.conftest import scratch
-from tests.storage.nouns import cell, write
+from tests.storage.nouns import PLACE, cell, write
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_many_works_are_answered_in_few_callbacks(store: SqliteStore, monk
         yield
 
     held = store.commit(hold)
-    works = [store.commit(Decision((PutCell(cell(str(n))),))) for n in range(512)]
+    works = [store.commit(Decision((PutCell(cell(str(n)), PLACE),))) for n in range(512)]
     gate.set()
     await asyncio.gather(held, *works)
 
@@ -55,7 +55,7 @@ def test_loops_of_several_threads_are_each_answered(store: SqliteStore):
     found: dict[str, list[int]] = {}
 
     async def count_to(name: str) -> list[int]:
-        works = [store.commit(Decision((PutCell(cell(f"{name}{n}")),), result=n)) for n in range(300)]
+        works = [store.commit(Decision((PutCell(cell(f"{name}{n}"), PLACE),), result=n)) for n in range(300)]
         await store.read(Count(0))
         return [(await work).result for work in works]
 
@@ -76,7 +76,7 @@ def test_a_loop_that_is_gone_harms_nobody(store: SqliteStore):
 
     def hold() -> Plan:
         gate.wait(10)
-        return Decision((PutCell(cell("held")),))
+        return Decision((PutCell(cell("held"), PLACE),))
         yield
 
     loop = asyncio.new_event_loop()
@@ -89,8 +89,8 @@ def test_a_loop_that_is_gone_harms_nobody(store: SqliteStore):
     gate.set()
 
     async def another() -> object:
-        await write(store, PutCell(cell("other")))
-        return await store.read(GetCell("held", 0))
+        await write(store, PutCell(cell("other"), PLACE))
+        return await store.read(GetCell("held", 0, PLACE))
 
     assert asyncio.run(another()) is not None
 
@@ -105,7 +105,7 @@ async def test_a_read_does_not_wait_for_what_is_being_written(store: SqliteStore
 
     held = store.commit(hold)
 
-    assert await store.read(GetCell("c1", 0)) is None
+    assert await store.read(GetCell("c1", 0, PLACE)) is None
     assert not held.done()
     gate.set()
     await held

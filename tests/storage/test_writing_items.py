@@ -18,6 +18,7 @@ from stepwell.model.changes import (
     LapseLeases,
     Park,
     Postpone,
+    PutCell,
     Release,
     ReleaseItem,
     ReleaseShared,
@@ -26,7 +27,7 @@ from stepwell.model.changes import (
     TakeSlots,
     Wake,
 )
-from stepwell.model.item import Lease
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.questions import (
     Backlog,
     CountHeld,
@@ -38,20 +39,21 @@ from stepwell.model.questions import (
     NextDues,
     Occupied,
     RunItems,
+    ShardsWithCell,
     SlotHolders,
     Standings,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import LEASE, TOKEN, item, item_of, leased, write
+from tests.storage.nouns import LEASE, PLACE, TOKEN, cell, item, item_of, leased, write
 
 
 async def test_an_item_is_remembered_with_all_its_fields(store: Store):
-    full = item(kind="cron", run_id=None, lease=3, attempt=2, queued_at=5, poked=True, losses=1, mark=4)
+    full = item(kind="cron", run_id=None, place=0, lease=3, attempt=2, queued_at=5, poked=True, losses=1, mark=4)
     blocked = item("r2", at=None, backlog="b")
 
     await write(store, Enqueue(full), Enqueue(blocked))
 
-    assert await store.read(GetItem("r1")) == full
+    assert await store.read(GetItem("r1", 0)) == full
     assert await store.read(GetItem("r2")) == blocked
 
 
@@ -88,7 +90,7 @@ async def test_a_parked_item_may_be_owed_nothing(store: Store):
     await write(store, Park(lease, None, 100))
 
     assert (await item_of(store)).at is None
-    assert await store.read(DueItems(1 << 50, 10)) == []
+    assert await store.read(DueItems(1 << 50, 10, EVERYWHERE)) == []
 
 
 @pytest.mark.parametrize("at", [None, 400])
@@ -113,7 +115,7 @@ async def test_a_blocked_item_is_out_of_sight(store: Store):
     await write(store, Enqueue(item()), Block("r1", "full"))
 
     assert await item_of(store) == item(at=None, backlog="full")
-    assert await store.read(DueItems(1 << 50, 10)) == []
+    assert await store.read(DueItems(1 << 50, 10, EVERYWHERE)) == []
 
 
 async def test_blocking_a_lapsed_item_takes_it_from_its_holder(store: Store):
@@ -233,7 +235,7 @@ async def test_all_items_of_a_run_are_dropped_leased_or_not_and_no_others(store:
 async def test_releasing_makes_the_item_due_that_was_blocked_longest(store: Store):
     await _backlog(store, ("young", 30), ("b-old", 10), ("a-old", 10))
 
-    await write(store, Release("full", 100))
+    await write(store, Release("full", 100, 1, PLACE))
 
     assert await item_of(store, "a-old") == item("a-old", at=100, queued_at=10)
     assert await _due(store) == ["a-old"]
@@ -242,7 +244,7 @@ async def test_releasing_makes_the_item_due_that_was_blocked_longest(store: Stor
 async def test_releasing_several_makes_that_many_due(store: Store):
     await _backlog(store, ("c", 30), ("a", 10), ("b", 20))
 
-    await write(store, Release("full", 100, count=2))
+    await write(store, Release("full", 100, 2, PLACE))
 
     assert await _due(store) == ["a", "b"]
 
@@ -250,7 +252,7 @@ async def test_releasing_several_makes_that_many_due(store: Store):
 async def test_of_a_shared_backlog_so_many_of_each_function_are_released(store: Store):
     await _shared_backlog(store)
 
-    await write(store, ReleaseShared("env/printer", 100, count=2))
+    await write(store, ReleaseShared("env/printer", 100, 2, PLACE))
 
     assert await _due(store) == ["f-1", "f-2", "g-1"]
 
@@ -258,13 +260,13 @@ async def test_of_a_shared_backlog_so_many_of_each_function_are_released(store: 
 async def test_of_a_shared_backlog_those_of_one_function_are_released(store: Store):
     await _shared_backlog(store)
 
-    await write(store, ReleaseShared("env/printer", 100, function_id="f"))
+    await write(store, ReleaseShared("env/printer", 100, 1, PLACE, "f"))
 
     assert await _due(store) == ["f-1"]
 
 
 async def test_releasing_an_empty_backlog_does_nothing(store: Store):
-    assert (await write(store, Release("full", 100))).held
+    assert (await write(store, Release("full", 100, 1, PLACE))).held
 
 
 async def test_one_item_is_released_if_it_waits(store: Store):
@@ -280,16 +282,20 @@ async def test_one_item_is_released_if_it_waits(store: Store):
 async def test_a_backlog_can_be_read_from_behind_a_place(store: Store):
     await _backlog(store, ("c", 30), ("a", 10), ("b", 10), ("d", 40))
 
-    assert await store.read(Backlog("full", 2)) == [(10, "a"), (10, "b")]
-    assert await store.read(Backlog("full", 2, after=(10, "a"))) == [(10, "b"), (30, "c")]
-    assert await store.read(Backlog("full", 9, after=(40, "d"))) == []
+    assert await store.read(Backlog("full", 2, EVERYWHERE)) == [(10, "a"), (10, "b")]
+    assert await store.read(Backlog("full", 2, EVERYWHERE, (10, "a"))) == [(10, "b"), (30, "c")]
+    assert await store.read(Backlog("full", 9, EVERYWHERE, (40, "d"))) == []
 
 
 async def test_backlogs_are_found_one_after_the_other(store: Store):
     await _backlog(store, ("c", 30), ("a", 10))
     await write(store, Enqueue(item("b", at=None, backlog="other")), Enqueue(item("due", at=50)))
 
-    assert [await store.read(NextBacklog(after)) for after in ("", "full", "other")] == ["full", "other", None]
+    assert [await store.read(NextBacklog(after, EVERYWHERE)) for after in ("", "full", "other")] == [
+        "full",
+        "other",
+        None,
+    ]
 
 
 async def test_leases_of_processes_that_are_gone_are_due_and_keep_their_token(store: Store):
@@ -307,40 +313,40 @@ async def test_leases_of_processes_that_are_gone_are_due_and_keep_their_token(st
 async def test_due_items_come_the_longest_due_first_and_no_more_than_asked_for(store: Store):
     await write(store, *(Enqueue(item(f"i{at}", at=at)) for at in (30, 10, 101, 100, 20)))
 
-    assert [found.id for found in await store.read(DueItems(100, 10))] == ["i10", "i20", "i30", "i100"]
-    assert [found.id for found in await store.read(DueItems(100, 2))] == ["i10", "i20"]
+    assert [found.id for found in await store.read(DueItems(100, 10, EVERYWHERE))] == ["i10", "i20", "i30", "i100"]
+    assert [found.id for found in await store.read(DueItems(100, 2, EVERYWHERE))] == ["i10", "i20"]
 
 
 async def test_due_timers_leave_out_runs(store: Store):
     await write(store, Enqueue(item("r1")), Enqueue(item("r1/start", kind="start-timeout")), Enqueue(item("r2")))
 
-    assert [found.id for found in await store.read(DueItems(100, 1, timers_only=True))] == ["r1/start"]
+    assert [found.id for found in await store.read(DueItems(100, 1, EVERYWHERE, timers_only=True))] == ["r1/start"]
 
 
 async def test_a_lapsed_lease_is_due(store: Store):
     await leased(store)
 
-    assert await store.read(DueItems(999, 10)) == []
-    assert [found.lease for found in await store.read(DueItems(1_000, 10))] == [TOKEN]
+    assert await store.read(DueItems(999, 10, EVERYWHERE)) == []
+    assert [found.lease for found in await store.read(DueItems(1_000, 10, EVERYWHERE))] == [TOKEN]
 
 
 async def test_the_next_moment_is_the_earliest_of_any_item_after_the_given_one(store: Store):
-    assert await store.read(NextDue()) is None
+    assert await store.read(NextDue(EVERYWHERE)) is None
     await write(store, Enqueue(item("a", at=30)), Enqueue(item("b", at=20)), Enqueue(item("c", at=None)))
 
-    assert await store.read(NextDue()) == 20
-    assert await store.read(NextDue(20)) == 30
-    assert await store.read(NextDue(30)) is None
+    assert await store.read(NextDue(EVERYWHERE)) == 20
+    assert await store.read(NextDue(EVERYWHERE, 20)) == 30
+    assert await store.read(NextDue(EVERYWHERE, 30)) is None
 
 
 async def test_taking_a_slot_twice_is_taking_it_once(store: Store):
     await write(store, TakeSlots(("k1", "k2"), "r1"), TakeSlots(("k1",), "r1"), TakeSlots(("k1",), "r2"))
 
-    assert await store.read(CountSlots("k1")) == 2
-    assert await store.read(CountSlots("k2")) == 1
-    assert await store.read(CountSlots("k3")) == 0
-    assert await store.read(SlotHolders("k1", 10)) == ["r1", "r2"]
-    assert await store.read(SlotHolders("k1", 1)) == ["r1"]
+    assert await store.read(CountSlots("k1", EVERYWHERE)) == 2
+    assert await store.read(CountSlots("k2", EVERYWHERE)) == 1
+    assert await store.read(CountSlots("k3", EVERYWHERE)) == 0
+    assert await store.read(SlotHolders("k1", 10, EVERYWHERE)) == ["r1", "r2"]
+    assert await store.read(SlotHolders("k1", 1, EVERYWHERE)) == ["r1"]
 
 
 async def test_a_holder_or_the_items_of_a_run_free_their_slots_and_nobody_elses(store: Store):
@@ -349,8 +355,8 @@ async def test_a_holder_or_the_items_of_a_run_free_their_slots_and_nobody_elses(
 
     await write(store, FreeSlots("r1"))
 
-    assert await store.read(SlotHolders("k1", 10)) == ["r0", "r1-2", "r10"]
-    assert await store.read(CountSlots("k2")) == 3
+    assert await store.read(SlotHolders("k1", 10, EVERYWHERE)) == ["r0", "r1-2", "r10"]
+    assert await store.read(CountSlots("k2", EVERYWHERE)) == 3
 
 
 async def test_what_a_holder_and_its_items_have_of_a_key_is_counted(store: Store):
@@ -358,16 +364,6 @@ async def test_what_a_holder_and_its_items_have_of_a_key_is_counted(store: Store
 
     assert await store.read(CountHeld("k1", "r1")) == 3
     assert await store.read(CountHeld("k2", "r1")) == 0
-
-
-async def test_changes_name_the_rows_of_one_shard(store: Store):
-    await write(store, Enqueue(item("r1", shard=1)), Enqueue(item("r1", shard=2)), Grant("r1", 5, 500, shard=1))
-
-    await write(store, Park(Lease("r1", 5, 1), 70, 60), Wake("r1", 3, shard=2))
-
-    assert await store.read(GetItem("r1", shard=1)) == item(shard=1, at=70)
-    assert await store.read(GetItem("r1", shard=2)) == item(shard=2, at=3)
-    assert await store.read(GetItem("r1")) is None
 
 
 async def _backlog(store: Store, *blocked: tuple[str, int]) -> None:
@@ -392,19 +388,23 @@ async def test_holders_see_whether_their_leases_stand_and_were_poked(store: Stor
 
 
 async def _due(store: Store) -> list[Any]:
-    return [found.id for found in await store.read(DueItems(500, 10))]
+    return [found.id for found in await store.read(DueItems(500, 10, EVERYWHERE))]
 
 
 async def test_shards_are_found_in_which_something_has_a_moment(store: Store):
-    await write(store, Enqueue(item("r1", at=500)), Enqueue(item("timer", kind="cron", run_id=None, at=900)))
+    await write(
+        store, Enqueue(item("r1", at=500)), Enqueue(item("timer", kind="cron", run_id=None, at=900, place=PLACE))
+    )
     await write(store, Enqueue(item("r2", at=300)), Block("r2", "fn/shop-bill"))
 
-    assert await store.read(NextDues(1)) == [(0, 500)]
-    assert await store.read(NextDues(1, timers_only=True)) == [(0, 900)]
+    of_run, of_timer = shard_of("r1", store.shards), PLACE % store.shards
+    firsts = {of_timer: 900} | {of_run: 500}
+    assert sorted(await store.read(NextDues())) == sorted(firsts.items())
+    assert await store.read(NextDues(timers_only=True)) == [(of_timer, 900)]
 
-    await write(store, Drop("r1"), Drop("timer"))
+    await write(store, Drop("r1"), Drop("timer", PLACE))
 
-    assert await store.read(NextDues(1)) == []
+    assert await store.read(NextDues()) == []
 
 
 async def test_backlogs_are_found_in_which_somebody_waits(store: Store):
@@ -413,6 +413,18 @@ async def test_backlogs_are_found_in_which_somebody_waits(store: Store):
 
     names = ("ready/a", "ready/b", "unserved/a", "unserved/b")
 
-    assert sorted(await store.read(Occupied(names, 1))) == [(0, "ready/a"), (0, "unserved/b")]
-    assert await store.read(Occupied(names, 1, shard=0)) == await store.read(Occupied(names, 1))
-    assert await store.read(Occupied((), 1)) == []
+    waiting = {(shard_of(name, store.shards), "ready/a") for name in ("r1", "r2")}
+    waiting.add((shard_of("r3", store.shards), "unserved/b"))
+    assert sorted(await store.read(Occupied(names, EVERYWHERE))) == sorted(waiting)
+    for shard in range(store.shards):
+        assert set(await store.read(Occupied(names, shard))) == {found for found in waiting if found[0] == shard}
+    assert await store.read(Occupied((), EVERYWHERE)) == []
+
+
+async def test_shards_are_found_in_which_a_cell_has_not_expired(store: Store):
+    await write(
+        store, PutCell(cell("pressure/a", expires_at=500), PLACE), PutCell(cell("press", expires_at=900), PLACE)
+    )
+
+    assert await store.read(ShardsWithCell("pressure/", 499)) == [PLACE % store.shards]
+    assert await store.read(ShardsWithCell("pressure/", 500)) == []

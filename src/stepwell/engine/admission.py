@@ -36,6 +36,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.pause import PausedEvents
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetCell, GetEvent, GetRun, SlotHolders, ask
 from stepwell.model.run import Rerun, Run, RunStatus
 from stepwell.model.standing import StandingOrder
@@ -113,6 +114,7 @@ def consider(
                     return Hold(control, key)
                 told.append(("not-collected", control.declined(env, draft.now)))
     run_id = window.run_id if window is not None else draft.moment.new_id()
+    home = place_of(run_id)
     batch = window.count if window is not None and window.batch else None
     if again is not None and again.original is not None:
         batch = again.original.batch
@@ -120,7 +122,7 @@ def consider(
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
     if event.key is not None and event.source != "cron" and parent is None and batch is None and again is None:
         key = f"event/{owner(function.id)}/{event.key}"
-        seen = yield from remembered(draft, key)
+        seen = yield from remembered(draft, key, home)
         if seen is not None:
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
             return skip(draft, function, event, verdict)
@@ -147,13 +149,13 @@ def consider(
             if lock is None:
                 blank = True
                 continue
-            found = control.admit((yield from _holder(draft, lock)))
+            found = control.admit((yield from _holder(draft, lock, home)))
         else:
             place = control.cell(function.id, env, draft.now)
             if place is None:
                 continue
             blank = blank or place.endswith("/")
-            found = control.admit(place, (yield from remembered(draft, place)), run_id, draft.now)
+            found = control.admit(place, (yield from remembered(draft, place, home)), run_id, draft.now)
         match found:
             case Skip():
                 return skip(draft, function, event, found, saved=again is None)
@@ -162,13 +164,13 @@ def consider(
                 told.append(("took-the-place", f"it took the place of run {holder}, which was cancelled ({rule})"))
             case Accept(kept, spent):
                 if spent is not None:
-                    remember(draft, spent)
+                    remember(draft, spent, home)
                 if kept is not None:
                     if_started.append(kept)
     if barred is not None:
         return skip(draft, function, event, barred, saved=again is None)
     for cell in if_started:
-        remember(draft, cell)
+        remember(draft, cell, home)
     slots = tuple(
         slot
         for control in function.controls
@@ -198,12 +200,10 @@ def consider(
     if function.controls and (blank or _is_blank((*run.slots, *run.locks, run.throttle or ""))):
         told += _failed_keys(function, env, draft.now)
     if told:
-        draft.add(
-            *(SaveNote(Note(run_id=run_id, at=draft.now, kind=kind, text=text, shard=run.shard)) for kind, text in told)
-        )
+        draft.add(*(SaveNote(Note(run_id=run_id, at=draft.now, kind=kind, text=text)) for kind, text in told))
     if lock is not None:
         draft.locks[lock] = run.id
-        draft.add(TakeSlots((lock,), lock_holder(run.id), run.shard))
+        draft.add(TakeSlots((lock,), lock_holder(run.id)))
     if run.guarded or lock is not None:
         draft.guarded[run.id] = run, event
     if run.guarded:
@@ -319,7 +319,6 @@ def start(draft: Draft, run: Run, function: Function) -> Run:
             function_id=function.id,
             run_id=run.id,
             at=draft.now + function.finish_timeout_ms,
-            shard=run.shard,
             queued_at=draft.now,
         )
         draft.add(Enqueue(item))
@@ -343,7 +342,6 @@ def _create(draft: Draft, run: Run, function: Function, event: Event, head_start
         run_id=run.id,
         at=None if waits or parked else run.scheduled_at if token is None else draft.until,
         backlog=ready(function.id) if waits else paused(function.id) if parked else None,
-        shard=run.shard,
         lease=token or 0,
         queued_at=run.scheduled_at - head_start,
     )
@@ -354,7 +352,7 @@ def _create(draft: Draft, run: Run, function: Function, event: Event, head_start
         return run
     run = start(draft, run, function)
     draft.add(CreateRun(run), Enqueue(item))
-    lease = Lease(run.id, token, run.shard)
+    lease = Lease(run.id, token)
     draft.leased.append(
         Leased(run=run, lease=lease, until=draft.until, attempt=0, function=function, events=(event,), steps={})
     )
@@ -372,7 +370,7 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
                 # The event puts more into the condition than one may hold. The run goes on, and people can see why
                 # nothing of that name will cancel it.
                 text = f"nothing listens for {listener.event}: {error}"
-                draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="no-listener", text=text, shard=run.shard)))
+                draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="no-listener", text=text)))
                 continue
             if bound.never:
                 continue  # it can no longer become true, so nobody needs to listen (semantics §3.5)
@@ -384,7 +382,6 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             event_name=listener.event,
             since=draft.now,
             expires_at=_listens_until(listener, draft.now),
-            shard=run.shard,
             condition=bound.text if bound else None,
             path=path,
             value=value,
@@ -398,7 +395,6 @@ def _guard(draft: Draft, run: Run, function: Function, fields: dict[str, object]
             function_id=function.id,
             run_id=run.id,
             at=draft.now + function.start_timeout_ms,
-            shard=run.shard,
             queued_at=draft.now,
         )
         draft.add(Enqueue(item))
@@ -411,25 +407,25 @@ def _listens_until(cancel: CancelOn, now: int) -> int:
     return now + (cancel.timeout_ms if cancel.timeout_ms is not None else _LISTEN_MS)
 
 
-def remembered(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
-    """The keyed memory, also if this plan has set it."""
+def remembered(draft: Draft, key: str, place: int) -> Generator[Any, Any, Cell | None]:
+    """The keyed memory at this place, also if this plan has set it."""
     own = draft.cells.get(key)
     if own is not None:
         return own if own.expires_at > draft.now else None
-    return (yield from ask(GetCell(key, draft.now)))
+    return (yield from ask(GetCell(key, draft.now, place)))
 
 
-def remember(draft: Draft, cell: Cell) -> None:
-    """Set a keyed memory, and know it for the rest of this plan."""
+def remember(draft: Draft, cell: Cell, place: int) -> None:
+    """Set a keyed memory at this place, and know it for the rest of this plan."""
     draft.cells[cell.key] = cell
-    draft.add(PutCell(cell))
+    draft.add(PutCell(cell, place))
 
 
-def _holder(draft: Draft, lock: str) -> Generator[Any, Any, str | None]:
+def _holder(draft: Draft, lock: str, place: int) -> Generator[Any, Any, str | None]:
     """The run that holds this key alone."""
     if lock in draft.locks:
         return draft.locks[lock]
-    holders = yield from ask(SlotHolders(lock, 1))
+    holders = yield from ask(SlotHolders(lock, 1, place))
     return lock_owner(holders[0]) if holders else None
 
 

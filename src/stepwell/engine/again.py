@@ -18,6 +18,7 @@ from stepwell.model.changes import HoldEvent, Plan, PutCell, SaveEvent, SaveStep
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Outcome
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetCell, GetEvent, GetRun, GetSteps, HeldEvents, ListApps, ask
 from stepwell.model.run import Rerun, Run
 from stepwell.model.step import DEFER, REQUESTS, Step, StepStatus
@@ -54,11 +55,11 @@ def rerun(
     """
     cell = f"rerun/{run_id}/{key}"
     if key is not None:
-        seen = yield from ask(GetCell(cell, draft.now))
+        seen = yield from ask(GetCell(cell, draft.now, place_of(run_id)))
         if seen is not None:
             return draft.decision((yield from ask(GetRun(seen.value))))
     run = yield from ask(GetRun(run_id))
-    event = (yield from ask(GetEvent(run.event_id, run.shard))) if run is not None else None
+    event = (yield from ask(GetEvent(run.event_id, run.place))) if run is not None else None
     function = draft.registry.get(run.function_id) if run is not None else None
     if run is None or event is None or function is None:
         return draft.decision(None)
@@ -72,13 +73,13 @@ def rerun(
             )
         event = replace(event, id=draft.moment.new_id(), key=None, received_at=draft.now, data=data, source="rerun")
         record = replace(record or Rerun(), edited=True)
-        draft.add(SaveEvent(event, run.shard))
+        draft.add(SaveEvent(event, run.place))
     started = yield from start_again(draft, run, event, function, record, copied)
     if isinstance(started, Outcome):
         draft.changes.clear()
         return draft.decision(started)
     if key is not None:
-        draft.add(PutCell(Cell(key=cell, value=started.id, expires_at=draft.now + _DEDUPE_MS, shard=run.shard)))
+        draft.add(PutCell(Cell(key=cell, value=started.id, expires_at=draft.now + _DEDUPE_MS), run.place))
     yield from announce(draft)  # it may have taken the place of another
     return draft.decision(started)
 
@@ -92,8 +93,8 @@ def start_again(
     if isinstance(started, Outcome):
         return started
     if run.batch:
-        for place, one in enumerate((yield from ask(HeldEvents(run.id, run.shard)))):
-            draft.add(HoldEvent(started.id, place, one.id, run.shard))
+        for place, one in enumerate((yield from ask(HeldEvents(run.id)))):
+            draft.add(HoldEvent(started.id, place, one.id))
     leased = next((one for one in draft.leased if one.run.id == started.id), None) if copied else None
     for step in copied:
         own = replace(step, run_id=started.id)
@@ -113,7 +114,7 @@ def _selected(
     """
     if asked is None:
         return [], None
-    steps = [step for step in (yield from ask(GetSteps(run.id, run.shard))) if step.kind != DEFER]
+    steps = [step for step in (yield from ask(GetSteps(run.id))) if step.kind != DEFER]
     step = _find(run, steps, asked.step)
     before = [each for each in steps if not each.open and (step.open or each.position < step.position)]
     given: dict[str, Step] = {}
@@ -154,7 +155,6 @@ def _asked_for(step: Step, now: int) -> Step:
         name=step.name,
         kind=step.kind,
         status=StepStatus.QUEUED,
-        shard=step.shard,
         repeat=step.repeat,
         started_at=now,
         parallel="alone",

@@ -24,7 +24,7 @@ _Key = tuple[str, int, str]
 
 def annotate(draft: Draft, run: Run, entries: Sequence[Entry]) -> Plan:
     """Remember all of these, or none. The value says why none was; ``None`` if all were."""
-    steps = yield from ask(GetSteps(run.id, run.shard)) if any(entry.step_id != RUN for entry in entries) else _none()
+    steps = yield from ask(GetSteps(run.id)) if any(entry.step_id != RUN for entry in entries) else _none()
     ids = {step.id for step in steps}
     named = {(step.name, step.repeat): step.id for step in steps}
     resolved = [
@@ -54,7 +54,7 @@ def annotate_step(draft: Draft, run: Run, op: Annotated) -> Generator[Any, Any, 
 def _written(
     draft: Draft, run: Run, entries: Sequence[Entry]
 ) -> Generator[Any, Any, tuple[list[Metadata], str | None]]:
-    known: dict[_Key, Metadata] = {_key(one): one for one in (yield from ask(GetMetadata(run.id, run.shard)))}
+    known: dict[_Key, Metadata] = {_key(one): one for one in (yield from ask(GetMetadata(run.id)))}
     for change in draft.changes:
         if isinstance(change, SaveMetadata) and change.metadata.run_id == run.id:
             known[_key(change.metadata)] = change.metadata
@@ -75,7 +75,6 @@ def _written(
             updated_at=draft.now,
             step_id=entry.step_id,
             attempt=entry.attempt,
-            shard=run.shard,
         )
         known[_key(one)] = saved[_key(one)] = one
     size = sum(one.size for one in known.values())
@@ -88,7 +87,7 @@ def _written(
 
 def _note(draft: Draft, run: Run, problem: str) -> None:
     text = f"metadata is not kept: {problem}"
-    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="metadata-rejected", text=text, shard=run.shard)))
+    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="metadata-rejected", text=text)))
 
 
 def _key(one: Metadata) -> _Key:

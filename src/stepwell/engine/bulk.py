@@ -22,6 +22,7 @@ from stepwell.model.history import Cell, Outcome
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.order import Order, OrderKind, Wanted
 from stepwell.model.pause import PausedEvents
+from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import (
     GetCell,
     GetEvent,
@@ -59,13 +60,13 @@ def begin(draft: Draft, kind: OrderKind, wanted: Wanted, key: str | None = None)
     """Order it. The value is the order. With a ``key`` a second request within 24 hours gets the order of the first."""
     cell = f"order/{key}"
     if key is not None:
-        seen = yield from ask(GetCell(cell, draft.now))
+        seen = yield from ask(GetCell(cell, draft.now, place_for(cell)))
         known = None if seen is None else (yield from ask(GetOrder(seen.value)))
         if known is not None:
             return draft.decision(known)
     found = order(draft, kind, wanted)
     if key is not None:
-        draft.add(PutCell(Cell(key=cell, value=found.id, expires_at=draft.now + _DEDUPE_MS)))
+        draft.add(PutCell(Cell(key=cell, value=found.id, expires_at=draft.now + _DEDUPE_MS), place_for(cell)))
     return draft.decision(found)
 
 
@@ -90,7 +91,7 @@ def forget(draft: Draft, order_id: str) -> Plan:
     found = yield from ask(GetOrder(order_id))
     if found is None:
         return draft.decision(False)
-    draft.add(DropOrder(found.id, found.shard), Drop(_item_id(found.id), found.shard))
+    draft.add(DropOrder(found.id), Drop(_item_id(found.id), place_of(found.id)))
     return draft.decision(True)
 
 
@@ -99,7 +100,7 @@ def abort(draft: Draft, order_id: str) -> Plan:
     found = yield from ask(GetOrder(order_id))
     if found is not None and found.ended_at is None:
         found = replace(found, ended_at=draft.now, aborted=True)
-        draft.add(SaveOrder(found), Drop(_item_id(found.id), found.shard))
+        draft.add(SaveOrder(found), Drop(_item_id(found.id), place_of(found.id)))
     return draft.decision(found)
 
 
@@ -109,9 +110,9 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     How far it has come is written in the decision that does it, so nothing is done twice, however often the process
     dies (I16).
     """
-    found = yield from ask(GetOrder(item.id.removeprefix(_item_id("")), item.shard))
+    found = yield from ask(GetOrder(item.id.removeprefix(_item_id(""))))
     if found is None or found.ended_at is not None:
-        draft.add(Drop(item.id, item.shard))
+        draft.add(Drop(item.id, item.place))
         return
     page = yield from ask(next_page(found))
     act, most = _ACTS[found.kind], _share(found.what)
@@ -139,7 +140,7 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     )
     following = after(found, taken, whole=len(taken) == len(page))
     if following is None:
-        draft.add(SaveOrder(replace(found, ended_at=draft.now)), Drop(item.id, item.shard))
+        draft.add(SaveOrder(replace(found, ended_at=draft.now)), Drop(item.id, item.place))
         return
     draft.add(SaveOrder(following), Schedule(_item(following, at)))
     draft.due(at)
@@ -157,11 +158,11 @@ def next_page(found: Order) -> Question[Any]:
         assert stage.function_id is not None, "each function has its own"
         last = min(what.created_before, found.created_at)
         at, event_id = _moment(found.position, what.created_after or 0)
-        return SkippedEvents(stage.function_id, at, event_id, last, RUNS_PER_DECISION_MAX, found.shard)
+        return SkippedEvents(stage.function_id, at, event_id, last, RUNS_PER_DECISION_MAX)
     if stage.function_id is not None:
-        return RunsOfFunction(stage.function_id, after, before, RUNS_PER_DECISION_MAX, found.shard)
+        return RunsOfFunction(stage.function_id, after, before, RUNS_PER_DECISION_MAX)
     assert stage.status is not None, "a stage goes through something"
-    return RunsOfStatus(stage.status, after, before, RUNS_PER_DECISION_MAX, found.shard)
+    return RunsOfStatus(stage.status, after, before, RUNS_PER_DECISION_MAX)
 
 
 def after(found: Order, taken: Sequence[Found], *, whole: bool = True) -> Order | None:
@@ -190,7 +191,7 @@ def fits(found: Order, one: Found, now: int) -> Generator[Any, Any, bool]:
             return False
     if what.condition is None and isinstance(one, Run):
         return True
-    event = yield from ask(GetEvent(one.event_id, one.shard))
+    event = yield from ask(GetEvent(one.event_id, one.place if isinstance(one, Run) else None))
     if isinstance(one, Outcome) and event is not None and _is_answered(event):
         return False
     return what.condition is None or (event is not None and _is_true(what.condition, event, now))
@@ -241,14 +242,14 @@ def _cancel(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]
 def _replay(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]:
     """Start it again, or for the first time what was kept from starting, which then is not kept any more."""
     function = draft.registry.get(one.function_id)
-    event = yield from ask(GetEvent(one.event_id, one.shard))
+    event = yield from ask(GetEvent(one.event_id, one.place if isinstance(one, Run) else None))
     if function is None or event is None:
         return False
     record = Rerun(replay=found.id)
     if isinstance(one, Run):
         started = yield from start_again(draft, one, event, function, record)
         return isinstance(started, Run)
-    gone = DropOutcome(one.event_id, one.function_id, one.shard)
+    gone = DropOutcome(one.event_id, one.function_id)
     if gone in draft.changes:
         return False  # another replay has just started it: this decision does a part of each that is due
     cron = str(_decode(event.data)["cron"]) if event.source == "cron" else None
@@ -283,7 +284,7 @@ def _item(found: Order, at: int) -> Item:
         kind=ItemKind.ORDER,
         function_id="",
         at=at,
-        shard=found.shard,
+        place=place_of(found.id),
         queued_at=found.created_at,
     )
 

@@ -40,7 +40,7 @@ def put_off(draft: Draft, op: DeferAdd | DeferAbort, turn: Turn) -> Generator[An
     step_id = row_id(op.target if isinstance(op, DeferAbort) else op.id)
     known = turn.defers.get(step_id)
     if known is None:  # an earlier try of this very decision may have been written although nobody was told so
-        known = yield from ask(GetStep(turn.run.id, step_id, turn.run.shard))
+        known = yield from ask(GetStep(turn.run.id, step_id))
     if known is not None and (isinstance(op, DeferAdd) or not known.open):
         return known
     effect = op.decide(turn)
@@ -59,7 +59,7 @@ def so_far(draft: Draft, leased: Leased) -> Mapping[str, Step]:
 
 def deferred(draft: Draft, run: Run) -> Generator[Any, Any, list[Step]]:
     """What is to be started now that the run ends, in the order in which it was put off."""
-    found = {step.id: step for step in (yield from ask(OpenSteps(run.id, DEFER, run.shard)))}
+    found = {step.id: step for step in (yield from ask(OpenSteps(run.id, DEFER)))}
     found |= draft.put_off.get(run.id, {})
     return [step for step in found.values() if step.open]
 
@@ -77,7 +77,7 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
     }
     if draft.registry.get(details.function_id) is None:
         text = f"{step.name!r} starts nothing: there is no function {details.function_id!r}"
-        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="defer-unknown", text=text, shard=run.shard)))
+        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="defer-unknown", text=text)))
     return Event(
         id=draft.moment.new_id(),
         name=DEFERRED,
@@ -98,4 +98,4 @@ def settle(draft: Draft, step: Step, event: Event, changes: Sequence[Change]) ->
     for change in changes:
         if isinstance(change, CreateRun) and (change.run.event_id, change.run.function_id) == (event.id, function_id):
             details["run_id"] = change.run.id
-    draft.add(SettleStep(step.run_id, step.id, StepStatus.COMPLETED, draft.now, None, _encode(details), step.shard, 0))
+    draft.add(SettleStep(step.run_id, step.id, StepStatus.COMPLETED, draft.now, None, _encode(details), 0))

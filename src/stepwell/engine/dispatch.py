@@ -60,6 +60,7 @@ READY = ready("")
 def claim(
     draft: Draft,
     *,
+    shard: int,
     room: int,
     new_token: Callable[[], int],
     serves: Callable[[str], bool],
@@ -85,15 +86,15 @@ def claim(
     else claims, and it is all who wait for room.
     """
     if pressing:
-        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now))
+        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, shard))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from _crowds(draft, waiting)) if crowded and room > 0 else []
+    crowds = (yield from _crowds(draft, shard, waiting)) if crowded and room > 0 else []
     if crowds:
-        items = yield from _fair(draft, limit, crowds)
+        items = yield from _fair(draft, shard, limit, crowds)
         following: int | None = draft.now
     else:
-        items = yield from ask(DueItems(draft.now, limit, timers_only=room <= 0))
-        following = draft.now if len(items) == limit else (yield from ask(NextDue(draft.now)))
+        items = yield from ask(DueItems(draft.now, limit, shard, timers_only=room <= 0))
+        following = draft.now if len(items) == limit else (yield from ask(NextDue(shard, draft.now)))
         if crowded and room > 0:
             draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
     kept = {item.id for item in items if item.lease and mine(item.id) == item.lease}
@@ -107,41 +108,41 @@ def claim(
         elif item.id in draft.touched:
             draft.due(draft.now)  # a timer has just settled one of its steps, which a question would not show yet
         elif item.id in kept:
-            draft.add(Extend(Lease(item.id, item.lease, item.shard), draft.until))
+            draft.add(Extend(Lease(item.id, item.lease), draft.until))
             draft.due(draft.until)  # the call that has it may end without a word
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
     # Nor does a call know of what was settled after its steps were read: poke it.
     touched = set(draft.touched)
-    draft.add(*(Wake(one.run.id, draft.now, one.run.shard) for one in draft.leased if one.run.id in touched))
+    draft.add(*(Wake(one.run.id, draft.now) for one in draft.leased if one.run.id in touched))
     return draft.decision(following)
 
 
-def _crowds(draft: Draft, waiting: Sequence[str] | None) -> Generator[Any, Any, Sequence[str]]:
+def _crowds(draft: Draft, shard: int, waiting: Sequence[str] | None) -> Generator[Any, Any, Sequence[str]]:
     """The backlogs that are not empty of those who wait for a process."""
     if waiting is None:
-        return (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX)))
-    found = [name for _, name in (yield from ask(Occupied(tuple(waiting), shard=0)))]
+        return (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard)))
+    found = [name for _, name in (yield from ask(Occupied(tuple(waiting), shard)))]
     first = int(draft.moment.chance * len(found))
     return (*found[first:], *found[:first])[:CROWDS_PER_CLAIM_MAX]
 
 
-def _fair(draft: Draft, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
+def _fair(draft: Draft, shard: int, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
     """As many as there is room for, of what is due and of each function whose runs wait for room: none takes what is
     another's share while that needs it (semantics §7.11)."""
     share = max(1, limit // (len(crowds) + 1))
-    items = yield from ask(DueItems(draft.now, share))
+    items = yield from ask(DueItems(draft.now, share, shard))
     if len(items) == share:  # what passes by itself is not to wait behind others
         known = {item.id for item in items}
-        timers = yield from ask(DueItems(draft.now, share, timers_only=True))
+        timers = yield from ask(DueItems(draft.now, share, shard, timers_only=True))
         items += [item for item in timers if item.id not in known]
     room = limit - sum(item.kind == ItemKind.RUN for item in items)
     first = int(draft.moment.chance * len(crowds))  # each in turn has what is left over
     for left, crowd in zip(range(len(crowds), 0, -1), (*crowds[first:], *crowds[:first]), strict=True):
         if room <= 0:
             break
-        found = yield from ask(BacklogItems(crowd, -(-room // left)))
+        found = yield from ask(BacklogItems(crowd, -(-room // left), shard))
         items += found
         room -= len(found)
     return items
@@ -151,7 +152,7 @@ def _take(
     draft: Draft, item: Item, loaded: Loaded | None, new_token: Callable[[], int], serves: Callable[[str], bool]
 ) -> Generator[Any, Any, None]:
     if loaded is None or loaded.run.ended or loaded.run.id in draft.ended:
-        draft.add(Drop(item.id, item.shard))  # nothing is owed to a run that has ended
+        draft.add(Drop(item.id, item.place))  # nothing is owed to a run that has ended
         return
     run, event, steps = loaded.run, loaded.event, loaded.steps
     function = draft.registry.of_run(run.function_id)
@@ -162,8 +163,8 @@ def _take(
     held = 0
     if item.lease and run.slots:
         # What a lapsed lease still holds, as many branches as it may have had, is given back before anything else.
-        held = yield from ask(CountHeld(run.slots[0], item.id, item.shard))
-        draft.add(FreeSlots(item.id, item.shard))
+        held = yield from ask(CountHeld(run.slots[0], item.id))
+        draft.add(FreeSlots(item.id))
         draft.take(run.slots, -held)
     losses, mark = _losses(item, steps)
     if event is None:
@@ -191,32 +192,32 @@ def _take(
     if item.lease:
         alone = f"; it is left alone for {pause / 1000:.1f} s" if pause and blocked is None else ""
         text = f"the process that ran it died or lost its lease{alone} ({losses} in a row)"
-        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text, shard=run.shard)))
+        draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="lease-lost", text=text)))
     if blocked is None and not pause and run.started_at is None and (run.throttle or run.locks):
         assert function is not None, "what nobody serves is blocked"
         blocked = yield from begin(draft, run, function, item, passed)
     if blocked is not None:
-        draft.add(Block(item.id, blocked, losses, mark, item.shard))
+        draft.add(Block(item.id, blocked, losses, mark))
         pass_on(draft, run, passed)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:
-        draft.add(Postpone(item.id, draft.now + pause, losses, mark, item.shard))
+        draft.add(Postpone(item.id, draft.now + pause, losses, mark))
         draft.due(draft.now + pause)
         return
     token = new_token()
-    draft.add(Grant(item.id, token, draft.until, losses, mark, item.shard))
+    draft.add(Grant(item.id, token, draft.until, losses, mark))
     if run.slots:
-        draft.add(TakeSlots(run.slots, item.id, item.shard))
+        draft.add(TakeSlots(run.slots, item.id))
         draft.take(run.slots, 1)
     if run.started_at is None:
         run = start(draft, run, function)
-        draft.add(StartRun(run.id, draft.now, run.shard))
+        draft.add(StartRun(run.id, draft.now))
         if function.start_timeout_ms is not None:
-            draft.add(Drop(f"{run.id}/start", run.shard))
+            draft.add(Drop(f"{run.id}/start"))
     leased = Leased(
         run=run,
-        lease=Lease(item.id, token, item.shard),
+        lease=Lease(item.id, token),
         until=draft.until,
         attempt=item.attempt,
         function=function,
@@ -232,7 +233,7 @@ def _take(
 def _give_back(draft: Draft, run: Run, slots: int) -> None:
     """As many of those who wait for room may go as the run needs no more."""
     if slots > 0:
-        draft.add(*(draft.room(slot, slots, run.shard) for slot in run.slots))
+        draft.add(*(draft.room(slot, slots, run.place) for slot in run.slots))
 
 
 def _losses(item: Item, steps: Sequence[Step]) -> tuple[int, int]:
@@ -263,4 +264,4 @@ def pass_on(draft: Draft, run: Run, passed: list[str]) -> None:
     Other functions that share it were asked when it was. To ask them again could go on for ever: two functions, each
     with room where the other has none, would call each other.
     """
-    draft.add(*(draft.room(key, 1, run.shard, run.function_id) for key in passed))
+    draft.add(*(draft.room(key, 1, run.place, run.function_id) for key in passed))

@@ -144,7 +144,7 @@ class Draft:
         """Whether the process that asks serves the function and has no room for one more call."""
         return self._is_full is not None and self._is_full(function_id)
 
-    def room(self, backlog: str, count: int, shard: int, function_id: str | None = None) -> Release | ReleaseShared:
+    def room(self, backlog: str, count: int, place: int, function_id: str | None = None) -> Release | ReleaseShared:
         """The change that lets ``count`` of this backlog go. Who waits there may be one of them from now on.
 
         If functions share it, so many of each: their limits are their own. Or of the one ``function_id`` (ADR 0032).
@@ -152,8 +152,8 @@ class Draft:
         self.freed.add(backlog)
         self.due(self.now)
         if is_shared(backlog):
-            return ReleaseShared(backlog, self.now, count, shard, function_id)
-        return Release(backlog, self.now, count, shard)
+            return ReleaseShared(backlog, self.now, count, place, function_id)
+        return Release(backlog, self.now, count, place)
 
     def press(self, queue: str, until: int) -> None:
         """Nothing of this queue is to begin before that moment. The process is told at once: its next claim may be

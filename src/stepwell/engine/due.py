@@ -24,6 +24,7 @@ from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import place_for
 from stepwell.model.run import Run
 from stepwell.model.schedule import Schedule as Calendar
 from stepwell.model.step import TO_RUN, Step, StepStatus
@@ -61,7 +62,7 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if item.kind in (ItemKind.START_TIMEOUT, ItemKind.FINISH_TIMEOUT):
         yield from expire(draft, item)
         return
-    draft.add(Drop(item.id, item.shard))  # of a kind that only another version knows
+    draft.add(Drop(item.id, item.place))  # of a kind that only another version knows
 
 
 def settle_due(draft: Draft, steps: Sequence[Step]) -> list[Step]:
@@ -83,11 +84,11 @@ def _settle(draft: Draft, step: Step, position: int) -> Step:
     output, status = b"null", StepStatus.COMPLETED
     if step.status == StepStatus.WAITING:
         status = StepStatus.TIMED_OUT
-        draft.add(CloseWait(step.run_id, step.id, step.shard))
+        draft.add(CloseWait(step.run_id, step.id))
     elif step.status == StepStatus.INVOKING:
         status = StepStatus.FAILED
         output = invoke_timed_out().json()
-    draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, step.shard, position))
+    draft.add(SettleStep(step.run_id, step.id, status, draft.now, output, None, position))
     return msgspec.structs.replace(step, status=status, position=position, ended_at=draft.now, output=output)
 
 
@@ -102,6 +103,7 @@ def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int
         kind=ItemKind.CRON,
         function_id=function.id,
         at=tick + calendar.jitter(tick, item_id, trigger.jitter_ms),
+        place=place_for(function.id),
         queued_at=tick,
     )
 
@@ -129,7 +131,7 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     cron = item.id.removeprefix(cron_item_id(item.function_id, ""))
     found = cron_triggers(function).get(cron) if function else None
     if function is None or found is None:
-        draft.add(Drop(item.id, item.shard))  # the function or this schedule is gone (semantics §2.2)
+        draft.add(Drop(item.id, item.place))  # the function or this schedule is gone (semantics §2.2)
         return
     trigger, calendar = found
     tick = item.queued_at
@@ -143,7 +145,7 @@ def _tick(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         yield from _start(draft, function, trigger, tick, passed)
     following = arm(function, trigger, calendar, tick)
     if following is None:
-        draft.add(Drop(item.id, item.shard))
+        draft.add(Drop(item.id, item.place))
         return
     # With a jitter longer than the pause between two ticks, the next may be due before this one was. It is not late.
     following = msgspec.structs.replace(following, at=max(following.at or 0, draft.now))

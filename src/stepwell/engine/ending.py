@@ -51,14 +51,14 @@ def finish(
 
     The item goes first: for a holder that is the change which proves its lease.
     """
-    changes: list[Change] = [DropRunItems(run.id, run.shard) if tidy or run.guarded else Drop(run.id, run.shard)]
+    changes: list[Change] = [DropRunItems(run.id) if tidy or run.guarded else Drop(run.id)]
     if failure is not None:
         output = failure.json()
-    changes.append(FinishRun(run.id, advance(run.status, status), draft.now, output, reason, run.shard))
+    changes.append(FinishRun(run.id, advance(run.status, status), draft.now, output, reason))
     if tidy or run.guarded:
-        changes.append(CloseWaits(run.id, run.shard))
+        changes.append(CloseWaits(run.id))
     if tidy:
-        changes.append(DropRequests(run.id, run.shard))
+        changes.append(DropRequests(run.id))
     if run.slots:
         changes += release(draft, run, width, parked)
     if run.locks:
@@ -76,7 +76,7 @@ def finish(
 
 def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
     """What the run itself held is free: another run may begin for each place."""
-    changes: list[Change] = [FreeSlots(lock_holder(run.id), run.shard)]
+    changes: list[Change] = [FreeSlots(lock_holder(run.id))]
     for lock in run.locks:
         if lock not in places(run):
             draft.locks[lock] = None
@@ -85,7 +85,7 @@ def _give_up(draft: Draft, run: Run, *, parked: str | None) -> list[Change]:
                 draft.take((lock,), -1)
             elif lock == parked:
                 continue
-            changes.append(draft.room(lock, 1, run.shard))  # one that never began may have been woken for it
+            changes.append(draft.room(lock, 1, run.place))  # one that never began may have been woken for it
     return changes
 
 
@@ -97,7 +97,7 @@ def places(run: Run) -> tuple[str, ...]:
 def release(draft: Draft, run: Run, width: int, parked: str | None = None) -> list[Change]:
     """The run uses its slots no more, ``width`` of each key: as many of those who waited longest may go."""
     others = (slot for slot in run.slots if slot != parked)
-    return [FreeSlots(run.id, run.shard), *(draft.room(slot, width, run.shard) for slot in others)]
+    return [FreeSlots(run.id), *(draft.room(slot, width, run.place) for slot in others)]
 
 
 def lock_holder(run_id: str) -> str:
@@ -122,19 +122,19 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     width, parked = 1, None
     if run.slots or run.locks:
-        item = yield from ask(GetItem(run.id, run.shard))
+        item = yield from ask(GetItem(run.id))
         if item is not None and item.backlog not in draft.freed:
             parked = item.backlog  # else it may be the one that this decision has just woken
     if run.slots:
-        held = yield from ask(CountHeld(run.slots[0], run.id, run.shard))
+        held = yield from ask(CountHeld(run.slots[0], run.id))
         draft.take(run.slots, -held)
         width = max(1, held)
     finish(draft, run, event, RunStatus.CANCELLED, reason=reason, width=width, parked=parked)
     draft.touched.append(run.id)
-    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason, shard=run.shard)))
-    children = yield from ask(Children(run.id, run.shard))
+    draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="cancelled", text=reason)))
+    children = yield from ask(Children(run.id))
     if children:
-        steps = {step.id: step for step in (yield from ask(GetSteps(run.id, run.shard)))}
+        steps = {step.id: step for step in (yield from ask(GetSteps(run.id)))}
         for child in children:
             step = steps.get(child.parent_step or "")
             if step is not None and step.details and b'"cancel_child":true' in step.details:
@@ -203,6 +203,6 @@ def _tell_parent(run: Run, status: str, output: bytes | None, now: int) -> list[
         settled, result = StepStatus.FAILED, invoke_cancelled(run.function_id).json()
     parent, step = run.parent or "", run.parent_step or ""
     return [
-        SettleStep(parent, step, settled, now, result or b"null", None, run.shard),
-        Wake(parent, now, run.shard),
+        SettleStep(parent, step, settled, now, result or b"null", None),
+        Wake(parent, now),
     ]

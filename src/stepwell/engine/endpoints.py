@@ -81,7 +81,7 @@ def take_on(draft: Draft, function: Function, run_id: str, data: bytes, version:
     """An app has begun this run, with this request of its user. The value is its standing: the same again is stored."""
     known = yield from ask(GetRun(run_id))
     if known is not None:
-        first = yield from ask(GetEvent(known.event_id, known.shard))
+        first = yield from ask(GetEvent(known.event_id, known.place))
         same = known.function_id == function.id and first is not None and first.data == data
         return draft.decision(Standing.STORED if same else Standing.TAKEN)
     event = Event(
@@ -106,7 +106,6 @@ def take_on(draft: Draft, function: Function, run_id: str, data: bytes, version:
         function_id=function.id,
         run_id=run_id,
         at=until,
-        shard=run.shard,
         lease=_token(run_id),
         queued_at=draft.now,
     )
@@ -125,7 +124,7 @@ def carry_on(draft: Draft, run_id: str, report: Report, silence_ms: int) -> Plan
     run = yield from ask(GetRun(run_id))
     if run is None:
         return draft.decision(Standing.STALE)
-    steps = yield from ask(GetSteps(run_id, run.shard))
+    steps = yield from ask(GetSteps(run_id))
     leased = yield from held(draft, run, steps, _token(run_id))
     if leased is None:
         return draft.decision(Standing.STORED if _is_known(run, steps, report) else Standing.STALE)

@@ -17,6 +17,7 @@ from stepwell.limits import RETENTION_DEFAULT
 from stepwell.model.changes import Drop, DropHeld, Plan, SaveNote, Schedule
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import GetItem, ask
 from stepwell.model.run import Run
 
@@ -68,13 +69,13 @@ def reset(draft: Draft, function_id: str, keys: Sequence[str]) -> Plan:
     """
     done: list[str] = []
     for key in keys:
-        if (yield from remembered(draft, key)) is None:
+        if (yield from remembered(draft, key, UNPLACED)) is None:
             continue
         done.append(key)
-        forget(draft, key)
+        forget(draft, key, UNPLACED)
         record = _encode(Reset(key, draft.now)).decode()
-        remember(draft, Cell(key=record_key(function_id, key), value=record, expires_at=draft.now + _KEPT_MS))
-        timer = yield from ask(GetItem(key))
+        remember(draft, Cell(key=record_key(function_id, key), value=record, expires_at=draft.now + _KEPT_MS), UNPLACED)
+        timer = yield from ask(GetItem(key, UNPLACED))
         if timer is not None and timer.kind == ItemKind.THROTTLE:
             draft.add(Schedule(msgspec.structs.replace(timer, at=draft.now)))
             draft.due(draft.now)
@@ -92,10 +93,10 @@ def record_key(function_id: str, key: str) -> str:
 
 def _taken(draft: Draft, key: str) -> Generator[Any, Any, tuple[str, Window] | None]:
     """The function of a window and what it holds, once it is closed and its timer gone."""
-    cell = yield from remembered(draft, key)
-    item: Item | None = yield from ask(GetItem(key))
+    cell = yield from remembered(draft, key, UNPLACED)
+    item: Item | None = yield from ask(GetItem(key, UNPLACED))
     if cell is None or item is None or item.kind != ItemKind.WINDOW:
         return None
-    draft.add(Drop(key, item.shard))
-    forget(draft, key)
+    draft.add(Drop(key, item.place))
+    forget(draft, key, UNPLACED)
     return item.function_id, read_window(cell)

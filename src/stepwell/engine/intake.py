@@ -15,6 +15,7 @@ from stepwell.expressions import EvaluationError, compile_expression, probe_valu
 from stepwell.model.changes import CloseWait, Plan, SaveEvent, SaveOutcome, SettleStep, Wake
 from stepwell.model.event import CANCELLED, FAILED, FINISHED, Event
 from stepwell.model.history import Outcome, OutcomeKind
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import FindWaits, GetEvent, GetRun, HeldEvents, WaitPaths, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import StepStatus
@@ -80,7 +81,7 @@ def publish(
                 kind = OutcomeKind.EXPRESSION_FAILED
                 outcome = Outcome(event_id=event.id, function_id=function_id, kind=kind, at=draft.now, reason=reason)
                 draft.add(SaveOutcome(outcome))
-    paths = yield from ask(WaitPaths(event.name))
+    paths = yield from ask(WaitPaths(event.name, EVERYWHERE))
     if paths or heard:
         yield from _resume(draft, event, fields or event.fields(), paths, heard)
 
@@ -104,10 +105,10 @@ def announce(draft: Draft) -> Generator[Any, Any, None]:
         names = _NAMES[ending.status]
         if ending.event.name == CANCELLED and names[0] == CANCELLED:
             names = names[1:]  # a clean-up that is cancelled must not start itself
-        if not draft.registry.matches(FINISHED) and not (yield from ask(WaitPaths(FINISHED))):
+        if not draft.registry.matches(FINISHED) and not (yield from ask(WaitPaths(FINISHED, EVERYWHERE))):
             names = names[:-1]
         if names:
-            collected = (yield from ask(HeldEvents(ending.run.id, ending.run.shard))) if ending.run.batch else []
+            collected = (yield from ask(HeldEvents(ending.run.id))) if ending.run.batch else []
             for event in announcements(draft, ending, names, collected):
                 yield from publish(draft, event)
 
@@ -134,7 +135,7 @@ def _resume(
     draft: Draft, event: Event, fields: dict[str, object], paths: list[str], heard: Sequence[Wait]
 ) -> Generator[Any, Any, None]:
     probes = _probes(fields, paths)
-    waits = (yield from ask(FindWaits(event.name, tuple(probes), draft.now))) if paths else []
+    waits = (yield from ask(FindWaits(event.name, tuple(probes), draft.now, EVERYWHERE))) if paths else []
     memo: bytes | None = None
     env = {"async": fields}
     for wait in (*waits, *heard):
@@ -153,10 +154,9 @@ def _resume(
                 draft.now,
                 memo,
                 _details(wait, event),
-                wait.shard,
             ),
-            CloseWait(wait.run_id, wait.id, wait.shard),
-            Wake(wait.run_id, draft.now, wait.shard),
+            CloseWait(wait.run_id, wait.id),
+            Wake(wait.run_id, draft.now),
         )
         draft.touched.append(wait.run_id)
         draft.due(draft.now)

@@ -18,6 +18,7 @@ from stepwell.engine.releasing import let_go
 from stepwell.model.changes import PauseFunction, Plan
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import Pause, PausedRuns
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import ListFunctions, StoredFunction, ask
 
 
@@ -38,7 +39,9 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
         found = msgspec.structs.replace(found, cancellation=cancellation.id)
     draft.add(PauseFunction(function.id, found))
     if function.pause is not None:
-        yield from let_go(draft, paused(function.id))  # those that the new choices let wait are put aside again
+        yield from let_go(
+            draft, paused(function.id), UNPLACED
+        )  # those that the new choices let wait are put aside again
     return draft.decision(found)
 
 
@@ -48,7 +51,7 @@ def resume(draft: Draft, function_id: str) -> Plan:
     if function is None or function.pause is None:
         return draft.decision(None)
     draft.add(PauseFunction(function.id, None))
-    yield from let_go(draft, paused(function.id))
+    yield from let_go(draft, paused(function.id), UNPLACED)
     return draft.decision(function.pause)
 
 

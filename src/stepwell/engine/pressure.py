@@ -23,6 +23,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import GetCell, ask
 from stepwell.model.run import Run
 
@@ -77,16 +78,14 @@ def press(
     said = _encode(Pressure(run.id, step, failure.message)).decode()
     for queue in queues(run, function):
         key = backlog(queue)
-        known = yield from _cell(draft, key)
+        known = yield from _cell(draft, key, UNPLACED)
         if known is not None and known.expires_at >= until:
             draft.press(queue, known.expires_at)  # it may be written by an earlier try of this decision, unheard
             continue
-        cell = Cell(key=key, value=said, expires_at=until, shard=run.shard)
+        cell = Cell(key=key, value=said, expires_at=until)
         draft.cells[key] = cell
-        timer = Item(
-            id=key, kind=ItemKind.PRESSURE, function_id=function.id, at=until, shard=run.shard, queued_at=until
-        )
-        draft.add(PutCell(cell), Schedule(timer))
+        timer = Item(id=key, kind=ItemKind.PRESSURE, function_id=function.id, at=until, place=UNPLACED, queued_at=until)
+        draft.add(PutCell(cell, UNPLACED), Schedule(timer))
         draft.due(until)
         draft.press(queue, until)
 
@@ -94,7 +93,7 @@ def press(
 def pressed(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:
     """The queue of this run that is to be left alone now, if one is."""
     for queue in queues(run, function):
-        if (yield from _cell(draft, backlog(queue))) is not None:
+        if (yield from _cell(draft, backlog(queue), UNPLACED)) is not None:
             return queue
     return None
 
@@ -107,12 +106,12 @@ def shares(queue: str, key: str, function_id: str) -> bool:
 def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The time is over: whoever waited goes on, as far as the limits let them."""
     queue = item.id.removeprefix(PREFIX)
-    draft.add(Drop(item.id, item.shard))
+    draft.add(Drop(item.id, item.place))
     draft.due(draft.now)
-    yield from let_go(draft, item.id, item.shard)
+    yield from let_go(draft, item.id, item.home)
     # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.
     for key in _rooms(queue, item.function_id):
-        draft.add(draft.room(key, ITEMS_PER_DECISION_MAX, item.shard))
+        draft.add(draft.room(key, ITEMS_PER_DECISION_MAX, item.home))
 
 
 def _rooms(queue: str, function_id: str) -> tuple[str, ...]:
@@ -122,8 +121,8 @@ def _rooms(queue: str, function_id: str) -> tuple[str, ...]:
     return (f"fn/{owner(function_id)}", f"run/fn/{owner(function_id)}")
 
 
-def _cell(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+def _cell(draft: Draft, key: str, place: int) -> Generator[Any, Any, Cell | None]:
     own = draft.cells.get(key)
     if own is not None:
         return own if own.expires_at > draft.now else None
-    return (yield from ask(GetCell(key, draft.now)))
+    return (yield from ask(GetCell(key, draft.now, place)))

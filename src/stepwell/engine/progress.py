@@ -110,7 +110,7 @@ def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: in
     if step is not None:
         draft.add(*_new_attempts(leased, step))
         if not step.open:
-            draft.add(DropRequest(step.run_id, step.id, step.shard))
+            draft.add(DropRequest(step.run_id, step.id))
     yield from announce(draft)
     return draft.decision(step, holds=leased.lease)
 
@@ -154,7 +154,7 @@ def elapse(draft: Draft, leased: Leased) -> Plan:
     watched = {
         step.id for step in leased.steps.values() if step.open and step.due is not None and step.due <= draft.now
     }
-    steps = yield from ask(GetSteps(leased.run.id, leased.run.shard))
+    steps = yield from ask(GetSteps(leased.run.id))
     moved = [step for step in settle_due(draft, steps) if step.id in watched]
     return draft.decision(moved, holds=leased.lease)
 
@@ -166,15 +166,15 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
     What is free is free: were anybody blocked by this limit, the slot would have gone to them.
     """
     run = leased.run
-    held = max(leased.width, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+    held = max(leased.width, (yield from ask(CountHeld(run.slots[0], run.id))))
     room = max(0, wanted - (held - leased.width))
     limits = [control for control in leased.function.controls if isinstance(control, GRANT)]
     for slot, control in pairs(run.slots, limits, leased.function.id):
-        used = yield from ask(CountSlots(slot, run.shard))
+        used = yield from ask(CountSlots(slot, run.place))
         while room > 0 and isinstance(control.grant(used + room - 1), Blocked):
             room -= 1
     for number in range(held, held + room):
-        draft.add(TakeSlots(run.slots, f"{run.id}/{number}", run.shard))
+        draft.add(TakeSlots(run.slots, f"{run.id}/{number}"))
     return draft.decision(held + room - leased.width, holds=leased.lease)
 
 
@@ -189,7 +189,7 @@ def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = Non
     else:
         yield from _end(draft, leased, RunStatus.COMPLETED, output=output)
         if note is not None:
-            draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="code-changed", text=note, shard=run.shard)))
+            draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="code-changed", text=note)))
     yield from announce(draft)
     return draft.decision(None, holds=leased.lease)
 
@@ -218,7 +218,6 @@ def fail(
         started_at=started_at or draft.now,
         ended_at=draft.now,
         error=error,
-        shard=leased.run.shard,
         retry_at=at,
     )
     if at is None:
@@ -258,7 +257,7 @@ def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any
 
 def _speak(draft: Draft, leased: Leased, version: int | None) -> None:
     if version is not None and leased.run.execution_version == -1:
-        draft.add(SetExecutionVersion(leased.run.id, version, leased.run.shard))
+        draft.add(SetExecutionVersion(leased.run.id, version))
 
 
 def _apply(
@@ -277,7 +276,7 @@ def _apply(
     known = leased.steps.get(op.id)
     if known is None:
         # An earlier try of this very decision may have been written although nobody was told so.
-        known = yield from ask(GetStep(leased.run.id, op.id, leased.run.shard))
+        known = yield from ask(GetStep(leased.run.id, op.id))
     if known is not None and (known.status not in TO_RUN or isinstance(op, StepPlanned | Gateway)):
         settled = known.status != StepStatus.ERRORED or known.parallel is not None or op.parallel is None
         if settled or known.kind in REQUESTS:
@@ -379,9 +378,9 @@ def _known(leased: Leased) -> Generator[Any, Any, tuple[Mapping[str, Step], int]
     if not leased.unheard:
         return leased.steps, leased.width
     run, width = leased.run, leased.width
-    steps = yield from ask(GetSteps(run.id, run.shard))
+    steps = yield from ask(GetSteps(run.id))
     if run.slots:
-        width = max(1, (yield from ask(CountHeld(run.slots[0], run.id, run.shard))))
+        width = max(1, (yield from ask(CountHeld(run.slots[0], run.id))))
     return {step.id: step for step in steps if step.kind != DEFER}, width
 
 

@@ -10,6 +10,7 @@ from stepwell.engine.ending import release
 from stepwell.engine.leased import Leased
 from stepwell.engine.releasing import let_go
 from stepwell.model.changes import LapseLeases, Park, Plan
+from stepwell.model.place import UNPLACED
 
 _EPOCH_BITS = 40  # a process would have to claim a trillion items to run out of tokens
 
@@ -27,15 +28,7 @@ def take_over(draft: Draft, epoch: int, served: Iterable[str]) -> Plan:
     """
     draft.add(LapseLeases(first_token(epoch), draft.now))
     for function_id in served:
-        yield from let_go(draft, unserved(function_id))
-    return draft.decision()
-
-
-def join(draft: Draft, served: Iterable[str]) -> Plan:
-    """A peer begins beside others, whose leases are theirs: those of one that has died run out. What waited for the
-    functions that it has goes on."""
-    for function_id in served:
-        yield from let_go(draft, unserved(function_id))
+        yield from let_go(draft, unserved(function_id), UNPLACED)
     return draft.decision()
 
 

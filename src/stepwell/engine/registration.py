@@ -17,6 +17,7 @@ from stepwell.model.app import App
 from stepwell.model.changes import ArchiveFunction, Drop, Plan, SaveApp, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.item import ItemKind
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListStandingOrders, ask
 from stepwell.model.standing import Orders, StandingKind
 
@@ -52,13 +53,13 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             version = 1 if known is None else known.version + (known.config != function.config)
             draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
-        yield from let_go(draft, unserved(function.id))
+        yield from let_go(draft, unserved(function.id), UNPLACED)
         limits_changed |= known is not None and _limits(known.config) != _limits(function.config)
         crons = cron_triggers(function)
         armed = yield from ask(FunctionItems(function.id))
         for item in armed:
             if item.kind == ItemKind.CRON and item.id not in {cron_item_id(function.id, cron) for cron in crons}:
-                draft.add(Drop(item.id, item.shard))
+                draft.add(Drop(item.id, item.place))
         if orders.find(StandingKind.ARCHIVE, function.id, app_id) is None:
             arm_crons(draft, function)
     for missing in stored.values():
@@ -74,7 +75,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
 def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
     """Somebody has come who has these functions: what waits for that goes on."""
     for function_id in sorted(function_ids):
-        yield from let_go(draft, unserved(function_id))
+        yield from let_go(draft, unserved(function_id), UNPLACED)
     draft.due(draft.now)
     return draft.decision()
 
@@ -83,7 +84,7 @@ def ask_anew(draft: Draft, app_id: str, function_ids: Sequence[str]) -> Plan:
     """Whoever waits by the rules of these functions is asked by those that hold now."""
     review(draft, app_id)
     for function_id in function_ids:
-        yield from let_go(draft, unserved(function_id))
+        yield from let_go(draft, unserved(function_id), UNPLACED)
     return draft.decision()
 
 

@@ -21,6 +21,7 @@ from stepwell.model.changes import Drop, ReleaseItem, Schedule
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import Backlog, BacklogItems, CountSlots, DueItems, GetItem, GetRun, NextBacklog, ask
 
 ITEMS_PER_DECISION_MAX: Final = 100  # they are claimed in one decision too, which is what holds up others
@@ -34,47 +35,54 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[int, str] | None).decode
 
 
-def let_go(draft: Draft, backlog: str, shard: int = 0) -> Generator[Any, Any, None]:
+def let_go(draft: Draft, backlog: str, place: int) -> Generator[Any, Any, None]:
     """All that waits in this backlog now is due, a part of it at once and the rest soon."""
-    yield from _go_on(draft, backlog, None, shard)
+    yield from _go_on(draft, backlog, None, place)
 
 
 def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The next of a backlog that was let go."""
     # They are not to pile up before what others have to do: first those that were released are to be gone.
-    due = yield from ask(DueItems(draft.now, ITEMS_PER_DECISION_MAX))
+    due = yield from ask(DueItems(draft.now, ITEMS_PER_DECISION_MAX, item.home))
     if sum(one.kind == ItemKind.RUN for one in due) == ITEMS_PER_DECISION_MAX:
         looked = msgspec.structs.replace(item, attempt=item.attempt + 1)
         _call(draft, looked, min(_CROWDED_MS << min(item.attempt, 10), _CROWDED_MS_MAX))
         return
-    cell = yield from remembered(draft, item.id)
-    place = _decode(cell.value) if cell is not None else None
-    yield from _go_on(draft, item.id.removeprefix(_item_id("")), place, item.shard)
+    cell = yield from remembered(draft, item.id, item.home)
+    last = _decode(cell.value) if cell is not None else None
+    yield from _go_on(draft, item.id.removeprefix(_item_id("")), last, item.home)
     if item.id not in draft.cells:
-        draft.add(Drop(item.id, item.shard))
-        remember(draft, Cell(key=item.id, value="", expires_at=0, shard=item.shard))
+        draft.add(Drop(item.id, item.place))
+        remember(draft, Cell(key=item.id, value="", expires_at=0), item.home)
 
 
-def _go_on(draft: Draft, backlog: str, place: tuple[int, str] | None, shard: int) -> Generator[Any, Any, None]:
+def _go_on(draft: Draft, backlog: str, after: tuple[int, str] | None, place: int) -> Generator[Any, Any, None]:
     room = max(0, ITEMS_PER_DECISION_MAX - draft.released)
-    waiting = yield from ask(Backlog(backlog, room + 1, shard, after=place))
+    waiting = yield from ask(Backlog(backlog, room + 1, place, after))
     released = waiting[:room]
     draft.freed.add(backlog)
     for _, item_id in released:
-        draft.add(ReleaseItem(item_id, draft.now, shard))
+        draft.add(ReleaseItem(item_id, draft.now))
         draft.due(draft.now)
     draft.released += len(released)
     if len(waiting) > room:
         item_id = _item_id(backlog)
-        last = released[-1] if released else place
-        remember(draft, Cell(key=item_id, value=_encode(last).decode(), expires_at=ALWAYS, shard=shard))
-        _call(draft, Item(id=item_id, kind=ItemKind.RELEASE, function_id="", at=None, shard=shard))
+        last = released[-1] if released else after
+        remember(draft, Cell(key=item_id, value=_encode(last).decode(), expires_at=ALWAYS), place)
+        _call(draft, Item(id=item_id, kind=ItemKind.RELEASE, function_id="", at=None, place=place))
 
 
 def review(draft: Draft, app_id: str) -> None:
     """The limits of this app's functions may have changed: whoever waits by them is asked by those that hold now."""
-    item = Item(id=_review_id(app_id), kind=ItemKind.REVIEW, function_id="", at=draft.now, queued_at=draft.now)
-    remember(draft, Cell(key=item.id, value="", expires_at=ALWAYS))
+    item = Item(
+        id=_review_id(app_id),
+        kind=ItemKind.REVIEW,
+        function_id="",
+        at=draft.now,
+        place=UNPLACED,
+        queued_at=draft.now,
+    )
+    remember(draft, Cell(key=item.id, value="", expires_at=ALWAYS), item.home)
     draft.add(Schedule(item))
     draft.due(draft.now)
 
@@ -82,58 +90,65 @@ def review(draft: Draft, app_id: str) -> None:
 def review_more(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The next backlogs of a review. Costs what there are of them, not what is in them."""
     app_id = item.id.removeprefix(_review_id(""))
-    cell = yield from remembered(draft, item.id)
+    cell = yield from remembered(draft, item.id, item.home)
     last = cell.value if cell is not None else ""
-    if last and (yield from ask(GetItem(_item_id(last), item.shard))) is not None:
+    if last and (yield from ask(GetItem(_item_id(last), item.place))) is not None:
         _call(draft, item)  # all of the last one goes: one after the other
         return
     for _ in range(BACKLOGS_PER_DECISION_MAX):
         if draft.released >= ITEMS_PER_DECISION_MAX:
             break
-        name = yield from ask(NextBacklog(last, item.shard))
+        name = yield from ask(NextBacklog(last, item.home))
         if name is None:
-            remember(draft, Cell(key=item.id, value="", expires_at=0, shard=item.shard))
-            draft.add(Drop(item.id, item.shard))
+            remember(draft, Cell(key=item.id, value="", expires_at=0), item.home)
+            draft.add(Drop(item.id, item.place))
             return
         last = name
         if name.partition("/")[0] not in _APART:
-            yield from _ask_anew(draft, app_id, name, item.shard)
-    remember(draft, Cell(key=item.id, value=last, expires_at=ALWAYS, shard=item.shard))
+            yield from _ask_anew(draft, app_id, name, item.home)
+    remember(draft, Cell(key=item.id, value=last, expires_at=ALWAYS), item.home)
     _call(draft, item)
 
 
-def _ask_anew(draft: Draft, app_id: str, backlog: str, shard: int) -> Generator[Any, Any, None]:
+def _ask_anew(draft: Draft, app_id: str, backlog: str, place: int) -> Generator[Any, Any, None]:
     """As many of a backlog as there is room for by now."""
     if is_shared(backlog):
-        yield from let_go(draft, backlog, shard)
+        yield from let_go(draft, backlog, place)
         return
-    first = (yield from ask(BacklogItems(backlog, 1, shard)))[0]
+    first = (yield from ask(BacklogItems(backlog, 1, place)))[0]
     function = draft.registry.of_run(first.function_id)
     if function is None or function.app_id != app_id:
         return
     if backlog.startswith("throttle/") and any(isinstance(control, Throttle) for control in function.controls):
         draft.add(
             Schedule(
-                Item(id=backlog, kind=ItemKind.THROTTLE, function_id=function.id, at=draft.now, queued_at=draft.now)
+                Item(
+                    id=backlog,
+                    kind=ItemKind.THROTTLE,
+                    function_id=function.id,
+                    at=draft.now,
+                    place=place,
+                    queued_at=draft.now,
+                )
             )
         )
         draft.due(draft.now)
         return
     limit = yield from _limit(function, first, backlog)
     if limit is None:
-        yield from let_go(draft, backlog, shard)
+        yield from let_go(draft, backlog, place)
         return
-    room = limit - (yield from ask(CountSlots(backlog, shard)))
+    room = limit - (yield from ask(CountSlots(backlog, place)))
     if room > ITEMS_PER_DECISION_MAX:
-        yield from let_go(draft, backlog, shard)
+        yield from let_go(draft, backlog, place)
     elif room > 0:
-        draft.add(draft.room(backlog, room, shard))
+        draft.add(draft.room(backlog, room, place))
         draft.released += room
 
 
 def _limit(function: Function, item: Item, backlog: str) -> Generator[Any, Any, int | None]:
     """How many may have a slot of the key that this item waits for; ``None`` if nothing limits it any more."""
-    run = yield from ask(GetRun(item.id, item.shard))
+    run = yield from ask(GetRun(item.id))
     if run is None:
         return None
     for keys, kinds in ((run.slots, GRANT), (places(run), RunConcurrency)):

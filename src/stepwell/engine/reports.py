@@ -36,7 +36,7 @@ def checkpoint(draft: Draft, run_id: str, token: int, ops: Sequence[Op]) -> Plan
     run = yield from ask(GetRun(run_id))
     if run is None:
         return draft.decision(Standing.STALE)
-    steps = yield from ask(GetSteps(run_id, run.shard))
+    steps = yield from ask(GetSteps(run_id))
     leased = yield from held(draft, run, steps, token)
     if leased is None or leased.until <= draft.now:  # its process is gone, and the run will be called anew
         return draft.decision(Standing.STALE)
@@ -44,23 +44,23 @@ def checkpoint(draft: Draft, run_id: str, token: int, ops: Sequence[Op]) -> Plan
         return draft.decision(Standing.TOO_LARGE)
     yield from progress.report(draft, leased, ops)
     if run_id not in draft.ended:
-        draft.add(Wake(run_id, draft.now, run.shard))
+        draft.add(Wake(run_id, draft.now))
     return draft.decision(Standing.STORED, holds=leased.lease)
 
 
 def held(draft: Draft, run: Run, steps: Sequence[Step], token: int) -> Generator[Any, Any, Leased | None]:
     """The run in the hands of whoever has this token, if that is how it is."""
-    item = None if run.ended else (yield from ask(GetItem(run.id, run.shard)))
+    item = None if run.ended else (yield from ask(GetItem(run.id)))
     function = draft.registry.of_run(run.function_id)
     if item is None or item.lease != token or function is None:
         return None
-    event = yield from ask(GetEvent(run.event_id, run.shard))
+    event = yield from ask(GetEvent(run.event_id, run.place))
     if event is None:
         return None
-    width = (yield from ask(CountHeld(run.slots[0], item.id, item.shard))) if run.slots else 1
+    width = (yield from ask(CountHeld(run.slots[0], item.id))) if run.slots else 1
     leased = Leased(
         run=run,
-        lease=Lease(item.id, item.lease, item.shard),
+        lease=Lease(item.id, item.lease),
         until=item.at or draft.now,
         attempt=item.attempt,
         function=function,

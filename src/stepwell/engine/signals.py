@@ -6,6 +6,7 @@ import msgspec
 
 from stepwell.engine.draft import Draft
 from stepwell.model.changes import CloseWait, Plan, SettleStep, Wake
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import FindWaits, ask
 from stepwell.model.step import StepStatus
 from stepwell.model.wait import signal_name
@@ -15,16 +16,16 @@ _encode = msgspec.json.Encoder().encode
 
 def deliver(draft: Draft, signal: str, data: bytes) -> Plan:
     """Give ``data``, JSON text, to whoever waits. The value is the id of the run, ``None`` if nobody does."""
-    waits = yield from ask(FindWaits(signal_name(signal), (("", ""),), draft.now))
+    waits = yield from ask(FindWaits(signal_name(signal), (("", ""),), draft.now, EVERYWHERE))
     if not waits:
         return draft.decision(None)
     (wait,) = waits
     memo = _encode({"signal": signal, "data": msgspec.Raw(data)})
     details = _encode({"signal": signal, "expires_at": wait.expires_at, "received_at": draft.now})
     draft.add(
-        SettleStep(wait.run_id, wait.id, StepStatus.COMPLETED, draft.now, memo, details, wait.shard),
-        CloseWait(wait.run_id, wait.id, wait.shard),
-        Wake(wait.run_id, draft.now, wait.shard),
+        SettleStep(wait.run_id, wait.id, StepStatus.COMPLETED, draft.now, memo, details),
+        CloseWait(wait.run_id, wait.id),
+        Wake(wait.run_id, draft.now),
     )
     draft.touched.append(wait.run_id)
     draft.due(draft.now)

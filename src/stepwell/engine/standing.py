@@ -22,6 +22,7 @@ from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
 from stepwell.model.item import ItemKind
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import PausedRuns
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, StoredFunction, ask
 from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
 
@@ -82,10 +83,10 @@ def _meant(target: str) -> Generator[Any, Any, list[StoredFunction]]:
 
 def _disarm(draft: Draft, function_id: str) -> Generator[Any, Any, None]:
     items = yield from ask(FunctionItems(function_id))
-    draft.add(*(Drop(item.id, item.shard) for item in items if item.kind == ItemKind.CRON))
+    draft.add(*(Drop(item.id, item.place) for item in items if item.kind == ItemKind.CRON))
 
 
 def _let_go(draft: Draft, functions: Sequence[StoredFunction]) -> Generator[Any, Any, None]:
     for function in functions:
-        yield from let_go(draft, paused(function.id))
+        yield from let_go(draft, paused(function.id), UNPLACED)
     draft.due(draft.now)

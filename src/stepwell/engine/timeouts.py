@@ -37,10 +37,10 @@ def overdue(run: Run, function: Function, now: int) -> str | None:
 def expire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The moment has come that was the last one for this run when its timer was set."""
     assert item.run_id is not None, "a timeout is that of a run"
-    run = yield from ask(GetRun(item.run_id, item.shard))
+    run = yield from ask(GetRun(item.run_id))
     starting = item.kind == ItemKind.START_TIMEOUT
     if run is None or run.ended or (starting and run.status != RunStatus.QUEUED):
-        draft.add(Drop(item.id, item.shard))
+        draft.add(Drop(item.id, item.place))
         return
     function = draft.registry.of_run(run.function_id)
     if function is not None:  # else nothing has taken back what there was
@@ -51,7 +51,7 @@ def expire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
             draft.due(since + timeout_ms)
             return
         if timeout_ms is None:
-            draft.add(Drop(item.id, item.shard))
+            draft.add(Drop(item.id, item.place))
             return
-    draft.add(Drop(item.id, item.shard))
+    draft.add(Drop(item.id, item.place))
     yield from cancel(draft, run.id, _REASONS[ItemKind(item.kind)])

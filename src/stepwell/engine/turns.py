@@ -37,7 +37,7 @@ def begin(draft: Draft, run: Run, function: Function, item: Item, passed: list[s
             return blocked
     mine = places(run)
     if mine:
-        draft.add(TakeSlots(mine, lock_holder(run.id), run.shard))
+        draft.add(TakeSlots(mine, lock_holder(run.id)))
         draft.take(mine, 1)
     return None
 
@@ -57,20 +57,20 @@ def first_full(
     """
     full: str | None = None
     for key, control in pairs(keys, limits, run.function_id):
-        if not isinstance(control.grant((yield from used(draft, key, run.shard))), Blocked):
+        if not isinstance(control.grant((yield from used(draft, key, run.place))), Blocked):
             passed.append(key)
         elif full is None:
             full = key
     return full
 
 
-def used(draft: Draft, key: str, shard: int) -> Generator[Any, Any, int]:
+def used(draft: Draft, key: str, place: int) -> Generator[Any, Any, int]:
     """How many slots or places of this key are in use, with those that this plan takes or gives back.
 
     Counting costs what there are of them, and a claim may ask for many runs: each key is counted once.
     """
     if key not in draft.counted:
-        draft.counted[key] = yield from ask(CountSlots(key, shard))
+        draft.counted[key] = yield from ask(CountSlots(key, place))
     return draft.counted[key] + draft.slots.get(key, 0)
 
 
@@ -79,18 +79,18 @@ def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Gener
     control = _throttle(function)
     if control is None:
         return None  # its function is not throttled any more
-    cell = yield from _cell(draft, key)
+    cell = yield from _cell(draft, key, item.home)
     verdict = control.grant(key, cell, draft.now)
     if not isinstance(verdict, Later):
         # Whoever waits already goes first, unless this one is ahead of them: it may be the one whose turn has come.
-        first = yield from ask(Backlog(key, 1, item.shard))
+        first = yield from ask(Backlog(key, 1, item.home))
         if not first or (item.queued_at, item.id) < first[0]:
             if verdict.remember is not None:
                 draft.cells[key] = verdict.remember
-                draft.add(PutCell(verdict.remember))
+                draft.add(PutCell(verdict.remember, item.home))
             return None
     _, at = control.turns(cell, draft.now) if not isinstance(verdict, Later) else (0, verdict.at)
-    _call(draft, key, function.id, draft.now if not isinstance(verdict, Later) else at)
+    _call(draft, key, function.id, draft.now if not isinstance(verdict, Later) else at, item.home)
     return key
 
 
@@ -100,21 +100,21 @@ def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     function = draft.registry.of_run(item.function_id)
     control = _throttle(function) if function is not None else None
     if control is None:
-        draft.add(Drop(key, item.shard))
-        yield from let_go(draft, key, item.shard)
+        draft.add(Drop(key, item.place))
+        yield from let_go(draft, key, item.home)
         return
-    count, after = control.turns((yield from _cell(draft, key)), draft.now)
-    waiting = yield from ask(Backlog(key, count + 1, item.shard))
+    count, after = control.turns((yield from _cell(draft, key, item.home)), draft.now)
+    waiting = yield from ask(Backlog(key, count + 1, item.home))
     if count and waiting:
-        draft.add(draft.room(key, count, item.shard))
+        draft.add(draft.room(key, count, item.home))
     if len(waiting) > count:
-        _call(draft, key, item.function_id, after)
+        _call(draft, key, item.function_id, after, item.home)
     else:
-        draft.add(Drop(key, item.shard))
+        draft.add(Drop(key, item.place))
 
 
-def _call(draft: Draft, key: str, function_id: str, at: int) -> None:
-    draft.add(Schedule(Item(id=key, kind=ItemKind.THROTTLE, function_id=function_id, at=at, queued_at=at)))
+def _call(draft: Draft, key: str, function_id: str, at: int, place: int) -> None:
+    draft.add(Schedule(Item(id=key, kind=ItemKind.THROTTLE, function_id=function_id, at=at, place=place, queued_at=at)))
     draft.due(at)
 
 
@@ -122,6 +122,6 @@ def _throttle(function: Function) -> Throttle | None:
     return next((control for control in function.controls if isinstance(control, Throttle)), None)
 
 
-def _cell(draft: Draft, key: str) -> Generator[Any, Any, Cell | None]:
+def _cell(draft: Draft, key: str, place: int) -> Generator[Any, Any, Cell | None]:
     own = draft.cells.get(key)
-    return own if own is not None else (yield from ask(GetCell(key, draft.now)))
+    return own if own is not None else (yield from ask(GetCell(key, draft.now, place)))

@@ -18,6 +18,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import UNPLACED
 from stepwell.model.questions import GetEvent, HeldIds, ask
 from stepwell.model.run import Run
 
@@ -34,11 +35,11 @@ def arrive(draft: Draft, function: Function, event: Event, fields: dict[str, obj
 
 def close(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The moment of a window has come."""
-    draft.add(Drop(item.id, item.shard))
-    cell = yield from remembered(draft, item.id)
+    draft.add(Drop(item.id, item.place))
+    cell = yield from remembered(draft, item.id, item.home)
     if cell is not None:
         window = read_window(cell)
-        forget(draft, item.id)
+        forget(draft, item.id, item.home)
         yield from begin(draft, item.function_id, window)
 
 
@@ -48,7 +49,7 @@ def read_window(cell: Cell) -> Window:
 
 
 def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Generator[Any, Any, None]:
-    cell = yield from remembered(draft, found.key)
+    cell = yield from remembered(draft, found.key, UNPLACED)
     if cell is None:
         window = Window(run_id=draft.moment.new_id(), opened_at=draft.now, at=draft.now)
     else:
@@ -60,17 +61,22 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
         draft.add(HoldEvent(window.run_id, held.place, event.id))
         draft.held[event.id] = event
     if held.full:
-        draft.add(Drop(found.key))
-        forget(draft, found.key)
+        draft.add(Drop(found.key, UNPLACED))
+        forget(draft, found.key, UNPLACED)
         yield from begin(draft, function.id, held.window)
         return
-    remember(draft, Cell(key=found.key, value=_encode(held.window).decode(), expires_at=ALWAYS))
+    remember(draft, Cell(key=found.key, value=_encode(held.window).decode(), expires_at=ALWAYS), UNPLACED)
     if held.window.at != window.at or cell is None:
         at = held.window.at
         draft.add(
             Schedule(
                 Item(
-                    id=found.key, kind=ItemKind.WINDOW, function_id=function.id, at=at, queued_at=held.window.opened_at
+                    id=found.key,
+                    kind=ItemKind.WINDOW,
+                    function_id=function.id,
+                    at=at,
+                    place=UNPLACED,
+                    queued_at=held.window.opened_at,
                 )
             )
         )
@@ -116,6 +122,6 @@ def _left_out(draft: Draft, event_id: str, function_id: str, run_id: str) -> Out
     )
 
 
-def forget(draft: Draft, key: str) -> None:
+def forget(draft: Draft, key: str, place: int) -> None:
     """The window of this key is closed."""
-    remember(draft, Cell(key=key, value="", expires_at=0))
+    remember(draft, Cell(key=key, value="", expires_at=0), place)

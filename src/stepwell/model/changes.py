@@ -1,6 +1,7 @@
 """The closed set of things that can be written down, and the decision that carries them.
 
-A decision's changes are applied in order, in one transaction, all or none. Each names rows of one shard.
+A decision's changes are applied in order, in one transaction, all or none. Each names rows of one place, which is that
+in the id it names, or ``place`` where there is none to go by (``storage/places.py``).
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from stepwell.model.wait import Wait
 
 
 class SaveEvent(msgspec.Struct, frozen=True):
-    """Remember an accepted event. One with an id that is known already is ignored."""
+    """Remember an accepted event, at ``place`` if it is a copy for a run there. One whose id is known there already is
+    ignored."""
 
     event: Event
-    shard: int = 0
+    place: int | None = None
 
 
 class SaveOutcome(msgspec.Struct, frozen=True):
@@ -44,7 +46,6 @@ class DropOutcome(msgspec.Struct, frozen=True):
 
     event_id: str
     function_id: str
-    shard: int = 0
 
 
 class CreateRun(msgspec.Struct, frozen=True):
@@ -56,7 +57,6 @@ class StartRun(msgspec.Struct, frozen=True):
 
     run_id: str
     started_at: int
-    shard: int = 0
 
 
 class SetExecutionVersion(msgspec.Struct, frozen=True):
@@ -64,7 +64,6 @@ class SetExecutionVersion(msgspec.Struct, frozen=True):
 
     run_id: str
     version: int
-    shard: int = 0
 
 
 class FinishRun(msgspec.Struct, frozen=True):
@@ -75,7 +74,6 @@ class FinishRun(msgspec.Struct, frozen=True):
     ended_at: int
     output: bytes | None = None
     reason: str | None = None
-    shard: int = 0
 
 
 class SaveStep(msgspec.Struct, frozen=True):
@@ -97,7 +95,6 @@ class SettleStep(msgspec.Struct, frozen=True):
     ended_at: int
     output: bytes | None = None
     details: bytes | None = None
-    shard: int = 0
     position: int | None = None
 
 
@@ -152,7 +149,6 @@ class Block(msgspec.Struct, frozen=True):
     backlog: str
     losses: int = 0
     mark: int = 0
-    shard: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -163,7 +159,6 @@ class Grant(msgspec.Struct, frozen=True):
     until: int
     losses: int = 0
     mark: int = 0
-    shard: int = 0
 
 
 class Postpone(msgspec.Struct, frozen=True):
@@ -173,7 +168,6 @@ class Postpone(msgspec.Struct, frozen=True):
     at: int
     losses: int
     mark: int
-    shard: int = 0
 
 
 class Extend(msgspec.Struct, frozen=True):
@@ -199,37 +193,33 @@ class Wake(msgspec.Struct, frozen=True):
 
     item_id: str
     at: int
-    shard: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """An item is done with."""
+    """An item is done with. ``place`` is that of an item that is not named after a run."""
 
     item_id: str
-    shard: int = 0
+    place: int | None = None
 
 
 class DropRunItems(msgspec.Struct, frozen=True):
     """A run is owed nothing any more: its own item and all whose id is ``<run_id>/…``, leased or not."""
 
     run_id: str
-    shard: int = 0
 
 
 class HoldEvent(msgspec.Struct, frozen=True):
-    """An event is held back for a run that does not exist yet, at this place, where another may have been."""
+    """An event is held back for a run that does not exist yet, at this position, where another may have been."""
 
     run_id: str
-    place: int
+    position: int
     event_id: str
-    shard: int = 0
 
 
 class DropHeld(msgspec.Struct, frozen=True):
     """No event is held back for this run any more."""
 
     run_id: str
-    shard: int = 0
 
 
 class OpenWait(msgspec.Struct, frozen=True):
@@ -239,14 +229,12 @@ class OpenWait(msgspec.Struct, frozen=True):
 class CloseWait(msgspec.Struct, frozen=True):
     run_id: str
     wait_id: str
-    shard: int = 0
 
 
 class CloseWaits(msgspec.Struct, frozen=True):
     """Close all waits of a run."""
 
     run_id: str
-    shard: int = 0
 
 
 class SaveRequest(msgspec.Struct, frozen=True):
@@ -260,20 +248,19 @@ class DropRequest(msgspec.Struct, frozen=True):
 
     run_id: str
     step_id: str
-    shard: int = 0
 
 
 class DropRequests(msgspec.Struct, frozen=True):
     """No step of this run is owed a request any more."""
 
     run_id: str
-    shard: int = 0
 
 
 class PutCell(msgspec.Struct, frozen=True):
     """Set a keyed memory."""
 
     cell: Cell
+    place: int
 
 
 class TakeSlots(msgspec.Struct, frozen=True):
@@ -281,14 +268,12 @@ class TakeSlots(msgspec.Struct, frozen=True):
 
     keys: tuple[str, ...]
     holder: str
-    shard: int = 0
 
 
 class FreeSlots(msgspec.Struct, frozen=True):
     """The holder (an item, or the items of a run) uses no slot any more."""
 
     holder: str
-    shard: int = 0
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -296,8 +281,8 @@ class Release(msgspec.Struct, frozen=True):
 
     backlog: str
     now: int
-    count: int = 1
-    shard: int = 0
+    count: int
+    place: int
 
 
 class ReleaseShared(msgspec.Struct, frozen=True):
@@ -310,8 +295,8 @@ class ReleaseShared(msgspec.Struct, frozen=True):
 
     backlog: str
     now: int
-    count: int = 1
-    shard: int = 0
+    count: int
+    place: int
     function_id: str | None = None
 
 
@@ -320,18 +305,17 @@ class ReleaseItem(msgspec.Struct, frozen=True):
 
     item_id: str
     now: int
-    shard: int = 0
 
 
 class LapseLeases(msgspec.Struct, frozen=True):
-    """Leases with a token lower than ``token`` belong to processes that are gone: their items are due at ``now``.
+    """Everywhere: leases with a token lower than ``token`` belong to processes that are gone, so their items are due
+    at ``now``.
 
     The token stays in the row; it marks the item as recovered for whoever claims it.
     """
 
     token: int
     now: int
-    shard: int = 0
 
 
 class SaveOrder(msgspec.Struct, frozen=True):
@@ -344,7 +328,6 @@ class DropOrder(msgspec.Struct, frozen=True):
     """Forget such an order. What it has done stays so."""
 
     order_id: str
-    shard: int = 0
 
 
 class SaveApp(msgspec.Struct, frozen=True):

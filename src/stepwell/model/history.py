@@ -36,7 +36,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     function_id: str
     kind: str
     at: int
-    shard: int = 0
     reason: str = ""
     run_id: str | None = None
 
@@ -48,7 +47,6 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     kind: str
     text: str
-    shard: int = 0
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,4 +55,3 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     value: str
     expires_at: int
-    shard: int = 0

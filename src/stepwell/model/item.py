@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from stepwell.model.place import place_of, place_of_item
+
 
 class ItemKind(StrEnum):
     RUN = "run"  # call the function; the item's id is the run's id
@@ -28,14 +30,15 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     holder, which is new for each claim. ``poked`` is set when something happened to the run while it was leased, so
     that parking it makes it due at once. ``attempt`` counts the tries at the function's own code. ``losses`` counts the
     leases that ran out in a row without progress; ``mark`` is the number of steps known at the last of them.
-    ``queued_at`` is the order in a backlog, the earliest first: a priority moves it.
+    ``queued_at`` is the order in a backlog, the earliest first: a priority moves it. ``place`` is where an item is that
+    belongs to no run; one of a run is where the run is.
     """
 
     id: str
     kind: str
     function_id: str
     at: int | None
-    shard: int = 0
+    place: int | None = None
     run_id: str | None = None
     lease: int = 0
     attempt: int = 0
@@ -45,10 +48,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     losses: int = 0
     mark: int = 0
 
+    @property
+    def home(self) -> int:
+        """Where it is, whatever it is named after (``model/place.py``)."""
+        if self.place is not None:
+            return self.place
+        return place_of(self.run_id) if self.run_id is not None else place_of_item(self.id)
+
 
 class Lease(msgspec.Struct, frozen=True):
     """A fenced claim on an item: whoever holds ``token`` may decide about it (invariants I7)."""
 
     item_id: str
     token: int
-    shard: int = 0

@@ -21,7 +21,6 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     step_id: str = RUN
     attempt: int = EVERY_ATTEMPT
-    shard: int = 0
 
     @property
     def size(self) -> int:

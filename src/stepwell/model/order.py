@@ -60,4 +60,3 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     ended_at: int | None = None
     aborted: bool = False
-    shard: int = 0

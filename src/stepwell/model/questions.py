@@ -1,6 +1,9 @@
 """The closed set of questions a decision, a view or a command may ask of the store.
 
 ``answer = yield from ask(GetRun("01…"))`` inside a plan; ``await store.read(GetRun("01…"))`` outside of one.
+
+What names a run, an event or an order is looked for at the place in the id. What names a key is looked for at
+``place``, which may be ``EVERYWHERE``; and what names neither, everywhere (``storage/places.py``).
 """
 
 from __future__ import annotations
@@ -40,26 +43,25 @@ def ask(question: Question[A]) -> Generator[Any, Any, A]:
 
 
 class GetEvent(Question[Event | None], frozen=True):
+    """The event, or with a ``place`` the copy of it that is there for a run."""
+
     event_id: str
-    shard: int = 0
+    place: int | None = None
 
 
 class GetRun(Question[Run | None], frozen=True):
     run_id: str
-    shard: int = 0
 
 
 class GetSteps(Question[list[Step]], frozen=True):
     """All steps of a run, in the order in which they were first seen."""
 
     run_id: str
-    shard: int = 0
 
 
 class GetStep(Question[Step | None], frozen=True):
     run_id: str
     step_id: str
-    shard: int = 0
 
 
 class OpenSteps(Question[list[Step]], frozen=True):
@@ -67,35 +69,37 @@ class OpenSteps(Question[list[Step]], frozen=True):
 
     run_id: str
     kind: str
-    shard: int = 0
 
 
 class GetItem(Question[Item | None], frozen=True):
+    """``place`` is that of an item that is not named after a run."""
+
     item_id: str
-    shard: int = 0
+    place: int | None = None
 
 
 class DueItems(Question[list[Item]], frozen=True):
-    """Items whose moment has come, the longest due first. A lapsed lease is due. ``timers_only`` leaves out runs."""
+    """Items whose moment has come, the longest due first. A lapsed lease is due. ``timers_only`` leaves out runs.
+
+    In this shard, because a claim is one decision, or ``EVERYWHERE``.
+    """
 
     now: int
     limit: int
+    shard: int
     timers_only: bool = False
-    shard: int = 0
 
 
 class HeldEvents(Question[list[Event]], frozen=True):
     """The events that are held back for a run, or that were collected for it, in their order."""
 
     run_id: str
-    shard: int = 0
 
 
 class HeldIds(Question[list[str]], frozen=True):
     """The ids of those events."""
 
     run_id: str
-    shard: int = 0
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -112,7 +116,6 @@ class LoadRuns(Question[dict[str, Loaded]], frozen=True):
     """These runs by their ids, as far as they exist: many at once, because a claim takes many."""
 
     run_ids: tuple[str, ...]
-    shard: int = 0
 
 
 class Standings(Question[dict[str, tuple[int, bool]]], frozen=True):
@@ -122,61 +125,56 @@ class Standings(Question[dict[str, tuple[int, bool]]], frozen=True):
     """
 
     item_ids: tuple[str, ...]
-    shard: int = 0
 
 
 class NextDue(Question[int | None], frozen=True):
-    """The earliest ``at`` of any item later than ``after``."""
+    """The earliest ``at`` of any item later than ``after``, in this shard or ``EVERYWHERE``."""
 
+    shard: int
     after: int = -1
-    shard: int = 0
 
 
 class NextDues(Question[list[tuple[int, int]]], frozen=True):
     """The shards in which an item has a moment, each with the earliest ``at``. ``timers_only`` leaves out runs.
 
-    Costs one look for each of the ``shards`` that the store has, however much is in them.
+    Costs one look for each shard, however much is in it.
     """
 
-    shards: int
     timers_only: bool = False
 
 
 class Occupied(Question[list[tuple[int, str]]], frozen=True):
-    """Which of these backlogs are not empty, each with the shard in which somebody waits there: in ``shard``, or in any
-    of the ``shards`` that the store has.
+    """Which of these backlogs are not empty, each with the shard in which somebody waits there: in ``shard``, or
+    ``EVERYWHERE``.
 
     Costs one look for each name and shard, however many wait.
     """
 
     names: tuple[str, ...]
-    shards: int = 1
-    shard: int | None = None
+    shard: int
 
 
 class ShardsWithCell(Question[list[int]], frozen=True):
     """The shards in which there is a cell whose key begins so and that has not expired. ``prefix`` ends in a slash.
 
-    Costs one look for each of the ``shards`` that the store has.
+    Costs one look for each shard.
     """
 
     prefix: str
     now: int
-    shards: int
 
 
 class AnyLease(Question[bool], frozen=True):
     """Does any item hold a lease that lasts beyond this moment?"""
 
     now: int
-    shard: int = 0
 
 
 class WaitPaths(Question[list[str]], frozen=True):
     """The distinct ``path`` of the open waits for this event name; ``""`` stands for waits without one."""
 
     event_name: str
-    shard: int = 0
+    place: int
 
 
 class FindWaits(Question[list[Wait]], frozen=True):
@@ -186,14 +184,13 @@ class FindWaits(Question[list[Wait]], frozen=True):
     event_name: str
     probes: tuple[tuple[str, str], ...]
     now: int
-    shard: int = 0
+    place: int
 
 
 class GetWaits(Question[list[Wait]], frozen=True):
     """All open waits of a run, cancel listeners included."""
 
     run_id: str
-    shard: int = 0
 
 
 class GetRequest(Question[Request | None], frozen=True):
@@ -201,7 +198,6 @@ class GetRequest(Question[Request | None], frozen=True):
 
     run_id: str
     step_id: str
-    shard: int = 0
 
 
 class GetCell(Question[Cell | None], frozen=True):
@@ -209,7 +205,7 @@ class GetCell(Question[Cell | None], frozen=True):
 
     key: str
     now: int
-    shard: int = 0
+    place: int
 
 
 class AnyCell(Question[bool], frozen=True):
@@ -217,12 +213,12 @@ class AnyCell(Question[bool], frozen=True):
 
     prefix: str
     now: int
-    shard: int = 0
+    place: int
 
 
 class CountSlots(Question[int], frozen=True):
     key: str
-    shard: int = 0
+    place: int
 
 
 class Backlog(Question[list[tuple[int, str]]], frozen=True):
@@ -231,7 +227,7 @@ class Backlog(Question[list[tuple[int, str]]], frozen=True):
 
     key: str
     limit: int
-    shard: int = 0
+    place: int
     after: tuple[int, str] | None = None
 
 
@@ -240,14 +236,14 @@ class BacklogItems(Question[list[Item]], frozen=True):
 
     key: str
     limit: int
-    shard: int = 0
+    place: int
 
 
 class NextBacklog(Question[str | None], frozen=True):
     """The first backlog that is not empty and whose name comes after this one. Costs one look."""
 
     after: str
-    shard: int = 0
+    place: int
 
 
 class Backlogs(Question[list[str]], frozen=True):
@@ -258,7 +254,7 @@ class Backlogs(Question[list[str]], frozen=True):
 
     prefix: str
     limit: int
-    shard: int = 0
+    place: int
 
 
 class CountHeld(Question[int], frozen=True):
@@ -266,14 +262,12 @@ class CountHeld(Question[int], frozen=True):
 
     key: str
     holder: str
-    shard: int = 0
 
 
 class Children(Question[list[Run]], frozen=True):
     """Unfinished runs that were invoked by a step of this run."""
 
     run_id: str
-    shard: int = 0
 
 
 class RunsOfStatus(Question[list[Run]], frozen=True):
@@ -284,7 +278,6 @@ class RunsOfStatus(Question[list[Run]], frozen=True):
     after: str
     before: str
     limit: int
-    shard: int = 0
 
 
 class RunsOfFunction(Question[list[Run]], frozen=True):
@@ -295,7 +288,6 @@ class RunsOfFunction(Question[list[Run]], frozen=True):
     after: str
     before: str
     limit: int
-    shard: int = 0
 
 
 class SkippedEvents(Question[list[Outcome]], frozen=True):
@@ -307,12 +299,10 @@ class SkippedEvents(Question[list[Outcome]], frozen=True):
     after_event: str
     before: int
     limit: int
-    shard: int = 0
 
 
 class GetOrder(Question[Order | None], frozen=True):
     order_id: str
-    shard: int = 0
 
 
 # What people and commands ask ----------------------------------------------------------------------------------------
@@ -359,10 +349,9 @@ class ListRuns(Question[list[Run]], frozen=True):
 
 
 class EventNames(Question[dict[str, str]], frozen=True):
-    """The names of these events by their ids, as far as they exist."""
+    """The names of the events of these runs by the ids of the events, as far as they exist: pairs of run and event."""
 
-    event_ids: tuple[str, ...]
-    shard: int = 0
+    pairs: tuple[tuple[str, str], ...]
 
 
 class RunsOfEvent(Question[list[Run]], frozen=True):
@@ -401,7 +390,6 @@ class FindEvents(Question[list[Event]], frozen=True):
     after: int
     before: int
     limit: int
-    shard: int = 0
 
 
 class Outcomes(Question[list[Outcome]], frozen=True):
@@ -422,7 +410,6 @@ class GetMetadata(Question[list[Metadata]], frozen=True):
     """All that is said about a run and its steps."""
 
     run_id: str
-    shard: int = 0
 
 
 class SlotHolders(Question[list[str]], frozen=True):
@@ -430,7 +417,7 @@ class SlotHolders(Question[list[str]], frozen=True):
 
     key: str
     limit: int
-    shard: int = 0
+    place: int
 
 
 class BacklogPosition(Question[tuple[int, int] | None], frozen=True):
@@ -483,15 +470,13 @@ class BacklogDepths(Question[list[tuple[str, int, int]]], frozen=True):
     last: str
     limit: int
     depth_max: int
-    shard: int = 0
 
 
 class BacklogFunctions(Question[list[str]], frozen=True):
-    """Whose the first items of a backlog are: a function id for each, in their order."""
+    """Whose the first items of a backlog are in each shard: a function id for each, ``limit`` at most."""
 
     key: str
     limit: int
-    shard: int = 0
 
 
 class ComingItems(Question[list[Item]], frozen=True):
@@ -501,7 +486,6 @@ class ComingItems(Question[list[Item]], frozen=True):
     after: int
     before: int
     limit: int
-    shard: int = 0
 
 
 class SlotKeys(Question[list[tuple[str, int]]], frozen=True):
@@ -512,7 +496,6 @@ class SlotKeys(Question[list[tuple[str, int]]], frozen=True):
     last: str
     limit: int
     used_max: int
-    shard: int = 0
 
 
 class ListCells(Question[list[Cell]], frozen=True):
@@ -522,14 +505,12 @@ class ListCells(Question[list[Cell]], frozen=True):
     last: str
     now: int
     limit: int
-    shard: int = 0
 
 
 class RunStates(Question[list[Run]], frozen=True):
     """These runs, as far as they exist."""
 
     run_ids: tuple[str, ...]
-    shard: int = 0
 
 
 # What people ask ------------------------------------------------------------------------------------------------------

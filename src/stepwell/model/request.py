@@ -14,7 +14,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     step_id: str
     content: bytes
-    shard: int = 0
 
     def __repr__(self) -> str:
         return f"Request(run_id={self.run_id!r}, step_id={self.step_id!r})"

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from stepwell.model.place import place_of
+
 
 class RunStatus(StrEnum):
     """Where a run is in its life (semantics §4.1). The values are the wire's (protocol §10.3)."""
@@ -59,7 +61,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     queued_at: int
     scheduled_at: int
-    shard: int = 0
     function_version: int = 1
     status: str = RunStatus.QUEUED
     started_at: int | None = None
@@ -78,6 +79,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     locks: tuple[str, ...] = ()
     batch: int | None = None
     rerun: Rerun | None = None
+
+    @property
+    def place(self) -> int:
+        """Where it is, with all that belongs to it (``model/place.py``)."""
+        return place_of(self.id)
 
     @property
     def ended(self) -> bool:

@@ -65,7 +65,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     status: str
-    shard: int = 0
     repeat: int = 0
     position: int = 0
     attempt: int = 0
@@ -94,5 +93,4 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     ended_at: int
     error: bytes
-    shard: int = 0
     retry_at: int | None = None

@@ -42,7 +42,6 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     event_name: str
     since: int
     expires_at: int
-    shard: int = 0
     condition: str | None = None
     path: str = ""
     value: str = ""

@@ -59,7 +59,6 @@ class DeferAdd(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind=DEFER,
             status=StepStatus.DEFERRED if problem is None else StepStatus.REJECTED,
-            shard=turn.run.shard,
             started_at=turn.now,
             ended_at=None if problem is None else turn.now,
             output=self.data if problem is None else None,
@@ -70,7 +69,7 @@ class DeferAdd(msgspec.Struct, frozen=True, kw_only=True):
         text = f"{self.name!r} is not put off: {problem}"
         return Effect(
             step,
-            (SaveNote(Note(run_id=turn.run.id, at=turn.now, kind="defer-rejected", text=text, shard=turn.run.shard)),),
+            (SaveNote(Note(run_id=turn.run.id, at=turn.now, kind="defer-rejected", text=text)),),
         )
 
     def _problem(self, turn: Turn) -> str | None:
@@ -107,7 +106,6 @@ class DeferAbort(msgspec.Struct, frozen=True, kw_only=True):
                 name=self.name if known is None else known.name,
                 kind=DEFER,
                 status=StepStatus.ABORTED,
-                shard=turn.run.shard,
                 started_at=turn.now if known is None else known.started_at,
                 ended_at=turn.now,
                 details=_encode({"function_id": self.function_id}) if known is None else known.details,

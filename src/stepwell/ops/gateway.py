@@ -41,7 +41,6 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind=self.kind,
             status=StepStatus.FAILED if refused else StepStatus.QUEUED,
-            shard=turn.run.shard,
             repeat=self.repeat,
             position=turn.position,
             started_at=turn.now,
@@ -52,5 +51,5 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
         )
         if refused:
             return Effect(step)
-        request = Request(run_id=turn.run.id, step_id=self.id, content=self.content, shard=turn.run.shard)
+        request = Request(run_id=turn.run.id, step_id=self.id, content=self.content)
         return Effect(step, (SaveRequest(request),))

@@ -71,7 +71,6 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind="invoke",
             status=StepStatus.FAILED if failure else StepStatus.INVOKING,
-            shard=turn.run.shard,
             repeat=self.repeat,
             position=turn.position,
             started_at=turn.now,

@@ -31,7 +31,6 @@ class StepPlanned(msgspec.Struct, frozen=True, kw_only=True):
                 name=self.name,
                 kind=self.kind,
                 status=StepStatus.QUEUED,
-                shard=turn.run.shard,
                 repeat=self.repeat,
                 position=turn.position,
                 started_at=turn.now,

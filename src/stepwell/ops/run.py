@@ -66,7 +66,6 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
                 name=self.name,
                 kind=self.kind,
                 status=StepStatus.COMPLETED,
-                shard=turn.run.shard,
                 repeat=self.repeat,
                 position=turn.position,
                 attempt=self.attempt,
@@ -123,7 +122,6 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind=self.kind,
             status=StepStatus.FAILED if exhausted else StepStatus.ERRORED,
-            shard=turn.run.shard,
             repeat=self.repeat,
             position=turn.position,
             attempt=self.attempt if exhausted else self.attempt + 1,
@@ -140,7 +138,6 @@ class StepError(msgspec.Struct, frozen=True, kw_only=True):
             started_at=self.started_at,
             ended_at=self.ended_at,
             error=error,
-            shard=turn.run.shard,
             retry_at=due,
         )
         return Effect(step, (SaveAttempt(attempt),))

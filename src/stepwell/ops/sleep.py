@@ -40,7 +40,6 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
                 name=self.name,
                 kind="sleep",
                 status=StepStatus.COMPLETED if over else StepStatus.SLEEPING,
-                shard=turn.run.shard,
                 repeat=self.repeat,
                 position=turn.position,
                 started_at=turn.now,

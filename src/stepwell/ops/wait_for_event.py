@@ -49,7 +49,7 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             after = turn.now - self.lookback_ms
         else:
             return None
-        return FindEvents(self.event, after, turn.now + 1, _LOOKBACK_EVENTS_MAX, turn.run.shard)
+        return FindEvents(self.event, after, turn.now + 1, _LOOKBACK_EVENTS_MAX)
 
     def decide(self, turn: Turn) -> Effect:
         expires_at = self._expires_at(turn.now)
@@ -93,7 +93,6 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             event_name=self.event,
             since=turn.now,
             expires_at=expires_at,
-            shard=turn.run.shard,
             condition=bound.text if bound else None,
             path=path,
             value=value,
@@ -125,7 +124,6 @@ class WaitForEvent(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind="waitForEvent",
             status=status,
-            shard=turn.run.shard,
             repeat=self.repeat,
             position=turn.position,
             started_at=turn.now,

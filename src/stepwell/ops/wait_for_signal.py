@@ -9,6 +9,7 @@ import msgspec
 from stepwell.limits import SIGNAL_BYTES_MAX, SLEEP_MAX, WAIT_DEFAULT
 from stepwell.model.changes import Change, CloseWait, OpenWait
 from stepwell.model.failure import signal_conflict, signal_unusable, timeout_too_long
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import FindWaits, Question
 from stepwell.model.step import Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind, signal_name
@@ -37,7 +38,7 @@ class WaitForSignal(msgspec.Struct, frozen=True, kw_only=True):
     parallel: str | None = None
 
     def ask(self, turn: Turn) -> Question[Any] | None:
-        return FindWaits(signal_name(self.signal), (("", ""),), turn.now, turn.run.shard)
+        return FindWaits(signal_name(self.signal), (("", ""),), turn.now, EVERYWHERE)
 
     def decide(self, turn: Turn) -> Effect:
         if not 0 < len(self.signal.encode()) <= SIGNAL_BYTES_MAX:
@@ -55,7 +56,6 @@ class WaitForSignal(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             kind="waitForSignal",
             status=StepStatus.TIMED_OUT if over else StepStatus.WAITING,
-            shard=turn.run.shard,
             repeat=self.repeat,
             position=turn.position,
             started_at=turn.now,
@@ -73,9 +73,8 @@ class WaitForSignal(msgspec.Struct, frozen=True, kw_only=True):
             event_name=signal_name(self.signal),
             since=turn.now,
             expires_at=expires_at,
-            shard=turn.run.shard,
         )
-        closed: list[Change] = [CloseWait(other.run_id, other.id, other.shard) for other in others]
+        closed: list[Change] = [CloseWait(other.run_id, other.id) for other in others]
         return Effect(step, (*closed, OpenWait(wait)))
 
     def _expires_at(self, now: int) -> int:

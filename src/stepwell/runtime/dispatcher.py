@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.engine.admission import ready, unserved
 from stepwell.engine.dispatch import claim
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import NextDues, Occupied
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Dispatcher:
             return await self._claim(0)
         full = engine.decisions.look_for_room() <= 0
         waiting = set[int]() if full else await self._shards_with_waiting()
-        found = await engine.store.read(NextDues(engine.store.shards, timers_only=full))
+        found = await engine.store.read(NextDues(timers_only=full))
         for shard in waiting:
             engine.decisions.crowded.arise(shard)
         following = [at for shard, at in found if at > now and shard not in waiting]
@@ -50,6 +51,7 @@ class Dispatcher:
         verdict = await decisions.commit(
             lambda draft: claim(
                 draft,
+                shard=shard,
                 room=room,
                 new_token=decisions.tokens.__next__,
                 serves=caller.transport.serves,
@@ -72,7 +74,7 @@ class Dispatcher:
         names = self._waited_for()
         if not engine.peers or not names:
             return set()
-        return {shard for shard, _ in await engine.store.read(Occupied(names, engine.store.shards))}
+        return {shard for shard, _ in await engine.store.read(Occupied(names, EVERYWHERE))}
 
     def _waited_for(self) -> tuple[str, ...]:
         """The backlogs from which this process takes: only those of functions that it serves. One whose peer alone

@@ -31,7 +31,7 @@ async def edit(engine: Engine, run_id: str, data: bytes | None, merge: bytes | N
             "give one of the two",
         )
     run = await engine.store.read(GetRun(run_id))
-    event = await engine.store.read(GetEvent(run.event_id, run.shard)) if run is not None else None
+    event = await engine.store.read(GetEvent(run.event_id, run.place)) if run is not None else None
     if event is None:
         return None
     text = data if data is not None else _patched(event.data, merge or b"{}")

@@ -16,7 +16,7 @@ from stepwell.engine import operator
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
 from stepwell.engine.pressure import PREFIX
-from stepwell.engine.recovery import first_token, give_back, join, take_over
+from stepwell.engine.recovery import first_token, give_back, take_over
 from stepwell.engine.registration import ask_anew, register, serve
 from stepwell.engine.registry import Registry, under_orders
 from stepwell.engine.secrets import keep_secret
@@ -180,10 +180,10 @@ class Engine:
         self.decisions.tokens = itertools.count(first_token(epoch))
         await self.load()
         await self._hear_of_pressure(self.clock.now_ms())
-        served = [
-            function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
-        ]
-        await self.commit(lambda draft: join(draft, served) if self.peers else take_over(draft, epoch, served))
+        if not self.peers:  # their leases are theirs: those of one that has died run out
+            serves = self.caller.transport.serves
+            served = [function_id for function_id in self.registry.functions if serves(function_id)]
+            await self.commit(lambda draft: take_over(draft, epoch, served))
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
@@ -462,7 +462,7 @@ class Engine:
 
     async def _hear_of_pressure(self, now: int) -> None:
         # If there is none, a decision may have found otherwise while this was read: only a claim knows.
-        for shard in await self.store.read(ShardsWithCell(PREFIX, now, self.store.shards)):
+        for shard in await self.store.read(ShardsWithCell(PREFIX, now)):
             self.decisions.pressing.arise(shard)
 
     @property

@@ -30,7 +30,7 @@ async def health_of(engine: Engine, *, count: bool) -> Health:
     try:
         if count:
             totals = await engine.store.read(Count(now))
-        oldest = min((at for _, at in await engine.store.read(NextDues(engine.store.shards))), default=None)
+        oldest = min((at for _, at in await engine.store.read(NextDues())), default=None)
     except StorageError as error:
         return Health(False, error.what, None)
     if engine.closing or engine.stopping:  # whoever spreads the load is to ask another process

@@ -340,7 +340,7 @@ class LiveCall:
 
     async def _read_all(self) -> None:
         run = self.leased.run
-        for step in await self._patiently(GetSteps(run.id, run.shard)):
+        for step in await self._patiently(GetSteps(run.id)):
             known = self.leased.steps.get(step.id)
             if not step.open and (known is None or known.open):
                 self.leased.gain(step)
@@ -371,7 +371,7 @@ class LiveCall:
 
     async def _read(self, step_id: str) -> None:
         run = self.leased.run
-        step = await self._patiently(GetStep(run.id, step_id, run.shard))
+        step = await self._patiently(GetStep(run.id, step_id))
         if step is not None and not step.open:
             self.leased.gain(step)
             self._resolve(step_id, settled(step))

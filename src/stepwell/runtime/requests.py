@@ -166,7 +166,7 @@ class Requests:
     async def _find(self, step: Step) -> Outgoing | None:
         while True:
             try:
-                found = await self._engine.store.read(GetRequest(step.run_id, step.id, step.shard))
+                found = await self._engine.store.read(GetRequest(step.run_id, step.id))
                 return None if found is None else decode_request(found.content)
             except StorageError as error:
                 log.error("storage unavailable, holding on", error=error.what, again_in_ms=_READ_PAUSE_MS)

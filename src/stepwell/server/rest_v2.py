@@ -234,7 +234,7 @@ class V2:
 
     async def runs(self, asked: Asked) -> Response:
         runs, limit, more = await list_runs(self._engine, asked.query)
-        names = await self._engine.store.read(EventNames(tuple(run.event_id for run in runs)))
+        names = await self._engine.store.read(EventNames(tuple((run.id, run.event_id) for run in runs)))
         page = Page(limit, more, runs[-1].id if more else None)
         return v2(self._clock, [listed_run(run, names.get(run.event_id)) for run in runs], page=page)
 

@@ -108,7 +108,7 @@ class State:
     async def actions(self, asked: Asked) -> Response:
         """All memos, in the order in which they became known."""
         run = await self._run(asked.path["run_id"])
-        steps = await self._engine.store.read(GetSteps(run.id, run.shard))
+        steps = await self._engine.store.read(GetSteps(run.id))
         steps.sort(key=lambda step: (step.position, step.ended_at or 0, step.id))
         known: dict[str, Memo] = {step.id: found for step in steps if step.kind != DEFER and (found := memo(step))}
         return Response(encode_memos(known, list(known), inputs(run, known)), media_type="application/json")
@@ -116,8 +116,8 @@ class State:
     async def batch(self, asked: Asked) -> Response:
         """The events of the run."""
         run = await self._run(asked.path["run_id"])
-        events = await self._engine.store.read(HeldEvents(run.id, run.shard)) if run.batch else []
-        event = None if events else await self._engine.store.read(GetEvent(run.event_id, run.shard))
+        events = await self._engine.store.read(HeldEvents(run.id)) if run.batch else []
+        event = None if events else await self._engine.store.read(GetEvent(run.event_id, run.place))
         return Response(encode_events(events if event is None else [event]), media_type="application/json")
 
     async def cancel(self, asked: Asked) -> Response:

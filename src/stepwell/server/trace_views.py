@@ -135,7 +135,7 @@ async def trace_view(
 ) -> TraceView:
     """The whole of a run, and ``depth`` levels of the runs it invoked. ``outputs`` includes long ones too."""
     function = function_of(run.function_id)
-    steps = await reader.read(GetSteps(run.id, run.shard))
+    steps = await reader.read(GetSteps(run.id))
     failed = await reader.read(Attempts(run.id))
     by_step: defaultdict[str, list[Attempt]] = defaultdict(list)
     for attempt in failed:
@@ -144,7 +144,7 @@ async def trace_view(
     traces: dict[str, TraceView] = {}
     if depth > 0:
         for child_id in [found for step in steps if (found := child_run(step)) is not None][:CHILDREN_SHOWN]:
-            child = await reader.read(GetRun(child_id, run.shard))
+            child = await reader.read(GetRun(child_id))
             if child is not None:
                 traces[child_id] = await trace_view(
                     reader, child, function_of, bodies=bodies, outputs=outputs, depth=depth - 1
@@ -165,7 +165,7 @@ async def trace_view(
         steps=with_running(shown, {} if run.ended else bodies(run.id)),
         max_attempts=function.retries + 1 if function is not None else None,
         attempts=own_attempts(run, steps, failed),
-        waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id, run.shard))],
+        waits=[wait_view(wait) for wait in await reader.read(GetWaits(run.id))],
         notes=[note_view(note) for note in await reader.read(Notes(run.id))],
         due=moment(item.at) if item is not None and not item.lease else None,
         executing=item is not None and item.lease != 0,

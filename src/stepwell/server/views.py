@@ -173,9 +173,9 @@ def metadata_view(one: Metadata) -> MetadataView:
 
 async def whole_run(reader: Reader, run: Run) -> RunView:
     """A run with what stands elsewhere: its event, the runs that repeat it, what is said about it."""
-    event = await reader.read(GetEvent(run.event_id, run.shard))
+    event = await reader.read(GetEvent(run.event_id, run.place))
     reruns: list[str] = await reader.read(Reruns(run.id))
-    metadata: list[Metadata] = await reader.read(GetMetadata(run.id, run.shard))
+    metadata: list[Metadata] = await reader.read(GetMetadata(run.id))
     return run_view(run, event, reruns, metadata)
 
 

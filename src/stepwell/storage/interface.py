@@ -45,7 +45,7 @@ class Store(Protocol):
 
     @property
     def shards(self) -> int:
-        """Into how many shards it is divided; fixed when it was created. A file has one."""
+        """How many shards it has: a power of two, from 1 to 1024, for as long as it exists."""
         ...
 
     def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:

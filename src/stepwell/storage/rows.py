@@ -25,9 +25,6 @@ from stepwell.model.wait import Wait
 
 Row = Sequence[Any]
 
-step_row: Callable[[Step], tuple[Any, ...]] = astuple
-wait_row: Callable[[Wait], tuple[Any, ...]] = astuple
-request_row: Callable[[Request], tuple[Any, ...]] = astuple
 app_row: Callable[[App], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
@@ -37,13 +34,25 @@ _decode_rerun = msgspec.json.Decoder(Rerun).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
 
 
-def event_row(event: Event, shard: int) -> tuple[Any, ...]:
-    return (shard, *astuple(event))
+def event_row(event: Event, shard: int, *, copied: bool) -> tuple[Any, ...]:
+    return (shard, copied, *astuple(event))
 
 
-def run_row(run: Run) -> tuple[Any, ...]:
+def step_row(step: Step, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(step))
+
+
+def wait_row(wait: Wait, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(wait))
+
+
+def request_row(request: Request, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(request))
+
+
+def run_row(run: Run, shard: int) -> tuple[Any, ...]:
     return (
-        run.shard,
+        shard,
         run.id,
         run.function_id,
         run.event_id,
@@ -70,9 +79,9 @@ def run_row(run: Run) -> tuple[Any, ...]:
     )
 
 
-def item_row(item: Item) -> tuple[Any, ...]:
+def item_row(item: Item, shard: int) -> tuple[Any, ...]:
     return (
-        item.shard,
+        shard,
         item.id,
         item.kind,
         item.function_id,
@@ -112,30 +121,29 @@ def run(row: Row) -> Run:
         event_id=row[2],
         queued_at=row[3],
         scheduled_at=row[4],
-        shard=row[5],
-        function_version=row[6],
-        status=row[7],
-        started_at=row[8],
-        ended_at=row[9],
-        output=row[10],
-        reason=row[11],
-        parent=row[12],
-        parent_step=row[13],
-        depth=row[14],
-        slots=_decode_slots(row[15]) if row[15] else (),
-        guarded=bool(row[16]),
-        cron=row[17],
-        original=row[18],
-        execution_version=row[19],
-        throttle=row[20],
-        locks=_decode_slots(row[21]) if row[21] else (),
-        batch=row[22],
-        rerun=_decode_rerun(row[23]) if row[23] is not None else None,
+        function_version=row[5],
+        status=row[6],
+        started_at=row[7],
+        ended_at=row[8],
+        output=row[9],
+        reason=row[10],
+        parent=row[11],
+        parent_step=row[12],
+        depth=row[13],
+        slots=_decode_slots(row[14]) if row[14] else (),
+        guarded=bool(row[15]),
+        cron=row[16],
+        original=row[17],
+        execution_version=row[18],
+        throttle=row[19],
+        locks=_decode_slots(row[20]) if row[20] else (),
+        batch=row[21],
+        rerun=_decode_rerun(row[22]) if row[22] is not None else None,
     )
 
 
 def request(row: Row) -> Request:
-    return Request(run_id=row[0], step_id=row[1], content=row[2], shard=row[3])
+    return Request(run_id=row[0], step_id=row[1], content=row[2])
 
 
 def step(row: Row) -> Step:
@@ -145,16 +153,15 @@ def step(row: Row) -> Step:
         name=row[2],
         kind=row[3],
         status=row[4],
-        shard=row[5],
-        repeat=row[6],
-        position=row[7],
-        attempt=row[8],
-        started_at=row[9],
-        ended_at=row[10],
-        due=row[11],
-        output=row[12],
-        details=row[13],
-        parallel=row[14],
+        repeat=row[5],
+        position=row[6],
+        attempt=row[7],
+        started_at=row[8],
+        ended_at=row[9],
+        due=row[10],
+        output=row[11],
+        details=row[12],
+        parallel=row[13],
     )
 
 
@@ -166,14 +173,13 @@ def attempt(row: Row) -> Attempt:
         started_at=row[3],
         ended_at=row[4],
         error=row[5],
-        shard=row[6],
-        retry_at=row[7],
+        retry_at=row[6],
     )
 
 
 def item(row: Row) -> Item:
     return Item(
-        shard=row[0],
+        place=row[0] if row[5] is None else None,
         id=row[1],
         kind=row[2],
         function_id=row[3],
@@ -197,25 +203,22 @@ def wait(row: Row) -> Wait:
         event_name=row[3],
         since=row[4],
         expires_at=row[5],
-        shard=row[6],
-        condition=row[7],
-        path=row[8],
-        value=row[9],
+        condition=row[6],
+        path=row[7],
+        value=row[8],
     )
 
 
 def cell(row: Row) -> Cell:
-    return Cell(key=row[0], value=row[1], expires_at=row[2], shard=row[3])
+    return Cell(key=row[0], value=row[1], expires_at=row[2])
 
 
 def outcome(row: Row) -> Outcome:
-    return Outcome(
-        event_id=row[0], function_id=row[1], kind=row[2], at=row[3], shard=row[4], reason=row[5], run_id=row[6]
-    )
+    return Outcome(event_id=row[0], function_id=row[1], kind=row[2], at=row[3], reason=row[4], run_id=row[5])
 
 
 def note(row: Row) -> Note:
-    return Note(run_id=row[0], at=row[1], kind=row[2], text=row[3], shard=row[4])
+    return Note(run_id=row[0], at=row[1], kind=row[2], text=row[3])
 
 
 def metadata(row: Row) -> Metadata:
@@ -226,12 +229,11 @@ def metadata(row: Row) -> Metadata:
         updated_at=row[3],
         step_id=row[4],
         attempt=row[5],
-        shard=row[6],
     )
 
 
-def metadata_row(one: Metadata) -> tuple[Any, ...]:
-    return (one.shard, one.run_id, one.step_id, one.attempt, one.kind, one.values, one.updated_at)
+def metadata_row(one: Metadata, shard: int) -> tuple[Any, ...]:
+    return (shard, one.run_id, one.step_id, one.attempt, one.kind, one.values, one.updated_at)
 
 
 def app(row: Row) -> App:
@@ -251,14 +253,13 @@ def order(row: Row) -> Order:
         skipped=row[8],
         ended_at=row[9],
         aborted=bool(row[10]),
-        shard=row[11],
     )
 
 
-def order_row(order: Order) -> tuple[Any, ...]:
+def order_row(order: Order, shard: int) -> tuple[Any, ...]:
     row = list(astuple(order))
     row[3] = _encode(order.what)
-    return tuple(row)
+    return (shard, *row)
 
 
 def function(row: Row) -> StoredFunction:

@@ -60,6 +60,7 @@ def _claim(
     tokens, held = itertools.count(100), mine or {}
     plan = claim(
         of,
+        shard=0,
         room=room,
         new_token=lambda: next(tokens),
         serves=lambda _: serves,

@@ -27,8 +27,9 @@ from stepwell.model.questions import (
 from tests.core.engine.plans import NOW, Answers, decide, draft, function, run
 
 BACKLOG = "paused/shop-bill"
-OWED = Item(id=f"release/{BACKLOG}", kind=ItemKind.RELEASE, function_id="", at=NOW)
-REVIEW = Item(id="review/shop", kind=ItemKind.REVIEW, function_id="", at=NOW)
+PLACE = 3
+OWED = Item(id=f"release/{BACKLOG}", kind=ItemKind.RELEASE, function_id="", at=NOW, place=PLACE)
+REVIEW = Item(id="review/shop", kind=ItemKind.REVIEW, function_id="", at=NOW, place=PLACE)
 
 
 def waiting(count: int) -> Any:
@@ -60,7 +61,7 @@ def due(kind: str, count: int = ITEMS_PER_DECISION_MAX) -> Any:
 def test_what_one_decision_can_do_leaves_nothing_owed() -> None:
     into = draft()
 
-    changes = done(let_go(into, BACKLOG), into, {Backlog: waiting(ITEMS_PER_DECISION_MAX)})
+    changes = done(let_go(into, BACKLOG, PLACE), into, {Backlog: waiting(ITEMS_PER_DECISION_MAX)})
 
     assert released(changes) == [f"r{n + 1}" for n in range(ITEMS_PER_DECISION_MAX)]
     assert len(changes) == ITEMS_PER_DECISION_MAX
@@ -69,7 +70,7 @@ def test_what_one_decision_can_do_leaves_nothing_owed() -> None:
 def test_the_rest_is_owed_from_the_place_that_was_reached() -> None:
     into = draft()
 
-    changes = done(let_go(into, BACKLOG), into, {Backlog: waiting(ITEMS_PER_DECISION_MAX + 1)})
+    changes = done(let_go(into, BACKLOG, PLACE), into, {Backlog: waiting(ITEMS_PER_DECISION_MAX + 1)})
 
     cell, owed = changes[-2:]
     assert isinstance(cell, PutCell)
@@ -85,15 +86,15 @@ def test_it_goes_on_behind_that_place_and_ends() -> None:
     changes = done(go_on(into, OWED), into, {Backlog: waiting(103), GetCell: cell})
 
     assert released(changes) == ["r101", "r102", "r103"]
-    assert Drop(OWED.id) in changes
+    assert Drop(OWED.id, PLACE) in changes
 
 
 def test_all_backlogs_that_one_decision_lets_go_share_what_it_may_do() -> None:
     into = draft()
 
     def both() -> Any:
-        yield from let_go(into, "unserved/a")
-        yield from let_go(into, "unserved/b")
+        yield from let_go(into, "unserved/a", PLACE)
+        yield from let_go(into, "unserved/b", PLACE)
 
     changes = done(both(), into, {Backlog: waiting(60)})
 
@@ -147,8 +148,10 @@ def test_a_review_releases_as_many_as_there_is_room_for(used: int, count: int) -
         },
     )
 
-    assert [change for change in changes if isinstance(change, Release)] == [Release(slot, NOW, count)] * bool(count)
-    assert Drop(REVIEW.id) in changes
+    assert [change for change in changes if isinstance(change, Release)] == [Release(slot, NOW, count, PLACE)] * bool(
+        count
+    )
+    assert Drop(REVIEW.id, PLACE) in changes
 
 
 def test_a_review_waits_until_a_backlog_that_goes_as_a_whole_has_gone() -> None:

@@ -16,12 +16,13 @@ from stepwell.protocol.config import parse_function
 
 NOW = 1_000_000
 KEY = "throttle/w-f/"
+PLACE = 3
 FUNCTION = parse_function({"id": "w-f", "throttle": {"limit": 1, "period": "1m", "burst": 1}}, "w")
 
 
 def changes(registry: Registry, waiting: int) -> list[Any]:
     draft = Draft(registry, Moment(NOW, lambda: "x"))
-    plan = take_turns(draft, Item(id=KEY, kind=ItemKind.THROTTLE, function_id="w-f", at=NOW))
+    plan = take_turns(draft, Item(id=KEY, kind=ItemKind.THROTTLE, function_id="w-f", at=NOW, place=PLACE))
     try:
         question = next(plan)
         while True:
@@ -35,14 +36,14 @@ def changes(registry: Registry, waiting: int) -> list[Any]:
 def test_as_many_are_brought_back_as_may_start_also_if_the_app_no_longer_lists_the_function(registry: Registry) -> None:
     released, scheduled = changes(registry, 10)
 
-    assert released == Release(KEY, NOW, 2)
+    assert released == Release(KEY, NOW, 2, PLACE)
     assert isinstance(scheduled, Schedule)
     assert scheduled.item.at == NOW + 60_000
 
 
 def test_the_last_ones_leave_no_timer_behind() -> None:
-    assert changes(Registry([FUNCTION]), 2) == [Release(KEY, NOW, 2), Drop(KEY)]
+    assert changes(Registry([FUNCTION]), 2) == [Release(KEY, NOW, 2, PLACE), Drop(KEY, PLACE)]
 
 
 def test_all_are_brought_back_if_nothing_throttles_them_any_more() -> None:
-    assert changes(Registry(), 3) == [Drop(KEY), *(ReleaseItem(str(n), NOW) for n in range(3))]
+    assert changes(Registry(), 3) == [Drop(KEY, PLACE), *(ReleaseItem(str(n), NOW) for n in range(3))]

@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell.engine.registry import Registry
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
     BacklogDepths,
     BacklogFunctions,
@@ -126,15 +127,15 @@ async def _count(reader: Reader, name: str) -> int:
 
 async def _backlog(reader: Reader, registry: Registry, name: str, situation: Situation) -> BacklogView:
     said = named(name)
-    (first,) = await reader.read(BacklogItems(name, 1)) or (None,)
+    (first,) = await reader.read(BacklogItems(name, 1, EVERYWHERE)) or (None,)
     run = await reader.read(GetRun(first.id)) if first is not None else None
     function_id = run.function_id if run is not None else said.function_id
     control = limit_of(name, registry.of_run(function_id) if function_id is not None else None)
     next_at = None
     if said.by in ("throttle", "back-pressure"):
-        timer = await reader.read(GetItem(name))
+        timer = await reader.read(GetItem(name, EVERYWHERE))
         next_at = timer.at if timer is not None else situation.now
-    used: int = await reader.read(CountSlots(name))
+    used: int = await reader.read(CountSlots(name, EVERYWHERE))
     limits = said.by in ("concurrency", "run-concurrency")
     paused_app_id = None
     function = registry.of_run(function_id) if said.by == "paused" and function_id is not None else None
@@ -237,7 +238,7 @@ class _Tally:
         since = self._since.get(function_id)
         head = self._heads.get(function_id)
         if head is not None:  # a priority moves the place in line, not the moment
-            (first,) = await reader.read(BacklogItems(head[1], 1)) or (None,)
+            (first,) = await reader.read(BacklogItems(head[1], 1, EVERYWHERE)) or (None,)
             run = await reader.read(GetRun(first.id)) if first is not None else None
             if run is not None:
                 since = min(run.scheduled_at, since if since is not None else _FOREVER)

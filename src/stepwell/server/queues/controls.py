@@ -23,6 +23,7 @@ from stepwell.flow.window import Window
 from stepwell.model.event import rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell, ListCells, SlotKeys
 from stepwell.server.queues.holders import holders
 from stepwell.server.queues.shapes import COUNT_MAX, LimitKeyView, LimitsView, LimitView, ResetView
@@ -83,7 +84,7 @@ async def resettable(
     for each in function.controls:
         if isinstance(each, RESETTABLE) and control in (None, NAMES[type(each)]):
             key = f"{each.prefix(function.id)}{value}"
-            if await reader.read(GetCell(key, now)) is not None:
+            if await reader.read(GetCell(key, now, EVERYWHERE)) is not None:
                 found.append((NAMES[type(each)], key))
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.engine.ending import lock_owner
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetItem, GetRun, SlotHolders
 from stepwell.server.queues.shapes import HolderView
 from stepwell.server.trace_views import Bodies
@@ -15,7 +16,7 @@ HOLDERS_SHOWN: Final = 5
 
 async def holders(reader: Reader, key: str, bodies: Bodies, limit: int = HOLDERS_SHOWN) -> list[HolderView]:
     """Who uses the slots of a key: the first so many. ``bodies`` are those that execute in this process."""
-    return [await _holder(reader, holder, bodies) for holder in await reader.read(SlotHolders(key, limit))]
+    return [await _holder(reader, holder, bodies) for holder in await reader.read(SlotHolders(key, limit, EVERYWHERE))]
 
 
 async def _holder(reader: Reader, holder: str, bodies: Bodies) -> HolderView:

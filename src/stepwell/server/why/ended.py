@@ -27,7 +27,7 @@ _LIBRARY: Final = ("/site-packages/", "/dist-packages/", "/lib/python3", "/node_
 
 async def cause(reader: Reader, run: Run, explain: Explain) -> Cause:
     """The root cause of an ended run. ``explain`` is asked about the child run whose error it passed on."""
-    steps = [step for step in await reader.read(GetSteps(run.id, run.shard)) if step.kind != DEFER]
+    steps = [step for step in await reader.read(GetSteps(run.id)) if step.kind != DEFER]
     if run.status == RunStatus.FAILED:
         return await _failed(reader, run, steps, explain)
     if run.status == RunStatus.CANCELLED:
@@ -44,7 +44,7 @@ async def _failed(reader: Reader, run: Run, steps: list[Step], explain: Explain)
     tried = [attempt for attempt in attempts if attempt.step_id == (guilty.id if guilty else "")]
     tries = _tries(guilty, tried, run.output)
     child_id = child_run(guilty) if guilty else None
-    child = await reader.read(GetRun(child_id, run.shard)) if child_id else None
+    child = await reader.read(GetRun(child_id)) if child_id else None
     return Failed(
         step=guilty.name if guilty else None,
         error=error,

@@ -15,6 +15,7 @@ from stepwell.flow.window import Window
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome, OutcomeKind
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell, GetRun, HeldIds, ListFunctions, Outcomes, RunsOfEvent
 from stepwell.model.trigger import EventTrigger
 from stepwell.server.views import OutcomeView, Reader, outcome_view
@@ -92,7 +93,7 @@ async def _held(reader: Reader, function: Function, event: Event, fields: dict[s
         if not isinstance(control, HOLD):
             continue
         key = control.window(function.id, {"event": fields}, event.received_at)
-        cell = await reader.read(GetCell(key, event.received_at)) if key is not None else None
+        cell = await reader.read(GetCell(key, event.received_at, EVERYWHERE)) if key is not None else None
         if cell is None:
             continue
         window = msgspec.json.decode(cell.value, type=Window)

@@ -18,6 +18,7 @@ from stepwell.limits import LEASE_LOSSES_MAX
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
 from stepwell.model.item import Item, ItemKind
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
     Attempts,
     BacklogPosition,
@@ -88,7 +89,7 @@ async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situat
         return [Lost()]
     if item.backlog is not None and item.at is None:
         return [await _backlog(reader, registry, run, item, situation)]
-    steps = [step for step in await reader.read(GetSteps(run.id, run.shard)) if step.kind != DEFER]
+    steps = [step for step in await reader.read(GetSteps(run.id)) if step.kind != DEFER]
     attempts = await reader.read(Attempts(run.id))
     if is_of_app(item.lease) and item.at is not None and item.at > situation.now:
         return [_reporting(run, item.at, steps)]
@@ -165,7 +166,7 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
         scope=control.scope if control else item.backlog.removeprefix("run/").partition("/")[0],
         of_runs=item.backlog in places(run),
         limit=control.limit if control else None,
-        used=await reader.read(CountSlots(item.backlog, run.shard)),
+        used=await reader.read(CountSlots(item.backlog, run.place)),
         held_by=list(dict.fromkeys(holder.run_id for holder in held_by)),
         holders=tuple(held_by),
         **place,
@@ -173,7 +174,7 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
 
 
 async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situation) -> Pressed | Due:
-    cell = await reader.read(GetCell(backlog, situation.now, item.shard))
+    cell = await reader.read(GetCell(backlog, situation.now, EVERYWHERE))
     if cell is None:
         return _due(item.queued_at, situation)  # it is being let go
     said = decode(cell.value)
@@ -200,7 +201,7 @@ async def _place(reader: Reader, item: Item) -> dict[str, Any]:
 
 
 async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttled:
-    timer = await reader.read(GetItem(item.backlog or "", item.shard))
+    timer = await reader.read(GetItem(item.backlog or "", EVERYWHERE))
     return Throttled(
         value=(item.backlog or "").split("/", 2)[2] if throttle.key is not None else None,
         expression=throttle.key,
@@ -272,7 +273,7 @@ async def _open_step(reader: Reader, run: Run, step: Step, explain: Explain) -> 
     if step.status == StepStatus.WAITING:
         return Waiting(step=step.name, event=details.event, condition=details.condition, until=due)
     child_id = child_run(step)
-    child = await reader.read(GetRun(child_id, run.shard)) if child_id else None
+    child = await reader.read(GetRun(child_id)) if child_id else None
     return Invoking(
         step=step.name,
         function_id=details.function_id,

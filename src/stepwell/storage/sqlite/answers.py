@@ -10,9 +10,11 @@ import apsw
 import msgspec
 
 from stepwell.model import questions as q
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
+from stepwell.storage.gathering import gather, parts
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.statements import decisions, people, realtime
 
@@ -47,11 +49,6 @@ def _ids(ids: Iterable[str]) -> str:
     return _encode_ids(ids).decode()
 
 
-def _shards(count: int) -> str:
-    """The numbers of so many shards as one parameter."""
-    return msgspec.json.encode(list(range(count))).decode()
-
-
 def _standings(found: Rows) -> dict[str, tuple[int, bool]]:
     return {item_id: (lease, bool(poked)) for item_id, lease, poked in found}
 
@@ -73,71 +70,66 @@ def _totals(found: Rows) -> q.Totals:
     return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
 
 
-_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
-    q.GetEvent: (decisions.GET_EVENT, lambda x: (x.shard, x.event_id), _one(rows.event)),
-    q.GetRun: (decisions.GET_RUN, lambda x: (x.shard, x.run_id), _one(rows.run)),
-    q.GetSteps: (decisions.GET_STEPS, lambda x: (x.shard, x.run_id), _steps),
-    q.OpenSteps: (decisions.OPEN_STEPS, lambda x: (x.shard, x.run_id, x.kind), _steps),
-    q.GetStep: (decisions.GET_STEP, lambda x: (x.shard, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
-    q.GetItem: (decisions.GET_ITEM, lambda x: (x.shard, x.item_id), _one(rows.item)),
-    q.Standings: (decisions.STANDINGS, lambda x: (x.shard, _ids(x.item_ids)), _standings),
-    q.NextDue: (decisions.NEXT_DUE, lambda x: (x.shard, x.after), _value),
-    q.AnyLease: (decisions.ANY_LEASE, lambda x: (x.shard, x.now), _flag),
-    q.HeldEvents: (decisions.HELD_EVENTS, lambda x: (x.shard, x.run_id), _all(rows.event)),
-    q.HeldIds: (decisions.HELD_IDS, lambda x: (x.shard, x.run_id), _column),
-    q.GetWaits: (decisions.GET_WAITS, lambda x: (x.shard, x.run_id), _all(rows.wait)),
-    q.GetRequest: (decisions.GET_REQUEST, lambda x: (x.shard, x.run_id, x.step_id), _one(rows.request)),
-    q.GetCell: (decisions.GET_CELL, lambda x: (x.shard, x.key, x.now), _one(rows.cell)),
-    q.AnyCell: (decisions.ANY_CELL, lambda x: (x.shard, x.prefix, x.now), _flag),
-    q.ShardsWithCell: (decisions.SHARDS_WITH_CELL, lambda x: (_shards(x.shards), x.prefix, x.now), _column),
-    q.CountSlots: (decisions.COUNT_SLOTS, lambda x: (x.shard, x.key), _value),
-    q.CountHeld: (decisions.COUNT_HELD, lambda x: (x.shard, x.key, x.holder), _value),
-    q.Children: (decisions.CHILDREN, lambda x: (x.shard, x.run_id), _all(rows.run)),
-    q.RunsOfStatus: (
-        decisions.RUNS_OF_STATUS,
-        lambda x: (x.shard, x.status, x.after, x.before, x.limit),
-        _all(rows.run),
-    ),
+_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
+    q.GetEvent: (decisions.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
+    q.GetRun: (decisions.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
+    q.GetSteps: (decisions.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
+    q.OpenSteps: (decisions.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
+    q.GetStep: (decisions.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
+    q.GetItem: (decisions.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
+    q.Standings: (decisions.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),
+    q.NextDue: (decisions.NEXT_DUE, lambda x, s: (s, x.after), _value),
+    q.AnyLease: (decisions.ANY_LEASE, lambda x, s: (s, x.now), _flag),
+    q.HeldEvents: (decisions.HELD_EVENTS, lambda x, s: (s, x.run_id), _all(rows.event)),
+    q.HeldIds: (decisions.HELD_IDS, lambda x, s: (s, x.run_id), _column),
+    q.GetWaits: (decisions.GET_WAITS, lambda x, s: (s, x.run_id), _all(rows.wait)),
+    q.GetRequest: (decisions.GET_REQUEST, lambda x, s: (s, x.run_id, x.step_id), _one(rows.request)),
+    q.GetCell: (decisions.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
+    q.AnyCell: (decisions.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
+    q.CountSlots: (decisions.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
+    q.CountHeld: (decisions.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
+    q.Children: (decisions.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
+    q.RunsOfStatus: (decisions.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
     q.RunsOfFunction: (
         decisions.RUNS_OF_FUNCTION,
-        lambda x: (x.shard, x.function_id, x.after, x.before, x.limit),
+        lambda x, s: (s, x.function_id, x.after, x.before, x.limit),
         _all(rows.run),
     ),
     q.SkippedEvents: (
         decisions.SKIPPED_EVENTS,
-        lambda x: (x.shard, x.function_id, x.after, x.after_event, x.before, x.limit),
+        lambda x, s: (s, x.function_id, x.after, x.after_event, x.before, x.limit),
         _all(rows.outcome),
     ),
-    q.GetOrder: (decisions.GET_ORDER, lambda x: (x.shard, x.order_id), _one(rows.order)),
-    q.ListOrders: (people.LIST_ORDERS, lambda x: (x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
-    q.Reruns: (people.RERUNS, lambda x: (x.run_id,), _column),
-    q.ListFunctions: (people.LIST_FUNCTIONS, lambda x: (x.archived,), _all(rows.function)),
-    q.ListApps: (people.LIST_APPS, lambda x: (), _all(rows.app)),
-    q.ListStandingOrders: (people.LIST_STANDING_ORDERS, lambda x: (), _all(rows.standing_order)),
-    q.RegistryStamp: (decisions.REGISTRY_STAMP, lambda x: (), _value),
-    q.EventNames: (decisions.EVENT_NAMES, lambda x: (x.shard, _ids(set(x.event_ids))), dict),
-    q.RunsOfEvent: (people.RUNS_OF_EVENT, lambda x: (x.event_id,), _all(rows.run)),
-    q.FindEvents: (people.FIND_EVENTS, lambda x: (x.shard, x.name, x.after, x.before, x.limit), _all(rows.event)),
-    q.Outcomes: (people.OUTCOMES, lambda x: (x.event_id,), _all(rows.outcome)),
-    q.Attempts: (people.ATTEMPTS, lambda x: (x.run_id,), _all(rows.attempt)),
-    q.Notes: (people.NOTES, lambda x: (x.run_id,), _all(rows.note)),
-    q.GetMetadata: (people.GET_METADATA, lambda x: (x.shard, x.run_id), _all(rows.metadata)),
-    q.SlotHolders: (people.SLOT_HOLDERS, lambda x: (x.shard, x.key, x.limit), _column),
-    q.NextBacklog: (decisions.FOLLOWING_BACKLOG, lambda x: (x.shard, x.after), _one(_first_seen)),
-    q.BacklogItems: (decisions.BACKLOG_ITEMS, lambda x: (x.shard, x.key, x.limit), _all(rows.item)),
-    q.BacklogPosition: (people.BACKLOG_POSITION, lambda x: (x.item_id, x.most), _one(tuple)),
-    q.RunItems: (people.RUN_ITEMS, lambda x: (x.run_id,), _all(rows.item)),
-    q.FunctionItems: (people.FUNCTION_ITEMS, lambda x: (x.function_id,), _all(rows.item)),
-    q.BacklogDepths: (people.BACKLOG_DEPTHS, lambda x: (x.shard, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
-    q.BacklogFunctions: (people.BACKLOG_FUNCTIONS, lambda x: (x.shard, x.key, x.limit), _column),
-    q.ComingItems: (people.COMING_ITEMS, lambda x: (x.shard, x.after, x.before, x.limit), _all(rows.item)),
-    q.SlotKeys: (people.SLOT_KEYS, lambda x: (x.shard, x.first, x.last, x.limit, x.used_max), _all(tuple)),
-    q.ListCells: (people.LIST_CELLS, lambda x: (x.shard, x.first, x.last, x.now, x.limit), _all(rows.cell)),
-    q.Count: (people.COUNT, lambda x: (x.now,), _totals),
-    q.OthersListen: (realtime.OTHERS_LISTEN, lambda x: (x.listener, x.now), _flag),
-    q.LastPosting: (realtime.LAST_POSTING, lambda x: (), _value),
-    q.Postings: (realtime.POSTINGS, lambda x: (x.after, x.listener, x.limit), _all(rows.posting)),
-    q.RunStates: (decisions.LOAD_RUNS, lambda x: (x.shard, _ids(x.run_ids)), _all(rows.run)),
+    q.GetOrder: (decisions.GET_ORDER, lambda x, s: (s, x.order_id), _one(rows.order)),
+    q.ListOrders: (people.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
+    q.Reruns: (people.RERUNS, lambda x, s: (s, x.run_id), _column),
+    q.ListFunctions: (people.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
+    q.ListApps: (people.LIST_APPS, lambda x, s: (), _all(rows.app)),
+    q.ListStandingOrders: (people.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
+    q.RegistryStamp: (decisions.REGISTRY_STAMP, lambda x, s: (), _value),
+    q.EventNames: (decisions.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
+    q.RunsOfEvent: (people.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
+    q.FindEvents: (people.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
+    q.Outcomes: (people.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
+    q.Attempts: (people.ATTEMPTS, lambda x, s: (s, x.run_id), _all(rows.attempt)),
+    q.Notes: (people.NOTES, lambda x, s: (s, x.run_id), _all(rows.note)),
+    q.GetMetadata: (people.GET_METADATA, lambda x, s: (s, x.run_id), _all(rows.metadata)),
+    q.SlotHolders: (people.SLOT_HOLDERS, lambda x, s: (s, x.key, x.limit), _column),
+    q.NextBacklog: (decisions.FOLLOWING_BACKLOG, lambda x, s: (s, x.after), _one(_first_seen)),
+    q.BacklogItems: (decisions.BACKLOG_ITEMS, lambda x, s: (s, x.key, x.limit), _all(rows.item)),
+    q.BacklogPosition: (people.BACKLOG_POSITION, lambda x, s: (s, x.item_id, x.most), _one(tuple)),
+    q.RunItems: (people.RUN_ITEMS, lambda x, s: (s, x.run_id), _all(rows.item)),
+    q.FunctionItems: (people.FUNCTION_ITEMS, lambda x, s: (s, x.function_id), _all(rows.item)),
+    q.BacklogDepths: (people.BACKLOG_DEPTHS, lambda x, s: (s, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
+    q.BacklogFunctions: (people.BACKLOG_FUNCTIONS, lambda x, s: (s, x.key, x.limit), _column),
+    q.ComingItems: (people.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
+    q.SlotKeys: (people.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
+    q.ListCells: (people.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
+    q.Count: (people.COUNT, lambda x, s: (s, x.now), _totals),
+    q.OthersListen: (realtime.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
+    q.LastPosting: (realtime.LAST_POSTING, lambda x, s: (), _value),
+    q.Postings: (realtime.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.RunStates: (decisions.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
 }
 
 
@@ -151,14 +143,17 @@ class Reader:
     Its owner empties it when a transaction begins and when a wait is opened.
     """
 
-    def __init__(self, connection: apsw.Connection, paths: Paths | None = None) -> None:
+    def __init__(self, connection: apsw.Connection, paths: Paths | None = None, shards: int = 1) -> None:
         self._execute = executor(connection)
+        self._shards = shards
+        self._all_shards = msgspec.json.encode(list(range(shards))).decode()
         self._paths = paths
-        self._composed: dict[type, Callable[[Any], Any]] = {
+        self._composed: dict[type, Callable[[Any, int], Any]] = {
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
             q.NextDues: self._next_dues,
             q.Occupied: self._occupied,
+            q.ShardsWithCell: self._shards_with_cell,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
@@ -168,82 +163,94 @@ class Reader:
         }
 
     def answer(self, question: q.Question[A]) -> A:
+        if self._shards == 1:
+            return self._answer(question, 0)
+        asked = parts(question, self._shards)
+        if len(asked) == 1:
+            ((shard, part),) = asked
+            return cast("A", self._answer(part, shard))
+        return cast("A", gather(question, [self._answer(part, shard) for shard, part in asked]))
+
+    def _answer(self, question: q.Question[A], shard: int) -> A:
         known = _ANSWER.get(type(question))
         if known is None:
             composed = self._composed.get(type(question))
             if composed is None:
                 raise TypeError(f"not a question: {question!r}")
-            return cast("A", composed(question))
+            return cast("A", composed(question, shard))
         text, to_row, to_answer = known
-        return cast("A", to_answer(self._execute(text, to_row(question)).fetchall()))
+        return cast("A", to_answer(self._execute(text, to_row(question, shard)).fetchall()))
 
-    def _due_items(self, x: q.DueItems) -> list[Any]:
+    def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
         text = decisions.DUE_TIMERS if x.timers_only else decisions.DUE_ITEMS
-        return [rows.item(row) for row in self._execute(text, (x.shard, x.now, x.limit)).fetchall()]
+        return [rows.item(row) for row in self._execute(text, (s, x.now, x.limit)).fetchall()]
 
-    def _next_dues(self, x: q.NextDues) -> list[tuple[int, int]]:
+    def _next_dues(self, x: q.NextDues, s: int) -> list[tuple[int, int]]:
         text = decisions.NEXT_TIMERS if x.timers_only else decisions.NEXT_DUES
-        return [row for row in self._execute(text, (_shards(x.shards),)).fetchall() if row[1] is not None]
+        return [row for row in self._execute(text, (self._all_shards,)).fetchall() if row[1] is not None]
 
-    def _occupied(self, x: q.Occupied) -> list[tuple[int, str]]:
-        shards = _shards(x.shards) if x.shard is None else f"[{x.shard}]"
+    def _occupied(self, x: q.Occupied, s: int) -> list[tuple[int, str]]:
+        shards = self._all_shards if x.shard == EVERYWHERE else f"[{s}]"
         return self._execute(decisions.OCCUPIED, (shards, _ids(x.names))).fetchall()
 
-    def _backlog(self, x: q.Backlog) -> list[tuple[int, str]]:
-        values = (x.shard, x.key, x.limit)
+    def _shards_with_cell(self, x: q.ShardsWithCell, s: int) -> list[int]:
+        return _column(self._execute(decisions.SHARDS_WITH_CELL, (self._all_shards, x.prefix, x.now)).fetchall())
+
+    def _backlog(self, x: q.Backlog, s: int) -> list[tuple[int, str]]:
+        values = (s, x.key, x.limit)
         if x.after is None:
             return self._execute(people.BACKLOG, values).fetchall()
         return self._execute(people.BACKLOG_AFTER, (*values, *x.after)).fetchall()
 
-    def _backlogs(self, x: q.Backlogs) -> list[str]:
+    def _backlogs(self, x: q.Backlogs, s: int) -> list[str]:
         found: list[str] = []
         while len(found) < x.limit:
             after = found[-1] if found else x.prefix
-            row = self._execute(decisions.NEXT_BACKLOG, (x.shard, x.prefix, after)).fetchall()
+            row = self._execute(decisions.NEXT_BACKLOG, (s, x.prefix, after)).fetchall()
             if not row:
                 break
             found.append(row[0][0])
         return found
 
-    def _load_runs(self, x: q.LoadRuns) -> dict[str, q.Loaded]:
+    def _load_runs(self, x: q.LoadRuns, s: int) -> dict[str, q.Loaded]:
         execute = self._execute
-        runs = [rows.run(row) for row in execute(decisions.LOAD_RUNS, (x.shard, _ids(x.run_ids))).fetchall()]
+        runs = [rows.run(row) for row in execute(decisions.LOAD_RUNS, (s, _ids(x.run_ids))).fetchall()]
         wanted = {run.event_id for run in runs}
-        events = {row[0]: rows.event(row) for row in execute(decisions.LOAD_EVENTS, (x.shard, _ids(wanted))).fetchall()}
+        events = {row[0]: rows.event(row) for row in execute(decisions.LOAD_EVENTS, (s, _ids(wanted))).fetchall()}
         steps: dict[str, list[Step]] = {run.id: [] for run in runs}
-        found = execute(decisions.LOAD_STEPS, (x.shard, _ids(x.run_ids))).fetchall()
+        found = execute(decisions.LOAD_STEPS, (s, _ids(x.run_ids))).fetchall()
         found.sort(key=_first_seen)
         for row in found:
             steps[row[1]].append(rows.step(row[1:]))
-        batches = {run.id: self.answer(q.HeldEvents(run.id, x.shard)) for run in runs if run.batch is not None}
+        batches = {run.id: self._answer(q.HeldEvents(run.id), s) for run in runs if run.batch is not None}
         return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id], batches.get(run.id, [])) for run in runs}
 
-    def _wait_paths(self, x: q.WaitPaths) -> list[str]:
+    def _wait_paths(self, x: q.WaitPaths, s: int) -> list[str]:
         if self._paths is None:
-            return self._find_paths(x)
-        key = (x.shard, x.event_name)
+            return self._find_paths(x, s)
+        key = (s, x.event_name)
         found = self._paths.get(key)
         if found is None:
-            found = self._paths[key] = self._find_paths(x)
+            found = self._paths[key] = self._find_paths(x, s)
         return found
 
-    def _find_paths(self, x: q.WaitPaths) -> list[str]:
+    def _find_paths(self, x: q.WaitPaths, s: int) -> list[str]:
         found: list[str] = []
-        first = self._execute(decisions.FIRST_WAIT_PATH, (x.shard, x.event_name)).fetchall()
+        first = self._execute(decisions.FIRST_WAIT_PATH, (s, x.event_name)).fetchall()
         while first:
             found.append(first[0][0])
-            first = self._execute(decisions.NEXT_WAIT_PATH, (x.shard, x.event_name, found[-1])).fetchall()
+            first = self._execute(decisions.NEXT_WAIT_PATH, (s, x.event_name, found[-1])).fetchall()
         return found
 
-    def _find_waits(self, x: q.FindWaits) -> list[Wait]:
+    def _find_waits(self, x: q.FindWaits, s: int) -> list[Wait]:
         return [
             rows.wait(row)
             for path, value in dict.fromkeys(x.probes)
-            for row in self._execute(decisions.FIND_WAITS, (x.shard, x.event_name, path, value, x.now)).fetchall()
+            for row in self._execute(decisions.FIND_WAITS, (s, x.event_name, path, value, x.now)).fetchall()
         ]
 
-    def _list_runs(self, x: q.ListRuns) -> list[Any]:
-        values = (x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
+    def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
+        values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
         if x.function_id is not None:
             found = self._execute(people.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
         elif x.status is not None and x.status != "COMPLETED":
@@ -252,17 +259,17 @@ class Reader:
             found = self._execute(people.LIST_RUNS, values)
         return [rows.run(row) for row in found.fetchall()]
 
-    def _list_events(self, x: q.ListEvents) -> list[Any]:
+    def _list_events(self, x: q.ListEvents, s: int) -> list[Any]:
         after = x.received_after if x.received_after is not None else -1
         before = x.received_before if x.received_before is not None else _ALWAYS
         cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
         if x.before is not None:
-            moments = self._execute(people.EVENT_MOMENT, (x.before,)).fetchall()
+            moments = self._execute(people.EVENT_MOMENT, (shard_of(x.before, self._shards), x.before)).fetchall()
             if not moments:
                 return []  # it fell to retention, and so did all that is older
             cursor = (moments[0][0], x.before)
             before = min(before, cursor[0] + 1)  # by the cursor alone, each page would be searched from the newest on
-        values = (after, before, x.internal, x.limit, *cursor)
+        values = (s, after, before, x.internal, x.limit, *cursor)
         if x.name is not None:
             found = self._execute(people.LIST_EVENTS_OF_NAME, (*values, x.name))
         else:

@@ -9,88 +9,89 @@ import apsw
 
 from stepwell.model import changes as c
 from stepwell.model.item import Lease
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.storage import rows
+from stepwell.storage.places import shard_of_change
 from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.statements import changes as sql
 from stepwell.storage.sqlite.statements import realtime
 
-ToRow = Callable[[Any], tuple[Any, ...]]
+ToRow = Callable[[Any, int], tuple[Any, ...]]
 
 
-def _row_of_outcome(change: c.SaveOutcome) -> tuple[Any, ...]:
+def _row_of_outcome(change: c.SaveOutcome, shard: int) -> tuple[Any, ...]:
     o = change.outcome
-    return (o.shard, o.event_id, o.function_id, o.kind, o.at, o.reason, o.run_id)
+    return (shard, o.event_id, o.function_id, o.kind, o.at, o.reason, o.run_id)
 
 
-def _row_of_attempt(change: c.SaveAttempt) -> tuple[Any, ...]:
+def _row_of_attempt(change: c.SaveAttempt, shard: int) -> tuple[Any, ...]:
     a = change.attempt
-    return (a.shard, a.run_id, a.step_id, a.attempt, a.started_at, a.ended_at, a.error, a.retry_at)
+    return (shard, a.run_id, a.step_id, a.attempt, a.started_at, a.ended_at, a.error, a.retry_at)
 
 
-def _row_of_note(change: c.SaveNote) -> tuple[Any, ...]:
+def _row_of_note(change: c.SaveNote, shard: int) -> tuple[Any, ...]:
     n = change.note
-    return (n.shard, n.run_id, n.at, n.kind, n.text)
+    return (shard, n.run_id, n.at, n.kind, n.text)
 
 
-def _row_of_park(change: c.Park) -> tuple[Any, ...]:
+def _row_of_park(change: c.Park, shard: int) -> tuple[Any, ...]:
     lease = change.lease
-    return (lease.shard, lease.item_id, lease.token, change.at, change.now, change.attempt)
+    return (shard, lease.item_id, lease.token, change.at, change.now, change.attempt)
 
 
-def _row_of_cell(change: c.PutCell) -> tuple[Any, ...]:
+def _row_of_cell(change: c.PutCell, shard: int) -> tuple[Any, ...]:
     cell = change.cell
-    return (cell.shard, cell.key, cell.value, cell.expires_at)
+    return (shard, cell.key, cell.value, cell.expires_at)
 
 
-def _row_of_function(change: c.SaveFunction) -> tuple[Any, ...]:
+def _row_of_function(change: c.SaveFunction, _: int) -> tuple[Any, ...]:
     f = change.function
     return (f.id, f.app_id, f.config, f.version, change.at)
 
 
 _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
-    c.SaveEvent: (sql.SAVE_EVENT, lambda x: rows.event_row(x.event, x.shard)),
     c.SaveOutcome: (sql.SAVE_OUTCOME, _row_of_outcome),
-    c.DropOutcome: (sql.DROP_OUTCOME, lambda x: (x.shard, x.event_id, x.function_id)),
-    c.CreateRun: (sql.CREATE_RUN, lambda x: rows.run_row(x.run)),
-    c.StartRun: (sql.START_RUN, lambda x: (x.shard, x.run_id, x.started_at)),
-    c.SetExecutionVersion: (sql.SET_EXECUTION_VERSION, lambda x: (x.shard, x.run_id, x.version)),
-    c.FinishRun: (sql.FINISH_RUN, lambda x: (x.shard, x.run_id, x.status, x.ended_at, x.output, x.reason)),
-    c.SaveStep: (sql.SAVE_STEP, lambda x: rows.step_row(x.step)),
+    c.DropOutcome: (sql.DROP_OUTCOME, lambda x, s: (s, x.event_id, x.function_id)),
+    c.CreateRun: (sql.CREATE_RUN, lambda x, s: rows.run_row(x.run, s)),
+    c.StartRun: (sql.START_RUN, lambda x, s: (s, x.run_id, x.started_at)),
+    c.SetExecutionVersion: (sql.SET_EXECUTION_VERSION, lambda x, s: (s, x.run_id, x.version)),
+    c.FinishRun: (sql.FINISH_RUN, lambda x, s: (s, x.run_id, x.status, x.ended_at, x.output, x.reason)),
+    c.SaveStep: (sql.SAVE_STEP, lambda x, s: rows.step_row(x.step, s)),
     c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
     c.SaveNote: (sql.SAVE_NOTE, _row_of_note),
-    c.SaveMetadata: (sql.SAVE_METADATA, lambda x: rows.metadata_row(x.metadata)),
-    c.Enqueue: (sql.ENQUEUE, lambda x: rows.item_row(x.item)),
-    c.Schedule: (sql.SCHEDULE, lambda x: rows.item_row(x.item)),
+    c.SaveMetadata: (sql.SAVE_METADATA, lambda x, s: rows.metadata_row(x.metadata, s)),
+    c.Enqueue: (sql.ENQUEUE, lambda x, s: rows.item_row(x.item, s)),
+    c.Schedule: (sql.SCHEDULE, lambda x, s: rows.item_row(x.item, s)),
     c.Park: (sql.PARK, _row_of_park),
-    c.Block: (sql.BLOCK, lambda x: (x.shard, x.item_id, x.backlog, x.losses, x.mark)),
-    c.Grant: (sql.GRANT, lambda x: (x.shard, x.item_id, x.token, x.until, x.losses, x.mark)),
-    c.Postpone: (sql.POSTPONE, lambda x: (x.shard, x.item_id, x.at, x.losses, x.mark)),
-    c.Extend: (sql.EXTEND, lambda x: (x.lease.shard, x.lease.item_id, x.lease.token, x.until)),
-    c.Retry: (sql.RETRY, lambda x: (x.lease.shard, x.lease.item_id, x.lease.token, x.attempt)),
-    c.Wake: (sql.WAKE, lambda x: (x.shard, x.item_id, x.at)),
-    c.Drop: (sql.DROP, lambda x: (x.shard, x.item_id)),
-    c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x: (x.shard, x.run_id)),
-    c.HoldEvent: (sql.HOLD_EVENT, lambda x: (x.shard, x.run_id, x.place, x.event_id)),
-    c.DropHeld: (sql.DROP_HELD_EVENTS, lambda x: (x.shard, x.run_id)),
-    c.CloseWait: (sql.CLOSE_WAIT, lambda x: (x.shard, x.run_id, x.wait_id)),
-    c.CloseWaits: (sql.CLOSE_WAITS, lambda x: (x.shard, x.run_id)),
-    c.SaveRequest: (sql.SAVE_REQUEST, lambda x: rows.request_row(x.request)),
-    c.DropRequest: (sql.DROP_REQUEST, lambda x: (x.shard, x.run_id, x.step_id)),
-    c.DropRequests: (sql.DROP_REQUESTS, lambda x: (x.shard, x.run_id)),
+    c.Block: (sql.BLOCK, lambda x, s: (s, x.item_id, x.backlog, x.losses, x.mark)),
+    c.Grant: (sql.GRANT, lambda x, s: (s, x.item_id, x.token, x.until, x.losses, x.mark)),
+    c.Postpone: (sql.POSTPONE, lambda x, s: (s, x.item_id, x.at, x.losses, x.mark)),
+    c.Extend: (sql.EXTEND, lambda x, s: (s, x.lease.item_id, x.lease.token, x.until)),
+    c.Retry: (sql.RETRY, lambda x, s: (s, x.lease.item_id, x.lease.token, x.attempt)),
+    c.Wake: (sql.WAKE, lambda x, s: (s, x.item_id, x.at)),
+    c.Drop: (sql.DROP, lambda x, s: (s, x.item_id)),
+    c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x, s: (s, x.run_id)),
+    c.HoldEvent: (sql.HOLD_EVENT, lambda x, s: (s, x.run_id, x.position, x.event_id)),
+    c.DropHeld: (sql.DROP_HELD_EVENTS, lambda x, s: (s, x.run_id)),
+    c.CloseWait: (sql.CLOSE_WAIT, lambda x, s: (s, x.run_id, x.wait_id)),
+    c.CloseWaits: (sql.CLOSE_WAITS, lambda x, s: (s, x.run_id)),
+    c.SaveRequest: (sql.SAVE_REQUEST, lambda x, s: rows.request_row(x.request, s)),
+    c.DropRequest: (sql.DROP_REQUEST, lambda x, s: (s, x.run_id, x.step_id)),
+    c.DropRequests: (sql.DROP_REQUESTS, lambda x, s: (s, x.run_id)),
     c.PutCell: (sql.PUT_CELL, _row_of_cell),
-    c.FreeSlots: (sql.FREE_SLOTS, lambda x: (x.shard, x.holder)),
-    c.Release: (sql.RELEASE, lambda x: (x.shard, x.backlog, x.now, x.count)),
-    c.ReleaseItem: (sql.RELEASE_ITEM, lambda x: (x.shard, x.item_id, x.now)),
-    c.LapseLeases: (sql.LAPSE_LEASES, lambda x: (x.shard, x.token, x.now)),
-    c.SaveOrder: (sql.SAVE_ORDER, lambda x: rows.order_row(x.order)),
-    c.DropOrder: (sql.DROP_ORDER, lambda x: (x.shard, x.order_id)),
-    c.SaveApp: (sql.SAVE_APP, lambda x: rows.app_row(x.app)),
-    c.DropApp: (sql.DROP_APP, lambda x: (x.app_id,)),
+    c.FreeSlots: (sql.FREE_SLOTS, lambda x, s: (s, x.holder)),
+    c.Release: (sql.RELEASE, lambda x, s: (s, x.backlog, x.now, x.count)),
+    c.ReleaseItem: (sql.RELEASE_ITEM, lambda x, s: (s, x.item_id, x.now)),
+    c.LapseLeases: (sql.LAPSE_LEASES, lambda x, s: (s, x.token, x.now)),
+    c.SaveOrder: (sql.SAVE_ORDER, lambda x, s: rows.order_row(x.order, s)),
+    c.DropOrder: (sql.DROP_ORDER, lambda x, s: (s, x.order_id)),
+    c.SaveApp: (sql.SAVE_APP, lambda x, s: rows.app_row(x.app)),
+    c.DropApp: (sql.DROP_APP, lambda x, s: (x.app_id,)),
     c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
-    c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x: (x.function_id, rows.pause_text(x.pause))),
-    c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x: (x.function_id, x.at)),
-    c.Unlisten: (realtime.UNLISTEN, lambda x: (x.listener,)),
+    c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x, s: (x.function_id, rows.pause_text(x.pause))),
+    c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s: (x.function_id, x.at)),
+    c.Unlisten: (realtime.UNLISTEN, lambda x, s: (x.listener,)),
 }
 
 
@@ -100,11 +101,13 @@ class Writer:
     ``paths`` is what a reader keeps about waits.
     """
 
-    def __init__(self, connection: apsw.Connection, paths: Paths) -> None:
+    def __init__(self, connection: apsw.Connection, paths: Paths, shards: int) -> None:
         self._connection = connection
         self._execute = executor(connection)
+        self._shards = shards
         self._paths = paths
-        self._composed: dict[type, Callable[[Any], None]] = {
+        self._composed: dict[type, Callable[[Any, int], None]] = {
+            c.SaveEvent: self._save_event,
             c.TakeSlots: self._take_slots,
             c.ReleaseShared: self._release_shared,
             c.SettleStep: self._settle,
@@ -135,20 +138,20 @@ class Writer:
             # No row means lost, except for a step: there it may mean that the result is known already.
             if fenced is False and type(changes[0]) is not c.SaveStep:
                 return -1
-        held = self._execute(sql.HOLDS, (lease.shard, lease.item_id, lease.token)).fetchall()
+        held = self._execute(sql.HOLDS, (self._shard(lease), lease.item_id, lease.token)).fetchall()
         return 0 if held else -1
 
     def _write_fenced(self, lease: Lease, change: c.Change) -> bool | None:
         """Fence and change in one statement: whether a row was written; ``None`` if this change cannot carry it."""
-        item = (lease.shard, lease.item_id, lease.token)
         if isinstance(change, c.SaveStep):
-            if change.step.shard != lease.shard:
+            shard = self._shard(lease)
+            if self._shards > 1 and shard_of_change(change, self._shards) != shard:
                 return None
-            self._execute(sql.SAVE_STEP_HELD, (*rows.step_row(change.step), lease.item_id, lease.token))
+            self._execute(sql.SAVE_STEP_HELD, (*rows.step_row(change.step, shard), lease.item_id, lease.token))
         elif isinstance(change, c.Drop):
-            if (change.shard, change.item_id) != (lease.shard, lease.item_id):
+            if change.item_id != lease.item_id:
                 return None
-            self._execute(sql.DROP_HELD, item)
+            self._execute(sql.DROP_HELD, (self._shard(lease), lease.item_id, lease.token))
         elif isinstance(change, c.Park | c.Extend | c.Retry):
             if change.lease != lease:
                 return None
@@ -158,50 +161,67 @@ class Writer:
         return self._connection.changes() > 0
 
     def _write(self, change: c.Change) -> None:
+        shard = 0
+        if self._shards > 1:
+            shard = shard_of_change(change, self._shards)
+            if shard == EVERYWHERE:
+                for each in range(self._shards):
+                    self._write_in(each, change)
+                return
+        self._write_in(shard, change)
+
+    def _write_in(self, shard: int, change: c.Change) -> None:
         known = _WRITE.get(type(change))
         if known is None:
-            self._composed[type(change)](change)
+            self._composed[type(change)](change, shard)
         else:
             text, to_row = known
-            self._execute(text, to_row(change))
+            self._execute(text, to_row(change, shard))
 
-    def _take_slots(self, x: c.TakeSlots) -> None:
+    def _shard(self, lease: Lease) -> int:
+        return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
+
+    def _save_event(self, x: c.SaveEvent, shard: int) -> None:
+        copied = x.place is not None and shard != shard_of(x.event.id, self._shards)
+        self._execute(sql.SAVE_EVENT, rows.event_row(x.event, shard, copied=copied))
+
+    def _take_slots(self, x: c.TakeSlots, s: int) -> None:
         for key in x.keys:
-            self._execute(sql.TAKE_SLOT, (x.shard, key, x.holder))
+            self._execute(sql.TAKE_SLOT, (s, key, x.holder))
 
-    def _release_shared(self, x: c.ReleaseShared) -> None:
+    def _release_shared(self, x: c.ReleaseShared, s: int) -> None:
         if x.function_id is not None:
-            self._execute(sql.RELEASE_SHARED, (x.shard, x.backlog, x.now, x.count, x.function_id))
+            self._execute(sql.RELEASE_SHARED, (s, x.backlog, x.now, x.count, x.function_id))
             return
         function_id = ""
-        while found := self._execute(sql.NEXT_SHARING, (x.shard, x.backlog, function_id)).fetchall():
+        while found := self._execute(sql.NEXT_SHARING, (s, x.backlog, function_id)).fetchall():
             ((function_id,),) = found
-            self._execute(sql.RELEASE_SHARED, (x.shard, x.backlog, x.now, x.count, function_id))
+            self._execute(sql.RELEASE_SHARED, (s, x.backlog, x.now, x.count, function_id))
 
-    def _settle(self, x: c.SettleStep) -> None:
-        row = (x.shard, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details)
+    def _settle(self, x: c.SettleStep, s: int) -> None:
+        row = (s, x.run_id, x.step_id, x.status, x.ended_at, x.output, x.details)
         if x.position is None:
             self._execute(sql.SETTLE_STEP_NEXT, row)
         else:
             self._execute(sql.SETTLE_STEP, (*row, x.position))
 
-    def _open_wait(self, x: c.OpenWait) -> None:
-        self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait))
+    def _open_wait(self, x: c.OpenWait, s: int) -> None:
+        self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait, s))
         self._paths.clear()
 
-    def _give_order(self, x: c.GiveOrder) -> None:
+    def _give_order(self, x: c.GiveOrder, _: int) -> None:
         self._execute(sql.GIVE_ORDER, rows.standing_order_row(x.order))
         self._execute(sql.MOVE_STAMP, ())
 
-    def _withdraw_order(self, x: c.WithdrawOrder) -> None:
+    def _withdraw_order(self, x: c.WithdrawOrder, _: int) -> None:
         self._execute(sql.WITHDRAW_ORDER, (x.kind, x.target))
         self._execute(sql.MOVE_STAMP, ())
 
-    def _listen(self, x: c.Listen) -> None:
+    def _listen(self, x: c.Listen, _: int) -> None:
         self._execute(realtime.FORGET_LISTENERS, (x.now,))
         self._execute(realtime.LISTEN, (x.listener, x.expires_at))
 
-    def _post(self, x: c.Post) -> None:
+    def _post(self, x: c.Post, _: int) -> None:
         for p in x.postings:
             self._execute(realtime.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
         self._execute(realtime.FORGET_POSTINGS, (x.now,))

@@ -114,7 +114,8 @@ class Committer:
         execute = executor(connection)
         with self._files.closing_on_error(connection):
             migrate(execute, self._files.path)
-        self._writer, self._reader = Writer(connection, self._paths), Reader(connection, self._paths)
+        self._writer = Writer(connection, self._paths, self._files.shards)
+        self._reader = Reader(connection, self._paths, self._files.shards)
         self._log = Log(connection, self._files)
         self._execute = execute
         self._connection = connection

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import apsw
 
 from stepwell.errors import StorageError, StorageUnavailable
+from stepwell.model.place import PLACES
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.gate import Gate
@@ -30,11 +31,12 @@ _CACHE: Final = {  # in KiB, which SQLite wants negative; taken only as far as t
 
 
 class Files:
-    """The files of one database, and how to connect to them."""
+    """The files of one database, and how to connect to them. One of users has one shard."""
 
-    def __init__(self, path: str, durability: Durability) -> None:
+    def __init__(self, path: str, durability: Durability, shards: int = 1) -> None:
         _refuse_old_sqlite(apsw.sqlite_lib_version())
-        self.path, self._durability = path, durability
+        assert 1 <= shards <= PLACES and shards & (shards - 1) == 0, "as many shards as a power of two"
+        self.path, self._durability, self.shards = path, durability, shards
         self._gate: Gate | None = None
         if path != MEMORY:
             _prepare(Path(path))

@@ -20,23 +20,32 @@ _OF_RUN = (
 )
 
 
-def sweep(execute: Execute, before: int, now: int, limit: int) -> Swept:
-    """One round of retention, inside the transaction that is open."""
-    runs = execute(upkeep.OLD_RUNS, (before, limit)).fetchall()
+def sweep(execute: Execute, before: int, now: int, limit: int, shards: int) -> Swept:
+    """One round of retention, inside the transaction that is open: up to ``limit`` rows of a kind in each shard."""
+    rounds = [_sweep_shard(execute, shard, before, now, limit) for shard in range(shards)]
+    execute(realtime.FORGET_POSTINGS, (now,))
+    execute(realtime.FORGET_LISTENERS, (now,))
+    return Swept(
+        runs=sum(each.runs for each in rounds),
+        events=sum(each.events for each in rounds),
+        more=any(each.more for each in rounds),
+    )
+
+
+def _sweep_shard(execute: Execute, shard: int, before: int, now: int, limit: int) -> Swept:
+    runs = execute(upkeep.OLD_RUNS, (shard, before, limit)).fetchall()
     for run in runs:
         for text in _OF_RUN:
             execute(text, run)
-    events = execute(upkeep.OLD_EVENTS, (before, limit)).fetchall()
+    events = execute(upkeep.OLD_EVENTS, (shard, before, limit)).fetchall()
     for event in events:
         execute(upkeep.FORGET_OUTCOMES, event)
         execute(upkeep.FORGET_EVENT, event)
-    orders = execute(upkeep.OLD_ORDERS, (before, limit)).fetchall()
+    orders = execute(upkeep.OLD_ORDERS, (shard, before, limit)).fetchall()
     for order in orders:
         execute(changes.DROP_ORDER, order)
-    cells = execute(upkeep.OLD_CELLS, (max(before, now), limit)).fetchall()
+    cells = execute(upkeep.OLD_CELLS, (shard, max(before, now), limit)).fetchall()
     for cell in cells:
         execute(upkeep.FORGET_CELL, cell)
-    execute(realtime.FORGET_POSTINGS, (now,))
-    execute(realtime.FORGET_LISTENERS, (now,))
     full = limit in map(len, (runs, events, orders, cells))
     return Swept(runs=len(runs), events=len(events), more=full)

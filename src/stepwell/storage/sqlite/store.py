@@ -38,14 +38,17 @@ class SqliteStore:
         self._clock = SystemClock()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, durability: Durability = "full", leader: bool = True) -> SqliteStore:
+    def open(
+        cls, path: str | os.PathLike[str], *, durability: Durability = "full", leader: bool = True, shards: int = 1
+    ) -> SqliteStore:
         """Open or create the database, with threads that write and read. Blocks for some milliseconds.
 
         ``durability="normal"`` may lose the last commits when the machine (not the process) stops. ``leader`` is
-        whether this process keeps the log short; when leadership changes, set the attribute of that name. Raises
-        ``StorageError``.
+        whether this process keeps the log short; when leadership changes, set the attribute of that name. More than
+        one of the ``shards`` are for tests of what other stores have; nothing in the file says how many there are.
+        Raises ``StorageError``.
         """
-        files = Files(os.fspath(path), durability)
+        files = Files(os.fspath(path), durability, shards)
         return cls(files, _committer(files, leader=leader), None)
 
     @staticmethod
@@ -54,11 +57,15 @@ class SqliteStore:
         return ReadingStore(os.fspath(path))
 
     @classmethod
-    def inline(cls, path: str | os.PathLike[str] = MEMORY, *, hook: Hook | None = None) -> SqliteStore:
+    def inline(cls, path: str | os.PathLike[str] = MEMORY, *, hook: Hook | None = None, shards: int = 1) -> SqliteStore:
         """A store without threads, for tests: commits and reads happen inside their call, only answers come later."""
-        files = Files(os.fspath(path), "full")
+        files = Files(os.fspath(path), "full", shards)
         committer = _committer(files, leader=True)
         return cls(files, committer, Inline(committer, hook))
+
+    @property
+    def shards(self) -> int:
+        return self._files.shards
 
     @property
     def leader(self) -> bool:
@@ -68,10 +75,6 @@ class SqliteStore:
     @leader.setter
     def leader(self, leader: bool) -> None:
         self._committer.leader = leader
-
-    @property
-    def shards(self) -> int:
-        return 1
 
     def commit(self, work: Decision | Callable[[], Plan]) -> asyncio.Future[Verdict]:
         return self._submit(work)
@@ -86,7 +89,7 @@ class SqliteStore:
 
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         def forget(execute: Execute) -> Swept:
-            return sweep(execute, before, now, limit)
+            return sweep(execute, before, now, limit, self.shards)
 
         return cast("Swept", await self._submit(Upkeep(forget)))
 

@@ -143,7 +143,7 @@ class ReaderThreads:
         while (ask := self._queue.get()) is not None:
             try:
                 if snapshots is None:
-                    snapshots = Snapshots(self._files.connect("reader"))
+                    snapshots = Snapshots(self._files.connect("reader"), self._files.shards)
                 outcome = Outcome(snapshots.answer(ask.question))
             except BaseException as error:
                 if snapshots is not None:
@@ -158,10 +158,10 @@ class ReaderThreads:
 class Snapshots:
     """A reading connection. Each answer comes from one snapshot, however many statements it takes."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, shards: int = 1) -> None:
         self._connection = connection
         self._execute = executor(connection)
-        self._reader = Reader(connection)
+        self._reader = Reader(connection, shards=shards)
 
     def answer(self, question: Question[Any]) -> Any:
         self._execute(sql.BEGIN_READ)

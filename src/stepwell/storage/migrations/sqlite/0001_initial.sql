@@ -56,6 +56,7 @@ CREATE TABLE events (
   source      TEXT NOT NULL,
   depth       INTEGER NOT NULL,
   sent_by     TEXT,
+  copied      INTEGER NOT NULL, -- whether it is here for a run, and at home where its id says (ADR 0044)
   PRIMARY KEY (shard, id)
 ) STRICT;
 

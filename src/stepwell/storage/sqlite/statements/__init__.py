@@ -1,6 +1,6 @@
 """Every SQL text that runs while serving: fixed, so that each is prepared once; the time arrives as a parameter.
 
-``?1`` is the shard wherever there is one. Questions without a shard look at shard 0: one file has one shard (ADR 0003).
+``?1`` is the shard wherever there is one.
 ``INDEXED BY`` stands where SQLite would rather walk over the whole shard in the order asked for: it cannot know that
 all rows have the same shard.
 """

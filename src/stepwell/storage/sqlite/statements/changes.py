@@ -9,8 +9,8 @@ from stepwell.storage.sqlite.statements.columns import ORDER_COLUMNS
 HOLDS: Final = "SELECT 1 FROM items WHERE shard = ?1 AND id = ?2 AND lease = ?3"
 
 SAVE_EVENT: Final = """
-INSERT INTO events (shard, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+INSERT INTO events (shard, copied, id, name, ts, received_at, data, key, v, user, meta, source, depth, sent_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
 ON CONFLICT (shard, id) DO NOTHING"""
 
 SAVE_OUTCOME: Final = """
@@ -39,7 +39,7 @@ UPDATE runs SET status = ?3, ended_at = ?4, output = ?5, reason = ?6
 WHERE shard = ?1 AND id = ?2 AND ended_at IS NULL"""
 
 _STEP: Final = """
-INSERT INTO steps (run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+INSERT INTO steps (shard, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at, due, output,
   details, parallel)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 """
 _STEP_AGAIN: Final = """
@@ -49,10 +49,9 @@ ON CONFLICT (shard, run_id, id) DO UPDATE SET name = excluded.name, kind = exclu
   details = excluded.details, parallel = excluded.parallel
 WHERE steps.ended_at IS NULL"""
 
-# Here ?6 is the shard: the parameters are the step's fields in their own order, so that the row costs one call.
 SAVE_STEP: Final = _STEP + "WHERE true" + _STEP_AGAIN
 SAVE_STEP_HELD: Final = (
-    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?6 AND id = ?16 AND lease = ?17)" + _STEP_AGAIN
+    _STEP + "WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?1 AND id = ?16 AND lease = ?17)" + _STEP_AGAIN
 )
 
 _SETTLE: Final = (
@@ -135,7 +134,7 @@ ON CONFLICT (shard, run_id, place) DO UPDATE SET event_id = excluded.event_id"""
 DROP_HELD_EVENTS: Final = "DELETE FROM run_events WHERE shard = ?1 AND run_id = ?2"
 
 OPEN_WAIT: Final = """
-INSERT INTO waits (run_id, id, kind, event_name, since, expires_at, shard, condition, path, value)
+INSERT INTO waits (shard, run_id, id, kind, event_name, since, expires_at, condition, path, value)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 ON CONFLICT (shard, run_id, id) DO NOTHING"""
 
@@ -144,7 +143,7 @@ CLOSE_WAIT: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2 AND id =
 CLOSE_WAITS: Final = "DELETE FROM waits WHERE shard = ?1 AND run_id = ?2"
 
 SAVE_REQUEST: Final = """
-INSERT INTO requests (run_id, step_id, content, shard) VALUES (?1, ?2, ?3, ?4)
+INSERT INTO requests (shard, run_id, step_id, content) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (shard, run_id, step_id) DO NOTHING"""
 
 DROP_REQUEST: Final = "DELETE FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
@@ -189,7 +188,7 @@ UPDATE items INDEXED BY items_due SET at = ?3
 WHERE shard = ?1 AND at <= ?3 + 60000 AND lease > 0 AND lease < ?2"""
 
 SAVE_ORDER: Final = f"""
-INSERT INTO orders ({ORDER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+INSERT INTO orders (shard, {ORDER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT (shard, id) DO UPDATE SET stage = excluded.stage, position = excluded.position,
   examined = excluded.examined, done = excluded.done, skipped = excluded.skipped, ended_at = excluded.ended_at,
   aborted = excluded.aborted"""

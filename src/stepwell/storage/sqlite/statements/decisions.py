@@ -7,11 +7,11 @@ from typing import Final
 from stepwell.storage.sqlite.statements.columns import EVENT, ITEM, ORDER, OUTCOME, RUN
 
 _STEPS: Final = """
-SELECT rowid, run_id, id, name, kind, status, shard, repeat, position, attempt, started_at, ended_at, due, output,
+SELECT rowid, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at, due, output,
   details, parallel
 FROM steps """
 _WAITS: Final = """
-SELECT run_id, id, kind, event_name, since, expires_at, shard, condition, path, value FROM waits """
+SELECT run_id, id, kind, event_name, since, expires_at, condition, path, value FROM waits """
 
 _MANY: Final = "WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))"
 LOAD_RUNS: Final = RUN + _MANY
@@ -72,10 +72,8 @@ FIND_WAITS: Final = (
 WHERE shard = ?1 AND event_name = ?2 AND path = ?3 AND value = ?4 AND expires_at > ?5 ORDER BY run_id, id"""
 )
 GET_WAITS: Final = _WAITS + "WHERE shard = ?1 AND run_id = ?2 ORDER BY id"
-GET_REQUEST: Final = (
-    "SELECT run_id, step_id, content, shard FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
-)
-GET_CELL: Final = "SELECT key, value, expires_at, shard FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
+GET_REQUEST: Final = "SELECT run_id, step_id, content FROM requests WHERE shard = ?1 AND run_id = ?2 AND step_id = ?3"
+GET_CELL: Final = "SELECT key, value, expires_at FROM cells WHERE shard = ?1 AND key = ?2 AND expires_at > ?3"
 ANY_CELL: Final = """
 SELECT EXISTS (SELECT 1 FROM cells
 WHERE shard = ?1 AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
@@ -87,7 +85,7 @@ CHILDREN: Final = RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
 # Many at once, and what they gave may be long.
 _BARE_RUN: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
   NULL, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
   rerun
 FROM runs """

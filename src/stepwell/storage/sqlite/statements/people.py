@@ -14,49 +14,50 @@ LIST_STANDING_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM st
 
 LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at FROM apps ORDER BY id"
 
-# ?1 output?, ?2 before, ?3 since, ?4 limit, ?5 status, ?6 function
+# ?2 output?, ?3 before, ?4 since, ?5 limit, ?6 status, ?7 function
 _LISTED: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, shard, function_version, status, started_at, ended_at,
-  CASE WHEN ?1 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
+  CASE WHEN ?2 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
   execution_version, throttle, locks, batch, rerun
 FROM runs """
-_NEWEST_RUNS: Final = " AND id < ?2 AND queued_at >= ?3 ORDER BY id DESC LIMIT ?4"
-LIST_RUNS: Final = _LISTED + "WHERE shard = 0 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
-LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = 0 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
+_NEWEST_RUNS: Final = " AND id < ?3 AND queued_at >= ?4 ORDER BY id DESC LIMIT ?5"
+LIST_RUNS: Final = _LISTED + "WHERE shard = ?1 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
+LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?6 AND status <> 'COMPLETED'" + _NEWEST_RUNS
 LIST_RUNS_OF_FUNCTION: Final = (
-    _LISTED + "WHERE shard = 0 AND function_id = ?6 AND (?5 IS NULL OR status = ?5)" + _NEWEST_RUNS
+    _LISTED + "WHERE shard = ?1 AND function_id = ?7 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
 )
 RERUNS: Final = """
-SELECT id FROM runs WHERE shard = 0 AND original = ?1 AND original IS NOT NULL ORDER BY id"""
-LIST_ORDERS: Final = ORDER + "WHERE shard = 0 AND kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL ORDER BY id"""
+LIST_ORDERS: Final = ORDER + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
 RUNS_OF_EVENT: Final = (
     RUN
     + """
-WHERE shard = 0 AND id IN (
-  SELECT id FROM runs INDEXED BY runs_event WHERE shard = 0 AND event_id = ?1
-  UNION SELECT run_id FROM run_events WHERE shard = 0 AND event_id = ?1) ORDER BY id"""
+WHERE shard = ?1 AND id IN (
+  SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
+  UNION SELECT run_id FROM run_events WHERE shard = ?1 AND event_id = ?2) ORDER BY id"""
 )
 
-# ?1 after, ?2 before, ?3 internal?, ?4 limit, then the cursor as (moment, id), then the name
+# ?2 after, ?3 before, ?4 internal?, ?5 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """
-AND received_at >= ?1 AND received_at < ?2 AND (received_at, id) < (?5, ?6)
-AND (?3 OR name NOT GLOB 'inngest/*')
-ORDER BY received_at DESC, id DESC LIMIT ?4"""
-LIST_EVENTS: Final = EVENT + "INDEXED BY events_received WHERE shard = 0 " + _NEWEST_EVENTS
-LIST_EVENTS_OF_NAME: Final = EVENT + "INDEXED BY events_name WHERE shard = 0 AND name = ?7 " + _NEWEST_EVENTS
-EVENT_MOMENT: Final = "SELECT received_at FROM events WHERE shard = 0 AND id = ?1"
+AND received_at >= ?2 AND received_at < ?3 AND (received_at, id) < (?6, ?7)
+AND (?4 OR name NOT GLOB 'inngest/*') AND NOT copied
+ORDER BY received_at DESC, id DESC LIMIT ?5"""
+LIST_EVENTS: Final = EVENT + "INDEXED BY events_received WHERE shard = ?1 " + _NEWEST_EVENTS
+LIST_EVENTS_OF_NAME: Final = EVENT + "INDEXED BY events_name WHERE shard = ?1 AND name = ?8 " + _NEWEST_EVENTS
+EVENT_MOMENT: Final = "SELECT received_at FROM events WHERE shard = ?1 AND id = ?2"
 FIND_EVENTS: Final = (
     EVENT
     + """INDEXED BY events_name
-WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 ORDER BY received_at DESC, id DESC LIMIT ?5"""
+WHERE shard = ?1 AND name = ?2 AND received_at >= ?3 AND received_at < ?4 AND NOT copied
+ORDER BY received_at DESC, id DESC LIMIT ?5"""
 )
-OUTCOMES: Final = OUTCOME + "WHERE shard = 0 AND event_id = ?1 ORDER BY function_id"
+OUTCOMES: Final = OUTCOME + "WHERE shard = ?1 AND event_id = ?2 ORDER BY function_id"
 ATTEMPTS: Final = """
-SELECT run_id, step_id, attempt, started_at, ended_at, error, shard, retry_at FROM attempts
-WHERE shard = 0 AND run_id = ?1 ORDER BY ended_at, rowid"""
-NOTES: Final = "SELECT run_id, at, kind, text, shard FROM notes WHERE shard = 0 AND run_id = ?1 ORDER BY rowid"
+SELECT run_id, step_id, attempt, started_at, ended_at, error, retry_at FROM attempts
+WHERE shard = ?1 AND run_id = ?2 ORDER BY ended_at, rowid"""
+NOTES: Final = "SELECT run_id, at, kind, text FROM notes WHERE shard = ?1 AND run_id = ?2 ORDER BY rowid"
 GET_METADATA: Final = """
-SELECT run_id, kind, "values", updated_at, step_id, attempt, shard FROM metadata WHERE shard = ?1 AND run_id = ?2"""
+SELECT run_id, kind, "values", updated_at, step_id, attempt FROM metadata WHERE shard = ?1 AND run_id = ?2"""
 SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"
 BACKLOG: Final = """
 SELECT queued_at, id FROM items WHERE shard = ?1 AND backlog = ?2 ORDER BY queued_at, id LIMIT ?3"""
@@ -66,18 +67,18 @@ WHERE shard = ?1 AND backlog = ?2 AND (queued_at, id) > (?4, ?5) ORDER BY queued
 BACKLOG_POSITION: Final = """
 SELECT
   (SELECT count(*) FROM (SELECT 1 FROM items AS other
-   WHERE other.shard = 0 AND other.backlog = this.backlog
-     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?2)),
+   WHERE other.shard = ?1 AND other.backlog = this.backlog
+     AND (other.queued_at, other.id) < (this.queued_at, this.id) LIMIT ?3)),
   (SELECT count(*) FROM (SELECT 1 FROM items AS other
-   WHERE other.shard = 0 AND other.backlog = this.backlog LIMIT ?2))
-FROM items AS this WHERE this.shard = 0 AND this.id = ?1 AND this.backlog IS NOT NULL"""
+   WHERE other.shard = ?1 AND other.backlog = this.backlog LIMIT ?3))
+FROM items AS this WHERE this.shard = ?1 AND this.id = ?2 AND this.backlog IS NOT NULL"""
 RUN_ITEMS: Final = (
     ITEM
     + """
-WHERE shard = 0 AND id >= ?1 AND id < ?1 || '0' AND (id = ?1 OR id >= ?1 || '/') ORDER BY id"""
+WHERE shard = ?1 AND id >= ?2 AND id < ?2 || '0' AND (id = ?2 OR id >= ?2 || '/') ORDER BY id"""
 )
 FUNCTION_ITEMS: Final = (
-    ITEM + "INDEXED BY items_function WHERE shard = 0 AND function_id = ?1 AND run_id IS NULL ORDER BY id"
+    ITEM + "INDEXED BY items_function WHERE shard = ?1 AND function_id = ?2 AND run_id IS NULL ORDER BY id"
 )
 # One look into an index for each distinct name in [?2, ?3), ?4 of them, and a count that ends at ?5.
 BACKLOG_DEPTHS: Final = """
@@ -105,11 +106,11 @@ WITH RECURSIVE found (name, number) AS (
 SELECT name, (SELECT count(*) FROM (SELECT 1 FROM slots WHERE shard = ?1 AND key = found.name LIMIT ?5))
 FROM found WHERE name IS NOT NULL"""
 LIST_CELLS: Final = """
-SELECT key, value, expires_at, shard FROM cells
+SELECT key, value, expires_at FROM cells
 WHERE shard = ?1 AND key >= ?2 AND key < ?3 AND expires_at > ?4 ORDER BY key LIMIT ?5"""
 COUNT: Final = """
 SELECT
-  (SELECT count(*) FROM runs WHERE shard = 0 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
-  count(*), count(backlog), coalesce(sum(lease <> 0), 0), (SELECT count(*) FROM waits WHERE shard = 0),
-  min(CASE WHEN at <= ?1 THEN at END)
-FROM items WHERE shard = 0"""
+  (SELECT count(*) FROM runs WHERE shard = ?1 AND status IN ('QUEUED', 'RUNNING') AND status <> 'COMPLETED'),
+  count(*), count(backlog), coalesce(sum(lease <> 0), 0), (SELECT count(*) FROM waits WHERE shard = ?1),
+  min(CASE WHEN at <= ?2 THEN at END)
+FROM items WHERE shard = ?1"""
