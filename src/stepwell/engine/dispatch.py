@@ -69,7 +69,8 @@ def claim(
     pressing: bool = True,
     waiting: Sequence[str] | None = None,
 ) -> Plan:
-    """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
+    """Take up to ``room`` calls of this shard, and do whatever else is due there. The value is when to come back to it:
+    now if there may be more.
 
     That moment is asked for before anything is granted, so it is not the end of a lease granted here. Leases end only
     for calls that leave theirs behind, and whoever makes the calls knows which those are.

@@ -42,6 +42,16 @@ def ask(question: Question[A]) -> Generator[Any, Any, A]:
 # What decisions ask ------------------------------------------------------------------------------------------------
 
 
+class Lock(Question[bool], frozen=True):
+    """Let nobody else write to the shards of these places, or ``EVERYWHERE``, until this decision is applied.
+
+    Whether that is all there are: then nothing that is found everywhere can change before. What a decision asks of one
+    place, and writes, is held without this; what it asks everywhere is not.
+    """
+
+    places: tuple[int, ...]
+
+
 class GetEvent(Question[Event | None], frozen=True):
     """The event, or with a ``place`` the copy of it that is there for a run."""
 

@@ -29,6 +29,7 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
+from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import (
     ListApps,
     ListFunctions,
@@ -284,12 +285,16 @@ class Engine:
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
+        together: int | None = None  # a request whose events are at many places would hold up all of them
         for index, event in enumerate(events, 1):
             own = seeded_id(seed, index) if seed else None
             seeded = seeded or own is not None
+            new = own or self._ids.ulid(now, together if event.id is None else place_for(event.id))
+            if event.id is None and own is None:
+                together = place_of(new)
             accepted.append(
                 Event(
-                    id=own or self._ids.ulid(now),
+                    id=new,
                     name=event.name,
                     ts=event.ts or now,
                     received_at=now,
@@ -314,7 +319,7 @@ class Engine:
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
-            id=own or self._ids.ulid(now),
+            id=own or self._ids.ulid(now, None if data.id is None else place_for(data.id)),
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,
@@ -478,5 +483,5 @@ class Engine:
         if self.stopping:
             raise shutting_down()
 
-    def _new_id(self) -> str:
-        return self._plan_ids.ulid(self.clock.now_ms())
+    def _new_id(self, place: int) -> str:
+        return self._plan_ids.ulid(self.clock.now_ms(), place)

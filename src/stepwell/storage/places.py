@@ -94,6 +94,7 @@ def _nowhere(_: Any) -> int:
 
 
 QUESTIONS: Final[Mapping[type, Where]] = {
+    q.Lock: _nowhere,
     q.GetEvent: lambda x: place_of(x.event_id) if x.place is None else x.place,
     q.GetRun: _run_id,
     q.GetSteps: _run_id,

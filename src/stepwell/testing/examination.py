@@ -77,7 +77,8 @@ def _events(world: World) -> Iterator[Violation]:
 def _once_per_key(world: World) -> Iterator[Violation]:
     """I19: an event id, and an idempotency key, start one run per function in 24 hours."""
     text = """
-      SELECT r.function_id, r.queued_at, e.key, e.data FROM runs AS r JOIN events AS e ON e.id = r.event_id
+      SELECT r.function_id, r.queued_at, e.key, e.data
+      FROM runs AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
       WHERE e.source IN ('api', 'sdk') AND r.original IS NULL AND r.rerun IS NULL ORDER BY r.queued_at"""
     specs = {f"w-{spec.id}": spec for spec in world.plan.functions}
     latest: dict[tuple[str, str], int] = {}
@@ -98,7 +99,8 @@ def _failures(world: World) -> Iterator[Violation]:
     """I9: a failure handler runs once for each failed run of its function, and for nothing else."""
     text = """
       SELECT r.function_id, json_extract(e.data, '$.run_id'), count(*)
-      FROM runs AS r JOIN events AS e ON e.id = r.event_id WHERE e.name = 'inngest/function.failed' GROUP BY 1, 2"""
+      FROM runs AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
+      WHERE e.name = 'inngest/function.failed' GROUP BY 1, 2"""
     handled = {(row[0], row[1]): row[2] for row in world.tables.ask(text)}
     for spec in world.plan.functions:
         for run_id, status in world.tables.ask("SELECT id, status FROM runs WHERE function_id = ?", f"w-{spec.id}"):
@@ -174,14 +176,14 @@ def _waits(world: World) -> Iterator[Violation]:
     text = """
       SELECT s.run_id, s.name, s.status, s.started_at, min(s.ended_at, s.due), s.output,
         json_extract(s.details, '$.event'), json_extract(e.data, '$.key'), r.event_id
-      FROM steps AS s JOIN runs AS r ON r.id = s.run_id JOIN events AS e ON e.id = r.event_id
+      FROM steps AS s JOIN runs AS r ON r.id = s.run_id JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
       WHERE s.kind = 'waitForEvent' AND s.ended_at IS NOT NULL"""
     for run_id, name, status, began, ended, output, event, key, own in world.tables.ask(text):
         if key is None:
             continue  # started by a clock: it waits for an event without a key, and nobody sends one
         between = world.tables.ask(
             "SELECT coalesce(key, id), id FROM events WHERE name = ? AND json_extract(data, '$.key') = ? "
-            "AND received_at > ? AND received_at < ? AND id <> ? ORDER BY received_at",
+            "AND NOT copied AND received_at > ? AND received_at < ? AND id <> ? ORDER BY received_at",
             event, key, began, ended, own,
         )  # fmt: skip
         # What came in time may be decided later, even an hour later if the clock was set meanwhile.
@@ -289,7 +291,7 @@ def _ticks(world: World) -> Iterator[Violation]:
     """I23: in order also by when their runs were created."""
     text = """
       SELECT r.function_id, json_extract(e.data, '$.scheduledAt'), r.queued_at
-      FROM runs AS r JOIN events AS e ON e.id = r.event_id
+      FROM runs AS r JOIN events AS e ON e.shard = r.shard AND e.id = r.event_id
       WHERE e.source = 'cron' AND r.original IS NULL AND r.rerun IS NULL ORDER BY 1, 2"""
     latest: dict[str, int] = {}
     for function_id, tick, queued_at in world.tables.ask(text):

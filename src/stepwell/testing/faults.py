@@ -77,10 +77,6 @@ class FaultyDoor(Door):
     def commit(self, work: Work) -> asyncio.Future[Any]:
         return self._commit(work, super().commit)
 
-    @property
-    def shards(self) -> int:
-        return self._store.shards
-
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Any:
         return await self._commit(None, lambda _: asyncio.ensure_future(self._store.sweep(before, limit, now=now)))
 

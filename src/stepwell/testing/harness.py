@@ -10,7 +10,7 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar, cast
 
 from stepwell.clock import to_datetime, to_ms
 from stepwell.embedded import begin_with, send_payloads, signal_to
@@ -98,6 +98,9 @@ def harness(
 class Harness:
     """Drives functions in virtual time. All methods are synchronous; they work inside of ``async def`` tests too."""
 
+    shards: ClassVar[int] = 1
+    """How many shards its store has. It makes no difference, which is what our own tests try with more of them."""
+
     def __init__(
         self,
         apps: Sequence[Stepwell],
@@ -125,7 +128,7 @@ class Harness:
 
     def __enter__(self) -> Self:
         try:
-            self._store = SqliteStore.inline()
+            self._store = SqliteStore.inline(shards=self.shards)
             self._boot()
             self._finish(self._bind())
         except BaseException as error:

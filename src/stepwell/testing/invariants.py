@@ -81,16 +81,16 @@ BEGIN
 END;
 
 CREATE TEMP TRIGGER born_under_pressure AFTER INSERT ON items WHEN new.lease <> 0 AND new.kind = 'run'
-  AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND key = 'pressure/function/' || new.function_id
+  AND EXISTS (SELECT 1 FROM cells WHERE shard IN {shards} AND key = 'pressure/function/' || new.function_id
     AND expires_at > new.at - 30000) -- the end of a lease, of half a minute
 BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' began while its queue was to be left alone'); END;
 
 CREATE TEMP TRIGGER leased_under_pressure AFTER UPDATE OF lease ON items
   WHEN new.lease <> 0 AND new.lease <> old.lease AND new.kind = 'run'
-  AND EXISTS (SELECT 1 FROM cells WHERE shard = 0 AND expires_at > new.at - 30000
+  AND EXISTS (SELECT 1 FROM cells WHERE shard IN {shards} AND expires_at > new.at - 30000
     AND (key = 'pressure/function/' || new.function_id OR key IN (
       SELECT 'pressure/' || slot.value FROM runs, json_each(coalesce(runs.slots, '[]')) AS slot
-      WHERE runs.shard = 0 AND runs.id = new.id)))
+      WHERE runs.shard = new.shard AND runs.id = new.id)))
 BEGIN INSERT INTO violations VALUES ('ADR 30', 'run ' || new.id || ' was called while its queue is left alone'); END;
 
 CREATE TEMP TRIGGER born_in_a_pause AFTER INSERT ON items WHEN new.lease <> 0
@@ -114,7 +114,8 @@ BEGIN INSERT INTO violations VALUES ('F93', 'event ' || new.event_id || ' matche
 CREATE TEMP TRIGGER born_in_a_drain AFTER INSERT ON runs
 WHEN new.parent IS NULL AND (new.original IS NOT NULL OR new.rerun IS NOT NULL OR new.batch IS NULL
     AND (SELECT json_extract(cast(config AS TEXT), '$.debounce') FROM functions WHERE id = new.function_id) IS NULL
-    AND (SELECT source FROM events WHERE shard = 0 AND id = new.event_id) <> 'internal') -- windows opened before it
+    AND (SELECT source FROM events WHERE shard = new.shard
+      AND id = new.event_id) <> 'internal') -- windows opened before it
   AND EXISTS (SELECT 1 FROM standing_orders AS o, functions AS f WHERE o.kind = 'drain' AND f.id = new.function_id
     AND o.target IN ('', 'app/' || f.app_id, 'function/' || f.id))
 BEGIN INSERT INTO violations VALUES ('F96', 'run ' || new.id || ' began although its function is drained'); END;
@@ -125,96 +126,102 @@ _RELATIONS: Final = """
 SELECT rule, what FROM temp.violations
 UNION ALL
 SELECT 'I11', 'nothing will ever wake run ' || r.id || ' of ' || r.function_id
-FROM runs AS r LEFT JOIN items AS i ON i.shard = 0 AND i.id = r.id
-WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
+FROM runs AS r LEFT JOIN items AS i ON i.shard = r.shard AND i.id = r.id
+WHERE r.shard IN {shards} AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
   AND (i.id IS NULL OR (i.at IS NULL AND i.backlog IS NULL))
 UNION ALL
 SELECT 'I11', 'run ' || i.id || ' rests until ' || i.at || ', but its steps move at '
-  || coalesce((SELECT min(due) FROM steps WHERE shard = 0 AND run_id = i.id AND ended_at IS NULL), 'no time')
-FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.kind = 'run' AND i.lease = 0 AND i.attempt = 0 AND i.at > ?1 AND r.started_at IS NOT NULL
-  AND i.at IS NOT (SELECT min(due) FROM steps WHERE shard = 0 AND run_id = i.id AND ended_at IS NULL)
+  || coalesce((SELECT min(due) FROM steps WHERE shard = i.shard AND run_id = i.id AND ended_at IS NULL), 'no time')
+FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
+WHERE i.shard IN {shards} AND i.kind = 'run' AND i.lease = 0 AND i.attempt = 0 AND i.at > ?1
+  AND r.started_at IS NOT NULL
+  AND i.at IS NOT (SELECT min(due) FROM steps WHERE shard = i.shard AND run_id = i.id AND ended_at IS NULL)
   AND (i.losses = 0 OR i.at > ?1 + 60000) -- postponed (ADR 0010)
 UNION ALL
 SELECT 'I9', 'run ' || r.id || ' has ended and is still owed item ' || i.id
-FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.run_id
-WHERE i.shard = 0 AND r.ended_at IS NOT NULL
+FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.run_id
+WHERE i.shard IN {shards} AND r.ended_at IS NOT NULL
 UNION ALL
 SELECT 'I9', 'run ' || r.id || ' has ended and ' || s.name || ' is still put off'
-FROM steps AS s JOIN runs AS r ON r.shard = 0 AND r.id = s.run_id
-WHERE s.shard = 0 AND s.status = 'DEFERRED' AND r.ended_at IS NOT NULL
+FROM steps AS s JOIN runs AS r ON r.shard = s.shard AND r.id = s.run_id
+WHERE s.shard IN {shards} AND s.status = 'DEFERRED' AND r.ended_at IS NOT NULL
 UNION ALL
 SELECT 'I9', 'run ' || r.id || ' has ended and still waits for ' || w.event_name
-FROM waits AS w JOIN runs AS r ON r.shard = 0 AND r.id = w.run_id
-WHERE w.shard = 0 AND r.ended_at IS NOT NULL
+FROM waits AS w JOIN runs AS r ON r.shard = w.shard AND r.id = w.run_id
+WHERE w.shard IN {shards} AND r.ended_at IS NOT NULL
 UNION ALL
 SELECT 'I13', s.holder || ' holds a slot of ' || s.key || ' without a lease'
-FROM slots AS s LEFT JOIN items AS i ON i.shard = 0 AND i.id = substr(s.holder, 1, 26)
-WHERE s.shard = 0 AND s.holder NOT LIKE 'run:%' AND coalesce(i.lease, 0) = 0
+FROM slots AS s LEFT JOIN items AS i ON i.shard = s.shard AND i.id = substr(s.holder, 1, 26)
+WHERE s.shard IN {shards} AND s.holder NOT LIKE 'run:%' AND coalesce(i.lease, 0) = 0
 UNION ALL
 SELECT 'I13', s.holder || ' holds ' || s.key || ' and has ended, or never had it'
-FROM slots AS s LEFT JOIN runs AS r ON r.shard = 0 AND r.id = substr(s.holder, 5)
-WHERE s.shard = 0 AND s.holder LIKE 'run:%' AND (r.id IS NULL OR r.ended_at IS NOT NULL
+FROM slots AS s LEFT JOIN runs AS r ON r.shard = s.shard AND r.id = substr(s.holder, 5)
+WHERE s.shard IN {shards} AND s.holder LIKE 'run:%' AND (r.id IS NULL OR r.ended_at IS NOT NULL
   OR instr(coalesce(r.locks, ''), '"' || s.key || '"') = 0)
 UNION ALL
 SELECT 'I22', 'run ' || r.id || ' goes on without holding ' || r.locks
-FROM runs AS r WHERE r.shard = 0 AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
+FROM runs AS r WHERE r.shard IN {shards} AND r.status IN ('QUEUED', 'RUNNING') AND r.status <> 'COMPLETED'
   AND (r.locks LIKE '%"singleton/%' OR r.locks IS NOT NULL AND r.status = 'RUNNING')
-  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = 'run:' || r.id)
+  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = r.shard AND holder = 'run:' || r.id)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever call them'
-FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'throttle/%'
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
+FROM items AS i WHERE i.shard IN {shards} AND i.backlog LIKE 'throttle/%'
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND id IN (i.backlog, 'release/' || i.backlog)
+    AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and nothing will ever let them go'
-FROM items AS i WHERE i.shard = 0 AND i.backlog LIKE 'pressure/%'
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id IN (i.backlog, 'release/' || i.backlog) AND at IS NOT NULL)
+FROM items AS i WHERE i.shard IN {shards} AND i.backlog LIKE 'pressure/%'
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND id IN (i.backlog, 'release/' || i.backlog)
+    AND at IS NOT NULL)
 UNION ALL
 SELECT 'I11', 'items wait in ' || i.backlog || ', and the function is not paused'
 FROM items AS i JOIN functions AS f ON i.backlog = 'paused/' || f.id
-WHERE i.shard = 0 AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
+WHERE i.shard IN {shards} AND i.backlog LIKE 'paused/%' AND f.pause IS NULL
   AND NOT EXISTS (SELECT 1 FROM standing_orders WHERE kind = 'pause' AND target = 'app/' || f.app_id)
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = 'release/' || i.backlog AND at IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND id = 'release/' || i.backlog AND at IS NOT NULL)
 UNION ALL
 SELECT 'F93', i.id || ' is armed, and its function is archived'
 FROM items AS i JOIN standing_orders AS o ON o.kind = 'archive' AND o.target = 'function/' || i.function_id
-WHERE i.shard = 0 AND i.kind = 'cron'
+WHERE i.shard IN {shards} AND i.kind = 'cron'
 UNION ALL
 SELECT 'I11', 'events are held back in ' || c.key || ', and nothing will ever let them go'
-FROM cells AS c WHERE c.shard = 0 AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%') AND c.expires_at > ?1
-  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = 0 AND id = c.key AND at IS NOT NULL)
+FROM cells AS c WHERE c.shard IN {shards} AND (c.key LIKE 'debounce/%' OR c.key LIKE 'batchEvents/%')
+  AND c.expires_at > ?1
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = c.shard AND id = c.key AND at IS NOT NULL)
 UNION ALL
 SELECT 'I12', 'run ' || r.id || ' is called without a slot'
-FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.lease <> 0 AND r.slots IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = 0 AND holder = i.id)
+FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
+WHERE i.shard IN {shards} AND i.lease <> 0 AND r.slots IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM slots WHERE shard = i.shard AND holder = i.id)
 UNION ALL
 SELECT 'I16', 'step ' || s.name || ' of run ' || s.run_id || ' has a result and still waits'
-FROM waits AS w JOIN steps AS s ON s.shard = 0 AND s.run_id = w.run_id AND s.id = w.id
-WHERE w.shard = 0 AND s.ended_at IS NOT NULL
+FROM waits AS w JOIN steps AS s ON s.shard = w.shard AND s.run_id = w.run_id AND s.id = w.id
+WHERE w.shard IN {shards} AND s.ended_at IS NOT NULL
 UNION ALL
 SELECT 'I11', 'step ' || s.name || ' of run ' || r.id || ' waits for an event that nobody listens to'
-FROM runs AS r JOIN steps AS s ON s.shard = 0 AND s.run_id = r.id
-WHERE r.shard = 0 AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'WAITING'
-  AND NOT EXISTS (SELECT 1 FROM waits WHERE shard = 0 AND run_id = r.id AND id = s.id)
+FROM runs AS r JOIN steps AS s ON s.shard = r.shard AND s.run_id = r.id
+WHERE r.shard IN {shards} AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'WAITING'
+  AND NOT EXISTS (SELECT 1 FROM waits WHERE shard = r.shard AND run_id = r.id AND id = s.id)
   AND (s.kind <> 'waitForSignal' OR s.due IS NULL) -- one whose name was taken over waits for its timeout alone
 UNION ALL
 SELECT 'I11', 'step ' || s.name || ' of run ' || r.id || ' waits for a child that is no more'
-FROM runs AS r JOIN steps AS s ON s.shard = 0 AND s.run_id = r.id
-WHERE r.shard = 0 AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'INVOKING'
-  AND NOT EXISTS (SELECT 1 FROM runs WHERE shard = 0 AND parent = r.id AND parent_step = s.id AND ended_at IS NULL)
+FROM runs AS r JOIN steps AS s ON s.shard = r.shard AND s.run_id = r.id
+WHERE r.shard IN {shards} AND r.status = 'RUNNING' AND r.status <> 'COMPLETED' AND s.status = 'INVOKING'
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE shard IN {shards} AND parent = r.id AND parent_step = s.id
+    AND ended_at IS NULL)
 UNION ALL
 SELECT 'state', 'run ' || r.id || ' is queued, but its item was called'
-FROM runs AS r JOIN items AS i ON i.shard = 0 AND i.id = r.id
-WHERE r.shard = 0 AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
+FROM runs AS r JOIN items AS i ON i.shard = r.shard AND i.id = r.id
+WHERE r.shard IN {shards} AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
 """
 
 _USED: Final = """
-SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%' FROM slots WHERE shard = 0 GROUP BY key"""
-_BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard = 0 AND backlog IS NOT NULL"
+SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%'
+FROM slots WHERE shard IN {shards} GROUP BY key"""
+_BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard IN {shards} AND backlog IS NOT NULL"
 _NEXT: Final = """
-SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = 0 AND r.id = i.id
-WHERE i.shard = 0 AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%')
+SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
+WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%')
   AND instr(coalesce(r.slots, '') || coalesce(r.locks, ''), '"' || ?2 || '"')"""
 
 
@@ -227,10 +234,13 @@ class Guard:
     def __init__(
         self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int], *, alone: bool = False
     ) -> None:
-        tables.ask(_TRIGGERS)
+        tables.ask(_TRIGGERS.format(shards=tables.shards))
         self.checks = 0
         self.seen: set[str] = set()
         self._ask = tables.ask
+        self._relations, self._used, self._blocked, self._next = (
+            text.format(shards=tables.shards) for text in (_RELATIONS, _USED, _BLOCKED, _NEXT)
+        )
         self._limits = limits
         self._alone = alone
         self._now = now
@@ -239,10 +249,10 @@ class Guard:
         """What does not hold now."""
         self.checks += 1
         now = self._now()
-        found = [Violation(*row) for row in self._ask(_RELATIONS, now)]
+        found = [Violation(*row) for row in self._ask(self._relations, now)]
         if self._limits or self._alone:
             used: dict[str, int] = {}
-            for key, count, wide in self._ask(_USED):
+            for key, count, wide in self._ask(self._used):
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
@@ -263,12 +273,12 @@ class Guard:
         that is to be left alone, keeps it for later if nobody else could use it.
         """
         found: list[Violation] = []
-        for (backlog,) in self._ask(_BLOCKED):
+        for (backlog,) in self._ask(self._blocked):
             limit = self.limit(backlog)
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
-            ((coming,),) = self._ask(_NEXT, now, backlog)
+            ((coming,),) = self._ask(self._next, now, backlog)
             if used.get(backlog, 0) + coming < limit:
                 found.append(
                     Violation("I11", f"items wait in {backlog}, which has room: {used.get(backlog, 0)} of {limit} used")

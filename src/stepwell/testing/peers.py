@@ -227,6 +227,6 @@ class _Partly(FaultyTransport):
         return function_id not in self._left_out and super().serves(function_id)
 
 
-def play(seed: int) -> Report:
-    """The world of peers of a seed."""
-    return PeersWorld(make_plan(seed)).play()
+def play(seed: int, shards: int = 1) -> Report:
+    """The world of peers of a seed, in a store with so many shards."""
+    return PeersWorld(make_plan(seed, shards)).play()

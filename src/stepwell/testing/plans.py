@@ -51,10 +51,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
     faults: Faults
     calls_max: int = CALLS_MAX
+    shards: int = 1
 
 
-def make_plan(seed: int) -> Plan:
-    """The plan of a seed: the same one each time."""
+def make_plan(seed: int, shards: int = 1) -> Plan:
+    """The plan of a seed: the same one each time, in a store with so many shards."""
     random = Random(f"plan {seed}")
     functions = _with_more_rules(Random(f"rules {seed}"), Maker(random).functions(random.randint(2, 5)))
     actions = tuple(_action(random) for _ in range(random.randint(4, 14)))
@@ -64,7 +65,7 @@ def make_plan(seed: int) -> Plan:
     actions = _with_orders(Random(f"orders {seed}"), actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
-    return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max)
+    return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max, shards=shards)
 
 
 def _with_more_rules(random: Random, functions: tuple[Spec, ...]) -> tuple[Spec, ...]:

@@ -19,7 +19,7 @@ _STARTED = """
   FROM events AS e JOIN (
     SELECT event_id, function_id, queued_at AS at, 'run' AS kind FROM runs WHERE original IS NULL
     UNION ALL SELECT event_id, function_id, at, kind FROM outcomes) AS o ON o.event_id = e.id
-  WHERE e.name = 'inngest/deferred.schedule'"""
+  WHERE NOT e.copied AND e.name = 'inngest/deferred.schedule'"""
 _REMEMBERED = """
   SELECT s.run_id, s.name, s.status, s.details, r.ended_at, r.status, r.function_id
   FROM steps AS s JOIN runs AS r ON r.id = s.run_id WHERE s.kind = 'defer'"""

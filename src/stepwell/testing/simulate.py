@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from stepwell.clock import SystemClock
 from stepwell.testing.faults import Faults
@@ -51,21 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=300, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one alone, and tell its story")
+    parser.add_argument("--shards", type=int, default=1, help="how many shards the store has")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args(arguments)
     if options.seed is not None:
-        return _one(options.seed)
+        return _one(options.seed, options.shards)
     seeds = range(options.first, options.first + options.seeds)
     clock = SystemClock()
     began = clock.now_ms()
-    reports = _all(seeds, options.jobs)
+    reports = _all(seeds, options.shards, options.jobs)
     took_ms = clock.now_ms() - began
     bad = [report for report in reports if report.violations]
     for report in bad[:5]:
         _tell(report)
     if bad:
-        plan, report = shrink(make_plan(bad[0].seed))
+        plan, report = shrink(make_plan(bad[0].seed, options.shards))
         sys.stdout.write(f"\nthe world of seed {plan.seed}, shrunk:\n{_described(plan)}")
         _tell(report)
     reached: Counter[str] = Counter()
@@ -97,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if bad or missing else 0
 
 
-def _one(seed: int) -> int:
-    report = play(seed)
-    again = play(seed)
+def _one(seed: int, shards: int) -> int:
+    report = play(seed, shards)
+    again = play(seed, shards)
     for line in report.story:
         sys.stdout.write(line + "\n")
     for violation in report.violations:
@@ -111,19 +113,19 @@ def _one(seed: int) -> int:
     return 1 if report.violations else 0
 
 
-def _all(seeds: range, jobs: int) -> list[Report]:
+def _all(seeds: range, shards: int, jobs: int) -> list[Report]:
     lots = [seeds[first : first + _LOT] for first in range(0, len(seeds), _LOT)]
     reports: list[Report] = []
     with ProcessPoolExecutor(max(jobs, 1)) as pool:
-        for lot in pool.map(_play, lots):
+        for lot in pool.map(partial(_play, shards), lots):
             reports += lot
             if len(reports) % 100 < _LOT and sys.stderr.isatty():
                 sys.stderr.write(f"\r  {len(reports)} of {len(seeds)} seeds")
     return reports
 
 
-def _play(lot: range) -> list[Report]:
-    return [play(seed) for seed in lot]
+def _play(shards: int, lot: range) -> list[Report]:
+    return [play(seed, shards) for seed in lot]
 
 
 def _described(plan: Plan) -> str:

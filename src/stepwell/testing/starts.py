@@ -34,7 +34,7 @@ def _order_of_batches(world: World) -> Iterator[Violation]:
     if world.decided_again:
         return
     text = """
-      SELECT h.run_id, e.received_at FROM run_events AS h JOIN events AS e ON e.id = h.event_id
+      SELECT h.run_id, e.received_at FROM run_events AS h JOIN events AS e ON e.shard = h.shard AND e.id = h.event_id
       ORDER BY h.run_id, h.place"""
     latest: dict[str, int] = {}
     for run_id, received_at in world.tables.ask(text):

@@ -36,6 +36,7 @@ from stepwell.testing.loop import Stuck, VirtualClock, VirtualLoop
 from stepwell.testing.plans import APP, Action, Plan, make_plan
 from stepwell.testing.player import functions
 from stepwell.testing.processes import NODE, Process, Processes, owned
+from stepwell.testing.shards import CheckingStore, ShardGuard
 from stepwell.testing.tables import Tables
 
 T = TypeVar("T")
@@ -68,10 +69,12 @@ class World:
         self.loop.set_task_factory(owned)
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
-        self.store = SqliteStore.inline(hook=self)
-        self.tables = Tables(self.store)
+        inline = SqliteStore.inline(hook=self, shards=plan.shards)
+        self.store = CheckingStore(inline)
+        self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
         self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)
+        self.shards = ShardGuard(self.tables, plan.shards, self.clock.now_ms) if plan.shards > 1 else None
         self.violations: list[Violation] = []
         self.story: list[str] = []
         self.reached: Counter[str] = Counter()
@@ -272,6 +275,8 @@ class World:
                 self._excused.add(violation)
                 continue
             self.fail(violation.rule, violation.what)
+        for violation in self.shards.check() if self.shards is not None else ():
+            self.fail(violation.rule, violation.what)
         self._changes = self.tables.changes()
 
     def _heard_of_all_pressure(self) -> bool:
@@ -325,9 +330,9 @@ class World:
             self.fail("error", f"{context.get('message')}: {context.get('exception')!r}")
 
 
-def play(seed: int) -> Report:
-    """The world of a seed."""
-    return World(make_plan(seed)).play()
+def play(seed: int, shards: int = 1) -> Report:
+    """The world of a seed, in a store with so many shards."""
+    return World(make_plan(seed, shards)).play()
 
 
 def _limits(plan: Plan) -> dict[str, int]:
