@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepwell.storage.interface import Store
+from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.sqlite import SqliteStore
 
 # Followers, because a leader first writes its log to full size, which here would be most of the time.
@@ -17,7 +20,19 @@ BACKENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore.open(folder / "stepwell.db", leader=False),
     "sqlite-memory": lambda folder: SqliteStore.open(":memory:"),
     "sqlite-inline": lambda folder: SqliteStore.inline(),
+    "postgres": lambda folder: postgres(),
 }
+
+
+def postgres(shards: int = 1, **options: Any) -> PostgresStore:
+    """A store on an empty database, of a real server. It runs in a thread of its own, so any loop may open it."""
+    from tests.postgres import emptied
+
+    def make() -> PostgresStore:
+        return asyncio.run(PostgresStore.open(emptied(shards), shards=shards, **options))
+
+    with ThreadPoolExecutor(1) as thread:  # whoever asks may be on a loop already
+        return thread.submit(make).result()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -11,6 +11,7 @@ import apsw
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
+from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Paths, Reader
@@ -35,13 +36,6 @@ class Ask(NamedTuple):
 
 
 Work = Decision | Callable[[], Plan] | Ask | Upkeep
-
-
-class Outcome(NamedTuple):
-    """What became of a work: its result, or the exception for whoever asked for it."""
-
-    result: Any
-    error: BaseException | None = None
 
 
 class Committer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from stepwell.storage.sqlite.committer import Ask, Committer, Outcome, Work
-from stepwell.storage.sqlite.threads import resolve
+from stepwell.storage.delivery import Outcome, resolve
+from stepwell.storage.sqlite.committer import Ask, Committer, Work
 
 
 class Hook(Protocol):

@@ -22,16 +22,19 @@ ORDER BY ours DESC, name LIMIT 1"""
 _SET_VERSION: Final = "UPDATE meta SET value = ?1 WHERE key = 'schema'"
 
 
-def migrate(execute: Execute, path: str) -> None:
-    """Apply what is missing. Raises ``SchemaTooNew`` if the database knows more than this version, and
-    ``StorageError`` if it belongs to another program.
+def migrate(execute: Execute, path: str) -> tuple[str, ...]:
+    """Apply what is missing, and return the names of these files.
+
+    Raises ``SchemaTooNew`` if the database knows more than this version, and ``StorageError`` if it belongs to another
+    program.
 
     If it raises, the transaction stays open: the connection is of no use and must be closed.
     """
     known = migrations("sqlite")
     latest = known[-1].number
     if version(execute, path) == latest:
-        return  # the usual case takes no lock
+        return ()  # the usual case takes no lock
+    applied: list[str] = []
     for migration in known:
         execute(sql.BEGIN)
         found = version(execute, path)  # asked again under the lock: another process may have been faster
@@ -40,7 +43,19 @@ def migrate(execute: Execute, path: str) -> None:
         if found < migration.number:
             execute(migration.text)
             execute(_SET_VERSION, (migration.number,))
+            applied.append(migration.name)
         execute(sql.COMMIT)
+    return tuple(applied)
+
+
+def pending(found: int) -> list[str]:
+    """The SQL that ``migrate`` would run on a database that is so far, one transaction after the other."""
+    return [
+        f"{sql.BEGIN};\n-- {each.name}\n{each.text.strip()}\n"
+        f"{_SET_VERSION.replace('?1', str(each.number))};\n{sql.COMMIT};\n"
+        for each in migrations("sqlite")
+        if each.number > found
+    ]
 
 
 def version(execute: Execute, path: str) -> int:

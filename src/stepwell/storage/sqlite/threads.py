@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Final, NamedTuple
@@ -13,10 +12,11 @@ import apsw
 from stepwell.clock import monotonic_s
 from stepwell.errors import NotRunning
 from stepwell.model.questions import Question
+from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.answers import Reader
-from stepwell.storage.sqlite.committer import Committer, Outcome, Work
+from stepwell.storage.sqlite.committer import Committer, Work
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.files import Files
@@ -25,8 +25,6 @@ _BATCH_MAX: Final = 256
 _LOOK_S: Final = 0.01  # how often the writer itself looks whether others have written
 _IDLE_S: Final = 0.05  # a pause after which copying the log disturbs nobody
 _READERS: Final = 2  # so that one long list does not hold up everything else that is asked
-
-Answer = tuple[asyncio.Future[Any], Outcome]
 
 
 class _Job(NamedTuple):
@@ -171,24 +169,3 @@ class Snapshots:
 
     def close(self) -> None:
         self._connection.close(True)
-
-
-def deliver(answers: list[Answer]) -> None:
-    """Resolve futures, in one callback for each loop that waits. A loop that is gone waits for nothing."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
-    for answer in answers:
-        by_loop.setdefault(answer[0].get_loop(), []).append(answer)
-    for loop, part in by_loop.items():
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(resolve, part)
-
-
-def resolve(answers: list[Answer]) -> None:
-    """Give futures their results. One whose asker has gone away is left alone: what was written stays written."""
-    for future, (result, error) in answers:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)

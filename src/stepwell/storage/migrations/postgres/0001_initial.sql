@@ -76,6 +76,7 @@ CREATE TABLE events (
   source      text COLLATE "C" NOT NULL,
   depth       bigint NOT NULL,
   sent_by     text COLLATE "C",
+  copied      bigint NOT NULL,
   PRIMARY KEY (shard, id)
 );
 

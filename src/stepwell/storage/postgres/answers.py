@@ -1,0 +1,274 @@
+"""Answers questions: each kind is one SQL text, the row it takes, and how the rows found become the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, Final, TypeVar, cast
+
+from stepwell.model import questions as q
+from stepwell.model.place import shard_of
+from stepwell.model.step import Step
+from stepwell.model.wait import Wait
+from stepwell.storage import rows
+from stepwell.storage.gathering import gather, parts
+from stepwell.storage.places import QUESTIONS
+from stepwell.storage.postgres import queries as sql
+from stepwell.storage.postgres.driver import Connection
+
+A = TypeVar("A")
+N = TypeVar("N")
+
+Rows = list[Any]
+_ALL_IDS: Final = "\x7f"  # after every id: they are printable ASCII
+_ALWAYS: Final = 1 << 62  # after every moment
+
+_first_seen: Final = itemgetter(0)
+
+
+def _one(to_noun: Callable[[Any], N]) -> Callable[[Rows], N | None]:
+    return lambda found: to_noun(found[0]) if found else None
+
+
+def _all(to_noun: Callable[[Any], N]) -> Callable[[Rows], list[N]]:
+    return lambda found: [to_noun(row) for row in found]
+
+
+def _steps(found: Rows) -> list[Step]:
+    found.sort(key=_first_seen)
+    return [rows.step(row[1:]) for row in found]
+
+
+def _ids(ids: Iterable[str]) -> list[str]:
+    """Ids as one parameter."""
+    return list(ids)
+
+
+def _standings(found: Rows) -> dict[str, tuple[int, bool]]:
+    return {item_id: (lease, bool(poked)) for item_id, lease, poked in found}
+
+
+def _value(found: Rows) -> Any:
+    return found[0][0]
+
+
+def _flag(found: Rows) -> bool:
+    return bool(found[0][0])
+
+
+def _column(found: Rows) -> list[Any]:
+    return [row[0] for row in found]
+
+
+def _totals(found: Rows) -> q.Totals:
+    live, items, blocked, leased, waits, oldest = found[0]
+    return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
+
+
+_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
+    q.GetEvent: (sql.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
+    q.GetRun: (sql.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
+    q.GetSteps: (sql.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
+    q.OpenSteps: (sql.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
+    q.GetStep: (sql.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
+    q.GetItem: (sql.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
+    q.Standings: (sql.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),
+    q.NextDue: (sql.NEXT_DUE, lambda x, s: (s, x.after), _value),
+    q.AnyLease: (sql.ANY_LEASE, lambda x, s: (s, x.now), _flag),
+    q.HeldEvents: (sql.HELD_EVENTS, lambda x, s: (s, x.run_id), _all(rows.event)),
+    q.HeldIds: (sql.HELD_IDS, lambda x, s: (s, x.run_id), _column),
+    q.GetWaits: (sql.GET_WAITS, lambda x, s: (s, x.run_id), _all(rows.wait)),
+    q.GetRequest: (sql.GET_REQUEST, lambda x, s: (s, x.run_id, x.step_id), _one(rows.request)),
+    q.GetCell: (sql.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
+    q.AnyCell: (sql.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
+    q.CountSlots: (sql.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
+    q.CountHeld: (sql.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
+    q.Children: (sql.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
+    q.RunsOfStatus: (sql.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
+    q.RunsOfFunction: (
+        sql.RUNS_OF_FUNCTION,
+        lambda x, s: (s, x.function_id, x.after, x.before, x.limit),
+        _all(rows.run),
+    ),
+    q.SkippedEvents: (
+        sql.SKIPPED_EVENTS,
+        lambda x, s: (s, x.function_id, x.after, x.after_event, x.before, x.limit),
+        _all(rows.outcome),
+    ),
+    q.GetOrder: (sql.GET_ORDER, lambda x, s: (s, x.order_id), _one(rows.order)),
+    q.ListOrders: (sql.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
+    q.Reruns: (sql.RERUNS, lambda x, s: (s, x.run_id), _column),
+    q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
+    q.ListApps: (sql.LIST_APPS, lambda x, s: (), _all(rows.app)),
+    q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
+    q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x, s: (), _value),
+    q.EventNames: (sql.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
+    q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
+    q.FindEvents: (sql.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
+    q.Outcomes: (sql.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
+    q.Attempts: (sql.ATTEMPTS, lambda x, s: (s, x.run_id), _all(rows.attempt)),
+    q.Notes: (sql.NOTES, lambda x, s: (s, x.run_id), _all(rows.note)),
+    q.GetMetadata: (sql.GET_METADATA, lambda x, s: (s, x.run_id), _all(rows.metadata)),
+    q.SlotHolders: (sql.SLOT_HOLDERS, lambda x, s: (s, x.key, x.limit), _column),
+    q.NextBacklog: (sql.FOLLOWING_BACKLOG, lambda x, s: (s, x.after), _one(_first_seen)),
+    q.BacklogItems: (sql.BACKLOG_ITEMS, lambda x, s: (s, x.key, x.limit), _all(rows.item)),
+    q.BacklogPosition: (sql.BACKLOG_POSITION, lambda x, s: (s, x.item_id, x.most), _one(tuple)),
+    q.RunItems: (sql.RUN_ITEMS, lambda x, s: (s, x.run_id), _all(rows.item)),
+    q.FunctionItems: (sql.FUNCTION_ITEMS, lambda x, s: (s, x.function_id), _all(rows.item)),
+    q.BacklogDepths: (sql.BACKLOG_DEPTHS, lambda x, s: (s, x.first, x.last, x.limit, x.depth_max), _all(tuple)),
+    q.BacklogFunctions: (sql.BACKLOG_FUNCTIONS, lambda x, s: (s, x.key, x.limit), _column),
+    q.ComingItems: (sql.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
+    q.SlotKeys: (sql.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
+    q.ListCells: (sql.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
+    q.Count: (sql.COUNT, lambda x, s: (s, x.now), _totals),
+    q.OthersListen: (sql.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
+    q.LastPosting: (sql.LAST_POSTING, lambda x, s: (), _value),
+    q.Postings: (sql.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.RunStates: (sql.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
+}
+
+
+_BY_ONE: Final = (q.DueItems, q.Backlog, q.ListRuns)
+
+
+def one_statement(question: q.Question[Any], shards: int) -> bool:
+    """Whether a question is answered by one statement, which sees one snapshot by itself.
+
+    Raises ``TypeError`` for what is no question.
+    """
+    if type(question) not in QUESTIONS:
+        raise TypeError(f"not a question: {question!r}")
+    return (type(question) in _ANSWER or type(question) in _BY_ONE) and (
+        shards == 1 or len(parts(question, shards)) == 1
+    )
+
+
+Paths = dict[tuple[int, str], list[str]]  # by shard and event name
+
+
+class Reader:
+    """Answers questions on a connection, from whatever its open transaction sees.
+
+    ``paths`` keeps the paths of waits for whoever asks for them again within a transaction, as each run that ends does.
+    Its owner empties it when a transaction begins and when a wait is opened.
+    """
+
+    def __init__(self, connection: Connection, shards: int, paths: Paths | None = None) -> None:
+        self._fetch = connection.fetch
+        self._shards = shards
+        self._paths = paths
+        self._composed: dict[type, Callable[[Any, int], Awaitable[Any]]] = {
+            q.WaitPaths: self._wait_paths,
+            q.DueItems: self._due_items,
+            q.Backlog: self._backlog,
+            q.Backlogs: self._backlogs,
+            q.LoadRuns: self._load_runs,
+            q.FindWaits: self._find_waits,
+            q.ListRuns: self._list_runs,
+            q.ListEvents: self._list_events,
+        }
+
+    async def answer(self, question: q.Question[A]) -> A:
+        if type(question) not in QUESTIONS:
+            raise TypeError(f"not a question: {question!r}")
+        if self._shards == 1:
+            return cast("A", await self._answer(question, 0))
+        asked = parts(question, self._shards)
+        if len(asked) == 1:
+            ((shard, part),) = asked
+            return cast("A", await self._answer(part, shard))
+        return cast("A", gather(question, [await self._answer(part, shard) for shard, part in asked]))
+
+    async def _answer(self, question: q.Question[A], shard: int) -> A:
+        known = _ANSWER.get(type(question))
+        if known is None:
+            composed = self._composed.get(type(question))
+            if composed is None:
+                raise TypeError(f"not a question: {question!r}")
+            return cast("A", await composed(question, shard))
+        text, to_row, to_answer = known
+        return cast("A", to_answer(await self._fetch(text, to_row(question, shard))))
+
+    async def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
+        text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
+        return [rows.item(row) for row in await self._fetch(text, (s, x.now, x.limit))]
+
+    async def _backlog(self, x: q.Backlog, s: int) -> list[tuple[int, str]]:
+        values = (s, x.key, x.limit)
+        if x.after is None:
+            return await self._fetch(sql.BACKLOG, values)
+        return await self._fetch(sql.BACKLOG_AFTER, (*values, *x.after))
+
+    async def _backlogs(self, x: q.Backlogs, s: int) -> list[str]:
+        found: list[str] = []
+        while len(found) < x.limit:
+            after = found[-1] if found else x.prefix
+            row = await self._fetch(sql.NEXT_BACKLOG, (s, x.prefix, after))
+            if not row:
+                break
+            found.append(row[0][0])
+        return found
+
+    async def _load_runs(self, x: q.LoadRuns, s: int) -> dict[str, q.Loaded]:
+        fetch = self._fetch
+        runs = [rows.run(row) for row in await fetch(sql.LOAD_RUNS, (s, _ids(x.run_ids)))]
+        wanted = {run.event_id for run in runs}
+        events = {row[0]: rows.event(row) for row in await fetch(sql.LOAD_EVENTS, (s, _ids(wanted)))}
+        steps: dict[str, list[Step]] = {run.id: [] for run in runs}
+        found = await fetch(sql.LOAD_STEPS, (s, _ids(x.run_ids)))
+        found.sort(key=_first_seen)
+        for row in found:
+            steps[row[1]].append(rows.step(row[1:]))
+        batches = {run.id: await self._answer(q.HeldEvents(run.id), s) for run in runs if run.batch is not None}
+        return {run.id: q.Loaded(run, events.get(run.event_id), steps[run.id], batches.get(run.id, [])) for run in runs}
+
+    async def _wait_paths(self, x: q.WaitPaths, s: int) -> list[str]:
+        if self._paths is None:
+            return await self._find_paths(x, s)
+        key = (s, x.event_name)
+        found = self._paths.get(key)
+        if found is None:
+            found = self._paths[key] = await self._find_paths(x, s)
+        return found
+
+    async def _find_paths(self, x: q.WaitPaths, s: int) -> list[str]:
+        found: list[str] = []
+        first = await self._fetch(sql.FIRST_WAIT_PATH, (s, x.event_name))
+        while first:
+            found.append(first[0][0])
+            first = await self._fetch(sql.NEXT_WAIT_PATH, (s, x.event_name, found[-1]))
+        return found
+
+    async def _find_waits(self, x: q.FindWaits, s: int) -> list[Wait]:
+        return [
+            rows.wait(row)
+            for path, value in dict.fromkeys(x.probes)
+            for row in await self._fetch(sql.FIND_WAITS, (s, x.event_name, path, value, x.now))
+        ]
+
+    async def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
+        values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
+        if x.function_id is not None:
+            found = await self._fetch(sql.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
+        elif x.status is not None and x.status != "COMPLETED":
+            found = await self._fetch(sql.LIST_RUNS_OF_STATUS, values)
+        else:
+            found = await self._fetch(sql.LIST_RUNS, values)
+        return [rows.run(row) for row in found]
+
+    async def _list_events(self, x: q.ListEvents, s: int) -> list[Any]:
+        after = x.received_after if x.received_after is not None else -1
+        before = x.received_before if x.received_before is not None else _ALWAYS
+        cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
+        if x.before is not None:
+            moments = await self._fetch(sql.EVENT_MOMENT, (shard_of(x.before, self._shards), x.before))
+            if not moments:
+                return []  # it fell to retention, and so did all that is older
+            cursor = (moments[0][0], x.before)
+            before = min(before, cursor[0] + 1)  # by the cursor alone, each page would be searched from the newest on
+        values = (s, after, before, x.internal, x.limit, *cursor)
+        if x.name is not None:
+            found = await self._fetch(sql.LIST_EVENTS_OF_NAME, (*values, x.name))
+        else:
+            found = await self._fetch(sql.LIST_EVENTS, values)
+        return [rows.event(row) for row in found]

@@ -1,0 +1,175 @@
+"""Runs works in transactions until the outcome of each is known, whatever happens to connections meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import asyncpg
+
+from stepwell.clock import Clock, monotonic_s
+from stepwell.errors import StorageUnavailable
+from stepwell.storage.delivery import Outcome
+from stepwell.storage.postgres import statements as sql
+from stepwell.storage.postgres.connections import Connections
+from stepwell.storage.postgres.driver import Connection
+from stepwell.storage.postgres.faults import Fault, explained, fault
+from stepwell.storage.postgres.transaction import Behind, Transaction, Work
+from stepwell.storage.postgres.versions import Versions
+
+_AGAIN_S: Final = 10.0
+"""How long a transaction is tried: a server that restarts is back by then."""
+_UNKNOWN_S: Final = 60.0
+"""How long is asked what became of a COMMIT: until the server has noticed that its client is gone."""
+_PAUSE_S: Final = 0.01
+_PAUSE_S_MAX: Final = 0.5
+
+
+class Lost(ConnectionError):
+    """The connection was lost, and the transaction has not taken effect."""
+
+
+class Unknown(Exception):
+    """Nobody could say in time whether a transaction took effect. It must not be run again."""
+
+
+class Committer:
+    """Makes works durable. ``chance`` gives numbers in [0, 1) for pauses that differ, ``where`` names the database."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        versions: Versions,
+        clock: Clock,
+        chance: Callable[[], float],
+        *,
+        shards: int,
+        where: str,
+        unprepared: Callable[[], None],
+    ) -> None:
+        self._connections, self._versions, self._clock, self._chance = connections, versions, clock, chance
+        self._shards, self._where, self._unprepared = shards, where, unprepared
+
+    async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
+        """Run works in order: those at the beginning that one transaction can take, one at least. Never raises."""
+        pauses = Pauses(self._chance)
+        while True:
+            try:
+                return await self._once(works, wanted)
+            except Behind as behind:
+                wanted = wanted | behind.shards
+            except Unknown as unknown:
+                return [Outcome(None, self._unknown(unknown)) for _ in works]
+            except Exception as error:
+                what = fault(error)
+                if what is Fault.UNPREPARED:
+                    self._unprepared()
+                if what in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) and await pauses.another():
+                    continue
+                if what is not Fault.REFUSED or len(works) == 1:
+                    return [Outcome(None, explained(error, self._where)) for _ in works]
+                return [(await self.run((work,), set()))[0] for work in works]
+
+    def _unknown(self, unknown: Unknown) -> StorageUnavailable:
+        error = StorageUnavailable(
+            what=f"it is not known whether the last change reached the database {self._where}",
+            why="the connection was lost while it was made durable, and the server did not come back to be asked",
+            fix="bring the server back; what was sent is then either there or, if it is sent again, done once",
+        )
+        error.__cause__ = unknown
+        return error
+
+    async def _once(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
+        async with self._connections.borrow() as connection:
+            transaction = Transaction(connection, self._shards, self._versions, self._clock)
+            try:
+                outcomes = await transaction.run(works, wanted)
+                if not transaction.wrote:  # nothing to make durable, and nothing for others to look at
+                    await self._roll_back(transaction, connection)
+                    return outcomes
+            except Exception as error:
+                await self._undo(transaction, connection, error)
+                raise
+            await self._commit(transaction, connection)
+            self._versions.committed(transaction.locked)
+            return outcomes
+
+    async def _commit(self, transaction: Transaction, connection: Connection) -> None:
+        try:
+            said = await connection.execute(sql.COMMIT)
+        except Exception as error:
+            if _certain(error, connection):
+                await self._undo(transaction, connection, error)
+                raise
+            connection.terminate()
+            if not await self._took_effect(transaction):
+                self._versions.abandoned(transaction.locked)
+                raise Lost("the connection was lost at COMMIT") from error
+        else:
+            if said != "COMMIT":  # something in it has failed before, and PostgreSQL has rolled it back
+                self._versions.abandoned(transaction.locked)
+                raise Lost(f"COMMIT was answered with {said}")
+
+    async def _took_effect(self, transaction: Transaction) -> bool:
+        """Whether a transaction is there whose COMMIT was not answered: read from its mark, never guessed."""
+        if transaction.mark is None:
+            return False
+        shard, writer, number = transaction.mark
+        pauses = Pauses(self._chance, _UNKNOWN_S)
+        while True:
+            try:
+                return await self._marked(shard, writer, number)
+            except Exception as error:
+                if fault(error) is Fault.UNPREPARED:
+                    self._unprepared()
+                if not await pauses.another():
+                    self._versions.abandoned(transaction.locked)
+                    raise Unknown from error
+
+    async def _marked(self, shard: int, writer: str, number: int) -> bool:
+        async with self._connections.borrow_beside() as connection:
+            await connection.execute(sql.BEGIN)
+            await connection.fetch(sql.AWAIT, (shard,))
+            found = await connection.fetch(sql.MARKED, (shard, writer))
+            await connection.execute(sql.ROLLBACK)
+            return found == [(number,)]
+
+    async def _undo(self, transaction: Transaction, connection: Connection, error: Exception) -> None:
+        """Roll back, so that the locks are free at once and the connection can be used again if it can be trusted."""
+        if fault(error) in (Fault.LOST, Fault.UNPREPARED):
+            self._versions.abandoned(transaction.locked)
+            connection.terminate()
+            return
+        try:
+            await self._roll_back(transaction, connection)
+        except Exception:
+            connection.terminate()
+        else:
+            connection.clean = True
+
+    async def _roll_back(self, transaction: Transaction, connection: Connection) -> None:
+        self._versions.abandoned(transaction.locked)
+        await connection.execute(sql.ROLLBACK)
+
+
+class Pauses:
+    """Pauses between tries, longer and longer, no two alike, until time is up."""
+
+    def __init__(self, chance: Callable[[], float], in_all_s: float = _AGAIN_S) -> None:
+        self._chance = chance
+        self._end = monotonic_s() + in_all_s
+        self._next = _PAUSE_S
+
+    async def another(self) -> bool:
+        """Wait before another try; false if there is no time for one."""
+        if monotonic_s() >= self._end:
+            return False
+        await asyncio.sleep(self._next * (0.5 + self._chance()))
+        self._next = min(self._next * 2, _PAUSE_S_MAX)
+        return True
+
+
+def _certain(error: Exception, connection: Connection) -> bool:
+    """Whether the server itself has said that a COMMIT failed, and is there to say more."""
+    return isinstance(error, asyncpg.PostgresError) and connection.usable and fault(error) is not Fault.LOST

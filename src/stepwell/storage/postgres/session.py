@@ -1,0 +1,45 @@
+"""How a connection is made."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import asyncpg
+
+from stepwell.errors import StorageError
+from stepwell.storage.postgres.driver import Connect, Raw
+from stepwell.storage.postgres.faults import place
+
+_STATEMENTS: Final = 400
+"""How many prepared statements a connection keeps: all that there are."""
+_CONNECT_S: Final = 10.0
+_COMMAND_S: Final = 70.0
+"""After this long without an answer a connection is given up. The server itself ends a statement earlier."""
+
+
+class Session:
+    """The address of a database, and what is known of the way to it."""
+
+    def __init__(self, dsn: str, statements_cached: bool = True, connect: Connect | None = None) -> None:
+        if not dsn.startswith(("postgresql://", "postgres://")):
+            raise StorageError(
+                what="this is not the address of a PostgreSQL database",
+                why="it does not begin with postgresql://",
+                fix="write it as postgresql://user:password@host:5432/database",
+            )
+        self.where = place(dsn)
+        self.statements_cached = statements_cached
+        self._dsn, self._connect = dsn, connect
+
+    async def connect(self) -> Raw:
+        """A new connection. Nothing is set for it: behind a pooler it may be another one with each transaction."""
+        if self._connect is not None:
+            return await self._connect()
+        connection: Any = await asyncpg.connect(
+            self._dsn,
+            timeout=_CONNECT_S,
+            command_timeout=_COMMAND_S,
+            statement_cache_size=_STATEMENTS if self.statements_cached else 0,
+            max_cached_statement_lifetime=0,
+        )
+        return cast("Raw", connection)

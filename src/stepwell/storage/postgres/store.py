@@ -1,0 +1,255 @@
+"""The store on PostgreSQL, as the rest of Stepwell sees it (``storage/interface.py``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from stepwell.clock import Clock, SystemClock, monotonic_s
+from stepwell.errors import NotRunning
+from stepwell.ids import RandomIds, secret
+from stepwell.model.changes import Decision, Plan
+from stepwell.model.questions import Question
+from stepwell.storage.delivery import Outcome, deliver
+from stepwell.storage.interface import Changed, Swept, Verdict
+from stepwell.storage.places import home_of
+from stepwell.storage.postgres import statements as sql
+from stepwell.storage.postgres.answers import Reader, one_statement
+from stepwell.storage.postgres.committer import Committer, Pauses
+from stepwell.storage.postgres.connections import Connections
+from stepwell.storage.postgres.driver import Connect, Connection
+from stepwell.storage.postgres.faults import Fault, explained, fault
+from stepwell.storage.postgres.lanes import Job, Lanes, first_question
+from stepwell.storage.postgres.retention import sweep
+from stepwell.storage.postgres.schema import migrate
+from stepwell.storage.postgres.session import Session
+from stepwell.storage.postgres.shards import shard_asked
+from stepwell.storage.postgres.thread import LoopThread
+from stepwell.storage.postgres.transaction import Upkeep, Work
+from stepwell.storage.postgres.versions import Versions
+
+A = TypeVar("A")
+
+POOL_DEFAULT: Final = 8
+_READERS: Final = 2
+_LOOK_S: Final = 0.05  # how often it is asked at most whether others have written
+
+
+class _Ask(NamedTuple):
+    question: Question[Any]
+    future: asyncio.Future[Any]
+
+
+class PostgresStore:
+    """A Stepwell installation in one PostgreSQL database. Make it with ``open``. Usable from any event loop."""
+
+    def __init__(self, thread: LoopThread, session: Session, shards: int, pool: int, clock: Clock) -> None:
+        self.shards = shards
+        self._thread, self._session = thread, session
+        chance = RandomIds().chance
+        self._versions = Versions()
+        self._readers = Connections(session.connect, min(_READERS, pool), _writer)
+        self._writers = Connections(session.connect, max(pool - _READERS, 1), _writer)
+        self._committer = Committer(
+            self._writers,
+            self._versions,
+            clock,
+            chance,
+            shards=shards,
+            where=session.where,
+            unprepared=self._prepare_no_more,
+        )
+        self._chance = chance
+        self._lanes = Lanes(self._committer, max(pool - _READERS, 1))
+        self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
+        self._called = False
+        self._asked: set[asyncio.Task[None]] = set()
+        self._look_began = 0.0
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        shards: int | None = None,
+        pool: int = POOL_DEFAULT,
+        statements_cached: bool = True,
+        clock: Clock | None = None,
+        connect: Connect | None = None,
+    ) -> PostgresStore:
+        """Connect, and make the tables if there are none.
+
+        ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how many
+        connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each transaction to another
+        connection and knows nothing of prepared statements; it is also found out. ``connect`` is for tests. Raises
+        ``StorageError``.
+        """
+        session = Session(dsn, statements_cached, connect)
+        thread = LoopThread()
+        try:
+            found = await thread.run(_prepare(session, shards))
+            store = cls(thread, session, found, pool, clock or SystemClock())
+            await thread.run(store._look())
+        except BaseException as error:
+            await asyncio.to_thread(thread.stop)
+            raise explained(error, session.where) from error.__cause__
+        return store
+
+    def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
+        """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
+        the order of the calls."""
+        return self._submit(work, shard)
+
+    async def read(self, question: Question[A]) -> A:
+        self._refuse_closed()
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._put(_Ask(question, future))
+        return await future
+
+    async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
+        def run(shard: int, forget: Callable[[Connection], Awaitable[Any]]) -> Awaitable[Any]:
+            return self._submit(Upkeep(forget, shard), shard)
+
+        return await sweep(run, self.shards, before, limit, now)
+
+    async def new_epoch(self) -> int:
+        return cast("int", await self._submit(Upkeep(_new_epoch, 0), 0))
+
+    def changed(self) -> Changed:
+        if not self._closed and monotonic_s() - self._look_began > _LOOK_S:
+            self._look_began = monotonic_s()
+            self._thread.call(self._look_soon)
+        return self._versions.changed()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._thread.run(self._finish())
+        await asyncio.to_thread(self._thread.stop)
+
+    async def _finish(self) -> None:
+        self._take()
+        await self._lanes.finish()
+        while self._asked:
+            await asyncio.wait(self._asked)
+        await self._readers.close()
+        await self._writers.close()
+
+    def _submit(self, work: Work, shard: int | None) -> asyncio.Future[Any]:
+        self._refuse_closed()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put((work, future, shard))
+        return future
+
+    def _put(self, entry: tuple[Work, asyncio.Future[Any], int | None] | _Ask) -> None:
+        self._inbox.append(entry)
+        if not self._called:  # it takes all that is there when it comes, so most need not wake it
+            self._called = True
+            self._thread.call(self._take)
+
+    def _take(self) -> None:
+        self._called = False  # before the first is taken: whoever comes later calls again
+        while self._inbox:
+            entry = self._inbox.popleft()
+            if isinstance(entry, _Ask):
+                self._start(self._answer(entry))
+                continue
+            work, future, shard = entry
+            if shard is None:
+                shard = self._home(work)
+            if isinstance(work, Decision) and not work.changes and work.holds is None:
+                answer = (future, Outcome(Verdict(True, work.result)))
+                self._lanes.after_all(partial(deliver, [answer]))
+            elif shard is None:
+                self._lanes.add_last(Job(work, future))
+            else:
+                self._lanes.add(Job(work, future), shard)
+
+    def _home(self, work: Work) -> int | None:
+        if self.shards == 1:
+            return 0
+        if isinstance(work, Decision):
+            return home_of(work, self.shards) or 0
+        question = first_question(work)
+        return None if question is None else shard_asked(question, self.shards)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _answer(self, ask: _Ask) -> None:
+        try:
+            outcome = Outcome(await self._read(ask.question))
+        except Exception as error:
+            outcome = Outcome(None, explained(error, self._session.where))
+        deliver([(ask.future, outcome)])
+
+    async def _read(self, question: Question[A]) -> A:
+        pauses = Pauses(self._chance)
+        while True:
+            try:
+                async with self._readers.borrow() as connection:
+                    return await _ask(connection, question, self.shards)
+            except Exception as error:
+                what = fault(error)
+                if what is Fault.UNPREPARED:
+                    self._prepare_no_more()
+                if what not in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) or not await pauses.another():
+                    raise
+
+    def _look_soon(self) -> None:
+        self._start(self._look_quietly())
+
+    async def _look_quietly(self) -> None:
+        try:
+            await self._look()
+        except Exception:  # the next commit will say what is wrong
+            return
+
+    async def _look(self) -> None:
+        asked_at = monotonic_s()
+        async with self._readers.borrow() as connection:
+            found = await connection.fetch(sql.VERSIONS)
+        self._versions.looked(cast("list[tuple[int, int]]", found), asked_at)
+
+    def _prepare_no_more(self) -> None:
+        self._session.statements_cached = False
+        self._readers.forget()
+        self._writers.forget()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise NotRunning(what="the store is closed", fix="open it again before using it")
+
+
+async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
+    reader = Reader(connection, shards)
+    if one_statement(question, shards):
+        return await reader.answer(question)
+    await connection.execute(sql.BEGIN_READ)
+    answer = await reader.answer(question)
+    await connection.execute(sql.COMMIT)
+    return answer
+
+
+async def _prepare(session: Session, shards: int | None) -> int:
+    raw: Any = await session.connect()
+    try:
+        return (await migrate(raw, session.where, shards=shards)).shards
+    finally:
+        await raw.close(timeout=2)
+
+
+async def _new_epoch(connection: Connection) -> int:
+    ((epoch,),) = await connection.fetch(sql.NEW_EPOCH)
+    return int(epoch)
+
+
+def _writer() -> str:
+    return secret(64)

