@@ -192,7 +192,7 @@ async def beside(deep: Deep, runs: int = 400) -> dict[str, float]:
 
 
 def _empty_claim(draft: Draft) -> Plan:
-    return claim(draft, room=100, new_token=itertools.count(1).__next__, serves=lambda _: True)
+    return claim(draft, shard=0, room=100, new_token=itertools.count(1).__next__, serves=lambda _: True)
 
 
 def blocked(quick: bool) -> dict[str, float]:

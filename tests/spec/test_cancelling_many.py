@@ -11,6 +11,7 @@ from stepwell import ConfigurationError, InvalidExpression, Stepwell
 from stepwell.clock import to_ms
 from stepwell.engine import bulk
 from stepwell.model.order import Order, OrderKind
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetItem, ListOrders, Notes
 from stepwell.runtime.orders import Selection, cancel_many, count_many, end_cancellation
 from stepwell.testing import Harness, harness
@@ -191,7 +192,7 @@ def test_an_order_that_is_ended_cancels_nothing_more(sleepers: Stepwell, monkeyp
 
         assert statuses(t, "sleep").count("RUNNING") >= 5
         assert t.ask(ListOrders(OrderKind.CANCEL, 10)) == []
-        assert t.ask(GetItem(f"order/{ended}")) is None
+        assert t.ask(GetItem(f"order/{ended}", place_of(ended))) is None
 
 
 def test_what_would_be_cancelled_can_be_counted_before(sleepers: Stepwell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,7 +276,7 @@ def test_the_key_is_evaluated_once_when_the_run_is_created(app, meter) -> None:
         t.run_until_idle()
 
         assert second.most["d"] == second.most["c"] == 1
-        assert second.order == ["a", "b", "c", "d"]
+        assert (sorted(second.order[:2]), second.order[2:]) == (["a", "b"], ["c", "d"])
 
 
 def test_a_deep_backlog_of_one_key_holds_up_no_other(app, meter) -> None:

@@ -29,6 +29,7 @@ from stepwell.engine.draft import Draft
 from stepwell.errors import StepwellError
 from stepwell.model.changes import Plan
 from stepwell.model.order import Order, OrderKind
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetItem, ListOrders
 from stepwell.protocol.events import Incoming
 from stepwell.runtime.orders import Replay, abort_replay, find_replay, parse_rate, replay_many
@@ -459,7 +460,7 @@ def test_a_replay_that_is_aborted_starts_nothing_more(shop: Stepwell) -> None:
 
         assert (aborted.done, aborted.aborted, again) == (1, True, aborted)
         assert len(t.runs("bill")) == 4
-        assert t.ask(GetItem(f"order/{order.id}")) is None
+        assert t.ask(GetItem(f"order/{order.id}", place_of(order.id))) is None
 
 
 def test_a_dry_run_counts_and_does_nothing(shop: Stepwell) -> None:

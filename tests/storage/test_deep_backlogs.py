@@ -70,7 +70,7 @@ class World:
         more = True
         while more:
             outcome = self.decide(
-                lambda draft: claim(draft, room=256, new_token=self._tokens.__next__, serves=lambda _: True)
+                lambda draft: claim(draft, shard=0, room=256, new_token=self._tokens.__next__, serves=lambda _: True)
             )
             found += outcome.leased
             more = self.now in (outcome.value, outcome.wake)
@@ -90,7 +90,7 @@ class World:
         text = b'{"key": "%s"}' % str(key).encode()
         return Event(id=self._id(), name=f"go/{function}", ts=self.now, received_at=self.now, data=text)
 
-    def _id(self) -> str:
+    def _id(self, place: int = 0) -> str:
         return f"{next(self._ids):026d}"
 
 

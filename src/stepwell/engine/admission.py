@@ -26,6 +26,7 @@ from stepwell.flow import (
     Throttle,
 )
 from stepwell.flow.keys import key_failure, owner
+from stepwell.flow.placement import cell_place
 from stepwell.flow.verdicts import Accept, Replace, Skip
 from stepwell.flow.window import Window
 from stepwell.lifecycle.run import advance
@@ -36,7 +37,7 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind, Lease
 from stepwell.model.pause import PausedEvents
-from stepwell.model.place import place_of
+from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import GetCell, GetEvent, GetRun, SlotHolders, ask
 from stepwell.model.run import Rerun, Run, RunStatus
 from stepwell.model.standing import StandingOrder
@@ -58,10 +59,11 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """The event is to be held back, under this key."""
+    """The event is to be held back, under this key, where the run will be."""
 
     control: BatchEvents | Debounce
     key: str
+    place: int
 
 
 def admit(
@@ -107,26 +109,27 @@ def consider(
     if depth > draft.moment.settings.chain_max > 0:
         return skip(draft, function, event, (yield from _loop(draft, function, event)), saved=again is None)
     told: list[tuple[str, str]] = []  # what people should know of the run, if it starts: kind and text
+    home = place_of(window.run_id) if window is not None else _place(draft, function, event, env)
     if may_hold:
         for control in function.controls:
             if isinstance(control, BatchEvents):
                 if (key := control.window(function.id, env, draft.now)) is not None:
-                    return Hold(control, key)
+                    return Hold(control, key, home)
                 told.append(("not-collected", control.declined(env, draft.now)))
-    run_id = window.run_id if window is not None else draft.moment.new_id()
-    home = place_of(run_id)
+    run_id = window.run_id if window is not None else draft.moment.new_id(home)
     batch = window.count if window is not None and window.batch else None
     if again is not None and again.original is not None:
         batch = again.original.batch
-    if_started: list[Cell] = []  # written only then
+    if_started: list[tuple[Cell, int]] = []  # with its place, written only then
     # The id of a tick is its moment, which several schedules may share; that each comes once is held by its item (I23).
     if event.key is not None and event.source != "cron" and parent is None and batch is None and again is None:
         key = f"event/{owner(function.id)}/{event.key}"
-        seen = yield from remembered(draft, key, home)
+        seen = yield from remembered(draft, key, place_for(event.key))
         if seen is not None:
             verdict = Skip(OutcomeKind.DEDUPLICATED, f"event id {event.key!r} was seen before", seen.value)
             return skip(draft, function, event, verdict)
-        if_started.append(Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS))
+        cell = Cell(key=key, value=run_id, expires_at=draft.now + _DEDUPE_MS)
+        if_started.append((cell, place_for(event.key)))
     lock: str | None = None
     blank = window is not None  # whether a key may have failed: it gives the empty text then
     barred = None
@@ -140,7 +143,7 @@ def consider(
         if isinstance(control, HOLD):
             held = control.window(function.id, env, draft.now) if may_hold else None
             if held is not None:
-                return Hold(control, held)
+                return Hold(control, held, home)
             continue
         if isinstance(control, Singleton):
             if barred is not None:
@@ -151,11 +154,11 @@ def consider(
                 continue
             found = control.admit((yield from _holder(draft, lock, home)))
         else:
-            place = control.cell(function.id, env, draft.now)
-            if place is None:
+            key = control.cell(function.id, env, draft.now)
+            if key is None:
                 continue
-            blank = blank or place.endswith("/")
-            found = control.admit(place, (yield from remembered(draft, place, home)), run_id, draft.now)
+            blank = blank or key.endswith("/")
+            found = control.admit(key, (yield from remembered(draft, key, cell_place(key))), run_id, draft.now)
         match found:
             case Skip():
                 return skip(draft, function, event, found, saved=again is None)
@@ -164,13 +167,14 @@ def consider(
                 told.append(("took-the-place", f"it took the place of run {holder}, which was cancelled ({rule})"))
             case Accept(kept, spent):
                 if spent is not None:
-                    remember(draft, spent, home)
+                    remember(draft, spent, cell_place(spent.key))
                 if kept is not None:
-                    if_started.append(kept)
+                    if_started.append((kept, cell_place(kept.key)))
     if barred is not None:
         return skip(draft, function, event, barred, saved=again is None)
-    for cell in if_started:
-        remember(draft, cell, home)
+    for cell, place in if_started:
+        remember(draft, cell, place)
+    draft.copy(event, home, kept=again is not None)
     slots = tuple(
         slot
         for control in function.controls
@@ -211,12 +215,18 @@ def consider(
     return run
 
 
+def _place(draft: Draft, function: Function, event: Event, env: Mapping[str, object]) -> int:
+    """Where its run will be: with all that it counts with, else with the event."""
+    placement = draft.registry.placements.get(function.id)
+    return place_of(event.id) if placement is None else placement.of(env, draft.now)
+
+
 def _loop(draft: Draft, function: Function, event: Event) -> Generator[Any, Any, Skip]:
     """Why it is the end of a chain of runs that start one another, with the last of these (invariants S41)."""
     names, run_id, at = [function.id], None, event
     while at.sent_by is not None and len(names) < _CHAIN_SHOWN:
         run = yield from ask(GetRun(at.sent_by))
-        before = (yield from ask(GetEvent(run.event_id))) if run is not None else None
+        before = (yield from ask(GetEvent(run.event_id, run.place))) if run is not None else None
         if run is None:
             break
         names.append(run.function_id)

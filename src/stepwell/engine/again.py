@@ -71,9 +71,11 @@ def rerun(
                 f"it was started with {run.batch} events, which were collected for it",
                 "send new events, or start it again as it was",
             )
-        event = replace(event, id=draft.moment.new_id(), key=None, received_at=draft.now, data=data, source="rerun")
+        event = replace(
+            event, id=draft.moment.new_id(run.place), key=None, received_at=draft.now, data=data, source="rerun"
+        )
         record = replace(record or Rerun(), edited=True)
-        draft.add(SaveEvent(event, run.place))
+        draft.add(SaveEvent(event))
     started = yield from start_again(draft, run, event, function, record, copied)
     if isinstance(started, Outcome):
         draft.changes.clear()
@@ -93,8 +95,9 @@ def start_again(
     if isinstance(started, Outcome):
         return started
     if run.batch:
-        for place, one in enumerate((yield from ask(HeldEvents(run.id)))):
-            draft.add(HoldEvent(started.id, place, one.id))
+        for position, one in enumerate((yield from ask(HeldEvents(run.id)))):
+            draft.copy(one, started.place, kept=True)
+            draft.add(HoldEvent(started.id, position, one.id))
     leased = next((one for one in draft.leased if one.run.id == started.id), None) if copied else None
     for step in copied:
         own = replace(step, run_id=started.id)

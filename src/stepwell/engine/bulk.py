@@ -27,6 +27,7 @@ from stepwell.model.questions import (
     GetCell,
     GetEvent,
     GetOrder,
+    Outcomes,
     Question,
     RunsOfFunction,
     RunsOfStatus,
@@ -59,23 +60,25 @@ class _Stage(msgspec.Struct, frozen=True):
 def begin(draft: Draft, kind: OrderKind, wanted: Wanted, key: str | None = None) -> Plan:
     """Order it. The value is the order. With a ``key`` a second request within 24 hours gets the order of the first."""
     cell = f"order/{key}"
+    place = place_for(cell)
     if key is not None:
-        seen = yield from ask(GetCell(cell, draft.now, place_for(cell)))
+        seen = yield from ask(GetCell(cell, draft.now, place))
         known = None if seen is None else (yield from ask(GetOrder(seen.value)))
         if known is not None:
             return draft.decision(known)
-    found = order(draft, kind, wanted)
+    found = order(draft, kind, wanted, place if key is not None else None)
     if key is not None:
-        draft.add(PutCell(Cell(key=cell, value=found.id, expires_at=draft.now + _DEDUPE_MS), place_for(cell)))
+        draft.add(PutCell(Cell(key=cell, value=found.id, expires_at=draft.now + _DEDUPE_MS), place))
     return draft.decision(found)
 
 
-def order(draft: Draft, kind: OrderKind, wanted: Wanted) -> Order:
+def order(draft: Draft, kind: OrderKind, wanted: Wanted, place: int | None = None) -> Order:
     """The same as part of a decision: the order is worked off from now on.
 
     The caller has checked that the condition can be compiled.
     """
-    found = Order(id=draft.moment.new_id(), kind=kind, created_at=draft.now, what=wanted)
+    place = place if place is not None else place_for(f"order at {draft.now}")  # wherever it is, it goes through all
+    found = Order(id=draft.moment.new_id(place), kind=kind, created_at=draft.now, what=wanted)
     draft.add(SaveOrder(found), Enqueue(_item(found, draft.now)))
     draft.due(draft.now)
     return found
@@ -250,7 +253,8 @@ def _replay(draft: Draft, found: Order, one: Found) -> Generator[Any, Any, bool]
         started = yield from start_again(draft, one, event, function, record)
         return isinstance(started, Run)
     gone = DropOutcome(one.event_id, one.function_id)
-    if gone in draft.changes:
+    known = yield from ask(Outcomes(one.event_id))  # it was found without holding it
+    if gone in draft.changes or all(each.function_id != one.function_id for each in known):
         return False  # another replay has just started it: this decision does a part of each that is due
     cron = str(_decode(event.data)["cron"]) if event.source == "cron" else None
     started = yield from admit(draft, function, event, event.fields(), cron=cron, again=Again(record=record))

@@ -79,7 +79,7 @@ def schedule(draft: Draft, ending: Ending, step: Step) -> Event:
         text = f"{step.name!r} starts nothing: there is no function {details.function_id!r}"
         draft.add(SaveNote(Note(run_id=run.id, at=draft.now, kind="defer-unknown", text=text)))
     return Event(
-        id=draft.moment.new_id(),
+        id=draft.moment.new_id(run.place),
         name=DEFERRED,
         ts=draft.now,
         received_at=draft.now,

@@ -3,7 +3,7 @@ room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from stepwell.engine.admission import paused, ready, start, unserved
@@ -37,7 +37,6 @@ from stepwell.model.failure import worker_lost
 from stepwell.model.function import Function
 from stepwell.model.history import Note
 from stepwell.model.item import Item, ItemKind, Lease
-from stepwell.model.place import EVERYWHERE, UNPLACED
 from stepwell.model.questions import (
     AnyCell,
     BacklogItems,
@@ -47,6 +46,7 @@ from stepwell.model.questions import (
     Loaded,
     LoadRuns,
     NextDue,
+    Occupied,
     ask,
 )
 from stepwell.model.run import Run, RunStatus
@@ -60,37 +60,46 @@ READY = ready("")
 def claim(
     draft: Draft,
     *,
+    shard: int,
     room: int,
     new_token: Callable[[], int],
     serves: Callable[[str], bool],
-    mine: Collection[str] = (),
+    mine: Callable[[str], int] = lambda _: 0,
     crowded: bool = True,
     pressing: bool = True,
+    waiting: Sequence[str] | None = None,
 ) -> Plan:
-    """Take up to ``room`` calls, and do whatever else is due. The value is when to come back: now if there may be more.
+    """Take up to ``room`` calls of this shard, and do whatever else is due there. The value is when to come back to it:
+    now if there may be more.
 
     That moment is asked for before anything is granted, so it is not the end of a lease granted here. Leases end only
     for calls that leave theirs behind, and whoever makes the calls knows which those are.
 
     It looks whether queues are to be left alone only while that may be (``pressing``).
 
-    ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
-    right now: if their lease has run out it was not extended in time, and they are not started a second time (I7). One
-    that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
+    ``serves`` tells whether the functions of this process include one. ``mine`` is the token by which this process is
+    calling a run right now, 0 if it is not: if that lease has run out it was not extended in time, and the run is not
+    started a second time (I7). One that holds no lease any more has written its end, which its caller is about to hear
+    of: its next call may begin. The lease of a peer that has run out is taken over, whatever is going on here: the call
+    that had it before is fenced off.
+
+    ``waiting`` are the backlogs of those who wait for a process, as far as this one may take them. Without it nobody
+    else claims, and it is all who wait for room.
     """
     if pressing:
-        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, EVERYWHERE))
+        draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, shard))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, UNPLACED))) if crowded and room > 0 else []
+    crowds = (yield from _crowds(draft, shard, waiting)) if crowded and room > 0 else []
     if crowds:
-        items = yield from _fair(draft, limit, crowds)
+        items = yield from _fair(draft, shard, limit, crowds)
         following: int | None = draft.now
     else:
-        items = yield from ask(DueItems(draft.now, limit, UNPLACED, timers_only=room <= 0))
-        following = draft.now if len(items) == limit else (yield from ask(NextDue(UNPLACED, draft.now)))
+        items = yield from ask(DueItems(draft.now, limit, shard, timers_only=room <= 0))
+        following = draft.now if len(items) == limit else (yield from ask(NextDue(shard, draft.now)))
         if crowded and room > 0:
             draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
-    taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
+    kept = {item.id for item in items if item.lease and mine(item.id) == item.lease}
+    taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and item.id not in kept)
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
     # Then runs in their order, which a priority may have changed.
@@ -99,9 +108,9 @@ def claim(
             yield from fire(draft, item)
         elif item.id in draft.touched:
             draft.due(draft.now)  # a timer has just settled one of its steps, which a question would not show yet
-        elif item.id in mine and item.lease:
+        elif item.id in kept:
             draft.add(Extend(Lease(item.id, item.lease), draft.until))
-            draft.due(draft.until)  # it may be the lease of an earlier call, which nobody looks after
+            draft.due(draft.until)  # the call that has it may end without a word
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
@@ -111,21 +120,30 @@ def claim(
     return draft.decision(following)
 
 
-def _fair(draft: Draft, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
+def _crowds(draft: Draft, shard: int, waiting: Sequence[str] | None) -> Generator[Any, Any, Sequence[str]]:
+    """The backlogs that are not empty of those who wait for a process."""
+    if waiting is None:
+        return (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard)))
+    found = [name for _, name in (yield from ask(Occupied(tuple(waiting), shard)))]
+    first = int(draft.moment.chance * len(found))
+    return (*found[first:], *found[:first])[:CROWDS_PER_CLAIM_MAX]
+
+
+def _fair(draft: Draft, shard: int, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:
     """As many as there is room for, of what is due and of each function whose runs wait for room: none takes what is
     another's share while that needs it (semantics §7.11)."""
     share = max(1, limit // (len(crowds) + 1))
-    items = yield from ask(DueItems(draft.now, share, UNPLACED))
+    items = yield from ask(DueItems(draft.now, share, shard))
     if len(items) == share:  # what passes by itself is not to wait behind others
         known = {item.id for item in items}
-        timers = yield from ask(DueItems(draft.now, share, UNPLACED, timers_only=True))
+        timers = yield from ask(DueItems(draft.now, share, shard, timers_only=True))
         items += [item for item in timers if item.id not in known]
     room = limit - sum(item.kind == ItemKind.RUN for item in items)
     first = int(draft.moment.chance * len(crowds))  # each in turn has what is left over
     for left, crowd in zip(range(len(crowds), 0, -1), (*crowds[first:], *crowds[:first]), strict=True):
         if room <= 0:
             break
-        found = yield from ask(BacklogItems(crowd, -(-room // left), UNPLACED))
+        found = yield from ask(BacklogItems(crowd, -(-room // left), shard))
         items += found
         room -= len(found)
     return items

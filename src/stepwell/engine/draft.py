@@ -14,10 +14,11 @@ import msgspec
 from stepwell.engine.leased import Leased
 from stepwell.engine.registry import Registry
 from stepwell.flow.limit import is_shared
-from stepwell.model.changes import Change, Decision, Release, ReleaseShared
+from stepwell.model.changes import Change, Decision, Release, ReleaseShared, SaveEvent
 from stepwell.model.event import Event
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
+from stepwell.model.place import place_of
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
 from stepwell.model.step import Step
@@ -27,10 +28,11 @@ _USUAL: Final = Settings()
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What a decision needs from outside: the time in milliseconds, new ids, chance in [0, 1), what is set."""
+    """What a decision needs from outside: the time in milliseconds, new ids by their place, chance in [0, 1), what is
+    set."""
 
     now: int
-    new_id: Callable[[], str]
+    new_id: Callable[[int], str]
     chance: float = 0.0
     settings: Settings = _USUAL
 
@@ -121,6 +123,12 @@ class Draft:
 
     def add(self, *changes: Change) -> None:
         self.changes += changes
+
+    def copy(self, event: Event, place: int, *, kept: bool = False) -> None:
+        """The event is needed at this place by a run, too. It is ``kept`` if it may be that no run refers to it where
+        it came from, so that it is forgotten there."""
+        if kept or place_of(event.id) != place:
+            self.add(SaveEvent(event, place))
 
     def due(self, at: int | None) -> None:
         """Something will be due at this moment."""

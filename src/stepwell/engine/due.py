@@ -18,13 +18,13 @@ from stepwell.engine.timeouts import expire
 from stepwell.engine.turns import take_turns
 from stepwell.engine.windows import close
 from stepwell.flow.keys import owner
+from stepwell.flow.placement import function_place
 from stepwell.model.changes import CloseWait, Drop, Enqueue, SaveEvent, SaveNote, SaveOutcome, Schedule, SettleStep
 from stepwell.model.event import TIMER, Event, rfc3339
 from stepwell.model.failure import invoke_timed_out
 from stepwell.model.function import Function
 from stepwell.model.history import Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.place import place_for
 from stepwell.model.run import Run
 from stepwell.model.schedule import Schedule as Calendar
 from stepwell.model.step import TO_RUN, Step, StepStatus
@@ -103,7 +103,7 @@ def arm(function: Function, trigger: CronTrigger, calendar: Calendar, after: int
         kind=ItemKind.CRON,
         function_id=function.id,
         at=tick + calendar.jitter(tick, item_id, trigger.jitter_ms),
-        place=place_for(function.id),
+        place=function_place(function.id),
         queued_at=tick,
     )
 
@@ -172,7 +172,7 @@ def _passed_over(calendar: Calendar, first: int, tick: int) -> str:
 
 def _miss(draft: Draft, function: Function, trigger: CronTrigger, tick: int, passed: str) -> None:
     """Nothing starts for this tick, which is on record all the same. Nobody else hears of it: it did not happen."""
-    event = _event(draft, trigger, tick)
+    event = _event(draft, function, trigger, tick)
     before = f", nor at {passed} before it" if passed else ""
     reason = f"nothing ran at its moment{before}, and ticks that are missed are skipped"
     outcome = Outcome(event_id=event.id, function_id=function.id, kind=OutcomeKind.MISSED, at=draft.now, reason=reason)
@@ -180,7 +180,7 @@ def _miss(draft: Draft, function: Function, trigger: CronTrigger, tick: int, pas
 
 
 def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int, passed: str) -> Generator[Any, Any, None]:
-    event = _event(draft, trigger, tick)
+    event = _event(draft, function, trigger, tick)
     yield from publish(draft, event, besides=function.id)
     started = yield from admit(draft, function, event, event.fields(), cron=trigger.cron)
     if passed and isinstance(started, Run):
@@ -188,11 +188,11 @@ def _start(draft: Draft, function: Function, trigger: CronTrigger, tick: int, pa
         draft.add(SaveNote(Note(run_id=started.id, at=draft.now, kind="ticks-missed", text=text)))
 
 
-def _event(draft: Draft, trigger: CronTrigger, tick: int) -> Event:
+def _event(draft: Draft, function: Function, trigger: CronTrigger, tick: int) -> Event:
     scheduled = rfc3339(tick)
     fired = scheduled if draft.now == tick else rfc3339(draft.now)
     return Event(
-        id=draft.moment.new_id(),
+        id=draft.moment.new_id(function_place(function.id)),
         name=TIMER,
         ts=draft.now,
         received_at=draft.now,

@@ -117,7 +117,7 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     run, event = draft.guarded.get(run_id) or ((yield from ask(GetRun(run_id))), None)
     if run is None or run.ended:
         return False
-    event = event or (yield from ask(GetEvent(run.event_id)))
+    event = event or (yield from ask(GetEvent(run.event_id, run.place)))
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     width, parked = 1, None
@@ -162,7 +162,7 @@ def announcements(draft: Draft, ending: Ending, names: tuple[str, ...], collecte
     text = _encode(data)
     return [
         Event(
-            id=draft.moment.new_id(),
+            id=draft.moment.new_id(run.place),
             name=name,
             ts=draft.now,
             received_at=draft.now,

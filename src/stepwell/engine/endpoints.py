@@ -24,7 +24,8 @@ from stepwell.model.event import HTTP_REQUEST, Event
 from stepwell.model.failure import Failure
 from stepwell.model.function import Function
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import GetEvent, GetRun, GetSteps, ListFunctions, ask
+from stepwell.model.place import EVERYWHERE, place_of
+from stepwell.model.questions import GetEvent, GetRun, GetSteps, ListFunctions, Lock, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Step
 from stepwell.ops import Op
@@ -55,6 +56,7 @@ def declare(draft: Draft, function: Function) -> Plan:
     The other functions of its app stay. Raises ``ConfigurationError`` if another app has a function of the same id, and
     ``LimitExceeded``.
     """
+    yield from ask(Lock((EVERYWHERE,)))
     stored = yield from ask(ListFunctions(archived=True))
     known = next((each for each in stored if each.id == function.id), None)
     if known is not None and known.app_id != function.app_id:
@@ -85,7 +87,12 @@ def take_on(draft: Draft, function: Function, run_id: str, data: bytes, version:
         same = known.function_id == function.id and first is not None and first.data == data
         return draft.decision(Standing.STORED if same else Standing.TAKEN)
     event = Event(
-        id=draft.moment.new_id(), name=HTTP_REQUEST, ts=draft.now, received_at=draft.now, data=data, source="endpoint"
+        id=draft.moment.new_id(place_of(run_id)),
+        name=HTTP_REQUEST,
+        ts=draft.now,
+        received_at=draft.now,
+        data=data,
+        source="endpoint",
     )
     yield from publish(draft, event, besides=function.id)
     run = Run(

@@ -11,13 +11,15 @@ from stepwell.engine.admission import remember, remembered
 from stepwell.engine.draft import Draft
 from stepwell.engine.intake import announce
 from stepwell.engine.windows import begin, forget, read_window, tell_all
+from stepwell.flow import Throttle
 from stepwell.flow.keys import owner
+from stepwell.flow.placement import cell_place, function_place
 from stepwell.flow.window import Window
 from stepwell.limits import RETENTION_DEFAULT
 from stepwell.model.changes import Drop, DropHeld, Plan, SaveNote, Schedule
 from stepwell.model.history import Cell, Note, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.place import UNPLACED
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetItem, ask
 from stepwell.model.run import Run
 
@@ -69,13 +71,14 @@ def reset(draft: Draft, function_id: str, keys: Sequence[str]) -> Plan:
     """
     done: list[str] = []
     for key in keys:
-        if (yield from remembered(draft, key, UNPLACED)) is None:
+        place = _place(draft, function_id, key)
+        if (yield from remembered(draft, key, place)) is None:
             continue
         done.append(key)
-        forget(draft, key, UNPLACED)
+        forget(draft, key, place)
         record = _encode(Reset(key, draft.now)).decode()
-        remember(draft, Cell(key=record_key(function_id, key), value=record, expires_at=draft.now + _KEPT_MS), UNPLACED)
-        timer = yield from ask(GetItem(key, UNPLACED))
+        remember(draft, Cell(key=record_key(function_id, key), value=record, expires_at=draft.now + _KEPT_MS), place)
+        timer = yield from ask(GetItem(key, place))
         if timer is not None and timer.kind == ItemKind.THROTTLE:
             draft.add(Schedule(msgspec.structs.replace(timer, at=draft.now)))
             draft.due(draft.now)
@@ -93,10 +96,21 @@ def record_key(function_id: str, key: str) -> str:
 
 def _taken(draft: Draft, key: str) -> Generator[Any, Any, tuple[str, Window] | None]:
     """The function of a window and what it holds, once it is closed and its timer gone."""
-    cell = yield from remembered(draft, key, UNPLACED)
-    item: Item | None = yield from ask(GetItem(key, UNPLACED))
-    if cell is None or item is None or item.kind != ItemKind.WINDOW:
+    found = yield from ask(GetItem(key, EVERYWHERE))  # where it is depends on the rules that held when it was opened
+    if found is None or found.kind != ItemKind.WINDOW:
+        return None
+    cell = yield from remembered(draft, key, found.home)
+    item: Item | None = yield from ask(GetItem(key, found.home))
+    if cell is None or item is None:
         return None
     draft.add(Drop(key, item.place))
-    forget(draft, key, UNPLACED)
+    forget(draft, key, item.home)
     return item.function_id, read_window(cell)
+
+
+def _place(draft: Draft, function_id: str, key: str) -> int:
+    """Where the cell of this key is: with the runs that wait for it, if any may."""
+    if not key.startswith(f"{Throttle.keyword}/"):
+        return cell_place(key)
+    placement = draft.registry.placements.get(function_id)
+    return function_place(function_id) if placement is None else placement.of_key(key)

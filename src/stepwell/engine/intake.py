@@ -15,8 +15,8 @@ from stepwell.expressions import EvaluationError, compile_expression, probe_valu
 from stepwell.model.changes import CloseWait, Plan, SaveEvent, SaveOutcome, SettleStep, Wake
 from stepwell.model.event import CANCELLED, FAILED, FINISHED, Event
 from stepwell.model.history import Outcome, OutcomeKind
-from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import FindWaits, GetEvent, GetRun, HeldEvents, WaitPaths, ask
+from stepwell.model.place import EVERYWHERE, place_of
+from stepwell.model.questions import FindWaits, GetEvent, GetRun, HeldEvents, Lock, WaitPaths, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import StepStatus
 from stepwell.model.wait import Wait, WaitKind
@@ -81,9 +81,14 @@ def publish(
                 kind = OutcomeKind.EXPRESSION_FAILED
                 outcome = Outcome(event_id=event.id, function_id=function_id, kind=kind, at=draft.now, reason=reason)
                 draft.add(SaveOutcome(outcome))
+    # Held where it is saved: a wait that looks back for it from now on, which holds everything, comes after it.
+    all_held = yield from ask(Lock((place_of(event.id),)))
     paths = yield from ask(WaitPaths(event.name, EVERYWHERE))
     if paths or heard:
-        yield from _resume(draft, event, fields or event.fields(), paths, heard)
+        fields = fields or event.fields()
+        probes = tuple(_probes(fields, paths))
+        waits = (yield from find_waits(draft, event.name, probes, all_held)) if paths else []
+        yield from _resume(draft, event, fields, waits, heard)
 
 
 def announce(draft: Draft) -> Generator[Any, Any, None]:
@@ -131,11 +136,26 @@ def _probes(fields: dict[str, object], paths: Iterable[str]) -> list[tuple[str, 
     return probes
 
 
+def find_waits(
+    draft: Draft, name: str, probes: tuple[tuple[str, str], ...], all_held: bool
+) -> Generator[Any, Any, list[Wait]]:
+    """The open waits that these probes find, held until this is decided.
+
+    They may be anywhere, so they are looked for without holding anything, and then once more where they were. One that
+    is opened meanwhile may be missed: neither of the two was there before the other.
+    """
+    question = FindWaits(name, probes, draft.now, EVERYWHERE)
+    waits = yield from ask(question)
+    if all_held or not waits:
+        return waits
+    yield from ask(Lock(tuple(sorted({place_of(wait.run_id) for wait in waits}))))
+    found = {(wait.run_id, wait.id) for wait in waits}
+    return [wait for wait in (yield from ask(question)) if (wait.run_id, wait.id) in found]
+
+
 def _resume(
-    draft: Draft, event: Event, fields: dict[str, object], paths: list[str], heard: Sequence[Wait]
+    draft: Draft, event: Event, fields: dict[str, object], waits: Sequence[Wait], heard: Sequence[Wait]
 ) -> Generator[Any, Any, None]:
-    probes = _probes(fields, paths)
-    waits = (yield from ask(FindWaits(event.name, tuple(probes), draft.now, EVERYWHERE))) if paths else []
     memo: bytes | None = None
     env = {"async": fields}
     for wait in (*waits, *heard):

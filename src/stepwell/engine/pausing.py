@@ -18,8 +18,8 @@ from stepwell.engine.releasing import let_go
 from stepwell.model.changes import PauseFunction, Plan
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import Pause, PausedRuns
-from stepwell.model.place import UNPLACED
-from stepwell.model.questions import ListFunctions, StoredFunction, ask
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import ListFunctions, Lock, StoredFunction, ask
 
 
 def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str = "") -> Plan:
@@ -27,6 +27,7 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
 
     One that is paused already gets these choices in place of those it had, from the same moment on.
     """
+    yield from ask(Lock((EVERYWHERE,)))
     function = yield from _find(function_id)
     if function is None:
         return draft.decision(None)
@@ -39,19 +40,18 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
         found = msgspec.structs.replace(found, cancellation=cancellation.id)
     draft.add(PauseFunction(function.id, found))
     if function.pause is not None:
-        yield from let_go(
-            draft, paused(function.id), UNPLACED
-        )  # those that the new choices let wait are put aside again
+        yield from let_go(draft, paused(function.id))  # those that the new choices let wait are put aside again
     return draft.decision(found)
 
 
 def resume(draft: Draft, function_id: str) -> Plan:
     """End the pause of a function: what waited for that goes on. The value is the pause, ``None`` if there was none."""
+    yield from ask(Lock((EVERYWHERE,)))
     function = yield from _find(function_id)
     if function is None or function.pause is None:
         return draft.decision(None)
     draft.add(PauseFunction(function.id, None))
-    yield from let_go(draft, paused(function.id), UNPLACED)
+    yield from let_go(draft, paused(function.id))
     return draft.decision(function.pause)
 
 

@@ -23,7 +23,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.place import UNPLACED
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell, ask
 from stepwell.model.run import Run
 
@@ -78,14 +78,15 @@ def press(
     said = _encode(Pressure(run.id, step, failure.message)).decode()
     for queue in queues(run, function):
         key = backlog(queue)
-        known = yield from _cell(draft, key, UNPLACED)
+        known = yield from _cell(draft, key, run.place)
         if known is not None and known.expires_at >= until:
             draft.press(queue, known.expires_at)  # it may be written by an earlier try of this decision, unheard
             continue
         cell = Cell(key=key, value=said, expires_at=until)
         draft.cells[key] = cell
-        timer = Item(id=key, kind=ItemKind.PRESSURE, function_id=function.id, at=until, place=UNPLACED, queued_at=until)
-        draft.add(PutCell(cell, UNPLACED), Schedule(timer))
+        place = _place(draft, run, function, queue)
+        timer = Item(id=key, kind=ItemKind.PRESSURE, function_id=function.id, at=until, place=place, queued_at=until)
+        draft.add(PutCell(cell, place), Schedule(timer))
         draft.due(until)
         draft.press(queue, until)
 
@@ -93,7 +94,7 @@ def press(
 def pressed(draft: Draft, run: Run, function: Function) -> Generator[Any, Any, str | None]:
     """The queue of this run that is to be left alone now, if one is."""
     for queue in queues(run, function):
-        if (yield from _cell(draft, backlog(queue), UNPLACED)) is not None:
+        if (yield from _cell(draft, backlog(queue), run.place)) is not None:
             return queue
     return None
 
@@ -112,6 +113,14 @@ def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.
     for key in _rooms(queue, item.function_id):
         draft.add(draft.room(key, ITEMS_PER_DECISION_MAX, item.home))
+
+
+def _place(draft: Draft, run: Run, function: Function, queue: str) -> int:
+    """Where runs are that wait in this queue. Those of a whole function are everywhere, unless its rules keep them
+    together."""
+    placement = draft.registry.placements.get(function.id)
+    together = placement is not None and placement.key is None
+    return run.place if together or queue != whole(function.id) else EVERYWHERE
 
 
 def _rooms(queue: str, function_id: str) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
-from stepwell.model.questions import CountHeld, CountSlots, FindWaits, GetStep, GetSteps, ask
+from stepwell.model.place import EVERYWHERE, place_for
+from stepwell.model.questions import CountHeld, CountSlots, FindEvents, FindWaits, GetStep, GetSteps, Lock, ask
 from stepwell.model.run import RunStatus
 from stepwell.model.step import DEFER, REQUESTS, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait
@@ -293,6 +294,8 @@ def _apply(
     turn = _turn(leased, draft.moment, function_of, position)
     question = op.ask(turn)
     if question is not None:
+        if isinstance(question, FindWaits | FindEvents):
+            yield from _alone(question)
         turn.answer = yield question
         if isinstance(question, FindWaits):
             turn.answer = _with_those_opened(draft, question, turn.answer)
@@ -316,6 +319,16 @@ def _apply(
             return None
     draft.add(SaveStep(step), *effect.changes)
     return step
+
+
+def _alone(question: FindWaits | FindEvents) -> Generator[Any, Any, None]:
+    """Nobody else decides about the same meanwhile.
+
+    A look back must not miss the event that arrives beside it, which does not see the wait yet: either the one or the
+    other waits for all that is under way. And of two steps that want the same signal one is the first.
+    """
+    held = EVERYWHERE if isinstance(question, FindEvents) else place_for(question.event_name)
+    yield from ask(Lock((held,)))
 
 
 def _with_those_opened(draft: Draft, question: FindWaits, waits: Sequence[Wait]) -> list[Wait]:
@@ -342,7 +355,7 @@ def _invoke(draft: Draft, leased: Leased, step: Step, asked: Invocation) -> Gene
         "name": step.name,
     }
     event = Event(
-        id=draft.moment.new_id(),
+        id=draft.moment.new_id(run.place),
         name=INVOKED,
         ts=asked.ts or draft.now,
         received_at=draft.now,

@@ -10,7 +10,6 @@ from stepwell.engine.ending import release
 from stepwell.engine.leased import Leased
 from stepwell.engine.releasing import let_go
 from stepwell.model.changes import LapseLeases, Park, Plan
-from stepwell.model.place import UNPLACED
 
 _EPOCH_BITS = 40  # a process would have to claim a trillion items to run out of tokens
 
@@ -28,7 +27,7 @@ def take_over(draft: Draft, epoch: int, served: Iterable[str]) -> Plan:
     """
     draft.add(LapseLeases(first_token(epoch), draft.now))
     for function_id in served:
-        yield from let_go(draft, unserved(function_id), UNPLACED)
+        yield from let_go(draft, unserved(function_id))
     return draft.decision()
 
 

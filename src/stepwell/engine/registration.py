@@ -17,8 +17,8 @@ from stepwell.model.app import App
 from stepwell.model.changes import ArchiveFunction, Drop, Plan, SaveApp, SaveFunction
 from stepwell.model.function import Function
 from stepwell.model.item import ItemKind
-from stepwell.model.place import UNPLACED
-from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListStandingOrders, ask
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import FunctionItems, ListApps, ListFunctions, ListStandingOrders, Lock, ask
 from stepwell.model.standing import Orders, StandingKind
 
 
@@ -31,6 +31,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
     lists. Raises ``ConfigurationError`` if another app has a
     function of the same id.
     """
+    yield from ask(Lock((EVERYWHERE,)))
     known_ones = yield from ask(ListFunctions(archived=True))
     taken = {known.id: known.app_id for known in known_ones if known.app_id != app_id and known.archived_at is None}
     for function in functions:
@@ -53,7 +54,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             version = 1 if known is None else known.version + (known.config != function.config)
             draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
-        yield from let_go(draft, unserved(function.id), UNPLACED)
+        yield from let_go(draft, unserved(function.id))
         limits_changed |= known is not None and _limits(known.config) != _limits(function.config)
         crons = cron_triggers(function)
         armed = yield from ask(FunctionItems(function.id))
@@ -75,7 +76,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
 def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
     """Somebody has come who has these functions: what waits for that goes on."""
     for function_id in sorted(function_ids):
-        yield from let_go(draft, unserved(function_id), UNPLACED)
+        yield from let_go(draft, unserved(function_id))
     draft.due(draft.now)
     return draft.decision()
 
@@ -84,7 +85,7 @@ def ask_anew(draft: Draft, app_id: str, function_ids: Sequence[str]) -> Plan:
     """Whoever waits by the rules of these functions is asked by those that hold now."""
     review(draft, app_id)
     for function_id in function_ids:
-        yield from let_go(draft, unserved(function_id), UNPLACED)
+        yield from let_go(draft, unserved(function_id))
     return draft.decision()
 
 

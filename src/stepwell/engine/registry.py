@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from stepwell.expressions import Expression, compile_expression
+from stepwell.flow.placement import placements
 from stepwell.model.function import Function
 from stepwell.model.schedule import Schedule
 from stepwell.model.standing import Orders, StandingKind
@@ -44,13 +45,14 @@ class Registry:
 
     ``departed`` are those that an app no longer lists, while it is still served: nothing starts them, and the runs that
     they have go on as long as the app has the code (semantics §9.6). So are those that a person has archived.
-    ``paused`` is whether any of all these is.
+    ``paused`` is whether any of all these is. ``placements`` says of those that have rules where their runs are.
     """
 
     def __init__(self, functions: Iterable[Function] = (), departed: Iterable[Function] = ()) -> None:
         self.functions: dict[str, Function] = {function.id: function for function in functions}
         self.departed: dict[str, Function] = {function.id: function for function in departed}
         self.paused = any(one.pause is not None for one in (*self.functions.values(), *self.departed.values()))
+        self.placements = placements((*self.departed.values(), *self.functions.values()))
         self._exact: dict[str, list[Match]] = {}
         self._prefix: dict[str, list[Match]] = {}
         for function in self.functions.values():

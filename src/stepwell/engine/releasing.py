@@ -21,8 +21,18 @@ from stepwell.model.changes import Drop, ReleaseItem, Schedule
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.place import UNPLACED
-from stepwell.model.questions import Backlog, BacklogItems, CountSlots, DueItems, GetItem, GetRun, NextBacklog, ask
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import (
+    Backlog,
+    BacklogItems,
+    CountSlots,
+    DueItems,
+    GetItem,
+    GetRun,
+    Lock,
+    NextBacklog,
+    ask,
+)
 
 ITEMS_PER_DECISION_MAX: Final = 100  # they are claimed in one decision too, which is what holds up others
 BACKLOGS_PER_DECISION_MAX: Final = 100
@@ -35,8 +45,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[int, str] | None).decode
 
 
-def let_go(draft: Draft, backlog: str, place: int) -> Generator[Any, Any, None]:
-    """All that waits in this backlog now is due, a part of it at once and the rest soon."""
+def let_go(draft: Draft, backlog: str, place: int = EVERYWHERE) -> Generator[Any, Any, None]:
+    """All that waits in this backlog now is due, a part of it at once and the rest soon. Runs that wait for what the
+    function as a whole lacks may do so anywhere: then nobody is to join them until this is decided, and where there are
+    more of them, those of each shard go on by themselves."""
+    if place == EVERYWHERE:
+        yield from ask(Lock((EVERYWHERE,)))
     yield from _go_on(draft, backlog, None, place)
 
 
@@ -79,7 +93,7 @@ def review(draft: Draft, app_id: str) -> None:
         kind=ItemKind.REVIEW,
         function_id="",
         at=draft.now,
-        place=UNPLACED,
+        place=EVERYWHERE,  # each shard has backlogs of its own
         queued_at=draft.now,
     )
     remember(draft, Cell(key=item.id, value="", expires_at=ALWAYS), item.home)

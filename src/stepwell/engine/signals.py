@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from stepwell.engine.draft import Draft
+from stepwell.engine.intake import find_waits
 from stepwell.model.changes import CloseWait, Plan, SettleStep, Wake
-from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import FindWaits, ask
+from stepwell.model.place import place_for
+from stepwell.model.questions import Lock, ask
 from stepwell.model.step import StepStatus
 from stepwell.model.wait import signal_name
 
@@ -16,7 +17,9 @@ _encode = msgspec.json.Encoder().encode
 
 def deliver(draft: Draft, signal: str, data: bytes) -> Plan:
     """Give ``data``, JSON text, to whoever waits. The value is the id of the run, ``None`` if nobody does."""
-    waits = yield from ask(FindWaits(signal_name(signal), (("", ""),), draft.now, EVERYWHERE))
+    name = signal_name(signal)
+    all_held = yield from ask(Lock((place_for(name),)))  # so that nobody begins to wait for it meanwhile
+    waits = yield from find_waits(draft, name, (("", ""),), all_held)
     if not waits:
         return draft.decision(None)
     (wait,) = waits

@@ -22,8 +22,8 @@ from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
 from stepwell.model.item import ItemKind
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import PausedRuns
-from stepwell.model.place import UNPLACED
-from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, StoredFunction, ask
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import FunctionItems, ListFunctions, ListStandingOrders, Lock, StoredFunction, ask
 from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
 
 
@@ -32,6 +32,7 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
 
     One of this kind that holds already keeps its moment.
     """
+    yield from ask(Lock((EVERYWHERE,)))
     meant = yield from _meant(order.target)
     if not meant and order.target != EVERYTHING:
         return draft.decision(None)
@@ -56,6 +57,7 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
 def withdraw(draft: Draft, kind: StandingKind, target: str) -> Plan:
     """Take it back. The value is the order that held, ``None`` if there was none. Crons of functions that come back
     are armed from now."""
+    yield from ask(Lock((EVERYWHERE,)))
     standing = list((yield from ask(ListStandingOrders())))
     found = next((each for each in standing if (each.kind, each.target) == (kind, target)), None)
     if found is None:
@@ -88,5 +90,5 @@ def _disarm(draft: Draft, function_id: str) -> Generator[Any, Any, None]:
 
 def _let_go(draft: Draft, functions: Sequence[StoredFunction]) -> Generator[Any, Any, None]:
     for function in functions:
-        yield from let_go(draft, paused(function.id), UNPLACED)
+        yield from let_go(draft, paused(function.id))
     draft.due(draft.now)

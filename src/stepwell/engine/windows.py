@@ -18,7 +18,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Outcome, OutcomeKind
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.place import UNPLACED
+from stepwell.model.place import place_of
 from stepwell.model.questions import GetEvent, HeldIds, ask
 from stepwell.model.run import Run
 
@@ -49,23 +49,25 @@ def read_window(cell: Cell) -> Window:
 
 
 def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Generator[Any, Any, None]:
-    cell = yield from remembered(draft, found.key, UNPLACED)
+    place = found.place
+    cell = yield from remembered(draft, found.key, place)
     if cell is None:
-        window = Window(run_id=draft.moment.new_id(), opened_at=draft.now, at=draft.now)
+        window = Window(run_id=draft.moment.new_id(place), opened_at=draft.now, at=draft.now)
     else:
         window = read_window(cell)
     held = found.control.hold(window, event.id, event.ts, len(event.data), draft.now)
     if held.left_out is not None:
         draft.add(SaveOutcome(_left_out(draft, held.left_out, function.id, window.run_id)))
-    if held.place is not None:
-        draft.add(HoldEvent(window.run_id, held.place, event.id))
+    if held.position is not None:
+        draft.copy(event, place)
+        draft.add(HoldEvent(window.run_id, held.position, event.id))
         draft.held[event.id] = event
     if held.full:
-        draft.add(Drop(found.key, UNPLACED))
-        forget(draft, found.key, UNPLACED)
+        draft.add(Drop(found.key, place))
+        forget(draft, found.key, place)
         yield from begin(draft, function.id, held.window)
         return
-    remember(draft, Cell(key=found.key, value=_encode(held.window).decode(), expires_at=ALWAYS), UNPLACED)
+    remember(draft, Cell(key=found.key, value=_encode(held.window).decode(), expires_at=ALWAYS), place)
     if held.window.at != window.at or cell is None:
         at = held.window.at
         draft.add(
@@ -75,7 +77,7 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
                     kind=ItemKind.WINDOW,
                     function_id=function.id,
                     at=at,
-                    place=UNPLACED,
+                    place=place,
                     queued_at=held.window.opened_at,
                 )
             )
@@ -86,7 +88,7 @@ def _hold(draft: Draft, function: Function, found: Hold, event: Event) -> Genera
 def begin(draft: Draft, function_id: str, window: Window) -> Generator[Any, Any, Run | Outcome | None]:
     """Start the run of a window that is closed, or say why not."""
     function = draft.registry.get(function_id)
-    event = draft.held.get(window.event_id) or (yield from ask(GetEvent(window.event_id)))
+    event = draft.held.get(window.event_id) or (yield from ask(GetEvent(window.event_id, place_of(window.run_id))))
     if function is None:
         reason = "the function was removed while the event was held back for it"
         gone = Outcome(

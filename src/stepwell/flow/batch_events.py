@@ -92,4 +92,4 @@ class BatchEvents(msgspec.Struct, frozen=True):
         at = now if full else window.at if window.count else now + length_ms(self.timeout)
         first = window.event_id or event_id
         found = msgspec.structs.replace(window, event_id=first, ts=ts, count=count, size=total, at=at, batch=True)
-        return Held(found, place=window.count, full=full)
+        return Held(found, position=window.count, full=full)

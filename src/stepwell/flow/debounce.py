@@ -73,4 +73,4 @@ class Debounce(msgspec.Struct, frozen=True):
         if self.timeout is not None:
             at = min(at, window.opened_at + length_ms(self.timeout))
         found = msgspec.structs.replace(window, event_id=event_id, ts=ts, count=window.count + 1, size=size, at=at)
-        return Held(found, left_out=window.event_id or None, place=0)
+        return Held(found, left_out=window.event_id or None, position=0)

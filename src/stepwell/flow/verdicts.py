@@ -34,7 +34,7 @@ class Replace(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """No run yet: the event waits in a ``window``, at this ``place`` unless it is left out at once.
+    """No run yet: the event waits in a ``window``, at this ``position`` unless it is left out at once.
 
     ``left_out`` is the event that the run will not get: this one, or the one whose place it takes. ``full`` says that
     the run starts now.
@@ -42,7 +42,7 @@ class Held(msgspec.Struct, frozen=True):
 
     window: Window
     left_out: str | None = None
-    place: int | None = None
+    position: int | None = None
     full: bool = False
 
 

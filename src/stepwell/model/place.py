@@ -15,8 +15,6 @@ PLACES: Final = 1024
 """How many places there are, and the most shards that a store can have."""
 EVERYWHERE: Final = -1
 """In place of a place: ask all shards, and make one answer of theirs."""
-UNPLACED: Final = 0
-"""For what is named by a key and has not been given its place yet."""
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PLACE: Final = {a + b: i * 32 + j for i, a in enumerate(_DIGITS) for j, b in enumerate(_DIGITS)}

@@ -94,6 +94,7 @@ def _nowhere(_: Any) -> int:
 
 
 QUESTIONS: Final[Mapping[type, Where]] = {
+    q.Lock: _nowhere,
     q.GetEvent: lambda x: place_of(x.event_id) if x.place is None else x.place,
     q.GetRun: _run_id,
     q.GetSteps: _run_id,
@@ -106,6 +107,9 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.LoadRuns: _everywhere,
     q.Standings: _everywhere,
     q.NextDue: _shard,
+    q.NextDues: _nowhere,  # it says by itself which shards
+    q.ShardsWithCell: _nowhere,
+    q.Occupied: lambda x: NOWHERE if x.shard == EVERYWHERE else x.shard,
     q.AnyLease: _everywhere,
     q.WaitPaths: _place,
     q.FindWaits: _place,

@@ -9,6 +9,7 @@ from typing import Any
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.leased import Leased
 from stepwell.engine.registry import Registry
+from stepwell.ids import ulid
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.event import Event
 from stepwell.model.function import Function
@@ -37,6 +38,7 @@ _NOTHING: dict[str, Any] = {
     "ListFunctions": [],
     "FunctionItems": [],
     "ListStandingOrders": [],
+    "Lock": True,
 }
 
 
@@ -74,7 +76,7 @@ def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0
     tokens = iter(range(1, room + 1))
     return Draft(
         Registry(functions),
-        Moment(now, lambda: f"id{next(numbers):024d}", chance),
+        Moment(now, lambda place: ulid(now, next(numbers) << 10 | place), chance),
         take_lease=lambda _: next(tokens, None),
         until=now + LEASE_MS,
     )

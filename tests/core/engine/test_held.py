@@ -14,11 +14,11 @@ from stepwell.model.changes import CreateRun, Drop, DropHeld, PutCell, SaveNote,
 from stepwell.model.history import Cell
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.pause import Pause
-from stepwell.model.place import UNPLACED
 from stepwell.model.questions import GetCell, GetEvent, GetItem, HeldIds
 from tests.core.engine.plans import NOW, decide, draft, event, function, only
 
 KEY = "batchEvents/shop-bill/"
+PLACE = 7
 BATCH = Window(run_id="r9", opened_at=NOW - 5, at=NOW + 60_000, event_id="e1", count=2, batch=True)
 CALM = msgspec.structs.replace(BATCH, batch=False, event_id="e2")
 CONTROLS: dict[bool, Any] = {True: BatchEvents(5), False: Debounce("1m")}
@@ -29,7 +29,7 @@ def known(window: Window | None, *, timer: str = ItemKind.WINDOW) -> dict[Any, A
     cell = Cell(key=KEY, value=value, expires_at=ALWAYS) if window is not None else None
     return {
         GetCell: lambda question: cell if question.key == KEY else None,
-        GetItem: Item(id=KEY, kind=timer, function_id="shop-bill", at=NOW + 60_000, place=UNPLACED),
+        GetItem: Item(id=KEY, kind=timer, function_id="shop-bill", at=NOW + 60_000, place=PLACE),
         GetEvent: lambda question: event(id=question.event_id),
         HeldIds: ["e1", "e2"] if window is BATCH else ["e2"],
     }
@@ -45,7 +45,7 @@ def test_a_window_that_is_closed_starts_the_run_that_it_was_to_start_and_the_run
     assert (run.id, run.event_id, run.batch) == ("r9", window.event_id, 2 if window.batch else None)
     assert only(decision, SaveNote).note.kind == "started-early"
     assert only(decision, Drop).item_id == KEY
-    assert PutCell(Cell(key=KEY, value="", expires_at=0), UNPLACED) in decision.changes
+    assert PutCell(Cell(key=KEY, value="", expires_at=0), PLACE) in decision.changes
     assert decision.result.value == run
 
 
@@ -70,7 +70,7 @@ def test_what_a_window_that_is_deleted_held_is_told_of_and_let_go_in_one_decisio
     ]
     assert only(decision, DropHeld).run_id == "r9"
     assert only(decision, Drop).item_id == KEY
-    assert PutCell(Cell(key=KEY, value="", expires_at=0), UNPLACED) in decision.changes
+    assert PutCell(Cell(key=KEY, value="", expires_at=0), PLACE) in decision.changes
 
 
 @pytest.mark.parametrize("act", [run_now, discard])
@@ -84,7 +84,7 @@ def test_a_window_that_there_is_not_is_left_alone(act: Any, there: dict[str, Any
 def test_a_key_that_is_forgotten_leaves_a_record_and_calls_who_waits_for_its_turn() -> None:
     keys = ["throttle/shop-bill/ann", "rate/shop-bill/ann"]
     cell = Cell(key=keys[0], value="1/1", expires_at=NOW + 5)
-    timer = Item(id=keys[0], kind=ItemKind.THROTTLE, function_id="shop-bill", at=NOW + 60_000, place=UNPLACED)
+    timer = Item(id=keys[0], kind=ItemKind.THROTTLE, function_id="shop-bill", at=NOW + 60_000, place=PLACE)
     answers = {
         GetCell: lambda question: cell if question.key == keys[0] else None,
         GetItem: lambda question: timer if question.item_id == keys[0] else None,

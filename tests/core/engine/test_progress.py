@@ -62,7 +62,7 @@ def _wait(**more: Any) -> WaitForEvent:
 
 def _save(op: Op, of: Any = None, answers: Answers | None = None) -> Decision:
     of = of or leased()
-    work = progress.save(of, op, of.position, Moment(NOW, lambda: "id"), lambda _: None)
+    work = progress.save(of, op, of.position, Moment(NOW, lambda _: "id"), lambda _: None)
     return work if isinstance(work, Decision) else decide(work(draft(function())), answers)
 
 

@@ -28,7 +28,7 @@ ANSWERS: dict[type, Any] = {
 
 
 def found(registry: Registry, token: int) -> Leased | None:
-    plan = held(Draft(registry, Moment(5, lambda: "x")), RUN, [], token)
+    plan = held(Draft(registry, Moment(5, lambda _: "x")), RUN, [], token)
     try:
         question = next(plan)
         while True:

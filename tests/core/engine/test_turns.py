@@ -21,7 +21,7 @@ FUNCTION = parse_function({"id": "w-f", "throttle": {"limit": 1, "period": "1m",
 
 
 def changes(registry: Registry, waiting: int) -> list[Any]:
-    draft = Draft(registry, Moment(NOW, lambda: "x"))
+    draft = Draft(registry, Moment(NOW, lambda _: "x"))
     plan = take_turns(draft, Item(id=KEY, kind=ItemKind.THROTTLE, function_id="w-f", at=NOW, place=PLACE))
     try:
         question = next(plan)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from stepwell.clock import monotonic_s
+from stepwell.clock import SystemClock, monotonic_s
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
@@ -57,8 +57,11 @@ class ReadingStore:
     async def new_epoch(self) -> int:
         raise self._only_read()
 
-    def changed(self) -> Changed:
+    async def changed(self) -> Changed:
         return Changed(False, monotonic_s())
+
+    async def now_ms(self) -> int:
+        return SystemClock().now_ms()
 
     async def close(self) -> None:
         """Nothing stays open between two answers."""
