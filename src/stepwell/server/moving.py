@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 
 from stepwell import __version__
 from stepwell.clock import SystemClock
+from stepwell.engine.keyed import place_of_cell, place_of_timer
 from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import RandomIds
-from stepwell.model.place import UNPLACED
 from stepwell.storage.exports import ExportSource, ExportTarget
+from stepwell.storage.homes import Keyed
 from stepwell.storage.moving import Copied, Progress, Source, Target, copy
 from stepwell.storage.sqlite.backup import backup
 from stepwell.storage.sqlite.moving import SqliteSource, SqliteTarget
@@ -82,12 +83,7 @@ async def target_of(store: str, origin: str, *, shards: int | None = None) -> Ta
         return SqliteTarget(store, origin)
     from stepwell.storage.postgres.moving import PostgresTarget
 
-    return await PostgresTarget.open(store, origin, shards=shards, keyed=keyed_place)
-
-
-def keyed_place(kind: str, key: str) -> int:
-    """The place of a cell, or of an item of this kind, that is named by a key (``storage/homes.py``)."""
-    return UNPLACED
+    return await PostgresTarget.open(store, origin, shards=shards, keyed=Keyed(place_of_cell, place_of_timer))
 
 
 def backup_file(store: str, path: str, progress: Progress) -> int:

@@ -85,11 +85,6 @@ TABLES: Final = (
         home="run_id",
     ),
     _table(
-        "items",
-        "id kind function_id at run_id lease attempt backlog queued_at poked losses mark",
-        order="id",
-    ),
-    _table(
         "waits", "run_id id kind event_name since expires_at condition path value", order="run_id id", home="run_id"
     ),
     _table("requests", "run_id step_id content", blobs="content", order="run_id step_id", home="run_id"),
@@ -101,9 +96,14 @@ TABLES: Final = (
         home="id",
     ),
     _table("cells", "key value expires_at", order="key"),
+    _table(
+        "items",
+        "id kind function_id at run_id lease attempt backlog queued_at poked losses mark",
+        order="id",
+    ),
     _table("slots", "key holder", order="key holder"),
 )
-"""Every table that is copied, what others refer to first."""
+"""Every table that is copied, what others refer to first: items are where the cell of their name is."""
 
 BY_NAME: Final = {table.name: table for table in TABLES}
 NOT_COPIED: Final = frozenset({"meta", "moves", "listeners", "postings"})

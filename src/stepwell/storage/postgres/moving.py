@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from stepwell.errors import StorageError
-from stepwell.model.place import place_of
-from stepwell.storage.homes import Keyed, shards_of
+from stepwell.model.place import EVERYWHERE, place_of
+from stepwell.storage.homes import Keyed, place_of_row
 from stepwell.storage.moving import ROWS_MAX, Batch, Manifest, Row, State, batched, occupied, to_skip, told, used
 from stepwell.storage.postgres.direct import connected, named
 from stepwell.storage.postgres.driver import Connection
@@ -43,6 +43,7 @@ _ARRIVE: Final = f"UPDATE {SCHEMA}.moves SET state = 'arrived', epoch = $2 WHERE
 _COUNT_UP: Final = f"""
 UPDATE {SCHEMA}.shards SET version = version + 1 WHERE shard = ANY(string_to_array($1, ',')::bigint[])
 RETURNING shard, version"""
+_CELLS: Final = f"SELECT key, shard FROM {SCHEMA}.cells WHERE key = ANY($1::text[])"
 _COPY_EVENT: Final = f"""
 INSERT INTO {SCHEMA}.events
   (shard, copied, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by)
@@ -188,7 +189,7 @@ class PostgresTarget:
         if not table.sharded:
             await self._connection.many(_insertion(table), rows)
             return
-        spread = [(shard, row) for row in rows for shard in shards_of(table, row, self._shards, self._keyed)]
+        spread = await self._spread(table, rows)
         versions = dict(
             await self._connection.fetch(_COUNT_UP, (",".join(map(str, sorted({shard for shard, _ in spread}))),))
         )
@@ -199,6 +200,21 @@ class PostgresTarget:
         await self._connection.many(_insertion(table), placed)
         if table.name in _BESIDE_EVENTS:
             await self._bring_events(table, spread)
+
+    async def _spread(self, table: Table, rows: Sequence[Row]) -> list[tuple[int, Row]]:
+        """The rows with their shards, in their order."""
+        places = [place_of_row(table, row, self._keyed) for row in rows]
+        names = [row[0] for row, place in zip(rows, places, strict=True) if place is None]
+        cells = dict(await self._connection.fetch(_CELLS, (names,))) if names else {}
+        spread: list[tuple[int, Row]] = []
+        for row, place in zip(rows, places, strict=True):
+            if place is None:
+                spread.append((cells.get(row[0], 0), row))  # without its cell it does nothing, wherever it is
+            elif place == EVERYWHERE:
+                spread += [(shard, row) for shard in range(self._shards)]
+            else:
+                spread.append((place & (self._shards - 1), row))
+        return spread
 
     async def _bring_events(self, table: Table, spread: Sequence[tuple[int, Row]]) -> None:
         """What starts a run is beside it, also where it has its own place elsewhere."""
@@ -223,22 +239,26 @@ def _insertion(table: Table) -> str:
     columns = [*(["shard"] if table.sharded else []), *table.columns, *(["seen"] if table.name in _SEEN else [])]
     values = ", ".join([*(f"${n}" for n in range(1, len(columns) + 1)), *("0" for _ in table.zero)])
     columns += table.zero
-    several = " ON CONFLICT DO NOTHING" if table.name == "items" else ""
-    return f"INSERT INTO {SCHEMA}.{table.name} ({_names(columns)}) VALUES ({values}){several}"
+    return f"INSERT INTO {SCHEMA}.{table.name} ({_names(columns)}) VALUES ({values})"
 
 
 def _selection(table: Table) -> str:
-    # Of an event there are copies beside the runs that it started elsewhere, and of some items one in each shard.
-    order = _names(table.order) if table.order else "shard, seen"
-    once = f"DISTINCT ON ({order}) " if table.name in _ONCE else ""
+    order = _ONE_OF.get(table.name) or (_names(table.order) if table.order else "shard, seen")
+    once = f"DISTINCT ON ({_names(table.order)}) " if table.name in _ONE_OF else ""
     return f"SELECT {once}{_names(table.columns)} FROM {SCHEMA}.{table.name} ORDER BY {order}"
 
 
-_ONCE: Final = frozenset({"events", "items", "cells"})
+_ONE_OF: Final = {
+    "events": "id",  # there are copies beside the runs that it started elsewhere
+    # Of some there is one in each shard: the one that is due first, or holds for longest, or has least behind it.
+    "items": "id, at NULLS LAST",
+    "cells": "key, expires_at DESC, value",
+}
+"""Tables in which shards may have rows of one name, and the order of those: the first is copied."""
 
 
 def _counting(table: Table) -> str:
-    what = f"DISTINCT ({_names(table.order)})" if table.name in _ONCE else "*"
+    what = f"DISTINCT ({_names(table.order)})" if table.name in _ONE_OF else "*"
     return f"SELECT count({what}) FROM {SCHEMA}.{table.name}"
 
 
