@@ -16,6 +16,7 @@ from stepwell.model.questions import Question
 from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.places import home_of
+from stepwell.storage.postgres import queries
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, one_statement
 from stepwell.storage.postgres.committer import Committer, Pauses
@@ -35,7 +36,6 @@ A = TypeVar("A")
 
 POOL_DEFAULT: Final = 8
 _READERS: Final = 2
-_LOOK_S: Final = 0.05  # how often it is asked at most whether others have written
 
 
 class _Ask(NamedTuple):
@@ -67,7 +67,6 @@ class PostgresStore:
         self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
         self._asked: set[asyncio.Task[None]] = set()
-        self._look_began = 0.0
         self._closed = False
 
     @classmethod
@@ -83,10 +82,10 @@ class PostgresStore:
     ) -> PostgresStore:
         """Connect, and make the tables if there are none.
 
-        ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how many
-        connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each transaction to another
-        connection and knows nothing of prepared statements; it is also found out. ``connect`` is for tests. Raises
-        ``StorageError``.
+        ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how
+        many connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each
+        transaction to another connection and knows nothing of prepared statements; it is also found out. ``connect`` is
+        for tests. Raises ``StorageError``.
         """
         session = Session(dsn, statements_cached, connect)
         thread = LoopThread()
@@ -119,11 +118,17 @@ class PostgresStore:
     async def new_epoch(self) -> int:
         return cast("int", await self._submit(Upkeep(_new_epoch, 0), 0))
 
-    def changed(self) -> Changed:
-        if not self._closed and monotonic_s() - self._look_began > _LOOK_S:
-            self._look_began = monotonic_s()
-            self._thread.call(self._look_soon)
+    async def changed(self) -> Changed:
+        if not self._closed:
+            await self._thread.run(self._look_quietly())
         return self._versions.changed()
+
+    async def now_ms(self) -> int:
+        self._refuse_closed()
+        try:
+            return await self._thread.run(self._tell_time())
+        except Exception as error:
+            raise explained(error, self._session.where) from error
 
     async def close(self) -> None:
         if self._closed:
@@ -203,8 +208,10 @@ class PostgresStore:
                 if what not in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) or not await pauses.another():
                     raise
 
-    def _look_soon(self) -> None:
-        self._start(self._look_quietly())
+    async def _tell_time(self) -> int:
+        async with self._readers.borrow() as connection:
+            ((now,),) = await connection.fetch(queries.NOW)
+        return int(now)
 
     async def _look_quietly(self) -> None:
         try:
