@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from stepwell.clock import Clock, SystemClock, monotonic_s
-from stepwell.errors import NotRunning
+from stepwell.errors import NotRunning, StorageError
 from stepwell.ids import RandomIds, secret
+from stepwell.limits import POOL_DEFAULT
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.delivery import Outcome, deliver
@@ -25,7 +26,7 @@ from stepwell.storage.postgres.driver import Connect, Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
 from stepwell.storage.postgres.lanes import Job, Lanes, first_question
 from stepwell.storage.postgres.retention import sweep
-from stepwell.storage.postgres.schema import migrate
+from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
 from stepwell.storage.postgres.shards import shard_asked
 from stepwell.storage.postgres.thread import LoopThread
@@ -34,7 +35,6 @@ from stepwell.storage.postgres.versions import Versions
 
 A = TypeVar("A")
 
-POOL_DEFAULT: Final = 8
 _READERS: Final = 2
 
 
@@ -97,6 +97,18 @@ class PostgresStore:
             await asyncio.to_thread(thread.stop)
             raise explained(error, session.where) from error.__cause__
         return store
+
+    @classmethod
+    async def reading(cls, dsn: str) -> PostgresStore:
+        """Open a database whose tables are there, without changing it. Raises ``StorageError``."""
+        session = Session(dsn)
+        thread = LoopThread()
+        try:
+            found = await thread.run(_found(session))
+        except BaseException as error:
+            await asyncio.to_thread(thread.stop)
+            raise explained(error, session.where) from error.__cause__
+        return cls(thread, session, found, _READERS + 1, SystemClock())
 
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
@@ -251,6 +263,21 @@ async def _prepare(session: Session, shards: int | None) -> int:
         return (await migrate(raw, session.where, shards=shards)).shards
     finally:
         await raw.close(timeout=2)
+
+
+async def _found(session: Session) -> int:
+    raw: Any = await session.connect()
+    try:
+        found = await layout(raw, session.where)
+    finally:
+        await raw.close(timeout=2)
+    if found.number == 0:
+        raise StorageError(
+            what=f"there are no Stepwell tables in {session.where}",
+            why="a server makes them when it starts",
+            fix="check the name of the database, or make them: stepwell migrate",
+        )
+    return found.shards
 
 
 async def _new_epoch(connection: Connection) -> int:
