@@ -38,9 +38,10 @@ def read_settings(path: Path, command: click.Command) -> dict[str, Any]:
 def settings_of(found: Mapping[str, object], command: click.Command, where: str) -> dict[str, Any]:
     """Checks the members of a file. A name that is not known is refused: it was meant to have an effect."""
     options = {
-        each.opts[0].lstrip("-"): each
+        name.lstrip("-"): each
         for each in command.params
         if isinstance(each, click.Option) and each.name not in (CONFIG, "help")
+        for name in each.opts
     }
     settings: dict[str, Any] = {}
     for name, value in found.items():

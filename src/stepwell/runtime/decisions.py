@@ -11,7 +11,7 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.leased import Leased
 from stepwell.errors import NotRunning, StorageUnavailable
-from stepwell.model.changes import Change, Plan
+from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.questions import RegistryStamp, ask
 from stepwell.storage.interface import Verdict
 
@@ -224,7 +224,20 @@ class Decisions:
 
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:
-    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
+    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made.
+
+    It is asked at the end: by then the plan holds the shards from which it has learned anything, and whoever changes
+    the functions has to wait for them. Asked before, they could change in between.
+    """
+    decision: Decision | None = None
+    failed: Exception | None = None
+    try:
+        decision = yield from plan
+    except Exception as error:  # functions that are not there any more may be why
+        failed = error
     if (yield from ask(RegistryStamp())) != stamp:
         raise _Stale(stamp)
-    return (yield from plan)
+    if decision is None:
+        assert failed is not None, "a plan ends in one of two ways"
+        raise failed
+    return decision

@@ -122,7 +122,9 @@ class FaultyDoor(Door):
         late: asyncio.Future[Any] = loop.create_future()
 
         def answer() -> None:
-            if not late.done() and self.open:
+            if not future.done():
+                future.add_done_callback(lambda _: answer())
+            elif not late.done() and self.open:
                 error = future.exception()
                 if error is None:
                     late.set_result(future.result())

@@ -33,6 +33,7 @@ from stepwell.testing.faults import pause
 from stepwell.testing.invariants import Guard, Violation
 from stepwell.testing.ledger import Ledger, Start
 from stepwell.testing.loop import Stuck, VirtualClock, VirtualLoop
+from stepwell.testing.overlap import OverlappingStore
 from stepwell.testing.plans import APP, Action, Plan, make_plan
 from stepwell.testing.player import functions
 from stepwell.testing.processes import NODE, Process, Processes, owned
@@ -70,7 +71,8 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
         inline = SqliteStore.inline(hook=self, shards=plan.shards)
-        self.store = CheckingStore(inline)
+        overlapping = OverlappingStore(inline, Random(f"overlap {plan.seed}")) if plan.shards > 1 else None
+        self.store = CheckingStore(overlapping or inline)
         self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
         self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)

@@ -53,5 +53,15 @@ def shard_asked(question: q.Question[Any], shards: int) -> int | None:
     where it matters, when the shard is known."""
     if shards == 1:
         return 0
+    if isinstance(question, q.Lock):
+        found = shards_to_lock(question, shards)
+        return found.pop() if len(found) == 1 else None
     shard = shard_of_question(question, shards)
     return shard if shard >= 0 else None
+
+
+def shards_to_lock(question: q.Lock, shards: int) -> set[int]:
+    """The shards that a plan wants to itself."""
+    if EVERYWHERE in question.places:
+        return set(range(shards))
+    return {place & (shards - 1) for place in question.places}

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, cast
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.model.changes import Decision, OpenWait, Plan
+from stepwell.model.questions import Lock, Question
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.shards import shard_asked, shards_locked
+from stepwell.storage.postgres.shards import shard_asked, shards_locked, shards_to_lock
 from stepwell.storage.postgres.versions import Versions
 
 
@@ -129,14 +130,24 @@ class Transaction:
                 return cast("Decision", done.value)
             except Exception as error:
                 raise _Raised(error) from error
-            shard = shard_asked(question, self._shards)
-            if shard is not None:
+            wanted = self._wanted(question)
+            if wanted:
                 try:
-                    await self._lock({shard})
+                    await self._lock(wanted)
                 except Behind:
                     plan.close()
                     raise
+            if isinstance(question, Lock):
+                answer = len(self.locked) == self._shards
+                continue
             answer = await self._reader.answer(question)
+
+    def _wanted(self, question: Question[Any]) -> set[int]:
+        """What is to be locked before a question is answered."""
+        if isinstance(question, Lock):
+            return shards_to_lock(question, self._shards)
+        shard = shard_asked(question, self._shards)
+        return set() if shard is None else {shard}
 
     async def _lock(self, shards: set[int]) -> None:
         missing = sorted(shards - self.locked.keys())
