@@ -25,6 +25,7 @@ from stepwell import (
     Throttle,
 )
 from stepwell.embedded import Embedded
+from stepwell.model.questions import ListRuns
 
 EACH = 10
 PATIENCE_S = 30.0
@@ -141,7 +142,7 @@ async def begin(app: Stepwell, engine: Embedded, path: Path) -> None:
             await asyncio.sleep(0.02)
 
 
-async def end(app: Stepwell, engine: Embedded, folder: Path, path: Path) -> None:
+async def end(app: Stepwell, engine: Embedded, folder: Path) -> None:
     """Bring about what the runs wait for, until all have ended."""
     (folder / "go").touch()
     await engine.resume("paused")
@@ -149,12 +150,14 @@ async def end(app: Stepwell, engine: Embedded, folder: Path, path: Path) -> None
     for n in range(EACH):
         await app.send_signal(f"call-{n}", {"n": n})
     async with asyncio.timeout(PATIENCE_S):
-        while ask(path, "SELECT count(*) FROM runs WHERE ended_at IS NULL") or ended_runs(path) < RUNS + 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        while len(await _runs(engine, ended=True)) < RUNS + 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert not await _runs(engine, ended=False)
 
 
-def ended_runs(path: Path) -> int:
-    return ask(path, "SELECT count(*) FROM runs WHERE ended_at IS NOT NULL")
+async def _runs(engine: Embedded, *, ended: bool) -> list[str]:
+    found = await engine.engine.store.read(ListRuns(limit=1_000))
+    return [run.id for run in found if (run.ended_at is not None) == ended]
 
 
 def ask(path: Path, text: str) -> int:

@@ -37,7 +37,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], tu
         app = shop(folder)
         async with app.embedded(folder / "a.db") as engine:
             await begin(app, engine, folder / "a.db")
-            await end(app, engine, folder, folder / "a.db")
+            await end(app, engine, folder)
 
     asyncio.run(run())
     return results(folder / "a.db")
@@ -51,10 +51,10 @@ async def test_runs_of_every_state_go_on_where_they_were_imported(
         await begin(app, engine, first)
     before = bodies(tmp_path)
 
-    exported = await export(str(first), str(tmp_path / "all.gz"), silent)
+    exported = await export(str(first), str(tmp_path / "all.gz"), silent, version="1.2.3")
     imported = await import_file(str(tmp_path / "all.gz"), str(second), silent)
     async with app.embedded(second) as engine:
-        await end(app, engine, tmp_path, second)
+        await end(app, engine, tmp_path)
 
     assert exported.rows == imported.rows == imported.written
     assert results(second) == golden
@@ -77,7 +77,7 @@ async def test_a_backup_taken_live_goes_on_from_its_moment(
     assert size == second.stat().st_size
     assert audit_file(second) == []
     async with app.embedded(second) as engine:
-        await end(app, engine, tmp_path, second)
+        await end(app, engine, tmp_path)
     moved = {key: value for key, value in results(second).items() if key[1] < LOAD}
     assert moved == golden
     assert audit_file(second) == []

@@ -47,7 +47,7 @@ def names(folder: Path) -> list[str]:
 
 async def exported(folder: Path, name: str = "all.jsonl") -> Path:
     await filled(folder / "a.db")
-    await export(str(folder / "a.db"), str(folder / name), silent)
+    await export(str(folder / "a.db"), str(folder / name), silent, version="1.2.3")
     return folder / name
 
 
@@ -224,7 +224,7 @@ async def test_nothing_that_exists_is_written_over(tmp_path: Path):
     before = path.read_bytes()
 
     with pytest.raises(StorageError, match="exists"):
-        await export(str(tmp_path / "a.db"), str(path), silent)
+        await export(str(tmp_path / "a.db"), str(path), silent, version="1.2.3")
     with pytest.raises(StorageError, match="exists"):
         backup_file(str(tmp_path / "a.db"), str(path), silent)
 
@@ -238,7 +238,7 @@ async def test_a_failed_export_leaves_nothing(tmp_path: Path):
     connection.close()
 
     with pytest.raises(StorageError):
-        await export(str(tmp_path / "a.db"), str(tmp_path / "all.jsonl"), silent)
+        await export(str(tmp_path / "a.db"), str(tmp_path / "all.jsonl"), silent, version="1.2.3")
     with pytest.raises(StorageError):
         backup_file(str(tmp_path / "a.db"), str(tmp_path / "b.db"), silent)
 
@@ -250,7 +250,7 @@ async def test_other_compressions_are_done_by_a_pipe(tmp_path: Path, name: str):
     await filled(tmp_path / "a.db")
 
     with pytest.raises(StorageError, match=r"only \.gz") as raised:
-        await export(str(tmp_path / "a.db"), name, silent)
+        await export(str(tmp_path / "a.db"), name, silent, version="1.2.3")
 
     assert "stepwell export - |" in raised.value.fix
 
@@ -261,7 +261,7 @@ async def test_a_full_disk_is_said(tmp_path: Path):
     (tmp_path / "all.jsonl.part").symlink_to("/dev/full")
 
     with pytest.raises(StorageError, match="cannot be written") as raised:
-        await export(str(tmp_path / "a.db"), str(tmp_path / "all.jsonl"), silent)
+        await export(str(tmp_path / "a.db"), str(tmp_path / "all.jsonl"), silent, version="1.2.3")
 
     assert raised.value.why == "the disk is full"
 

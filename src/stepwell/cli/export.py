@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from stepwell import __version__
 from stepwell.cli.copying import as_json, store, tell, with_progress
 
 
@@ -18,5 +19,5 @@ def command(file: str, store: str, as_json: bool) -> None:
     """
     from stepwell.server.moving import export
 
-    copied = with_progress("exporting", lambda progress: export(store, file, progress))
+    copied = with_progress("exporting", lambda progress: export(store, file, progress, version=__version__))
     tell(copied, f"{copied.rows:,} rows are in {file}.", as_json=as_json, err=file == "-", file=file)

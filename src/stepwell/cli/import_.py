@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from stepwell.cli.copying import as_json, store, tell, with_progress
+from stepwell.storage.address import shown
 
 
 @click.command()
@@ -17,8 +18,8 @@ def command(file: str, store: str, shards: int | None, as_json: bool) -> None:
 
     No server starts on the database before all of it is there. If it is stopped on the way, the same command goes on.
     """
-    from stepwell.server.moving import import_file, named_place, refuse_shards_of_file
+    from stepwell.server.moving import import_file, refuse_shards_of_file
 
     refuse_shards_of_file(store, shards)
     copied = with_progress("importing", lambda progress: import_file(file, store, progress, shards=shards))
-    tell(copied, f"{copied.rows:,} rows are in {named_place(store)}.", as_json=as_json, store=named_place(store))
+    tell(copied, f"{copied.rows:,} rows are in {shown(store)}.", as_json=as_json, store=shown(store))

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepwell import __version__
 from stepwell.cli.copying import as_json, tell, with_progress
 from stepwell.cli.options import not_empty, print_json
+from stepwell.storage.address import shown
 
 if TYPE_CHECKING:
     from stepwell.server.promoting import Inventory
@@ -30,7 +32,6 @@ def command(file: str, to: str, shards: int | None, dry_run: bool, undo: bool, a
     If it is stopped on the way, the same command goes on.
     """
     from stepwell.server import promoting
-    from stepwell.server.moving import named_place
 
     if dry_run and undo:
         raise click.UsageError("--dry-run says what would be copied, and --undo copies nothing. Use one of them.")
@@ -38,7 +39,7 @@ def command(file: str, to: str, shards: int | None, dry_run: bool, undo: bool, a
     if dry_run:
         _show(asyncio.run(promoting.inventory(file)), as_json)
         return
-    place = named_place(to)
+    place = shown(to)
     if undo:
         asyncio.run(promoting.undo(file, to))
         if as_json:
@@ -46,7 +47,9 @@ def command(file: str, to: str, shards: int | None, dry_run: bool, undo: bool, a
         else:
             click.echo(f"{file} can be served again. {place} is empty.")
         return
-    copied = with_progress("promoting", lambda progress: promoting.promote(file, to, progress, shards=shards))
+    copied = with_progress(
+        "promoting", lambda progress: promoting.promote(file, to, progress, version=__version__, shards=shards)
+    )
     tell(copied, f"{copied.rows:,} rows are in {place}. Servers start there now, and not on {file}.", as_json=as_json)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from stepwell import __version__
 from stepwell.clock import SystemClock
 from stepwell.engine.keyed import place_of_cell, place_of_timer
 from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import RandomIds
+from stepwell.storage.address import is_postgres
 from stepwell.storage.exports import ExportSource, ExportTarget
 from stepwell.storage.homes import Keyed
 from stepwell.storage.moving import Copied, Progress, Source, Target, copy
@@ -16,13 +16,14 @@ from stepwell.storage.sqlite.backup import backup
 from stepwell.storage.sqlite.moving import SqliteSource, SqliteTarget
 
 
-async def export(store: str, path: str, progress: Progress) -> Copied:
+async def export(store: str, path: str, progress: Progress, *, version: str) -> Copied:
     """Write all that is in a store to a file that does not exist yet, as one moment saw it. ``"-"`` is standard output.
+    ``version`` is the one of Stepwell that does it.
 
     Raises ``StorageError``.
     """
     async with AsyncExitStack() as stack:
-        source = await source_of(store)
+        source = await source_of(store, version)
         stack.push_async_callback(source.close)
         target = ExportTarget(path)
         stack.push_async_callback(target.close)
@@ -42,20 +43,6 @@ async def import_file(path: str, store: str, progress: Progress, *, shards: int 
         return await copy(source, target, progress)
 
 
-def is_postgres(store: str) -> bool:
-    """Whether a database is named that is no file."""
-    return store.startswith(("postgresql://", "postgres://"))
-
-
-def named_place(store: str) -> str:
-    """A database as people may read it, and as a file that went there says where that is: without a password."""
-    if not is_postgres(store):
-        return store
-    from stepwell.storage.postgres.direct import named
-
-    return f"postgresql://{named(store)}"
-
-
 def refuse_shards_of_file(store: str, shards: int | None) -> None:
     """Raises ``ConfigurationError`` if a file is to have several shards."""
     if shards is not None and not is_postgres(store):
@@ -66,15 +53,15 @@ def refuse_shards_of_file(store: str, shards: int | None) -> None:
         )
 
 
-async def source_of(store: str) -> Source:
+async def source_of(store: str, version: str) -> Source:
     """What a store holds at this moment. Raises ``StorageError``."""
     now = SystemClock().now_ms()
     id = RandomIds().ulid(now)
     if not is_postgres(store):
-        return SqliteSource(store, id=id, stepwell=__version__, made_at=now)
+        return SqliteSource(store, id=id, stepwell=version, made_at=now)
     from stepwell.storage.postgres.moving import PostgresSource
 
-    return await PostgresSource.open(store, id=id, stepwell=__version__, made_at=now)
+    return await PostgresSource.open(store, id=id, stepwell=version, made_at=now)
 
 
 async def target_of(store: str, origin: str, *, shards: int | None = None) -> Target:

@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack, closing, contextmanager
 
 import msgspec
 
-from stepwell import __version__
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import RandomIds
-from stepwell.server.moving import is_postgres, named_place, target_of
+from stepwell.server.moving import target_of
+from stepwell.storage.address import is_postgres, shown
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.moving import Copied, Progress, State, copy
 from stepwell.storage.sqlite.leaving import DepartingFile, Move
@@ -37,7 +37,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
 async def inventory(path: str) -> Inventory:
     """Look at what would be copied, and change nothing. Raises ``StorageError``."""
-    source = SqliteSource(path, id="", stepwell=__version__, made_at=0)
+    source = SqliteSource(path, id="", stepwell="", made_at=0)
     try:
         counts = source.manifest.counts
         runs, items = states(source)
@@ -46,12 +46,12 @@ async def inventory(path: str) -> Inventory:
     return Inventory(rows=sum(counts.values()), tables=counts, runs=runs, items=items, led=LeaderLock(path).held())
 
 
-async def promote(path: str, url: str, progress: Progress, *, shards: int | None = None) -> Copied:
+async def promote(path: str, url: str, progress: Progress, *, version: str, shards: int | None = None) -> Copied:
     """Copy a file to a PostgreSQL database, and leave it for good. Raises ``StorageError``.
 
-    ``shards`` is for a database that has no tables yet.
+    ``version`` is the one of Stepwell that does it; ``shards`` is for a database that has no tables yet.
     """
-    where = named_place(url)
+    where = shown(url)
     async with AsyncExitStack() as stack:
         file = stack.enter_context(_taken(path))
         move = file.move()
@@ -64,7 +64,7 @@ async def promote(path: str, url: str, progress: Progress, *, shards: int | None
             move = Move(RandomIds().ulid(now), State.LEAVING, where)
             await target.check(move.id)  # before anything is closed
             file.leave(move)
-        source = SqliteSource(path, id=move.id, stepwell=__version__, made_at=SystemClock().now_ms())
+        source = SqliteSource(path, id=move.id, stepwell=version, made_at=SystemClock().now_ms())
         stack.push_async_callback(source.close)
         copied = await copy(source, target, progress)
         file.left(move.id)
@@ -85,7 +85,7 @@ async def undo(path: str, url: str) -> None:
                 why="nothing in it says so",
                 fix="use it as it is; or check the path",
             )
-        if move.place != named_place(url):
+        if move.place != shown(url):
             raise _elsewhere(path, move)
         target = await target_of(url, path)
         stack.push_async_callback(target.close)
