@@ -13,13 +13,15 @@ import pytest
 
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import PutCell
-from stepwell.server.moving import export, import_file
+from stepwell.server.moving import export, import_file, target_of
 from stepwell.server.promoting import inventory, promote, undo
 from stepwell.storage.leader import LeaderLock
+from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.sqlite import SqliteStore
+from stepwell.storage.sqlite.moving import SqliteSource
 from stepwell.testing.audit import audit_file
 from tests import postgres
-from tests.edge.conftest import eventually
+from tests.edge.conftest import command, eventually
 from tests.edge.moved_app import begin, bodies, end, results, shop
 from tests.edge.test_moving import golden as golden
 from tests.edge.test_moving_killed import MANY, begun, code, content, filled
@@ -255,3 +257,49 @@ def test_a_promotion_that_is_killed_again_and_again_ends_with_every_row_once(tmp
     assert code("export", "--store", url, "all.gz", folder=tmp_path) == 0
     assert code("import", "all.gz", "--store", "c.db", folder=tmp_path) == 0
     assert content(tmp_path / "c.db") == before
+
+
+async def test_a_database_that_is_not_whole_is_not_served(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    source = SqliteSource(tmp_path / "a.db", id="copy", stepwell="1", made_at=0)
+    target = await target_of(url, "a.db")
+    await target.begin(source.manifest)
+    await source.close()
+    await target.close()
+
+    with pytest.raises(StorageError, match="not whole"):
+        await PostgresStore.open(url)
+
+
+async def test_two_who_copy_the_same_do_not_write_a_row_twice(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    source = SqliteSource(tmp_path / "a.db", id="copy", stepwell="1", made_at=0)
+    one, other = await target_of(url, "a.db"), await target_of(url, "a.db")
+    assert (await one.begin(source.manifest), await other.begin(source.manifest)) == (0, 0)
+    batch = await anext(source.batches(0))
+
+    await one.write(batch, len(batch.rows))
+    with pytest.raises(StorageError, match="another process copies the same"):
+        await other.write(batch, len(batch.rows))
+
+    for each in (source, one, other):
+        await each.close()
+
+
+def test_the_command_says_what_it_would_do_does_it_and_takes_it_back(tmp_path: Path, url: str) -> None:
+    filled(tmp_path / "a.db")
+
+    looked = command("promote", "a.db", "--to", url, "--dry-run", cwd=tmp_path)
+    done = command("promote", "a.db", "--to", url, "--shards", "2", cwd=tmp_path)
+    refused = command("runs", "--db", "a.db", cwd=tmp_path)
+    served = command("dev", "--db", "a.db", "--port", "0", cwd=tmp_path)
+    undone = command("promote", "a.db", "--to", url, "--undo", "--json", cwd=tmp_path)
+    elsewhere = command("promote", "a.db", "--to", "b.db", cwd=tmp_path)
+
+    assert (looked.code, looked.out.splitlines()[-1]) == (0, "40,000 rows would be copied.")
+    assert done.code == 0 and done.out.startswith("40,000 rows are in postgresql://")
+    assert "password" not in done.out and "@" not in done.out
+    assert refused.code == 0, "it can still be read"
+    assert served.code == 1 and "was promoted: what was in it is at postgresql://" in served.out + served.err
+    assert (undone.code, undone.json) == (0, {"undone": True})
+    assert elsewhere.code == 1 and "no PostgreSQL database" in elsewhere.err
