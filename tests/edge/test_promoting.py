@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Thread
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -269,6 +271,27 @@ async def test_a_database_that_is_not_whole_is_not_served(tmp_path: Path, url: s
 
     with pytest.raises(StorageError, match="not whole"):
         await PostgresStore.open(url)
+
+
+async def test_a_connection_that_is_lost_is_said_and_the_same_goes_on(tmp_path: Path, url: str) -> None:
+    await asyncio.to_thread(filled, tmp_path / "a.db")
+    lost: list[int] = []
+
+    def lose(done: int, rows: int) -> None:
+        if done > MANY and not lost:
+            lost.append(done)
+            text = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{urlsplit(url).path[1:]}'"
+            thread = Thread(target=postgres.administrate, args=(text,))
+            thread.start()
+            thread.join()
+
+    with pytest.raises(StorageUnavailable, match="does not answer"):
+        await promote(str(tmp_path / "a.db"), url, lose, version="1")
+    done = await promote(str(tmp_path / "a.db"), url, silent, version="1")
+
+    assert done.written == 2 * MANY - lost[0]
+    rows = "SELECT count(*) FROM stepwell.events"
+    assert await asyncio.to_thread(postgres.ask, url, rows) == [(MANY,)]
 
 
 async def test_two_who_copy_the_same_do_not_write_a_row_twice(tmp_path: Path, url: str) -> None:

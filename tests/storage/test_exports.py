@@ -215,6 +215,8 @@ async def test_a_store_that_is_not_whole_is_not_opened(tmp_path: Path):
 
     with pytest.raises(StorageError, match="not whole"):
         SqliteStore.open(tmp_path / "b.db")
+    with pytest.raises(StorageError, match="not whole"):
+        await export(str(tmp_path / "b.db"), str(tmp_path / "half.jsonl"), silent, version="1")
     await import_file(str(path), str(tmp_path / "b.db"), silent)
     await SqliteStore.open(tmp_path / "b.db").close()
 

@@ -5,17 +5,18 @@ Everything is said in whole transactions on one connection, so that it works thr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
-from stepwell.errors import StorageError
+from stepwell.errors import StepwellError, StorageError
 from stepwell.model.place import EVERYWHERE, place_of
 from stepwell.storage.homes import Keyed, place_of_row
-from stepwell.storage.moving import ROWS_MAX, Batch, Manifest, Row, State, batched, occupied, to_skip, told, used
+from stepwell.storage.moving import Batch, Manifest, Row, State, batched, occupied, to_skip, told, used
 from stepwell.storage.postgres.direct import connected, named
 from stepwell.storage.postgres.driver import Connection
 from stepwell.storage.postgres.faults import explained
+from stepwell.storage.postgres.moved import refuse_moved
 from stepwell.storage.postgres.schema import SCHEMA, layout, migrate
 from stepwell.storage.tables import SCHEMA as ROWS_SCHEMA
 from stepwell.storage.tables import TABLES, Table
@@ -49,6 +50,7 @@ INSERT INTO {SCHEMA}.events
   (shard, copied, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by)
 SELECT $1::bigint, 1, id, name, ts, received_at, data, key, v, "user", meta, source, depth, sent_by
 FROM {SCHEMA}.events WHERE shard = $2 AND id = $3 ON CONFLICT (shard, id) DO NOTHING"""
+_FETCHED: Final = 200  # rows at once: each may have some megabytes
 _NUMBER_BITS: Final = 20  # of ``seen``, below the version of the shard, as the store itself makes it
 _SEEN: Final = frozenset({"steps", "attempts", "notes"})
 """Tables with the column ``seen``: the order in which the rows of a shard were written."""
@@ -59,9 +61,9 @@ _BESIDE_EVENTS: Final = frozenset({"runs", "run_events"})
 class PostgresSource:
     """A database as one transaction sees it. Make it with ``open``."""
 
-    def __init__(self, connection: Connection, raw: Any, where: str, manifest: Manifest, stack: AsyncExitStack) -> None:
+    def __init__(self, connection: Connection, where: str, manifest: Manifest, stack: AsyncExitStack) -> None:
         self.manifest = manifest
-        self._connection, self._raw, self._where, self._open = connection, raw, where, stack
+        self._connection, self._where, self._open = connection, where, stack
 
     @classmethod
     async def open(cls, url: str, *, id: str, stepwell: str, made_at: int) -> PostgresSource:
@@ -69,6 +71,7 @@ class PostgresSource:
         where = named(url)
         async with AsyncExitStack() as stack:
             raw = await stack.enter_async_context(connected(url))
+            stack.enter_context(_understood(where))
             connection = Connection(raw, "")
             found = await layout(raw, where)
             if found.number == 0:
@@ -77,6 +80,7 @@ class PostgresSource:
                     why="no server has used it yet, and there is nothing to export",
                     fix="check the URL",
                 )
+            await refuse_moved(raw, where)
             await connection.execute(_BEGIN_READ)
             await connection.execute(_PATIENT)
             manifest = Manifest(
@@ -87,17 +91,19 @@ class PostgresSource:
                 epoch=(await connection.fetch(_EPOCH))[0][0],
                 counts={table.name: (await connection.fetch(_counting(table)))[0][0] for table in TABLES},
             )
-            return cls(connection, raw, where, manifest, stack.pop_all())
-        raise AssertionError
+            return cls(connection, where, manifest, stack.pop_all())
 
     async def batches(self, skip: int) -> AsyncIterator[Batch]:
-        for table, passed in to_skip(self.manifest.counts, skip).items():
-            name = f"copied_{table.name}"
-            await self._connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {_selection(table)} OFFSET {passed}")
-            while found := await self._connection.fetch(f"FETCH {ROWS_MAX} FROM {name}"):
-                for batch in batched(table, found):
-                    yield batch
-            await self._connection.execute(f"CLOSE {name}")
+        with _understood(self._where):
+            for table, passed in to_skip(self.manifest.counts, skip).items():
+                cursor = f"copied_{table.name}"
+                await self._connection.execute(
+                    f"DECLARE {cursor} NO SCROLL CURSOR FOR {_selection(table)} OFFSET {passed}"
+                )
+                while found := await self._connection.fetch(f"FETCH {_FETCHED} FROM {cursor}"):
+                    for batch in batched(table, found):
+                        yield batch
+                await self._connection.execute(f"CLOSE {cursor}")
 
     async def close(self) -> None:
         await self._open.aclose()
@@ -120,7 +126,8 @@ class PostgresTarget:
         where = named(url)
         async with AsyncExitStack() as stack:
             raw = await stack.enter_async_context(connected(url))
-            migrated = await migrate(raw, where, shards=shards)
+            with _understood(where):
+                migrated = await migrate(raw, where, shards=shards)
             target = cls(Connection(raw, ""), where, origin, migrated.shards, keyed)
             target._open = stack.pop_all()
         return target
@@ -226,13 +233,28 @@ class PostgresTarget:
 
     async def _transaction(self, work: Callable[[], Any]) -> None:
         try:
-            await self._connection.execute(_BEGIN)
-            await self._connection.execute(_PATIENT)
-            await work()
-            await self._connection.execute(_COMMIT)
-        except Exception as error:
+            with _understood(self._where):
+                await self._connection.execute(_BEGIN)
+                await self._connection.execute(_PATIENT)
+                await work()
+                await self._connection.execute(_COMMIT)
+        except BaseException:
             self._connection.terminate()  # which rolls back; whoever runs the command again goes on
-            raise explained(error, self._where) from error
+            raise
+
+
+@contextmanager
+def _understood(where: str) -> Generator[None, None, None]:
+    """What PostgreSQL says, in our words. Raises ``StorageError``."""
+    try:
+        yield
+    except StepwellError:
+        raise
+    except Exception as error:
+        ours = explained(error, where)
+        if ours is error:
+            raise
+        raise ours from error
 
 
 def _insertion(table: Table) -> str:

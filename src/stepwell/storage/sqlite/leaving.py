@@ -11,15 +11,15 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from stepwell.storage.moving import State, unservable
+from stepwell.storage.moving import State
 from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.faults import FENCED, explained
 from stepwell.storage.sqlite.files import Files
+from stepwell.storage.sqlite.moved import refuse_incoming
 from stepwell.storage.sqlite.reading import refuse_missing
 from stepwell.storage.sqlite.schema import migrate
 from stepwell.storage.tables import TABLES
 
-_INCOMING: Final = "SELECT state, place FROM moves WHERE state = 'incoming'"
 _LEAVE: Final = "INSERT INTO moves (id, state, place, rows, epoch) VALUES (?1, ?2, ?3, 0, 0)"
 _LEFT: Final = "UPDATE moves SET state = 'left' WHERE id = ?1"
 _STAY: Final = "DELETE FROM moves WHERE state IN ('leaving', 'left')"
@@ -48,10 +48,7 @@ class DepartingFile:
             self._connection = self._files.connect("writer")
             self._execute = executor(self._connection)
             migrate(self._execute, path)
-            for state, place in self._execute(_INCOMING).fetchall():
-                error = unservable(path, state, place)
-                assert error is not None
-                raise error
+            refuse_incoming(self._execute, path)
         except BaseException as error:
             self.close()
             raise explained(error, path) from error

@@ -21,6 +21,7 @@ from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
 from stepwell.storage.sqlite.files import Files
 from stepwell.storage.sqlite.looking import looking_long
+from stepwell.storage.sqlite.moved import refuse_incoming
 from stepwell.storage.sqlite.reading import refuse_missing
 from stepwell.storage.sqlite.schema import migrate, refuse_unreadable
 from stepwell.storage.tables import SCHEMA, TABLES, Table
@@ -52,7 +53,7 @@ class SqliteSource:
             execute("PRAGMA temp_store = MEMORY")
             execute(sql.BEGIN_READ)
             refuse_unreadable(execute, path)
-            self._execute = execute
+            refuse_incoming(execute, path)
             self.manifest = Manifest(
                 id=id,
                 schema=SCHEMA,
