@@ -41,6 +41,12 @@ class End(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Encoded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes that are no text."""
+
+    base64: str
+
+
 class Trailer(msgspec.Struct, frozen=True):
     end: End
 
@@ -97,12 +103,10 @@ def _text(value: bytes) -> object:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return {"base64": b64encode(value).decode()}
+        return Encoded(b64encode(value).decode())
 
 
 def _bytes(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("base64"), str):
-        return b64decode(value["base64"], validate=True)
-    raise ValueError("bytes are neither text nor base64")
+    return b64decode(msgspec.convert(value, Encoded).base64, validate=True)

@@ -61,7 +61,7 @@ def backup(path: str, target: str, progress: Progress) -> int:
 def _copy(source: apsw.Connection, part: str, progress: Progress) -> int:
     copy = apsw.Connection(part, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        copy.execute("PRAGMA synchronous = FULL")
+        executor(copy)("PRAGMA synchronous = FULL")
         with copy.backup("main", source, "main") as steps:
             while not steps.done:
                 steps.step(_PAGES)

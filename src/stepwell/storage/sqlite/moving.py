@@ -6,16 +6,16 @@ Both work in the thread that calls them: they belong to commands that have nothi
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import apsw
 
 from stepwell.errors import StorageError
 from stepwell.storage.leader import LeaderLock
-from stepwell.storage.moving import Batch, Manifest, State, batched, occupied, to_skip, told, used
+from stepwell.storage.moving import Batch, Manifest, Row, State, batched, occupied, to_skip, told, used
 from stepwell.storage.sqlite import statements as sql
 from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import explained
@@ -62,13 +62,14 @@ class SqliteSource:
                 epoch=execute(_EPOCH).fetchall()[0][0],
                 counts={t.name: execute(f"SELECT count(*) FROM {t.name}").fetchall()[0][0] for t in TABLES},
             )
-            self.connection = connection
+            self.ask = execute
+            self._connection = connection
             self._open = stack.pop_all()
 
     async def batches(self, skip: int) -> AsyncIterator[Batch]:
         try:
             for table, passed in to_skip(self.manifest.counts, skip).items():
-                rows = self.connection.cursor().execute(_selection(table), (passed,))
+                rows = _cursor(self._connection)(_selection(table), (passed,))
                 for batch in batched(table, rows):
                     yield batch
         except apsw.Error as error:
@@ -127,7 +128,7 @@ class SqliteTarget:
     async def write(self, batch: Batch, done: int) -> None:
         try:
             with self._connection:
-                self._connection.executemany(_insertion(batch.table), batch.rows)
+                _many(self._connection, _insertion(batch.table), batch.rows)
                 if not self._execute(_ADVANCE, (self._id, done)).fetchall():
                     raise AssertionError("rows are written before the copy has begun")
         except apsw.ConstraintError as error:
@@ -170,10 +171,9 @@ class SqliteTarget:
 
 def states(source: SqliteSource) -> tuple[dict[str, int], dict[str, int]]:
     """How many runs there are of each status, and how many items of each kind."""
-    ask = source.connection.execute
-    runs = ask("SELECT status, count(*) FROM runs GROUP BY 1 ORDER BY 1").fetchall()
-    items = ask("SELECT kind, count(*) FROM items GROUP BY 1 ORDER BY 1").fetchall()
-    return {str(name): int(str(count)) for name, count in runs}, {str(name): int(str(count)) for name, count in items}
+    runs = source.ask("SELECT status, count(*) FROM runs GROUP BY 1 ORDER BY 1").fetchall()
+    items = source.ask("SELECT kind, count(*) FROM items GROUP BY 1 ORDER BY 1").fetchall()
+    return dict(runs), dict(items)
 
 
 def led(path: str) -> StorageError:
@@ -183,6 +183,15 @@ def led(path: str) -> StorageError:
         why=_HELD_BACK,
         fix="stop the server or app that has it open, and try again",
     )
+
+
+def _cursor(connection: apsw.Connection) -> Callable[[str, Row], Iterator[Row]]:
+    """Rows one by one, on a cursor of their own: all of them at once would need room for the whole database."""
+    return cast("Callable[[str, Row], Iterator[Row]]", connection.cursor().execute)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _many(connection: apsw.Connection, text: str, rows: Sequence[Row]) -> None:
+    connection.executemany(text, rows)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _filled(execute: Execute) -> bool:
