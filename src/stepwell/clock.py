@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+_MEASUREMENTS = 8  # of which the best counts: answers that took long say little
 
 
 class Clock(Protocol):
@@ -25,6 +29,34 @@ class SystemClock:
         now = time.time_ns() // 1_000_000
         if now > self._latest_ms:
             self._latest_ms = now
+        return self._latest_ms
+
+
+class MeasuredClock:
+    """A clock that somebody else has, such as a database's: seconds that never jump, and how far it is from them.
+
+    That is measured again and again (``measure``). An answer tells a moment between the question and its arrival, so
+    what is taken for the present is never later than the other's: no timer fires early, and nobody's lease is taken for
+    over before it is. It is earlier by the time that the fastest of the last answers took.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+        self._offsets: deque[float] = deque(maxlen=_MEASUREMENTS)
+        self._offset = 0.0
+        self._latest_ms = 0
+
+    def measure(self, told_ms: int, asked_s: float, heard_s: float) -> None:
+        """It showed ``told_ms`` at some moment between these two of ``monotonic``."""
+        least, most = told_ms - heard_s * 1000, told_ms + 1 - asked_s * 1000
+        if any(offset > most for offset in self._offsets):
+            self._offsets.clear()  # it was set back: what it showed before says nothing any more
+        self._offsets.append(least)
+        self._offset = max(self._offsets)
+
+    def now_ms(self) -> int:
+        assert self._offsets, "nobody knows the time before it was measured"
+        self._latest_ms = max(self._latest_ms, int(self.monotonic() * 1000 + self._offset))
         return self._latest_ms
 
 

@@ -1,4 +1,4 @@
-"""Engine and functions in one process, on one SQLite file: what ``app.embedded()`` gives."""
+"""Engine and functions in one process, on a SQLite file or a database: what ``app.embedded()`` gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ import msgspec
 from stepwell.clock import SystemClock, to_ms
 from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound, NotRunning, StepError
-from stepwell.limits import CALLS_MAX, EVENT_BYTES_MAX, RETENTION_DEFAULT, RUN_CHAIN_MAX, STEPS_PER_RUN_MAX
+from stepwell.limits import (
+    CALLS_MAX,
+    EVENT_BYTES_MAX,
+    POOL_DEFAULT,
+    POOL_MIN,
+    RETENTION_DEFAULT,
+    RUN_CHAIN_MAX,
+    STEPS_PER_RUN_MAX,
+)
 from stepwell.model.order import Order
 from stepwell.model.questions import GetRun, RunsOfEvent
 from stepwell.model.run import Run, RunStatus
@@ -43,7 +51,7 @@ from stepwell.sdk.codec import encode
 from stepwell.sdk.doing import doing
 from stepwell.sdk.failures import step_error
 from stepwell.sdk.options import length_ms
-from stepwell.server.wiring import Member, open_sqlite
+from stepwell.server.wiring import Member, open_store
 
 if TYPE_CHECKING:
     from stepwell.sdk.app import Stepwell
@@ -56,16 +64,19 @@ _LOOK_MS_MIN, _LOOK_MS_MAX = 5, 250
 class Embedded:
     """A running engine with the functions of one app. An async context manager.
 
-    ``path`` is the SQLite file; ``":memory:"`` keeps nothing. ``durability`` is ``"full"`` (what was acknowledged
-    survives a power failure) or ``"normal"`` (it survives a crash of the process, and a power failure may take the
-    last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs and old events are
-    kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed pause. Durations
-    are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON text of one event,
-    up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000; ``max_chain`` how many runs may start one another in
-    a chain, by events and invokes, up to 10,000, or 0 for no limit.
+    ``path`` is the SQLite file; ``":memory:"`` keeps nothing. Or it is the URL of a PostgreSQL database,
+    ``postgresql://user@host/name``, which any number of processes run together: ``pool`` is how many connections this
+    one may have, from 3, and ``shards`` how many shards a new database gets, for ever. ``durability`` is ``"full"``
+    (what was acknowledged survives a power failure) or ``"normal"`` (it survives a crash of the process, and a power
+    failure may take the last moments). ``concurrency`` bounds the calls in flight. ``retention`` is how long ended runs
+    and old events are kept; ``None`` keeps them for ever. ``retry_interval`` replaces the back-off table by one fixed
+    pause. Durations are ``timedelta``, text such as ``"30d"``, or milliseconds. ``max_event_bytes`` bounds the JSON
+    text of one event, up to 3 MiB; ``max_steps`` the steps of one run, up to 10,000; ``max_chain`` how many runs may
+    start one another in a chain, by events and invokes, up to 10,000, or 0 for no limit.
 
     Several processes may open the same file, with the same app: one leads and runs the functions, the others send and
-    read, and one of them takes over when the leader ends. Raises ``ConfigurationError``, and ``StorageError`` on entry.
+    read, and one of them takes over when the leader ends. On a database all of them run the functions. Raises
+    ``ConfigurationError``, and ``StorageError`` on entry.
     """
 
     def __init__(
@@ -74,6 +85,8 @@ class Embedded:
         path: str | os.PathLike[str],
         *,
         durability: Literal["full", "normal"] = "full",
+        pool: int = POOL_DEFAULT,
+        shards: int | None = None,
         concurrency: int = CALLS_MAX,
         retention: timedelta | str | int | None = RETENTION_DEFAULT,
         retry_interval: timedelta | str | int | None = None,
@@ -94,9 +107,16 @@ class Embedded:
                 why="it is the number of calls that may be in flight in this process",
                 fix="give a whole number of 1 or more, or leave it out",
             )
+        if type(pool) is not int or pool < POOL_MIN:
+            raise ConfigurationError(
+                what=f"the pool is {pool!r}",
+                why="it is the number of connections to the database, of which two only read",
+                fix=f"give a whole number of {POOL_MIN} or more, or leave it out",
+            )
         self.app = app
         self.path = _checked_path(path)
         self._durability: Literal["full", "normal"] = durability
+        self._pool, self._shards = pool, shards
         self._concurrency = concurrency
         self._retention_ms = None if retention is None else _checked_retention(length_ms("retention", retention))
         self._settings = Settings(
@@ -130,11 +150,13 @@ class Embedded:
         tune()
         self.app.bind(self)
         try:
-            self._member = open_sqlite(
+            self._member = await open_store(
                 self.path,
                 self.app.transport(SystemClock()),
                 {self.app.app_id: self.app.configs()},
                 durability=self._durability,
+                pool=self._pool,
+                shards=self._shards,
                 calls_max=self._concurrency,
                 settings=self._settings,
                 retention_ms=self._retention_ms,

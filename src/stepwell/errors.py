@@ -17,6 +17,7 @@
     │  ├─ NotFound                  no such run, event or function
     │  ├─ InvalidOutput             a value that cannot be remembered as JSON
     │  ├─ LimitExceeded             a documented limit was reached
+    │  ├─ InvalidExport             a file that is to be imported is not whole, or not ours
     │  ├─ StorageError              the database cannot serve us
     │  │  ├─ StorageUnavailable     read-only, full or failing disk; recovers by itself
     │  │  └─ SchemaTooNew           written by a newer Stepwell
@@ -134,6 +135,12 @@ class LimitExceeded(StepwellError):
     """A documented limit was reached (limits.py)."""
 
     slug = "limit-exceeded"
+
+
+class InvalidExport(StepwellError):
+    """A file that is to be imported is cut off, damaged, of another version, or not by ``stepwell export``."""
+
+    slug = "invalid-export"
 
 
 class StorageError(StepwellError):

@@ -79,6 +79,7 @@ OUTPUT_TOKEN_LIFE = timedelta(days=30)  # a result is not kept for longer, unles
 REALTIME_TOKEN_LIFE = timedelta(minutes=15)  # of the token that an endpoint hands to its client
 FETCH_TIME_MAX = timedelta(minutes=30)  # one request that the engine makes for a step: models may think for long
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
+LEASE_SETTING_MIN, LEASE_SETTING_MAX = timedelta(seconds=3), timedelta(minutes=1)  # what LEASE can be set to
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most
 RETENTION_DEFAULT = timedelta(days=30)
@@ -97,6 +98,8 @@ RUN_CHAIN_MAX = 100  # runs that start one another; functions that start each ot
 # A database of several shards (ADR 0043). Ids name their place by their last ten bits, so there are no more.
 SHARDS_DEFAULT = 16  # fixed when the tables are made; two decisions of one shard wait for one another
 SHARDS_MAX = 1_024
+POOL_DEFAULT = 8  # connections of one process: some write, each in a shard of its own, and two read
+POOL_MIN = 3
 
 # Realtime (semantics §15.1). Nothing of it is durable, so what is not fetched in time is lost.
 REALTIME_BYTES_MAX = 512 * 1024  # one message

@@ -14,7 +14,7 @@ from stepwell.model.questions import NextDue
 from stepwell.server import ingest
 from stepwell.server.app import App
 from stepwell.server.guard import Guard
-from stepwell.server.wiring import NOBODY, Member, open_sqlite
+from stepwell.server.wiring import NOBODY, Member, open_store
 
 EVENT = b'{"name": "a/b"}'
 
@@ -41,7 +41,7 @@ def whole(body: bytes = b"") -> list[dict[str, Any]]:
 
 
 async def started() -> tuple[Member, App]:
-    member = open_sqlite(":memory:", NOBODY, {})
+    member = await open_store(":memory:", NOBODY, {})
     await member.start()
     return member, App(member.engine, Guard())
 

@@ -425,12 +425,16 @@ async def test_what_came_for_a_call_before_it_was_known_is_done_when_it_ends(
     hold = asyncio.Event()
     app, other = _app(told, hold), _app(told, hold)
     path = tmp_path / "shared.db"
+
+    async def nothing() -> Changed:
+        return Changed(False, monotonic_s())
+
     async with asyncio.timeout(20), app.embedded(path) as leader, other.embedded(path):
         [event_id] = await app.send(Event("shared/ordered", {}))
         await _packs_and_waits(told, leader.engine)
         [run] = await leader.runs(event_id)
         # From here on it sees nothing when it looks, and the last look had come too early for the call.
-        monkeypatch.setattr(leader.engine.store, "changed", lambda: Changed(False, monotonic_s()))
+        monkeypatch.setattr(leader.engine.store, "changed", nothing)
         await leader.engine.caller.look()  # that is the last
         leader.engine.caller.live[run.id].seen = 0.0
         await other.send(Event("shared/approved", {}))

@@ -11,7 +11,7 @@ from stepwell import BackpressureError, Concurrency, Event, RetryAfterError, Ste
 from stepwell.model.changes import Decision, PutCell, Release
 from stepwell.model.history import Cell
 from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import AnyCell, Backlog, FunctionItems
+from stepwell.model.questions import Backlog, FunctionItems, ShardsWithCell
 from stepwell.testing import Harness, harness
 
 
@@ -331,14 +331,14 @@ def test_what_is_decided_while_a_process_looks_for_what_others_wrote_is_not_forg
 
         async def read_meanwhile(question: Any) -> Any:
             found = await read(question)
-            if isinstance(question, AnyCell):
-                assert found is False
-                engine.decisions.pressing = True  # an error asked for it after this was read
+            if isinstance(question, ShardsWithCell):
+                assert found == []
+                engine.decisions.pressing.arise()  # an error asked for it after this was read
             return found
 
         known: list[bool] = []
         monkeypatch.setattr(engine.store, "read", read_meanwhile)
-        monkeypatch.setattr(engine._dispatcher, "wake", lambda *_: known.append(engine.decisions.pressing))
+        monkeypatch.setattr(engine._dispatcher, "wake", lambda *_: known.append(0 in engine.decisions.pressing))
         engine._others = True
         t._do(lambda: engine._look_for_others(engine.clock.now_ms()))
 
@@ -359,9 +359,9 @@ def test_what_another_process_has_written_counts_more_than_a_claim_from_before_i
             return late[-1][0]
 
         async def meanwhile() -> None:
-            engine.decisions.pressing = True
+            engine.decisions.pressing.arise()
             monkeypatch.setattr(engine.store, "commit", slow)
-            claiming = asyncio.ensure_future(engine._dispatch(0))
+            claiming = asyncio.ensure_future(engine._dispatcher._tick(0))
             await asyncio.sleep(0)
             monkeypatch.setattr(engine.store, "commit", commit)
             until = engine.clock.now_ms() + 60_000

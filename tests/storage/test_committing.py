@@ -250,7 +250,7 @@ async def test_epochs_count_up(store: Store):
 async def test_our_own_commits_are_no_change_by_others(store: Store):
     await write(store, CreateRun(run()))
 
-    assert not store.changed().others
+    assert not (await store.changed()).others
 
 
 async def test_a_closed_store_refuses_work(store: Store):

@@ -37,7 +37,7 @@ async def test_followers_write_beside_a_leader_that_commits_without_pause(tmp_pa
 
     load = asyncio.gather(*(submit(name) for name in range(100)))
     await write(store)
-    store.changed()
+    await store.changed()
 
     # When two followers write as well
     followers = [await _attached(tmp_path / "s.db", f"f{number}", 100) for number in range(2)]
@@ -50,8 +50,8 @@ async def test_followers_write_beside_a_leader_that_commits_without_pause(tmp_pa
     assert written > 0
     for name in (f"f{number}-{n}" for number in range(2) for n in range(100)):
         assert await store.read(GetCell(name, 0, PLACE)) is not None
-    assert store.changed().others
-    assert not store.changed().others
+    assert (await store.changed()).others
+    assert not (await store.changed()).others
     await store.close()
 
 
@@ -69,13 +69,13 @@ async def test_many_processes_may_open_a_new_file_at_once(tmp_path: Path):
 
 async def test_what_another_process_wrote_is_a_change_and_told_once(tmp_path: Path):
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    assert not store.changed().others
+    assert not (await store.changed()).others
 
     other = SqliteStore.open(tmp_path / "s.db", leader=False)
     await write(other, PutCell(cell(), PLACE))
 
-    assert store.changed().others
-    assert not store.changed().others
+    assert (await store.changed()).others
+    assert not (await store.changed()).others
     await other.close()
     await store.close()
 
@@ -187,13 +187,13 @@ async def _attached(path: Path, name: str, count: int) -> asyncio.subprocess.Pro
 async def test_what_was_written_while_the_writer_lost_its_connection_is_a_change_too(tmp_path: Path):
     """The numbers by which a connection knows are its own: those of a new one say nothing of what it missed."""
     store = SqliteStore.open(tmp_path / "s.db", leader=False)
-    store.changed()
+    await store.changed()
     other = SqliteStore.open(tmp_path / "s.db", leader=False)
     await write(other, PutCell(cell(), PLACE))
 
     store._writer._committer._undo(apsw.IOError("the disk failed"))
     await write(store, PutCell(cell("c2"), PLACE))
 
-    assert store.changed().others
+    assert (await store.changed()).others
     await other.close()
     await store.close()

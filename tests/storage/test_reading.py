@@ -306,7 +306,7 @@ async def test_writing_is_refused(tmp_path: Path):
         await store.new_epoch()
     with pytest.raises(StorageError, match="for reading only"):
         await store.sweep(0, 1)
-    assert not store.changed().others
+    assert not (await store.changed()).others
 
 
 def test_whether_somebody_leads_is_seen_without_a_trace(tmp_path: Path):

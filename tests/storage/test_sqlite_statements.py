@@ -99,6 +99,7 @@ def test_every_key_and_unique_index_begins_with_the_shard(committer: Committer):
     tables = [str(row[0]) for row in execute(_TABLES).fetchall()]
     reference = {
         "meta",
+        "moves",
         "functions",
         "standing_orders",
         "apps",

@@ -18,6 +18,7 @@ from stepwell.model.changes import (
     LapseLeases,
     Park,
     Postpone,
+    PutCell,
     Release,
     ReleaseItem,
     ReleaseShared,
@@ -26,7 +27,7 @@ from stepwell.model.changes import (
     TakeSlots,
     Wake,
 )
-from stepwell.model.place import EVERYWHERE
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.questions import (
     Backlog,
     CountHeld,
@@ -35,12 +36,15 @@ from stepwell.model.questions import (
     GetItem,
     NextBacklog,
     NextDue,
+    NextDues,
+    Occupied,
     RunItems,
+    ShardsWithCell,
     SlotHolders,
     Standings,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import LEASE, PLACE, TOKEN, item, item_of, leased, near, write
+from tests.storage.nouns import LEASE, PLACE, TOKEN, cell, item, item_of, leased, near, write
 
 
 async def test_an_item_is_remembered_with_all_its_fields(store: Store):
@@ -392,3 +396,42 @@ async def test_holders_see_whether_their_leases_stand_and_were_poked(store: Stor
 
 async def _due(store: Store) -> list[Any]:
     return [found.id for found in await store.read(DueItems(500, 10, EVERYWHERE))]
+
+
+async def test_shards_are_found_in_which_something_has_a_moment(store: Store):
+    await write(
+        store, Enqueue(item("r1", at=500)), Enqueue(item("timer", kind="cron", run_id=None, at=900, place=PLACE))
+    )
+    await write(store, Enqueue(item("r2", at=300)), Block("r2", "fn/shop-bill"))
+
+    of_run, of_timer = shard_of("r1", store.shards), PLACE % store.shards
+    firsts = {of_timer: 900} | {of_run: 500}
+    assert sorted(await store.read(NextDues())) == sorted(firsts.items())
+    assert await store.read(NextDues(timers_only=True)) == [(of_timer, 900)]
+
+    await write(store, Drop("r1"), Drop("timer", PLACE))
+
+    assert await store.read(NextDues()) == []
+
+
+async def test_backlogs_are_found_in_which_somebody_waits(store: Store):
+    for name, backlog in (("r1", "ready/a"), ("r2", "ready/a"), ("r3", "unserved/b"), ("r4", "ready/ab")):
+        await write(store, Enqueue(item(name)), Block(name, backlog))
+
+    names = ("ready/a", "ready/b", "unserved/a", "unserved/b")
+
+    waiting = {(shard_of(name, store.shards), "ready/a") for name in ("r1", "r2")}
+    waiting.add((shard_of("r3", store.shards), "unserved/b"))
+    assert sorted(await store.read(Occupied(names, EVERYWHERE))) == sorted(waiting)
+    for shard in range(store.shards):
+        assert set(await store.read(Occupied(names, shard))) == {found for found in waiting if found[0] == shard}
+    assert await store.read(Occupied((), EVERYWHERE)) == []
+
+
+async def test_shards_are_found_in_which_a_cell_has_not_expired(store: Store):
+    await write(
+        store, PutCell(cell("pressure/a", expires_at=500), PLACE), PutCell(cell("press", expires_at=900), PLACE)
+    )
+
+    assert await store.read(ShardsWithCell("pressure/", 499)) == [PLACE % store.shards]
+    assert await store.read(ShardsWithCell("pressure/", 500)) == []

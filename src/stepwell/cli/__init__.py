@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -39,6 +40,10 @@ COMMANDS: Final = {
     "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",
     "doctor": "Look whether a database is well; repair what can be.",
+    "backup": "Copy the database file while a server runs on it.",
+    "export": "Write all that is in a database to a file.",
+    "import": "Read such a file into an empty database.",
+    "promote": "Make a PostgreSQL deployment of a SQLite file.",
     "migrate": "Bring a database's tables to what this version knows; distribute them.",
     "openapi": "Print the REST API as an OpenAPI document.",
 }
@@ -55,7 +60,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"stepwell.cli.{cmd_name}").command
+        command: click.Command = import_module(f"stepwell.cli.{_module(cmd_name)}").command
         return command
 
     def resolve_command(
@@ -79,6 +84,10 @@ class Commands(click.Group):
         except StepwellError as error:
             complain(error)
             ctx.exit(1)
+
+
+def _module(name: str) -> str:
+    return f"{name}_" if iskeyword(name) else name
 
 
 def complain(error: StepwellError) -> None:

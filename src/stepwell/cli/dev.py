@@ -28,6 +28,7 @@ from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
 from stepwell.server.run import PortInUse, Stop, bind, bind_beside, leave
 from stepwell.server.wording import count
+from stepwell.storage.address import is_postgres
 
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
@@ -95,7 +96,8 @@ def command(
     settings = engineering(apps, **options)
     sockets, moved = before.sockets() if before else _listen(host, port)
     gate = bind_beside(sockets, connect_gateway_port)
-    prepare_folder(Path(settings.path).parent)
+    if not is_postgres(settings.path):
+        prepare_folder(Path(settings.path).parent)
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
     here = Host(settings, sockets, guard, gate)
@@ -181,9 +183,9 @@ class Dev:
             return None, str(error)
 
     def _greet(self, app: Stepwell | None, changed: str | None) -> None:
-        live, path = self._live, self._settings.path
+        live = self._live
         functions = count(len(app.functions), "function") if app is not None else "no functions"
-        kept = "nothing is kept" if path == ":memory:" else f"kept in {path}"
+        kept = self._settings.kept
         if changed is not None:
             live.notice(f"{changed} changed, reloaded: {functions}")
         elif live.for_programs:

@@ -15,7 +15,7 @@ from stepwell.clock import SystemClock, monotonic_s
 from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
-from stepwell.limits import CONNECT_FRAME_BYTES_MAX, CONNECT_LEASE
+from stepwell.limits import CONNECT_FRAME_BYTES_MAX, CONNECT_LEASE, LEASE, POOL_DEFAULT
 from stepwell.model.settings import Settings
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
@@ -36,7 +36,8 @@ from stepwell.server.gateway import Gateway
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
 from stepwell.server.token_keys import TokenKeys
-from stepwell.server.wiring import NOBODY, Member, open_sqlite
+from stepwell.server.wiring import NOBODY, Member, open_store
+from stepwell.storage.address import shown
 
 _USUAL: Final = Settings()
 _MS: Final = timedelta(milliseconds=1)
@@ -64,12 +65,20 @@ class Engineering(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine is to run. Lengths are milliseconds; ``retention_ms`` ``None`` keeps everything."""
 
     path: str
+    pool: int = POOL_DEFAULT
+    shards: int | None = None
+    lease_ms: int = LEASE // _MS
     durability: Literal["full", "normal"]
     concurrency: int
     retention_ms: int | None
     rules: Settings = _USUAL
     grace_ms: int
     apps: Serving = _ALONE
+
+    @property
+    def kept(self) -> str:
+        """Where things are kept, in words."""
+        return "nothing is kept" if self.path == ":memory:" else f"kept in {shown(self.path)}"
 
     @property
     def names(self) -> frozenset[str]:
@@ -82,6 +91,9 @@ def engineering(
     apps: Serving,
     *,
     db: str,
+    pool: int,
+    shards: int | None,
+    lease: int,
     sdk_url: tuple[str, ...],
     retry_interval: int | None,
     endpoint_silence: int,
@@ -98,6 +110,9 @@ def engineering(
     """What the options of ``cli/serving.py`` say."""
     return Engineering(
         path=db,
+        pool=pool,
+        shards=shards,
+        lease_ms=lease,
         durability=durability,
         concurrency=concurrency,
         retention_ms=None if retention < 0 else retention,
@@ -251,11 +266,14 @@ class Host:
 
     async def _open(self, app: Stepwell | None, follow: Callable[[Engine], None]) -> None:
         settings = self._settings
-        member = open_sqlite(
+        member = await open_store(
             settings.path,
             app.transport(SystemClock()) if app else NOBODY,
             {app.app_id: app.configs()} if app else {},
             durability=settings.durability,
+            pool=settings.pool,
+            shards=settings.shards,
+            lease_ms=settings.lease_ms,
             calls_max=settings.concurrency,
             settings=settings.rules,
             retention_ms=settings.retention_ms,

@@ -38,9 +38,12 @@ def reading(command: F) -> F:
         click.option("--json", "as_json", is_flag=True, help="Print JSON for programs."),
         click.option(
             "--db",
+            "--store",
+            "db",
             type=click.Path(dir_okay=False),
             callback=not_empty,
-            help="Read this database file instead of asking a server.",
+            metavar="FILE|URL",
+            help="Read this file, or postgresql://…, instead of asking a server.",
         ),
     ):
         command = option(command)

@@ -15,6 +15,7 @@ from stepwell.model.duration import format_duration
 from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.server.run import new_event_loop
 from stepwell.server.wording import count
+from stepwell.storage.address import shown
 
 EVERYWHERE: Final = ("0.0.0.0", "::")
 _LEAD_LOOK_MS: Final = 100
@@ -34,7 +35,7 @@ class Running:
         """Only if it is another process, and again when that has ended."""
         if self._host.leads:
             return
-        path = self._settings.path
+        path = shown(self._settings.path)
         self._live.notice(
             f"another process runs what is in {path}; this one sends and reads, and takes over when it ends", "yellow"
         )

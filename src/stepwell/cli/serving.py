@@ -18,8 +18,15 @@ from stepwell.limits import (
     ENDPOINT_SILENCE,
     EVENT_BYTES_CEILING,
     EVENT_BYTES_MAX,
+    LEASE,
+    LEASE_SETTING_MAX,
+    LEASE_SETTING_MIN,
+    POOL_DEFAULT,
+    POOL_MIN,
     RUN_CHAIN_CEILING,
     RUN_CHAIN_MAX,
+    SHARDS_DEFAULT,
+    SHARDS_MAX,
     STEPS_PER_RUN_CEILING,
     STEPS_PER_RUN_MAX,
 )
@@ -31,15 +38,39 @@ from stepwell.runtime.reach import Network, parse_network
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def serving(*, db: str, grace: str) -> Callable[[F], F]:
-    """How an engine is to run, and which apps it calls; ``db`` and ``grace`` are the defaults."""
+def serving(*, db: str, grace: str, environment: bool = False) -> Callable[[F], F]:
+    """How an engine is to run, and which apps it calls; ``db`` and ``grace`` are the defaults. ``environment`` says
+    whether the store may be set there, under the name by which all commands know it."""
     options = (
         click.option(
             "--db",
+            "--store",
+            "db",
             default=db,
             show_default=True,
+            envvar=["STEPWELL_STORE", "STEPWELL_DB"] if environment else None,
             callback=not_empty,
-            help="The SQLite file; :memory: keeps nothing.",
+            metavar="FILE|URL",
+            help="The SQLite file (:memory: keeps nothing), or a database: postgresql://…",
+        ),
+        click.option(
+            "--pool",
+            type=click.IntRange(POOL_MIN),
+            default=POOL_DEFAULT,
+            show_default=True,
+            help="Connections of this process to a database.",
+        ),
+        click.option(
+            "--shards",
+            type=click.IntRange(1, SHARDS_MAX),
+            help=f"How many shards a new database gets, for ever; default {SHARDS_DEFAULT}.",
+        ),
+        click.option(
+            "--lease",
+            type=HolderLease(),
+            default=f"{LEASE.total_seconds():g}s",
+            show_default=True,
+            help="After how long without a sign of life another process takes over what one was doing.",
         ),
         click.option("-u", "--sdk-url", type=Address(), multiple=True, help="An app that serves its functions there."),
         click.option(
@@ -143,6 +174,19 @@ class Retention(Length):
         ms = super().convert(value, param, ctx)
         if ms == 0:
             self.fail("0 keeps nothing: give a length such as 30d, or 'forever'", param, ctx)
+        return ms
+
+
+class HolderLease(Length):
+    """A length of time within which a process can say several times that it goes on."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        ms = super().convert(value, param, ctx)
+        least, most = LEASE_SETTING_MIN.total_seconds(), LEASE_SETTING_MAX.total_seconds()
+        if not least * 1000 <= ms <= most * 1000:
+            self.fail(
+                f"a process that is busy for a moment is not to lose its work: {least:g}s to {most:g}s", param, ctx
+            )
         return ms
 
 

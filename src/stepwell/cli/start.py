@@ -26,12 +26,14 @@ from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
 from stepwell.server.run import Stop, bind, bind_beside, leave
 from stepwell.server.wording import count
+from stepwell.storage.address import has_password, is_postgres
 
 DB: Final = "stepwell.db"
 _SECRETS: Final = {
-    "signing_key": ("--signing-key", "STEPWELL_SIGNING_KEY"),
-    "signing_key_fallback": ("--signing-key-fallback", "STEPWELL_SIGNING_KEY_FALLBACK"),
-    "event_key": ("--event-key", "STEPWELL_EVENT_KEY"),
+    "signing_key": (("--signing-key",), "STEPWELL_SIGNING_KEY"),
+    "signing_key_fallback": (("--signing-key-fallback",), "STEPWELL_SIGNING_KEY_FALLBACK"),
+    "event_key": (("--event-key",), "STEPWELL_EVENT_KEY"),
+    "db": (("--store", "--db"), "STEPWELL_STORE"),
 }
 
 
@@ -66,7 +68,7 @@ _SECRETS: Final = {
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes any.")
-@serving(db=DB, grace="10s")
+@serving(db=DB, grace="10s", environment=True)
 @click.option("--poll-interval", type=Length(), help="Ask apps this often what they have; by default they say it.")
 @click.option("--no-poll", is_flag=True, help="Do not, whatever the settings say.")
 @click.option("--allow-private", is_flag=True, help="Apps, and what they let us ask, may be in private networks.")
@@ -104,6 +106,9 @@ def command(
     """
     given = {"signing_key": signing_key, "signing_key_fallback": signing_key_fallback, "event_key": event_key}
     shown = [name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if has_password(options["db"]) and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
+        given["db"] = (options["db"],)
+        shown.append("db")
     signing = _signing_keys(signing_key, signing_key_fallback)
     if not event_key:
         raise ConfigurationError(
@@ -123,7 +128,8 @@ def command(
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, keys=keys)
     sockets = bind(host, port)
     gate = bind_beside(sockets, connect_gateway_port)
-    prepare_folder(Path(settings.path).parent)
+    if not is_postgres(settings.path):
+        prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
     start = Start(Host(settings, sockets, guard, gate), live, settings, address_of(sockets[0]))
     run_to_end(live, start.run())
@@ -157,8 +163,7 @@ class Start:
         return reason
 
     def _greet(self) -> None:
-        settings, apps = self._settings, self._settings.apps
-        kept = "nothing is kept" if settings.path == ":memory:" else f"kept in {settings.path}"
+        kept, apps = self._settings.kept, self._settings.apps
         if self._live.for_programs:
             self._live.notice(f"Stepwell {__version__} at {self._address}, {kept}")
             return
@@ -188,8 +193,9 @@ def _hide(given: dict[str, tuple[str, ...]]) -> None:
     """Begin again with the keys in the environment: arguments can be read by all who may list processes (S34)."""
     arguments = sys.orig_argv[1:]
     for name, values in given.items():
-        option, variable = _SECRETS[name]
-        arguments = _without(arguments, option)
+        options, variable = _SECRETS[name]
+        for option in options:
+            arguments = _without(arguments, option)
         os.environ[variable] = " ".join(values)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,7 +3,7 @@ room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from stepwell.engine.admission import paused, ready, start, unserved
@@ -46,6 +46,7 @@ from stepwell.model.questions import (
     Loaded,
     LoadRuns,
     NextDue,
+    Occupied,
     ask,
 )
 from stepwell.model.run import Run, RunStatus
@@ -63,9 +64,10 @@ def claim(
     room: int,
     new_token: Callable[[], int],
     serves: Callable[[str], bool],
-    mine: Collection[str] = (),
+    mine: Callable[[str], int] = lambda _: 0,
     crowded: bool = True,
     pressing: bool = True,
+    waiting: Sequence[str] | None = None,
 ) -> Plan:
     """Take up to ``room`` calls of this shard, and do whatever else is due there. The value is when to come back to it:
     now if there may be more.
@@ -75,14 +77,19 @@ def claim(
 
     It looks whether queues are to be left alone only while that may be (``pressing``).
 
-    ``serves`` tells whether the functions of this process include one. ``mine`` are the runs this process is calling
-    right now: if their lease has run out it was not extended in time, and they are not started a second time (I7). One
-    that holds no lease any more has written its end, which its caller is about to hear of: its next call may begin.
+    ``serves`` tells whether the functions of this process include one. ``mine`` is the token by which this process is
+    calling a run right now, 0 if it is not: if that lease has run out it was not extended in time, and the run is not
+    started a second time (I7). One that holds no lease any more has written its end, which its caller is about to hear
+    of: its next call may begin. The lease of a peer that has run out is taken over, whatever is going on here: the call
+    that had it before is fenced off.
+
+    ``waiting`` are the backlogs of those who wait for a process, as far as this one may take them. Without it nobody
+    else claims, and it is all who wait for room.
     """
     if pressing:
         draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, shard))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard))) if crowded and room > 0 else []
+    crowds = (yield from _crowds(draft, shard, waiting)) if crowded and room > 0 else []
     if crowds:
         items = yield from _fair(draft, shard, limit, crowds)
         following: int | None = draft.now
@@ -91,7 +98,8 @@ def claim(
         following = draft.now if len(items) == limit else (yield from ask(NextDue(shard, draft.now)))
         if crowded and room > 0:
             draft.ready = False  # one that has not looked knows nothing: a run may have been put there just now
-    taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and not (item.lease and item.id in mine))
+    kept = {item.id for item in items if item.lease and mine(item.id) == item.lease}
+    taken = tuple(item.id for item in items if item.kind == ItemKind.RUN and item.id not in kept)
     loaded = (yield from ask(LoadRuns(taken))) if taken else {}
     # Timers first: a run whose time was over while nothing ran must not be called once more on the way to its end.
     # Then runs in their order, which a priority may have changed.
@@ -100,9 +108,9 @@ def claim(
             yield from fire(draft, item)
         elif item.id in draft.touched:
             draft.due(draft.now)  # a timer has just settled one of its steps, which a question would not show yet
-        elif item.id in mine and item.lease:
+        elif item.id in kept:
             draft.add(Extend(Lease(item.id, item.lease), draft.until))
-            draft.due(draft.until)  # it may be the lease of an earlier call, which nobody looks after
+            draft.due(draft.until)  # the call that has it may end without a word
         else:
             yield from _take(draft, item, loaded.get(item.id), new_token, serves)
     yield from announce(draft)
@@ -110,6 +118,15 @@ def claim(
     touched = set(draft.touched)
     draft.add(*(Wake(one.run.id, draft.now) for one in draft.leased if one.run.id in touched))
     return draft.decision(following)
+
+
+def _crowds(draft: Draft, shard: int, waiting: Sequence[str] | None) -> Generator[Any, Any, Sequence[str]]:
+    """The backlogs that are not empty of those who wait for a process."""
+    if waiting is None:
+        return (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard)))
+    found = [name for _, name in (yield from ask(Occupied(tuple(waiting), shard)))]
+    first = int(draft.moment.chance * len(found))
+    return (*found[first:], *found[:first])[:CROWDS_PER_CLAIM_MAX]
 
 
 def _fair(draft: Draft, shard: int, limit: int, crowds: Sequence[str]) -> Generator[Any, Any, list[Item]]:

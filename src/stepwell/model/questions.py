@@ -144,6 +144,36 @@ class NextDue(Question[int | None], frozen=True):
     after: int = -1
 
 
+class NextDues(Question[list[tuple[int, int]]], frozen=True):
+    """The shards in which an item has a moment, each with the earliest ``at``. ``timers_only`` leaves out runs.
+
+    Costs one look for each shard, however much is in it.
+    """
+
+    timers_only: bool = False
+
+
+class Occupied(Question[list[tuple[int, str]]], frozen=True):
+    """Which of these backlogs are not empty, each with the shard in which somebody waits there: in ``shard``, or
+    ``EVERYWHERE``.
+
+    Costs one look for each name and shard, however many wait.
+    """
+
+    names: tuple[str, ...]
+    shard: int
+
+
+class ShardsWithCell(Question[list[int]], frozen=True):
+    """The shards in which there is a cell whose key begins so and that has not expired. ``prefix`` ends in a slash.
+
+    Costs one look for each shard.
+    """
+
+    prefix: str
+    now: int
+
+
 class AnyLease(Question[bool], frozen=True):
     """Does any item hold a lease that lasts beyond this moment?"""
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from stepwell.clock import monotonic_s
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
@@ -53,6 +52,11 @@ class Caller:
         for call in calls:
             call.task = create_task(self._run(call))
 
+    def token_of(self, run_id: str) -> int:
+        """The token of the call of this run that is in flight here; 0 if none is."""
+        call = self.live.get(run_id)
+        return call.leased.lease.token if call is not None else 0
+
     def touch(self, run_id: str) -> None:
         call = self.live.get(run_id)
         if call is not None:
@@ -88,7 +92,7 @@ class Caller:
 
     async def _look(self) -> None:
         calls = list(self.live.values())  # their leases were written before we ask, so what we see is not older
-        now = monotonic_s()
+        now = self._engine.monotonic()
         if not calls:
             return
         standings = await self._engine.store.read(Standings(tuple(call.leased.lease.item_id for call in calls)))

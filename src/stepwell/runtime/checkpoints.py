@@ -14,8 +14,8 @@ from stepwell.runtime.engine import Engine
 async def store(engine: Engine, run_id: str, token: int, ops: Sequence[Op]) -> Standing:
     """Make them durable, whichever process makes the call. Raises ``Unreadable``.
 
-    The call is this process's if it leads. Else whoever leads knows of them before the app does: the next request of
-    the call must not lack what the app was told is stored.
+    The call is this process's if it runs all that runs. Else whoever makes it knows of them before the app does: the
+    next request of the call must not lack what the app was told is stored.
     """
     try:
         given = [instruction(op) for op in ops]
@@ -32,7 +32,7 @@ async def store(engine: Engine, run_id: str, token: int, ops: Sequence[Op]) -> S
         except Superseded:
             return Standing.STALE
         return Standing.STORED
-    if engine.leads:
+    if engine.alone:
         return Standing.STALE
     verdict = await engine.commit(lambda draft: checkpoint(draft, run_id, token, given))
     standing: Standing = verdict.result.value if verdict.held else Standing.STALE

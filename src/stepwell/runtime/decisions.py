@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from stepwell.clock import monotonic_s
 from stepwell.engine.draft import Draft
 from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.leased import Leased
 from stepwell.errors import NotRunning, StorageUnavailable
-from stepwell.model.changes import Change, Plan
+from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.questions import RegistryStamp, ask
 from stepwell.storage.interface import Verdict
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
+
+
+class Doubt:
+    """Of which shards something may be so, until a claim has found that it is not.
+
+    Decisions are numbered as they are made, and are heard of in any order: one that has found nothing says nothing of
+    what came after it.
+    """
+
+    def __init__(self, count: int, numbers: Iterator[int]) -> None:
+        self.shards: set[int] = set()
+        self._numbers = numbers
+        self._since = [0] * count  # the latest decision that has made it so, or could not know
+
+    def __contains__(self, shard: int) -> bool:
+        return shard in self.shards
+
+    def arise(self, shard: int | None = None, *, number: int | None = None) -> None:
+        """It may be so from now on, or from that decision on: in this shard, or in any."""
+        number = next(self._numbers) if number is None else number
+        for each in range(len(self._since)) if shard is None else (shard,):
+            self._since[each] = max(self._since[each], number)
+            self.shards.add(each)
+
+    def settle(self, so: bool, number: int, shard: int | None) -> None:
+        """A decision has found out. One that is no claim may have been in any shard, and only says that it is so."""
+        if so:
+            self.arise(shard, number=number)
+        elif shard is not None and number >= self._since[shard]:
+            self.shards.discard(shard)
 
 
 class _Stale(Exception):
@@ -39,20 +68,20 @@ def shutting_down() -> NotRunning:
 class Decisions:
     """Makes decisions, and keeps count of the leases that they promise: there are no more than calls may be in flight.
 
-    ``tokens`` are those of the leases of this epoch. ``crowded`` is whether runs may wait for room in a process;
-    ``pressing`` whether queues may have to be left alone, perhaps by what another process has written, and no claim has
-    found since that there are none. ``late`` are leases that were granted when it was too late to begin.
+    ``tokens`` are those of the leases of this epoch. ``crowded`` are the shards in which runs may wait for room in a
+    process; ``pressing`` those in which queues may have to be left alone, perhaps by what another process has written,
+    and no claim has found since that there are none. ``late`` are leases that were granted when it was too late to
+    begin.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.tokens = itertools.count(1)
-        self.crowded = True
-        self.pressing = False
-        self._pressing_since = 0  # the latest decision that has made one, or could not know of one
-        self.late: list[Leased] = []
-        self._crowded_since = 0  # the latest decision that has put one there
         self._numbers = itertools.count(1)
+        self.crowded = Doubt(engine.store.shards, self._numbers)
+        self.crowded.arise()
+        self.pressing = Doubt(engine.store.shards, self._numbers)
+        self.late: list[Leased] = []
         self._full = False  # there was no room for what is due when it was looked for last
         # Leases promised to runs that are not called yet. Plans run on the store's thread, what follows them on the
         # loop's: each counts in a number of its own, because neither may lose what the other adds.
@@ -60,20 +89,21 @@ class Decisions:
         self._settled = 0
         self._loading = asyncio.Lock()
 
-    def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
-        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched.
+    def commit(self, plan: Callable[[Draft], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
+        """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched. A claim says
+        of which ``shard`` it is.
 
         That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
         runs that were born in our hands are ours to call.
         """
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        engine, asked = self._engine, monotonic_s()
+        engine, asked = self._engine, self._engine.monotonic()
         taken = number = 0
         written: list[Change] = []
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
-            if not engine.leads or engine.stopping or self._full or self.pressing or self.room() <= 0:
+            if not engine.leads or engine.stopping or self._full or self.pressing.shards or self.room() <= 0:
                 return None
             if not engine.caller.transport.serves(function_id):
                 return None
@@ -84,10 +114,10 @@ class Decisions:
         def is_full(function_id: str) -> bool:
             if not engine.leads or engine.stopping or not engine.caller.transport.serves(function_id):
                 return False
-            return self.crowded or self.room() <= 0
+            return bool(self.crowded.shards) or self.room() <= 0
 
         def presses() -> None:
-            self.pressing, self._pressing_since = True, max(self._pressing_since, number)
+            self.pressing.arise(number=number)
 
         def attempt() -> Plan:
             nonlocal number, written
@@ -114,7 +144,7 @@ class Decisions:
                 if isinstance(error, StorageUnavailable):
                     engine.refused = engine.clock.now_ms(), error.what
                 if engine.leads:
-                    self.crowded, self._crowded_since = True, max(self._crowded_since, number)
+                    self.crowded.arise(number=number)
                     engine.wake_dispatcher()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
@@ -124,7 +154,7 @@ class Decisions:
             found = future.result()
             try:
                 if found.held:
-                    self._follow(found, asked, number)
+                    self._follow(found, asked, number, shard)
                     if engine.observers:
                         engine.tell(written)
                 if taken:
@@ -150,11 +180,6 @@ class Decisions:
             if not verdict.done():
                 verdict.set_result(found)
 
-    def hear_of_pressure(self) -> None:
-        """Another process has written that a queue is to be left alone. A claim that is decided, but not heard of yet,
-        may not have seen it: that it found none says nothing."""
-        self.pressing, self._pressing_since = True, next(self._numbers)
-
     def look_for_room(self) -> int:
         """How many calls more there may be, for whoever asks what is due: if there is none, it is told of the next."""
         room = self.room()
@@ -170,7 +195,7 @@ class Decisions:
         """How many calls more there may be."""
         return self._engine.calls_max - len(self._engine.caller.live) - (self._promised - self._settled)
 
-    def _follow(self, verdict: Verdict, asked: float, number: int) -> None:
+    def _follow(self, verdict: Verdict, asked: float, number: int, shard: int | None) -> None:
         engine = self._engine
         outcome: Effects = verdict.result
         if outcome.leased:
@@ -179,15 +204,17 @@ class Decisions:
             else:
                 engine.caller.start(outcome.leased, asked)
         if outcome.ready is not None:
-            if outcome.ready:
-                self._crowded_since = max(self._crowded_since, number)
-            # One that found nobody there says nothing of those that came after it, whichever is heard of first.
-            self.crowded = outcome.ready or number < self._crowded_since
+            self.crowded.settle(outcome.ready, number, shard)
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self.make_use_of_room()
-        if outcome.pressure or outcome.pressing is not None:
-            self._press(outcome, number)
+        if outcome.pressure:
+            now = self._engine.clock.now_ms()
+            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
+            self._engine.pressure = known | dict(outcome.pressure)
+            self.pressing.arise(number=number)
+        elif outcome.pressing is not None:
+            self.pressing.settle(outcome.pressing, number, shard)
         for run_id in outcome.ended:
             engine.caller.lose(run_id)
         for run_id in outcome.touched:
@@ -195,17 +222,22 @@ class Decisions:
         if engine.leads and outcome.wake is not None:
             engine.wake_dispatcher(outcome.wake)
 
-    def _press(self, outcome: Effects, number: int) -> None:
-        if outcome.pressure:
-            now = self._engine.clock.now_ms()
-            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
-            self._engine.pressure = known | dict(outcome.pressure)
-        # One that has found none says nothing of those that came after it.
-        self.pressing = outcome.pressing is not False or number < self._pressing_since
-
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:
-    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made."""
+    """What an event, an end or a tick starts is to be known to its very decision, by whichever process it is made.
+
+    It is asked at the end: by then the plan holds the shards from which it has learned anything, and whoever changes
+    the functions has to wait for them. Asked before, they could change in between.
+    """
+    decision: Decision | None = None
+    failed: Exception | None = None
+    try:
+        decision = yield from plan
+    except Exception as error:  # functions that are not there any more may be why
+        failed = error
     if (yield from ask(RegistryStamp())) != stamp:
         raise _Stale(stamp)
-    return (yield from plan)
+    if decision is None:
+        assert failed is not None, "a plan ends in one of two ways"
+        raise failed
+    return decision

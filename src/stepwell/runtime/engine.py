@@ -13,7 +13,6 @@ import msgspec
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
-from stepwell.engine.dispatch import claim
 from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
 from stepwell.engine.pressure import PREFIX
@@ -30,13 +29,13 @@ from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
-from stepwell.model.place import EVERYWHERE, place_for, place_of
+from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import (
-    AnyCell,
     ListApps,
     ListFunctions,
     ListStandingOrders,
     RegistryStamp,
+    ShardsWithCell,
     StoredFunction,
 )
 from stepwell.model.run import Run
@@ -49,6 +48,7 @@ from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.decisions import Decisions, shutting_down
+from stepwell.runtime.dispatcher import Dispatcher
 from stepwell.runtime.health import Health, health_of
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
@@ -61,7 +61,11 @@ from stepwell.storage.interface import Store, Verdict
 _MS = type(LEASE)(milliseconds=1)
 _USUAL = Settings()
 _STORAGE_PAUSE_MS = 500
-_OTHERS_LOOK_MS = UNSEEN_MS // 2  # how soon a leader notices what another process on the same file has written
+_OTHERS_LOOK_MS = UNSEEN_MS // 2  # how soon a leader notices what another process on the same store has written
+_IDLE_LOOK_MS, _IDLE_LOOK_MS_MAX = (
+    500,
+    700,
+)  # and one of several that has no call in flight: spread, so that many do not
 _BEGINNING_MS = 25  # between the last look at whether a body may begin, and its beginning
 
 
@@ -85,8 +89,12 @@ def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Func
 class Engine:
     """Drives runs. Exactly one process leads on one SQLite file; an engine that only follows sends and reads.
 
+    With ``peers`` every process on the store leads: none lapses the leases of others, and each hears of what they write
+    by looking (``shared``, which that includes).
+
     ``tidies`` is whether it forgets what is old, and what has expired, while it leads. ``outbound`` is how it makes the
-    requests that it owes to steps; without one they fail.
+    requests that it owes to steps; without one they fail. ``monotonic`` are seconds from some moment on, the same as
+    the store's.
     """
 
     def __init__(
@@ -102,15 +110,20 @@ class Engine:
         settings: Settings = _USUAL,
         retention_ms: int | None = RETENTION_DEFAULT // _MS,
         shared: bool = True,
+        peers: bool = False,
+        lease_ms: int = LEASE // _MS,
         tidies: bool = True,
         outbound: Outbound | None = None,
+        monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
+        assert shared or not peers, "peers share their store"
         self.outbound = outbound or NowhereOutbound()
         self.store = store
         self.clock = clock
         self.timers = timers
         self.registry = Registry()
-        self.lease_ms = LEASE // _MS
+        self.monotonic = monotonic
+        self.lease_ms = lease_ms
         self.leads = False
         self.stopping = False
         self.closing = False  # the server about it stops: whoever waits for a run is answered
@@ -124,6 +137,7 @@ class Engine:
         self._ids = ids
         self._plan_ids = plan_ids
         self.shared = shared
+        self.peers = peers
         self._tidies = tidies
         self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
         self.stamp = 0  # of the functions that are known
@@ -132,7 +146,7 @@ class Engine:
         self._others = False  # they have, and not everybody has been told
         self._lease_timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._dispatcher = Loop("dispatcher", self._dispatch, clock, timers)
+        self._dispatcher = Loop("dispatcher", Dispatcher(self).tick, clock, timers)
         self._leases = Loop("leases", self.caller.extend, clock, timers)
         self._sweeper = Sweeper(store, retention_ms)
         self._retention = Loop("retention", self._sweeper.tick, clock, timers)
@@ -161,16 +175,16 @@ class Engine:
             self.stamp = stamp
 
     async def lead(self) -> None:
-        """Begin to run what is owed. The caller has made sure that no other process does."""
-        self._looked_at = monotonic_s()
+        """Begin to run what is owed. The caller has made sure that no other process does, unless all are peers."""
+        self._looked_at = self.monotonic()
         epoch = await self.store.new_epoch()
         self.decisions.tokens = itertools.count(first_token(epoch))
         await self.load()
-        self.decisions.pressing = await self.store.read(AnyCell(PREFIX, self.clock.now_ms(), EVERYWHERE))
-        served = [
-            function.id for function in self.registry.functions.values() if self.caller.transport.serves(function.id)
-        ]
-        await self.commit(lambda draft: take_over(draft, epoch, served))
+        await self._hear_of_pressure(self.clock.now_ms())
+        if not self.peers:  # their leases are theirs: those of one that has died run out
+            serves = self.caller.transport.serves
+            served = [function_id for function_id in self.registry.functions if serves(function_id)]
+            await self.commit(lambda draft: take_over(draft, epoch, served))
         self.leads = True
         self._dispatcher.start()
         self._leases.start()
@@ -369,9 +383,14 @@ class Engine:
         if verdict.result.ended:
             await self.until_seen()
 
+    @property
+    def alone(self) -> bool:
+        """Whether all that is running runs here."""
+        return self.leads and not self.peers
+
     async def until_seen(self) -> None:
         """Whoever leads has read by then what this process has written, or reads it before it makes a request."""
-        if self.shared and not self.leads:
+        if self.shared and not self.alone:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
@@ -405,6 +424,8 @@ class Engine:
             self._lease_timer.cancel()
             self._lease_timer = None
         if self.caller.live:
+            if self.peers:
+                self._watcher.wake(self.clock.now_ms() + _OTHERS_LOOK_MS)
             self._lease_timer = self.timers.call_at(self.clock.now_ms() + self.lease_ms // 6, self._leases.wake)
 
     def call_ended(self, *, seen: float, touched: bool, left: int | None) -> None:
@@ -421,45 +442,33 @@ class Engine:
 
     # Ticks ------------------------------------------------------------------------------------------------------------
 
-    async def _dispatch(self, _: int) -> int | None:
-        found = [await self._claim(shard) for shard in range(self.store.shards)]
-        return min((at for at in found if at is not None), default=None)
-
-    async def _claim(self, shard: int) -> int | None:
-        caller = self.caller
-        decisions = self.decisions
-        room = decisions.look_for_room()
-        verdict = await self.commit(
-            lambda draft: claim(
-                draft,
-                shard=shard,
-                room=room,
-                new_token=decisions.tokens.__next__,
-                serves=caller.transport.serves,
-                mine=caller.live,
-                crowded=decisions.crowded or self.store.shards > 1,
-                pressing=decisions.pressing or self.store.shards > 1,
-            )
-        )
-        following: int | None = verdict.result.value
-        return following
-
     async def _look_for_others(self, now: int) -> int | None:
-        changed, before = self.store.changed(), self._looked_at
+        changed, before = await self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
         self._looked_at = max(before, changed.until)
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
-            return now + _OTHERS_LOOK_MS
+            return now + self._look_again()
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
-        if await self.store.read(AnyCell(PREFIX, now, EVERYWHERE)):
-            self.decisions.hear_of_pressure()  # and if not, a decision may have found otherwise while this was read
+        await self._hear_of_pressure(now)
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
-        return now + _OTHERS_LOOK_MS
+        return now + self._look_again()
+
+    def _look_again(self) -> int:
+        """When to look for others the next time. A call in flight must soon hear of what they do to its run; of what
+        else they leave to do it is told early enough twice a second (I15), and an idle process is to be quiet."""
+        if self.caller.live or not self.peers:
+            return _OTHERS_LOOK_MS
+        return _IDLE_LOOK_MS + int(self._plan_ids.chance() * (_IDLE_LOOK_MS_MAX - _IDLE_LOOK_MS))
+
+    async def _hear_of_pressure(self, now: int) -> None:
+        # If there is none, a decision may have found otherwise while this was read: only a claim knows.
+        for shard in await self.store.read(ShardsWithCell(PREFIX, now)):
+            self.decisions.pressing.arise(shard)
 
     @property
     def dispatch_failures(self) -> int:

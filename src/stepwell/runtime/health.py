@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from stepwell.errors import StorageError
-from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import AnyLease, Count, NextDue, Totals
+from stepwell.model.questions import AnyLease, Count, NextDues, Totals
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -31,7 +30,7 @@ async def health_of(engine: Engine, *, count: bool) -> Health:
     try:
         if count:
             totals = await engine.store.read(Count(now))
-        oldest = await engine.store.read(NextDue(EVERYWHERE))
+        oldest = min((at for _, at in await engine.store.read(NextDues())), default=None)
     except StorageError as error:
         return Health(False, error.what, None)
     if engine.closing or engine.stopping:  # whoever spreads the load is to ask another process

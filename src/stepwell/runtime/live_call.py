@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import msgspec
 
-from stepwell.clock import monotonic_s
 from stepwell.engine import progress
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
@@ -218,7 +217,7 @@ class LiveCall:
         of its queue is to begin for a while."""
         if self._engine.pressure and self._pressed_until():
             return True
-        return self._engine.shared and (monotonic_s() - self.seen) * 1000 > UNSEEN_MS
+        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
 
     @property
     def stopping(self) -> bool:

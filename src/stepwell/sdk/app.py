@@ -85,6 +85,8 @@ class EmbeddedOptions(TypedDict, total=False):
     """What ``embedded`` takes besides the path; ``Embedded`` says what each means."""
 
     durability: Literal["full", "normal"]
+    pool: int
+    shards: int | None
     concurrency: int
     retention: timedelta | str | int | None
     retry_interval: timedelta | str | int | None
@@ -273,7 +275,8 @@ class Stepwell:
         self._loop = asyncio.get_running_loop() if sender is not None else None
 
     def embedded(self, path: str | os.PathLike[str], **options: Unpack[EmbeddedOptions]) -> Embedded:
-        """An engine inside this process, on one SQLite file: ``async with app.embedded("shop.db"): …``.
+        """An engine inside this process, on one SQLite file: ``async with app.embedded("shop.db"): …``. Or on a
+        PostgreSQL database, of which ``path`` is the URL.
 
         ``Embedded`` says what the options mean. Raises ``ConfigurationError`` for one that does not exist and for a
         value that cannot be used.

@@ -288,11 +288,12 @@ class Apps:
         return place in self._polled or any(each.app_id == found.app_id for each in self._polled.values())
 
     async def _is_with_workers(self, app_id: str) -> bool:
-        """Are workers connected to which an app has moved? Whoever does not lead cannot know, and leaves that alone."""
+        """Are workers connected to which an app has moved? Where they may be connected to another process nobody knows,
+        and leaves that alone."""
         app = await self._known(app_id)
         if app is None or not is_connected(app.url):
             return False
-        return not self._engine.leads or bool(self._workers_of(app_id))
+        return not self._engine.alone or bool(self._workers_of(app_id))
 
     def _refuse(self, attached: Attached, error: ConfigurationError) -> None:
         attached.code, attached.error = _INVALID, f"{error.what}: {error.why}"

@@ -1,4 +1,5 @@
-"""The one composition root: an engine on a SQLite file, leading it or following whoever leads."""
+"""The one composition root: an engine on a SQLite file, leading it or following whoever leads, or a peer among others
+on a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from stepwell.clock import SystemClock
+from stepwell.clock import Clock, MeasuredClock, SystemClock, monotonic_s
+from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
-from stepwell.limits import CALLS_MAX
+from stepwell.limits import CALLS_MAX, LEASE, POOL_DEFAULT
 from stepwell.model.settings import Settings
 from stepwell.protocol.messages import Answer, Call, Progress, Reports, Superseded, Transport
 from stepwell.runtime.engine import Engine
@@ -20,20 +22,28 @@ from stepwell.runtime.outbound import HttpOutbound
 from stepwell.runtime.remote import Remote
 from stepwell.runtime.signed import Signed
 from stepwell.runtime.workers import Workers
+from stepwell.storage.address import is_postgres, shown
+from stepwell.storage.interface import Store
 from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from stepwell.server.operations import Operation
+    from stepwell.storage.postgres.store import PostgresStore
 
 _USUAL = Settings()
+_MS = type(LEASE)(milliseconds=1)
 _TAKE_OVER_MS = 250  # how soon a follower notices that the leader has ended
+_MEASURED_FIRST = 3
+_MEASURE_MS = 10_000  # clocks drift apart by less than a millisecond in this time
 
 
 class Member:
-    """This process's part in a SQLite file: the leader runs the engine, the others send and read.
+    """This process's part in a store. On a SQLite file the leader runs the engine, the others send and read; on a
+    PostgreSQL database every process leads, and has no ``lock``.
 
-    The lock is the operating system's, so it is free the moment its holder ends, however it ended.
+    The lock is the operating system's, so it is free the moment its holder ends, however it ended. ``upkeep`` goes on
+    for as long as the engine does.
     """
 
     def __init__(
@@ -42,11 +52,13 @@ class Member:
         lock: LeaderLock | None,
         apps: Mapping[str, Sequence[Mapping[str, Any]]],
         outbound: HttpOutbound | None = None,
+        upkeep: Loop | None = None,
     ) -> None:
         self.engine = engine
         self._lock = lock
         self._apps = apps
         self._outbound = outbound
+        self._upkeep = upkeep
         self._watch = Loop("leadership", self._try_to_lead, engine.clock, engine.timers)
 
     @property
@@ -56,6 +68,8 @@ class Member:
     async def start(self) -> None:
         """Register the functions, and lead if nobody does. Raises ``ConfigurationError`` and ``StorageError``."""
         try:
+            if self._upkeep is not None:
+                self._upkeep.start()
             for app_id, configs in self._apps.items():
                 await self.engine.register(app_id, configs)
             await self._try_to_lead(0)
@@ -77,6 +91,8 @@ class Member:
             await self._outbound.close()
         if self._lock is not None:
             self._lock.release()
+        if self._upkeep is not None:
+            await self._upkeep.stop()
         await self.engine.store.close()
 
     async def _try_to_lead(self, now: int) -> int | None:
@@ -86,12 +102,15 @@ class Member:
         return None
 
 
-def open_sqlite(
-    path: str,
+async def open_store(
+    address: str,
     transport: Transport,
     apps: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
     durability: Literal["full", "normal"] = "full",
+    pool: int = POOL_DEFAULT,
+    shards: int | None = None,
+    lease_ms: int = LEASE // _MS,
     calls_max: int = CALLS_MAX,
     settings: Settings = _USUAL,
     retention_ms: int | None = None,
@@ -99,17 +118,26 @@ def open_sqlite(
     outbound: HttpOutbound | None = None,
     workers: Workers | None = None,
 ) -> Member:
-    """An engine on a SQLite file that calls functions through ``transport``. ``":memory:"`` is private, not durable.
+    """An engine on a store that calls functions through ``transport``.
+
+    The address is that of a PostgreSQL database (``postgresql://…``), which any number of processes may run, or the
+    path of a SQLite file, which one at a time runs; ``":memory:"`` is private, not durable. ``durability`` is a file's.
+    ``pool`` is how many connections to a database this process may have, ``shards`` how many shards a new one gets.
+    After ``lease_ms`` without a sign of life what a process was doing goes to another.
 
     ``apps`` maps app ids to the configurations of their functions. With ``calls`` those of other apps, which are
     served over HTTP or by ``workers`` that connect, are called as well. ``outbound`` makes the requests that the engine
-    owes to steps; without one they may go anywhere. Raises ``StorageError``.
+    owes to steps; without one they may go anywhere. Raises ``StorageError``, and ``ConfigurationError`` for what does
+    not fit the store.
     """
-    clock = SystemClock()
-    private = path == ":memory:"
-    if not private:
-        path = os.path.realpath(path)  # the locks beside a file must be the same for all names it has
-    store = SqliteStore.open(path, durability=durability)
+    peers, lock, upkeep = is_postgres(address), None, None
+    store: Store
+    clock: Clock
+    if peers:
+        store, clock, upkeep = await _open_postgres(address, pool, shards)
+    else:
+        clock = SystemClock()
+        store, lock = _open_sqlite(address, durability)
     own = None if outbound is not None else HttpOutbound()
     engine = Engine(
         store,
@@ -121,7 +149,9 @@ def open_sqlite(
         calls_max=calls_max,
         settings=settings,
         retention_ms=retention_ms,
-        shared=not private,
+        shared=address != ":memory:",
+        peers=peers,
+        lease_ms=lease_ms,
         outbound=outbound or own,
     )
     if calls is not None:
@@ -135,7 +165,48 @@ def open_sqlite(
             owner=lambda id: _owner(engine, id),
         )
         engine.caller.transport = Both(transport, there)
-    return Member(engine, None if private else LeaderLock(path), apps, own)
+    return Member(engine, lock, apps, own, upkeep)
+
+
+def _open_sqlite(path: str, durability: Literal["full", "normal"]) -> tuple[Store, LeaderLock | None]:
+    if path == ":memory:":
+        return SqliteStore.open(path, durability=durability), None
+    path = os.path.realpath(path)  # the locks beside a file must be the same for all names it has
+    return SqliteStore.open(path, durability=durability), LeaderLock(path)
+
+
+async def _open_postgres(address: str, pool: int, shards: int | None) -> tuple[Store, Clock, Loop]:
+    """The store, its time, and the loop that goes on measuring that."""
+    store = await _postgres(address).open(address, shards=shards, pool=pool)
+    clock = MeasuredClock(monotonic_s)
+
+    async def measure(now: int) -> int:
+        asked = clock.monotonic()
+        clock.measure(await store.now_ms(), asked, clock.monotonic())
+        return now + _MEASURE_MS
+
+    try:
+        for _ in range(_MEASURED_FIRST):  # the first answers are slow
+            await measure(0)
+    except BaseException:
+        await store.close()
+        raise
+    return store, clock, Loop("clock", measure, clock, LoopTimers(clock))
+
+
+def _postgres(address: str) -> type[PostgresStore]:
+    """The store on PostgreSQL, whose driver not everybody has. Raises ``ConfigurationError``."""
+    try:
+        from stepwell.storage.postgres.store import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "asyncpg":
+            raise
+        raise ConfigurationError(
+            what=f"the database {shown(address)} cannot be opened",
+            why="the driver for PostgreSQL, asyncpg, is not installed",
+            fix='pip install "stepwell[postgres]"',
+        ) from None
+    return PostgresStore
 
 
 def _address(engine: Engine, function_id: str) -> str | None:
@@ -180,8 +251,7 @@ async def all_routes() -> list[Operation]:
     clock = SystemClock()
     store = SqliteStore.open(":memory:")
     await store.close()
-    engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
-    return Rest(engine, None, Guard()).all_routes()
+    return Rest(_silent(store, clock), None, Guard()).all_routes()
 
 
 async def api_document() -> bytes:
@@ -195,13 +265,21 @@ NOBODY: Transport = _Nobody()
 """The transport of a process that has no functions: runs wait until one comes that has them."""
 
 
-async def open_for_reading(path: str) -> tuple[Engine, bool]:
-    """An engine that only answers questions about a file, and whether any process leads it.
+async def open_for_reading(address: str) -> tuple[Engine, bool]:
+    """An engine that only answers questions about a store, and whether any process runs it, as far as can be told.
 
-    Neither the file nor its directory is changed. Raises ``StorageError``.
+    Nothing is changed. Raises ``StorageError`` and ``ConfigurationError``.
     """
     clock = SystemClock()
-    store = SqliteStore.reading(path)
-    engine = Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())
+    if is_postgres(address):
+        engine = _silent(await _postgres(address).reading(address), clock)
+        await engine.load()
+        # Who runs it has a lease now and then, and is not known otherwise.
+        return engine, True
+    engine = _silent(SqliteStore.reading(address), clock)
     await engine.load()
-    return engine, LeaderLock(path).held()
+    return engine, LeaderLock(address).held()
+
+
+def _silent(store: Store, clock: Clock) -> Engine:
+    return Engine(store, NOBODY, clock, LoopTimers(clock), RandomIds(), RandomIds())

@@ -34,7 +34,7 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """Whether others have written since it was asked last, and until when that is known: ``monotonic_s``."""
+    """Whether others have written since it was asked last, and until when that is known, by ``monotonic_s``."""
 
     others: bool
     until: float
@@ -72,11 +72,15 @@ class Store(Protocol):
         """Count up and return the number of this installation's leadership, durable. Lease tokens begin with it."""
         ...
 
-    def changed(self) -> Changed:
-        """Whether another process has written since the last call, as far as is known without waiting.
+    async def changed(self) -> Changed:
+        """Whether another process has written since the last call.
 
-        Cheap enough to ask many times a second.
+        Cheap enough to ask twenty times a second: one query where there is a network in between, none for a file.
         """
+        ...
+
+    async def now_ms(self) -> int:
+        """The time by which all who share this store go: the database's where it has a clock, else this machine's."""
         ...
 
     async def close(self) -> None:

@@ -111,6 +111,9 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.LoadRuns: _everywhere,
     q.Standings: _everywhere,
     q.NextDue: _shard,
+    q.NextDues: _nowhere,  # it says by itself which shards
+    q.ShardsWithCell: _nowhere,
+    q.Occupied: lambda x: NOWHERE if x.shard == EVERYWHERE else x.shard,
     q.AnyLease: _everywhere,
     q.WaitPaths: _place,
     q.FindWaits: _place,

@@ -84,7 +84,7 @@ class FaultyDoor(Door):
         found: int = await self._commit(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
         return found
 
-    def changed(self) -> Changed:
+    async def changed(self) -> Changed:
         return Changed(True, monotonic_s())  # who asks was told to, because another process has written
 
     async def read(self, question: Any) -> Any:

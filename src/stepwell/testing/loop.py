@@ -14,7 +14,7 @@ import heapq
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
@@ -69,6 +69,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._following: Callable[[], float | None] | None = None
         self._halted = False
+        self.holds: Callable[[asyncio.Handle], bool] | None = None  # takes what is not to run now, to run it later
         self._still = 0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._armed = 0
@@ -206,8 +207,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         ready.clear()
         self._order.shuffle(batch)
         for handle in batch:
-            if not handle.cancelled():
+            if not handle.cancelled() and (self.holds is None or not self.holds(handle)):
                 handle._run()  # pyright: ignore[reportPrivateUsage]
+
+    def run_later(self, handles: Iterable[asyncio.Handle]) -> None:
+        """What ``holds`` has taken may run now."""
+        self._ready.extend(handles)
 
     def _idle(self) -> None:
         if self._working:

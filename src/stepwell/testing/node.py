@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from stepwell.clock import Clock
+from stepwell.clock import Clock, monotonic_s
 from stepwell.ids import Ids
 from stepwell.limits import CALLS_MAX
 from stepwell.model.changes import Decision, Plan
@@ -41,6 +41,10 @@ class Door:
         """Ask this from now on."""
         self._dies = dies
 
+    @property
+    def shards(self) -> int:
+        return self._store.shards
+
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
         return self._through(work, self._store.commit)
 
@@ -52,18 +56,17 @@ class Door:
             await _nothing()
         return answer
 
-    @property
-    def shards(self) -> int:
-        return self._store.shards
-
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         return await self._store.sweep(before, limit, now=now)
 
     async def new_epoch(self) -> int:
         return await self._through(None, lambda _: asyncio.ensure_future(self._store.new_epoch()))
 
-    def changed(self) -> Changed:
-        return self._store.changed()
+    async def changed(self) -> Changed:
+        return await self._store.changed()
+
+    async def now_ms(self) -> int:
+        return await self._store.now_ms()
 
     async def close(self) -> None:
         """The store outlives its processes."""
@@ -114,6 +117,8 @@ class Node:
         calls_max: int = CALLS_MAX,
         tidies: bool = True,
         outbound: Outbound | None = None,
+        peers: bool = False,
+        monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
         self.door = door
         self._apps = apps
@@ -127,7 +132,9 @@ class Node:
             settings=settings,
             calls_max=calls_max,
             retention_ms=None,
-            shared=False,
+            shared=peers,
+            peers=peers,
+            monotonic=monotonic,
             tidies=tidies,
             outbound=outbound,
         )

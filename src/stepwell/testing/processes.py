@@ -38,12 +38,16 @@ class Process:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.context = contextvars.copy_context()
         self.context.run(NODE.set, self)
-        self.node = Node(
+        self.node = self._make_node()
+
+    def _make_node(self) -> Node:
+        world = self.world
+        return Node(
             FaultyDoor(world, lambda: world.processes.crash(self, 1_000)),
             FaultyTransport(world, world.app.transport(world.clock)),
             world.clock,
             LoopTimers(world.clock),
-            RandomIds(world.plan.seed * 1_000 + number),
+            RandomIds(world.plan.seed * 1_000 + self.number),
             {APP: world.configs},
             calls_max=world.plan.calls_max,
         )

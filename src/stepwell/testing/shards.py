@@ -136,8 +136,11 @@ class CheckingStore:
     async def new_epoch(self) -> int:
         return await self._store.new_epoch()
 
-    def changed(self) -> Changed:
-        return self._store.changed()
+    async def changed(self) -> Changed:
+        return await self._store.changed()
+
+    async def now_ms(self) -> int:
+        return await self._store.now_ms()
 
     async def close(self) -> None:
         await self._store.close()

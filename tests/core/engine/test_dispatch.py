@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from stepwell.model.event import CANCELLED
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.pause import Pause
 from stepwell.model.questions import (
+    BacklogItems,
     CountHeld,
     CountSlots,
     DueItems,
@@ -36,6 +38,7 @@ from stepwell.model.questions import (
     GetRun,
     GetSteps,
     NextDue,
+    Occupied,
     WaitPaths,
 )
 from stepwell.model.run import RunStatus
@@ -50,12 +53,20 @@ def _claim(
     *,
     room: int = 10,
     serves: bool = True,
-    mine: tuple[str, ...] = (),
+    mine: Mapping[str, int] | None = None,
     crowded: bool = True,
+    waiting: tuple[str, ...] | None = None,
 ) -> Any:
-    tokens = itertools.count(100)
+    tokens, held = itertools.count(100), mine or {}
     plan = claim(
-        of, shard=0, room=room, new_token=lambda: next(tokens), serves=lambda _: serves, mine=mine, crowded=crowded
+        of,
+        shard=0,
+        room=room,
+        new_token=lambda: next(tokens),
+        serves=lambda _: serves,
+        mine=lambda run_id: held.get(run_id, 0),
+        crowded=crowded,
+        waiting=waiting,
     )
     return decide(plan, {GetEvent: event()} | answers)
 
@@ -258,16 +269,38 @@ def test_progress_between_two_losses_starts_the_count_again() -> None:
 
 
 def test_a_run_this_process_is_calling_is_extended_and_not_started_a_second_time() -> None:
-    decision = _claim(draft(function()), {DueItems: [_item(lease=9)], GetRun: run()}, mine=("r1",))
+    decision = _claim(draft(function()), {DueItems: [_item(lease=9)], GetRun: run()}, mine={"r1": 9})
 
     assert only(decision, Extend).lease.token == 9
     assert decision.result.leased == ()
 
 
 def test_a_run_whose_call_has_just_written_its_end_is_called_again_without_delay() -> None:
-    decision = _claim(draft(function()), {DueItems: [_item(lease=0)], GetRun: run()}, mine=("r1",))
+    decision = _claim(draft(function()), {DueItems: [_item(lease=0)], GetRun: run()}, mine={"r1": 9})
 
     assert kinds(decision) == ["Grant"]
+    assert [leased.run.id for leased in decision.result.leased] == ["r1"]
+
+
+def test_what_a_peer_has_left_behind_is_taken_over_although_a_call_that_it_fenced_off_still_goes_on_here() -> None:
+    decision = _claim(draft(function()), {DueItems: [_item(lease=12)], GetRun: run()}, mine={"r1": 9})
+
+    assert "Extend" not in kinds(decision), "it would be kept from all for as long as the old call lasts"
+    assert [leased.run.id for leased in decision.result.leased] == ["r1"]
+
+
+def test_a_peer_takes_from_what_waits_only_what_is_for_it() -> None:
+    asked: list[Occupied] = []
+
+    def occupied(question: Occupied) -> list[tuple[int, str]]:
+        asked.append(question)
+        return [(0, "unserved/shop-bill")]
+
+    answers: Answers = {Occupied: occupied, DueItems: [], BacklogItems: [_item()], GetRun: run()}
+
+    decision = _claim(draft(function()), answers, waiting=("ready/shop-bill", "unserved/shop-bill"))
+
+    assert [question.names for question in asked] == [("ready/shop-bill", "unserved/shop-bill")]
     assert [leased.run.id for leased in decision.result.leased] == ["r1"]
 
 

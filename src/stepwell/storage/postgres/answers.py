@@ -82,6 +82,8 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.GetCell: (sql.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
     q.AnyCell: (sql.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
+    q.Occupied: (sql.OCCUPIED, lambda x, s: (_ids(x.names), x.shard), _all(tuple)),
+    q.ShardsWithCell: (sql.SHARDS_WITH_CELL, lambda x, s: (x.prefix, x.now), _column),
     q.CountHeld: (sql.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
     q.Children: (sql.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
     q.RunsOfStatus: (sql.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
@@ -128,7 +130,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
 }
 
 
-_BY_ONE: Final = (q.DueItems, q.Backlog, q.ListRuns)
+_BY_ONE: Final = (q.DueItems, q.NextDues, q.Backlog, q.ListRuns)
 
 
 def one_statement(question: q.Question[Any], shards: int) -> bool:
@@ -161,6 +163,7 @@ class Reader:
             q.Lock: self._lock,
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.NextDues: self._next_dues,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
@@ -196,6 +199,10 @@ class Reader:
     async def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS
         return [rows.item(row) for row in await self._fetch(text, (s, x.now, x.limit))]
+
+    async def _next_dues(self, x: q.NextDues, s: int) -> list[tuple[int, int]]:
+        found = await self._fetch(sql.NEXT_TIMERS if x.timers_only else sql.NEXT_DUES, ())
+        return [(shard, at) for shard, at in found if at is not None]
 
     async def _backlog(self, x: q.Backlog, s: int) -> list[tuple[int, str]]:
         values = (s, x.key, x.limit)

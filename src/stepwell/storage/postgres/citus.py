@@ -18,7 +18,7 @@ DISTRIBUTED: Final = (
 )
 """Tables whose rows belong to a shard."""
 
-REFERENCE: Final = ("meta", "functions", "standing_orders", "apps", "listeners", "postings")
+REFERENCE: Final = ("meta", "moves", "functions", "standing_orders", "apps", "listeners", "postings")
 """Tables that belong to no shard: small, and the same on every node."""
 
 # Citus puts rows where the hash of the shard says, so with as many parts as shards some would have several and others

@@ -56,6 +56,21 @@ STANDINGS: Final = "SELECT id, lease, poked FROM stepwell.items " + _MANY
 DUE_ITEMS: Final = _ITEMS + "WHERE shard = $1 AND at <= $2 ORDER BY at, id LIMIT $3"
 DUE_TIMERS: Final = _ITEMS + "WHERE shard = $1 AND at <= $2 AND kind <> 'run' ORDER BY at, id LIMIT $3"
 NEXT_DUE: Final = "SELECT min(at) FROM stepwell.items WHERE shard = $1 AND at > $2"
+# Over all shards, each of which is looked at by itself: what a replica asks before it locks any.
+_FIRST: Final = """
+SELECT s.shard, (SELECT min(i.at) FROM stepwell.items AS i WHERE i.shard = s.shard AND i.at >= 0{})
+FROM stepwell.shards AS s"""
+NEXT_DUES: Final = _FIRST.format("")
+NEXT_TIMERS: Final = _FIRST.format(" AND i.kind <> 'run'")
+SHARDS_WITH_CELL: Final = """
+SELECT s.shard FROM stepwell.shards AS s
+WHERE EXISTS (SELECT 1 FROM stepwell.cells AS c WHERE c.shard = s.shard
+  AND c.key > $1 AND c.key < substr($1::text, 1, length($1::text) - 1) || '0' AND c.expires_at > $2)"""
+OCCUPIED: Final = """
+SELECT s.shard, n.name FROM stepwell.shards AS s, unnest($1::text[]) AS n (name)
+WHERE ($2::bigint < 0 OR s.shard = $2)
+  AND EXISTS (SELECT 1 FROM stepwell.items AS i WHERE i.shard = s.shard AND i.backlog = n.name)"""
+NOW: Final = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 # No lease is longer, and beyond it there is all that sleeps.
 ANY_LEASE: Final = """

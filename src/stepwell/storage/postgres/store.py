@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from stepwell.clock import Clock, SystemClock, monotonic_s
-from stepwell.errors import NotRunning
+from stepwell.errors import NotRunning, StorageError
 from stepwell.ids import RandomIds, secret
+from stepwell.limits import POOL_DEFAULT
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question, RegistryStamp
 from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
+from stepwell.storage.postgres import queries
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, one_statement
 from stepwell.storage.postgres.committer import Committer, Pauses
@@ -23,8 +25,9 @@ from stepwell.storage.postgres.driver import Connect, Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
 from stepwell.storage.postgres.homes import Homes
 from stepwell.storage.postgres.lanes import Job, Lanes
+from stepwell.storage.postgres.moved import refuse_moved
 from stepwell.storage.postgres.retention import sweep
-from stepwell.storage.postgres.schema import migrate
+from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
 from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.postgres.transaction import Upkeep, Work
@@ -32,9 +35,7 @@ from stepwell.storage.postgres.versions import Versions
 
 A = TypeVar("A")
 
-POOL_DEFAULT: Final = 8
 _READERS: Final = 2
-_LOOK_S: Final = 0.05  # how often it is asked at most whether others have written
 
 
 class _Ask(NamedTuple):
@@ -68,7 +69,6 @@ class PostgresStore:
         self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
         self._asked: set[asyncio.Task[None]] = set()
-        self._look_began = 0.0
         self._closed = False
 
     @classmethod
@@ -100,6 +100,18 @@ class PostgresStore:
             raise explained(error, session.where) from error.__cause__
         return store
 
+    @classmethod
+    async def reading(cls, dsn: str) -> PostgresStore:
+        """Open a database whose tables are there, without changing it. Raises ``StorageError``."""
+        session = Session(dsn)
+        thread = LoopThread()
+        try:
+            found = await thread.run(_found(session))
+        except BaseException as error:
+            await asyncio.to_thread(thread.stop)
+            raise explained(error, session.where) from error.__cause__
+        return cls(thread, session, found, _READERS + 1, SystemClock())
+
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
         the order of the calls."""
@@ -120,11 +132,17 @@ class PostgresStore:
     async def new_epoch(self) -> int:
         return cast("int", await self._submit(Upkeep(_new_epoch, 0), 0))
 
-    def changed(self) -> Changed:
-        if not self._closed and monotonic_s() - self._look_began > _LOOK_S:
-            self._look_began = monotonic_s()
-            self._thread.call(self._look_soon)
+    async def changed(self) -> Changed:
+        if not self._closed:
+            await self._thread.run(self._look_quietly())
         return self._versions.changed()
+
+    async def now_ms(self) -> int:
+        self._refuse_closed()
+        try:
+            return await self._thread.run(self._tell_time())
+        except Exception as error:
+            raise explained(error, self._session.where) from error
 
     async def close(self) -> None:
         if self._closed:
@@ -203,8 +221,10 @@ class PostgresStore:
         if isinstance(question, RegistryStamp):
             self._homes.stamp = answer
 
-    def _look_soon(self) -> None:
-        self._start(self._look_quietly())
+    async def _tell_time(self) -> int:
+        async with self._readers.borrow() as connection:
+            ((now,),) = await connection.fetch(queries.NOW)
+        return int(now)
 
     async def _look_quietly(self) -> None:
         try:
@@ -241,9 +261,26 @@ async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
 async def _prepare(session: Session, shards: int | None) -> int:
     raw: Any = await session.connect()
     try:
-        return (await migrate(raw, session.where, shards=shards)).shards
+        migrated = await migrate(raw, session.where, shards=shards)
+        await refuse_moved(raw, session.where)
+        return migrated.shards
     finally:
         await raw.close(timeout=2)
+
+
+async def _found(session: Session) -> int:
+    raw: Any = await session.connect()
+    try:
+        found = await layout(raw, session.where)
+    finally:
+        await raw.close(timeout=2)
+    if found.number == 0:
+        raise StorageError(
+            what=f"there are no Stepwell tables in {session.where}",
+            why="a server makes them when it starts",
+            fix="check the name of the database, or make them: stepwell migrate",
+        )
+    return found.shards
 
 
 async def _new_epoch(connection: Connection) -> int:

@@ -146,11 +146,15 @@ class Reader:
     def __init__(self, connection: apsw.Connection, paths: Paths | None = None, shards: int = 1) -> None:
         self._execute = executor(connection)
         self._shards = shards
+        self._all_shards = msgspec.json.encode(list(range(shards))).decode()
         self._paths = paths
         self._composed: dict[type, Callable[[Any, int], Any]] = {
             q.Lock: self._lock,
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
+            q.NextDues: self._next_dues,
+            q.Occupied: self._occupied,
+            q.ShardsWithCell: self._shards_with_cell,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
@@ -184,6 +188,17 @@ class Reader:
     def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
         text = decisions.DUE_TIMERS if x.timers_only else decisions.DUE_ITEMS
         return [rows.item(row) for row in self._execute(text, (s, x.now, x.limit)).fetchall()]
+
+    def _next_dues(self, x: q.NextDues, s: int) -> list[tuple[int, int]]:
+        text = decisions.NEXT_TIMERS if x.timers_only else decisions.NEXT_DUES
+        return [row for row in self._execute(text, (self._all_shards,)).fetchall() if row[1] is not None]
+
+    def _occupied(self, x: q.Occupied, s: int) -> list[tuple[int, str]]:
+        shards = self._all_shards if x.shard == EVERYWHERE else f"[{s}]"
+        return self._execute(decisions.OCCUPIED, (shards, _ids(x.names))).fetchall()
+
+    def _shards_with_cell(self, x: q.ShardsWithCell, s: int) -> list[int]:
+        return _column(self._execute(decisions.SHARDS_WITH_CELL, (self._all_shards, x.prefix, x.now)).fetchall())
 
     def _backlog(self, x: q.Backlog, s: int) -> list[tuple[int, str]]:
         values = (s, x.key, x.limit)

@@ -20,6 +20,7 @@ from stepwell.storage.sqlite.driver import Execute, executor
 from stepwell.storage.sqlite.faults import DISTRUST, HOPELESS, explained
 from stepwell.storage.sqlite.files import Files
 from stepwell.storage.sqlite.log import Log
+from stepwell.storage.sqlite.moved import refuse_moved
 from stepwell.storage.sqlite.schema import migrate
 
 
@@ -108,6 +109,7 @@ class Committer:
         execute = executor(connection)
         with self._files.closing_on_error(connection):
             migrate(execute, self._files.path)
+            refuse_moved(execute, self._files.path)
         self._writer = Writer(connection, self._paths, self._files.shards)
         self._reader = Reader(connection, self._paths, self._files.shards)
         self._log = Log(connection, self._files)

@@ -22,6 +22,10 @@ DISTRUST: Final = (
 HOPELESS: Final = (*DISTRUST, apsw.BusyError)
 
 
+FENCED: Final = "stepwell: promoted to "
+"""How SQLite's message begins where a file may not be written to any more (``moved.py``); then follows where to."""
+
+
 def explained(error: BaseException, path: str) -> BaseException:
     """The error as a user should see it; one that does not come from SQLite is returned as it is."""
     if not isinstance(error, apsw.Error):
@@ -34,6 +38,12 @@ def explained(error: BaseException, path: str) -> BaseException:
 
 
 def _explain(error: apsw.Error, path: str) -> StorageError | None:
+    if isinstance(error, apsw.ConstraintError) and FENCED in str(error):
+        return StorageUnavailable(
+            what=f"nothing can be written to {path}: it was promoted to {str(error).partition(FENCED)[2]}",
+            why="what is written here would be known to nobody",
+            fix="stop this process, and start the server on the database it was promoted to",
+        )
     if isinstance(error, apsw.FullError):
         return StorageUnavailable(
             what=f"nothing can be written to {path}: the disk is full",

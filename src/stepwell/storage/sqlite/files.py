@@ -147,16 +147,16 @@ def _create(path: Path) -> None:
                 fix=f"create it (mkdir -p {folder}), or name another path",
             )
         folder.mkdir(mode=0o700)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     try:
         # Exclusively: a file that exists may be open here, and closing it would drop SQLite's locks on it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return  # another process was faster
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name durable."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

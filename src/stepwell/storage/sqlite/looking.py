@@ -7,8 +7,8 @@ So a file with nothing in its log is read as one that never changes (``immutable
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,6 +31,19 @@ def look(path: str, ask: Ask[A]) -> A:
     """What ``ask`` finds in the file, which must exist. It may be called several times. Raises ``StorageError``."""
     try:
         return _look(os.path.realpath(path), ask)  # SQLite keeps the log beside what a link points to
+    except apsw.Error as error:
+        raise explained(error, path) from error
+
+
+@contextmanager
+def looking_long(path: str) -> Generator[apsw.Connection, None, None]:
+    """A connection that reads the file for as long as it takes, with others writing. Raises ``StorageError``."""
+    path = os.path.realpath(path)
+    try:
+        with _connected(Path(path).as_uri()) as connection:
+            yield connection
+    except apsw.CantOpenError as error:
+        raise _unreadable_log(path) from error
     except apsw.Error as error:
         raise explained(error, path) from error
 
@@ -75,18 +88,28 @@ def _ask_live(path: str, ask: Ask[A]) -> A:
     try:
         return _ask(Path(path).as_uri(), ask)
     except apsw.CantOpenError as error:
-        raise StorageError(
-            what=f"the database {path} cannot be read where it is",
-            why="the log beside it can only be read where files can be created",
-            fix=f"copy {path} and {path}-wal to a directory of your own, and read the copy",
-        ) from error
+        raise _unreadable_log(path) from error
+
+
+def _unreadable_log(path: str) -> StorageError:
+    return StorageError(
+        what=f"the database {path} cannot be read where it is",
+        why="the log beside it can only be read where files can be created",
+        fix=f"copy {path} and {path}-wal to a directory of your own, and read the copy",
+    )
 
 
 def _ask(uri: str, ask: Ask[A]) -> A:
+    with _connected(uri) as connection:
+        return ask(connection)
+
+
+@contextmanager
+def _connected(uri: str) -> Generator[apsw.Connection, None, None]:
     with closing(apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)) as connection:
         connection.set_busy_timeout(_PATIENCE_MS)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        return ask(connection)
+        yield connection
 
 
 def _has_log(path: str) -> bool:

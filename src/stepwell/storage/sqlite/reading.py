@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from stepwell.clock import monotonic_s
+from stepwell.clock import SystemClock, monotonic_s
 from stepwell.errors import StorageError
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
@@ -28,7 +28,7 @@ class ReadingStore:
 
     def __init__(self, path: str) -> None:
         """Raises ``StorageError`` if the file is not a Stepwell database of this version."""
-        _refuse_missing(Path(path))
+        refuse_missing(Path(path))
         self._path = path
         look(path, self._refuse_unreadable)
 
@@ -57,8 +57,11 @@ class ReadingStore:
     async def new_epoch(self) -> int:
         raise self._only_read()
 
-    def changed(self) -> Changed:
+    async def changed(self) -> Changed:
         return Changed(False, monotonic_s())
+
+    async def now_ms(self) -> int:
+        return SystemClock().now_ms()
 
     async def close(self) -> None:
         """Nothing stays open between two answers."""
@@ -74,7 +77,7 @@ class ReadingStore:
         )
 
 
-def _refuse_missing(path: Path) -> None:
+def refuse_missing(path: Path) -> None:
     refuse_directory(path)
     if not path.exists():
         raise StorageError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from stepwell.clock import monotonic_s
+from stepwell.clock import SystemClock, monotonic_s
 from stepwell.errors import NotRunning
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
@@ -35,6 +35,7 @@ class SqliteStore:
             # A database in memory belongs to one connection, so there the writer reads as well.
             self._readers = ReaderThreads(files) if files.path != MEMORY else None
         self._closed = False
+        self._clock = SystemClock()
 
     @classmethod
     def open(
@@ -95,8 +96,11 @@ class SqliteStore:
     async def new_epoch(self) -> int:
         return cast("int", await self._submit(Upkeep(_new_epoch)))
 
-    def changed(self) -> Changed:
+    async def changed(self) -> Changed:
         return self._writer.changed() if self._inline is None else Changed(False, monotonic_s())
+
+    async def now_ms(self) -> int:
+        return self._clock.now_ms()
 
     async def close(self) -> None:
         if self._closed:

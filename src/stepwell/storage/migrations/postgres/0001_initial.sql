@@ -29,6 +29,15 @@ CREATE TABLE commits (
   PRIMARY KEY (shard, writer)
 ) WITH (fillfactor = 50);
 
+-- Copies of this installation that came here or go away from here, and how far they are (ADR 0047).
+CREATE TABLE moves (
+  id    text COLLATE "C" PRIMARY KEY,
+  state text COLLATE "C" NOT NULL,
+  place text COLLATE "C" NOT NULL,
+  rows  bigint NOT NULL,
+  epoch bigint NOT NULL
+);
+
 CREATE TABLE functions (
   id          text COLLATE "C" PRIMARY KEY,
   app_id      text COLLATE "C" NOT NULL,

@@ -1,4 +1,4 @@
--- Every table but the four for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
+-- Every table but the five for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
 -- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
 -- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
 
@@ -8,6 +8,15 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('schema', 0), ('epoch', 0), ('warm', 0);
+
+-- Copies of this installation that came here or go away from here, and how far they are (ADR 0047).
+CREATE TABLE moves (
+  id    TEXT PRIMARY KEY,
+  state TEXT NOT NULL,
+  place TEXT NOT NULL,
+  rows  INTEGER NOT NULL,
+  epoch INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE functions (
   id          TEXT PRIMARY KEY,

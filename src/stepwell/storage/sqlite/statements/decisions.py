@@ -41,6 +41,19 @@ STANDINGS: Final = "SELECT id, lease, poked FROM items " + _MANY
 DUE_ITEMS: Final = ITEM + "WHERE shard = ?1 AND at <= ?2 ORDER BY at, id LIMIT ?3"
 DUE_TIMERS: Final = ITEM + "WHERE shard = ?1 AND at <= ?2 AND kind <> 'run' ORDER BY at, id LIMIT ?3"
 NEXT_DUE: Final = "SELECT min(at) FROM items WHERE shard = ?1 AND at > ?2"
+# Over all shards: ?1 is their numbers as a JSON array.
+_FIRST: Final = """
+SELECT found.value, (SELECT min(at) FROM items WHERE shard = found.value AND at >= 0{})
+FROM json_each(?1) AS found"""
+NEXT_DUES: Final = _FIRST.format("")
+NEXT_TIMERS: Final = _FIRST.format(" AND kind <> 'run'")
+SHARDS_WITH_CELL: Final = """
+SELECT found.value FROM json_each(?1) AS found
+WHERE EXISTS (SELECT 1 FROM cells WHERE shard = found.value
+  AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
+OCCUPIED: Final = """
+SELECT found.value, found_name.value FROM json_each(?1) AS found, json_each(?2) AS found_name
+WHERE EXISTS (SELECT 1 FROM items WHERE shard = found.value AND backlog = found_name.value)"""
 
 # No lease is longer, and beyond it there is all that sleeps.
 ANY_LEASE: Final = (

@@ -1,0 +1,95 @@
+"""Takes what is due, shard by shard, as far as there is room for calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from stepwell.engine.admission import ready, unserved
+from stepwell.engine.dispatch import claim
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import NextDues, Occupied
+
+if TYPE_CHECKING:
+    from stepwell.runtime.engine import Engine
+
+
+class Dispatcher:
+    """Claims for one process.
+
+    A claim is a transaction that holds its shard, and whoever shares the store sees that something was written: two
+    idle processes would wake each other for ever. So where there are several shards, or peers who claim as well, it is
+    asked first, without a lock, where anything is due.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = 0  # which shard goes first: when room is scarce each has its turn
+
+    async def tick(self, now: int) -> int | None:
+        """Take what is due. When to come back: now if there may be more."""
+        engine = self._engine
+        if engine.store.shards == 1 and not engine.peers:
+            return await self._claim(0)
+        full = engine.decisions.look_for_room() <= 0
+        waiting = set[int]() if full else await self._shards_with_waiting()
+        found = await engine.store.read(NextDues(timers_only=full))
+        for shard in waiting:
+            engine.decisions.crowded.arise(shard)
+        following = [at for shard, at in found if at > now and shard not in waiting]
+        for shard in self._in_turn({shard for shard, at in found if at <= now} | waiting):
+            at = await self._claim(shard)
+            if at is not None:
+                following.append(at)
+        return min(following, default=None)
+
+    async def _claim(self, shard: int) -> int | None:
+        engine = self._engine
+        decisions, caller = engine.decisions, engine.caller
+        room = decisions.look_for_room()
+        waiting = self._waited_for() if engine.peers else None
+        verdict = await decisions.commit(
+            lambda draft: claim(
+                draft,
+                shard=shard,
+                room=room,
+                new_token=decisions.tokens.__next__,
+                serves=caller.transport.serves,
+                mine=caller.token_of,
+                crowded=shard in decisions.crowded,
+                pressing=shard in decisions.pressing,
+                waiting=waiting,
+            ),
+            shard,
+        )
+        following: int | None = verdict.result.value
+        return following
+
+    async def _shards_with_waiting(self) -> set[int]:
+        """The shards in which runs of our functions wait for a process: for one with room, or for one that has them.
+
+        Peers put them there, and one that has died takes none of them any more.
+        """
+        engine = self._engine
+        names = self._waited_for()
+        if not engine.peers or not names:
+            return set()
+        return {shard for shard, _ in await engine.store.read(Occupied(names, EVERYWHERE))}
+
+    def _waited_for(self) -> tuple[str, ...]:
+        """The backlogs from which this process takes: only those of functions that it serves. One whose peer alone
+        serves it waits there for that one, and is not handed to and fro."""
+        registry, serves = self._engine.registry, self._engine.caller.transport.serves
+        served = [
+            function_id
+            for known in (registry.functions, registry.departed)
+            for function_id in known
+            if serves(function_id)
+        ]
+        return (*map(ready, served), *map(unserved, served))
+
+    def _in_turn(self, shards: set[int]) -> list[int]:
+        turn = deque(sorted(shards))
+        self._turn += 1
+        turn.rotate(self._turn)
+        return list(turn)
