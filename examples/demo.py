@@ -262,17 +262,23 @@ def clean_home() -> None:
     home()
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number up to 65535, or 0 for any free one")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="All examples at once, days in seconds.")
     parser.add_argument("--exit", action="store_true", help="end when everything is done, as CI=true does")
-    parser.add_argument("--port", type=int, help=f"default {PORT}, or any free one")
+    parser.add_argument("--port", type=_port, help=f"default {PORT}, or any free one")
     options = parser.parse_args()
     clean_home()
     try:
         sockets = bind("127.0.0.1", PORT if options.port is None else options.port)
-    except PortInUse:
+    except PortInUse as error:
         if options.port is not None:
-            raise SystemExit(f"demo: port {options.port} is in use") from None
+            raise SystemExit(f"demo: {error}") from None
         sockets = bind("127.0.0.1", 0)
     settings = Engineering(
         path=str(home() / "demo.db"),

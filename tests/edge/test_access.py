@@ -14,7 +14,7 @@ from stepwell.server.openapi import Row, matrix
 from stepwell.server.realtime import CONNECT
 from stepwell.server.wiring import all_routes
 from tests.edge.conftest import Dev, Reply, eventually
-from tests.edge.test_start import EVENT_KEY, NEW, NEW_KEY, OLD, OLD_KEY, Start
+from tests.edge.started import EVENT_KEY, NEW, NEW_KEY, OLD, OLD_KEY, Start
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from stepwell.model.event import rfc3339
 from stepwell.server.function_views import AppView, SyncError, SyncView
 from tests.edge.conftest import Dev, Done, command, eventually
 from tests.edge.served_here import App, free_port, serving
-from tests.edge.test_start import NEW, NEW_KEY, Start, start
+from tests.edge.started import NEW, NEW_KEY, Start, start
 
 __all__ = ["start"]
 

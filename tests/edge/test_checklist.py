@@ -98,7 +98,7 @@ def test_98_a_cancelled_run_tells_that_and_not_that_it_failed(attached: Dev, her
         return sorted(event["name"] for event in events if event["data"]["run_id"] == run_id)
 
     eventually(lambda: len(told()) > 1)
-    eventually(lambda: attached.get("/v2/health")["liveRuns"] == 0)
+    eventually(lambda: attached.get("/v2/health?counts=true")["liveRuns"] == 0)
     assert told() == ["inngest/function.cancelled", "inngest/function.finished"]
 
 

@@ -70,7 +70,7 @@ def test_send_does_not_claim_that_an_event_did_nothing_where_it_may_have_resumed
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (["--data", "{order: 1}"], "not JSON"),
+        (["--data", "{order: 1}"], "quotes included"),
         (["--data", "[1]"], "must be a JSON object"),
         (["--data", "@missing.json"], "missing.json cannot be read"),
         (["--ts", "tomorrow"], "not a moment"),

@@ -268,7 +268,7 @@ def test_a_full_disk_refuses_events_and_recovers_by_itself(start_dev: Start) -> 
         (["dev", "missing.py"], "there is no file missing.py"),
         (["dev", "missing_module"], "there is no module 'missing_module'"),
         (["dev", "app.py", "--host", "0.0.0.0"], "--token"),
-        (["dev", "app.py", "--retry-interval", "soon"], "not a length of time"),
+        (["dev", "app.py", "--retry-interval", "soon"], "not a length of time: write it like 500ms, 90s"),
         (["dev", "app.py", "--retention", "long"], "not a length of time"),
         (["dev", "app.py", "--retention", "0"], "0 keeps nothing"),
         (["dev", "app.py", "--retention", "-1d"], "not a length of time"),

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from stepwell.server.access import CHECKED_BY_ROUTE, Access, access
 from tests.edge.conftest import Dev, eventually
-from tests.edge.test_start import EVENT_KEY, NEW_KEY, Start
+from tests.edge.started import EVENT_KEY, NEW_KEY, Start
 
 pytestmark = pytest.mark.slow
 

@@ -72,11 +72,32 @@ def test_the_commands_drain_and_undrain(dev: Dev) -> None:
         "Let new runs begin again: stepwell undrain --app shop",
     ]
     assert dev.cli("drain", "--all", "--json").json["appId"] is None
-    assert dev.cli("undrain", "--app", "shop").out == "App shop is drained no more.\n"
+    assert dev.cli("undrain", "--app", "shop").out.splitlines() == [
+        "App shop is drained no more.",
+        "Everything still is: stepwell undrain --all",
+    ]
     assert dev.cli("undrain", "--all").out == "Everything is drained no more.\n"
-    assert dev.cli("undrain", "--all", "--json").json == {"withdrawn": False, "order": None}
+    assert dev.cli("undrain", "--all", "--json").json == {"withdrawn": False, "order": None, "remains": None}
     assert dev.cli("drain").code == 2
     assert dev.cli("archive", "bill", "--app", "shop").code == 2
+
+
+@pytest.mark.parametrize(
+    ("wider", "said"),
+    [
+        ("--app shop", "Its app still is: stepwell undrain --app shop"),
+        ("--all", "Everything still is: stepwell undrain --all"),
+    ],
+)
+def test_who_takes_back_an_order_hears_of_the_wider_one_that_holds(dev: Dev, wider: str, said: str) -> None:
+    assert dev.cli("drain", *wider.split()).code == 0
+
+    done = dev.cli("undrain", "bill")
+    assert (done.code, done.out) == (0, f"bill was not drained.\n{said}\n")
+    remains = dev.cli("undrain", "bill", "--json").json["remains"]
+    assert (remains["kind"], remains["appId"]) == ("drain", "shop" if "app" in wider else None)
+
+    assert dev.cli("undrain", *wider.split()).out.endswith("is drained no more.\n")
 
 
 def test_an_app_is_paused_and_resumed(dev: Dev) -> None:

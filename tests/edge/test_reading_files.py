@@ -36,7 +36,7 @@ def empty(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "word"), [(customers, "another program"), (meta, "another program"), (empty, "is empty")]
 )
-def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, make, word: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, make, word: str) -> None:
     make(tmp_path / "foreign.db")
     before = (tmp_path / "foreign.db").read_bytes()
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, make,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [customers, meta])
-def test_a_server_refuses_a_file_that_is_not_ours_and_leaves_it_alone(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_refuses_a_file_that_is_not_ours_and_leaves_it_alone(tmp_path: Path, make) -> None:
     data = tmp_path / "data"
     data.mkdir()
     make(data / "foreign.db")

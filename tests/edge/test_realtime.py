@@ -23,7 +23,7 @@ from stepwell.protocol.realtime import Topic, subscription_token
 from stepwell.protocol.signing import signing_key
 from stepwell.server.guard import Guard, Keys
 from tests.edge.conftest import PATIENCE_S, Dev, eventually
-from tests.edge.test_start import EVENT_KEY, NEW, OLD, Start
+from tests.edge.started import EVENT_KEY, NEW, OLD, Start
 
 pytestmark = pytest.mark.slow
 

@@ -76,6 +76,7 @@ def test_runs_are_started_again_and_how_far_that_is_can_be_read(dev: Dev, prefix
         "started": made["matched"],
         "skipped": 0,
         "left": 0,
+        "held": [],
     }
     again = [dev.get(f"/v2/runs/{run_id}")["rerunIds"] for run_id in runs]
     assert [len(ids) for ids in again] == [1, 0, 1]
@@ -153,6 +154,27 @@ def test_the_command_counts_replays_and_follows(dev: Dev) -> None:
     assert replay["id"] in dev.cli("replays").out
     (again,) = dev.get("/v2/runs?limit=1")
     assert f"replay  {replay['id']}" in dev.cli("run", again["id"]).out
+
+
+@pytest.mark.parametrize(
+    ("order", "by", "end"),
+    [
+        ("drain bill", "drain", "undrain shop-bill"),
+        ("drain --app shop", "drain", "undrain --app shop"),
+        ("pause bill", "pause", "resume shop-bill"),
+        ("pause --app shop", "pause", "resume --app shop"),
+    ],
+)
+def test_a_replay_that_waits_says_for_whom_and_how_that_ends(dev: Dev, order: str, by: str, end: str) -> None:
+    failed(dev, 35)
+    assert dev.cli(*order.split()).code == 0
+    made = dev.cli("replay", "bill", "--if", "event.data.order == 35")
+
+    assert made.out.endswith(f"  It waits while shop-bill is {by.removesuffix('e')}ed: stepwell {end}\n")
+    replay = dev.cli("replays", "last", "--json").json
+    assert [(each["functionId"], each["by"]) for each in replay["held"]] == [("shop-bill", by)]
+    assert dev.cli(*end.split()).code == 0
+    assert over(dev, replay["id"])["held"] == []
 
 
 def test_the_command_aborts(dev: Dev) -> None:

@@ -18,7 +18,7 @@ from tests.edge.conftest import PATIENCE_S, Dev, eventually
 from tests.edge.official.conftest import free_port
 from tests.edge.provider import Provider, providing
 from tests.edge.served_here import App, Asked, serving
-from tests.edge.test_start import NEW_KEY, Start
+from tests.edge.started import NEW_KEY, Start
 
 pytestmark = pytest.mark.slow
 

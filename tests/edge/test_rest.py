@@ -35,6 +35,10 @@ def test_health_in_numbers(dev: Dev) -> None:
 
     assert health["healthy"] and health["leads"]
     assert health["callsMax"] == 1000
+    counts = ("liveRuns", "items", "blocked", "waits")
+    assert [health[name] for name in counts] == [None] * 4  # to count costs a look at all that waits
+    counted = dev.get("/v2/health?counts=true")
+    assert [type(counted[name]) for name in counts] == [int] * 4
 
 
 def test_sdks_find_a_dev_server(dev: Dev) -> None:

@@ -11,7 +11,7 @@ from stepwell.limits import TRACES_BYTES_MAX
 from tests.edge.conftest import Dev, eventually
 from tests.edge.official.conftest import free_port
 from tests.edge.served_here import App, serving
-from tests.edge.test_start import EVENT_KEY, NEW, NEW_KEY, Start, app, start
+from tests.edge.started import EVENT_KEY, NEW, NEW_KEY, Start, app, start
 
 __all__ = ["app", "start"]
 

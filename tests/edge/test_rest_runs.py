@@ -105,7 +105,7 @@ def done(dev: Dev, order_id: str) -> dict[str, Any]:
         found: dict[str, Any] = dev.get(f"/v2/cancellations/{order_id}")
         return found if found["endedAt"] else None
 
-    return eventually(look)  # type: ignore[return-value]
+    return eventually(look)
 
 
 def test_v1_cancels_many_and_tells_how_far_it_is(dev: Dev) -> None:

@@ -69,7 +69,10 @@ def test_an_event_that_is_held_back_says_for_which_run_and_until_when(app) -> No
     async def many(ctx): ...
 
     with harness(app) as t:
-        first, second = t.send([Event("go"), Event("go")])
+        (first,) = t.send([Event("go")])
+        assert "It is held back for shop-calm, so far the only event: run " in told(t, first)
+        assert "It is held back for shop-many, so far the only event: run " in told(t, first)
+        (second,) = t.send([Event("go")])
 
         text = told(t, second)
         assert "It is held back for shop-calm, the newest of the 2 events that came so far" in text
@@ -275,3 +278,17 @@ def test_an_event_left_out_for_a_run_that_never_came_says_so(app) -> None:
         t.advance("1m")
 
         assert "that run was not started" in told(t, first)
+
+
+def test_an_event_that_came_while_its_function_was_archived_says_so_before_and_after_that_is_over(app) -> None:
+    @app.create_function(id="work", trigger="go")
+    async def work(ctx): ...
+
+    with harness(app) as t:
+        t.archive(work)
+        (missed,) = t.send([Event("go")])
+        assert "It did not start shop-work, which is archived: nothing starts it now." in told(t, missed)
+
+        t.advance("1m")
+        t.unarchive(work)
+        assert "It did not start shop-work, which was registered, changed or unarchived after it" in told(t, missed)

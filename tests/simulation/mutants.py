@@ -243,6 +243,10 @@ def _archive_without_the_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(standing, "_disarm", lambda *_: iter(()))
 
 
+def _bring_back_without_the_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(standing, "arm_crons", lambda *_: None)
+
+
 def _drain_no_replay(patch: pytest.MonkeyPatch) -> None:
     """Whoever starts runs again does not ask whether nothing new is to begin."""
     consider = admission.consider
@@ -253,7 +257,7 @@ def _drain_no_replay(patch: pytest.MonkeyPatch) -> None:
         return consider(draft, function, *given, **named)
 
     patch.setattr(admission, "consider", hasty)
-    patch.setattr(bulk, "_is_held", lambda function: function is not None and function.pause is not None)
+    patch.setattr(bulk, "is_held", lambda function: function is not None and function.pause is not None)
 
 
 def _press_nobody(patch: pytest.MonkeyPatch) -> None:
@@ -323,6 +327,7 @@ MUTANTS: dict[str, Mutant] = {
     "a drain lets in what is started again": _drain_no_replay,
     "what is archived is started": _archive_nothing,
     "the clock of what is archived goes on": _archive_without_the_clock,
+    "the clock of what comes back stands still": _bring_back_without_the_clock,
     "back-pressure holds nobody who comes due": _both(_press_nobody, _press_no_call),
     "back-pressure holds no call that is under way": _press_no_call,
     "nobody lets go what back-pressure has held": _letting_go_nobody(pressure),

@@ -148,6 +148,18 @@ def test_a_tick_that_never_came_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert any("never came" in each for each in found)
 
 
+def test_ticks_of_a_time_in_which_the_function_was_archived_are_not_missed() -> None:
+    with harness(APPS["cron"]()) as t:
+        t.advance("5m")
+        t.archive("work")
+        t.advance("20m")
+        t.unarchive("work")
+        t.advance("5m")
+
+        assert len(t.runs("work")) == 10
+        assert list(audit(Tables(t.store).ask)) == []
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=12), st.integers(1, 4))
 def test_the_sweep_counts_as_one_does_moment_by_moment(spans: list[tuple[int, int]], limit: int) -> None:
     intervals = [Interval(start, start + length) for start, length in spans]

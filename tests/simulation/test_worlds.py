@@ -17,6 +17,13 @@ def test_the_invariants_hold_in_the_world_of_seed(seed):
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_they_hold_in_a_store_with_several_shards_whose_decisions_overlap(seed: int):
+    report = play(seed, shards=4 if seed % 2 else 16)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
 @pytest.mark.parametrize("seed", [1796, 2403, 2524, 4275])
 def test_queues_are_left_alone_by_every_process_that_has_heard_of_it(seed: int) -> None:
     """Two queues are told to wait until one moment, and processes that have been deposed go on for a while."""

@@ -10,7 +10,7 @@ import pytest
 from stepwell import Event, RunConcurrency, Stepwell, Throttle
 from stepwell.clock import to_ms
 from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX
-from stepwell.model.changes import Change, Release, ReleaseItem
+from stepwell.model.changes import Change, Release, ReleaseItem, ReleaseShared
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, FunctionItems, NextBacklog
 from stepwell.testing import Harness, harness
@@ -26,13 +26,13 @@ class Watch:
         self.order: list[int] = []
 
     def __call__(self, changes: Sequence[Change]) -> None:
-        count = sum(change.count if isinstance(change, Release) else 1 for change in changes if _releases(change))
+        count = sum(1 if isinstance(change, ReleaseItem) else change.count for change in changes if _releases(change))
         if count:
             self.released.append(count)
 
 
 def _releases(change: Change) -> bool:
-    return isinstance(change, Release | ReleaseItem)
+    return isinstance(change, Release | ReleaseShared | ReleaseItem)
 
 
 def declare(app: Stepwell, watch: Watch, **options: Any) -> Any:
@@ -131,6 +131,29 @@ def test_runs_whose_function_comes_back_go_in_their_order(app) -> None:
 
         assert running(t, bill) == MANY
         assert watch.order == list(range(MANY))
+        assert nothing_is_owed(t)
+
+
+@pytest.mark.parametrize("scope", ["fn", "env"])
+def test_room_that_nobody_can_use_does_not_wake_all_who_wait_for_it(app, scope: str) -> None:
+    watch, other = Watch(), Stepwell("other")
+    bill = declare(app, watch, run_concurrency=RunConcurrency(1, key="'all'", scope=scope))
+
+    with harness([app, other]) as t:
+        t.send(go())
+        t.advance("1m")
+        (first,) = (run for run in t.runs(bill) if run.status == "RUNNING")
+        t.crash(app=[other])
+        t.engine.observers.append(watch)
+        t.cancel(first)
+        t.advance("1m")
+        assert waiting(t, "unserved/shop-bill") == 1
+        assert len(watch.released) == 1
+
+        t.crash(app=[app, other])
+        t.advance("40d")
+        assert watch.order == list(range(MANY))
+        assert [run.status for run in t.runs(bill)] == ["CANCELLED", *["COMPLETED"] * (MANY - 1)]
         assert nothing_is_owed(t)
 
 

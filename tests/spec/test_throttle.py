@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell import Concurrency, ConfigurationError, Event, Stepwell, Throttle, Timeouts
+from stepwell.model.place import EVERYWHERE
+from stepwell.model.questions import Backlog
 from stepwell.testing import Harness, harness
 from tests.spec.looking import totals
 
@@ -149,6 +151,37 @@ def test_a_run_that_then_waits_for_a_slot_takes_its_turn_when_it_starts(app) -> 
         assert began[0] == 0
         assert all(after - before >= 60 for before, after in pairwise(began))
         assert len(began) == 4
+
+
+def test_whoever_is_next_takes_the_turn_of_one_who_waits_for_a_slot(app) -> None:
+    @app.create_function(
+        id="work", trigger="go", throttle=Throttle(1, "1m", burst=0), concurrency=Concurrency(1, key="event.data.k")
+    )
+    async def function(ctx):
+        began.append((ctx.event.data["n"], (t.now - START).total_seconds()))
+        await ctx.step.run("long", asyncio.sleep, 90 if ctx.event.data["n"] == 1 else 0)
+
+    began: list[tuple[int, float]] = []
+    with harness(app) as t:
+        t.send([Event("go", {"n": n, "k": k}) for n, k in enumerate("aaab")])
+        t.advance("1h")
+
+        assert began == [(0, 0), (1, 60), (3, 120), (2, 180)]  # at 120 s the second of "a" is not done
+
+
+def test_nobody_is_woken_for_a_turn_that_nobody_can_use(app) -> None:
+    """With one limit for all, those who wait for turns would only go from the one backlog to the other, and back."""
+
+    @app.create_function(id="work", trigger="go", throttle=Throttle(1, "1m", burst=0), concurrency=1)
+    async def function(ctx):
+        if ctx.event.data["n"]:
+            await ctx.step.run("long", asyncio.sleep, 3_000)
+
+    with harness(app) as t:
+        t.send(numbered(20))
+        t.advance("150s")  # one is done, one is long, and one waits until that is done
+
+        assert len(t.ask(Backlog("throttle/shop-work/", 100, EVERYWHERE))) == 17
 
 
 def test_it_holds_after_a_crash(app) -> None:

@@ -22,6 +22,11 @@ LEASE = Lease("r1", TOKEN)
 PLACE = 3  # of what is named by a key
 
 
+def near(name: str) -> str:
+    """An id at that place, of a run or an event. They sort as their names do, which are of one length."""
+    return f"{name:0>24}03"
+
+
 async def write(store: Store, *changes: Change, holds: Lease | None = None) -> Verdict:
     return await store.commit(Decision(changes, holds))
 

@@ -21,6 +21,7 @@ from stepwell.model.changes import (
     StartRun,
 )
 from stepwell.model.event import FINISHED
+from stepwell.model.place import place_of
 from stepwell.model.questions import (
     BacklogPosition,
     Count,
@@ -41,7 +42,7 @@ from stepwell.model.questions import (
     Totals,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import event, item, order, outcome, run, wait, write
+from tests.storage.nouns import event, item, near, order, outcome, run, wait, write
 
 
 async def test_runs_are_listed_newest_first_without_their_outputs(store: Store):
@@ -115,13 +116,14 @@ async def test_a_wait_looks_back_at_the_events_of_a_name_from_a_moment_until_bef
 
 
 async def test_a_blocked_item_knows_how_many_go_before_it(store: Store):
-    for id, queued_at in (("c", 30), ("a", 10), ("b2", 20), ("b1", 20)):
+    first, second, third, last = map(near, ("A0", "B1", "B2", "C0"))
+    for id, queued_at in ((last, 30), (first, 10), (third, 20), (second, 20)):
         await write(store, Enqueue(item(id, queued_at=queued_at)), Block(id, "full"))
     await write(store, Enqueue(item("free")), Enqueue(item("x", at=None, backlog="another")))
 
-    assert await store.read(BacklogPosition("a")) == (0, 4)
-    assert await store.read(BacklogPosition("b2")) == (2, 4)
-    assert await store.read(BacklogPosition("c")) == (3, 4)
+    assert await store.read(BacklogPosition(first)) == (0, 4)
+    assert await store.read(BacklogPosition(third)) == (2, 4)
+    assert await store.read(BacklogPosition(last)) == (3, 4)
     assert await store.read(BacklogPosition("free")) is None
     assert await store.read(BacklogPosition("unknown")) is None
 
@@ -193,7 +195,9 @@ async def test_live_runs_are_found_by_their_state_between_two_ids(store: Store):
 
 
 async def test_the_names_of_many_events_are_one_question(store: Store):
-    await write(store, SaveEvent(event("e1", "a")), SaveEvent(event("e2", "b")), SaveEvent(event("e3", "a")))
+    places = {"e1": "r1", "e2": "r2", "e3": "r3"}
+    names = {"e1": "a", "e2": "b", "e3": "a"}
+    await write(store, *(SaveEvent(event(id, names[id]), place_of(run_id)) for id, run_id in places.items()))
 
     assert await store.read(EventNames((("r1", "e1"), ("r1", "e1"), ("r2", "e2"), ("r3", "gone")))) == {
         "e1": "a",

@@ -37,10 +37,10 @@ from stepwell.model.questions import (
 from stepwell.storage.interface import Store
 from tests.storage.conftest import BACKENDS, scratch
 from tests.storage.model import Model
-from tests.storage.nouns import PLACE, request, run, step, wait
+from tests.storage.nouns import PLACE, near, request, run, step, wait
 
-RUNS = ("r1", "r2")
-ITEMS = ("r1", "r2", "r1/t", "r1-x")
+RUNS = (near("R1"), near("R2"))
+ITEMS = (*RUNS, f"{near('R1')}/t", f"{near('R1')}-x")
 STEPS = ("s1", "s2")
 BACKLOGS = ("full", "env/busy")
 KEYS = ("k1", "k2")
@@ -53,7 +53,7 @@ leases = st.builds(Lease, items, tokens)
 
 def _item(id: str, at: int, queued_at: int, kind: str) -> Item:
     return Item(
-        id=id, kind=kind, function_id=f"f{len(id) % 2}", at=at, queued_at=queued_at, run_id=id.partition("/")[0]
+        id=id, kind=kind, function_id=f"f{ITEMS.index(id) % 2}", at=at, queued_at=queued_at, run_id=id.partition("/")[0]
     )
 
 
@@ -94,17 +94,20 @@ changes: SearchStrategy[c.Change] = st.one_of(
     st.builds(c.DropRequest, runs, steps),
     st.builds(c.DropRequests, runs),
     st.builds(
-        c.PutCell, st.builds(lambda key, value, at: Cell(key=key, value=value, expires_at=at), keys, keys, moments)
+        c.PutCell,
+        st.builds(lambda key, value, at: Cell(key=key, value=value, expires_at=at), keys, keys, moments),
+        st.just(PLACE),
     ),
     st.builds(c.TakeSlots, st.lists(keys, max_size=2).map(tuple), items),
     st.builds(c.FreeSlots, items),
-    st.builds(c.Release, backlogs, moments, st.integers(0, 2)),
+    st.builds(c.Release, backlogs, moments, st.integers(0, 2), st.just(PLACE)),
     st.builds(
         c.ReleaseShared,
         st.just("env/busy"),
         moments,
         st.integers(0, 2),
-        function_id=st.sampled_from((None, "f0", "f1")),
+        st.just(PLACE),
+        st.sampled_from((None, "f0", "f1")),
     ),
     st.builds(c.ReleaseItem, items, moments),
     st.builds(c.LapseLeases, tokens, moments),
@@ -168,7 +171,7 @@ async def _look(store: Store, model: Model, now: int) -> None:
     assert await read(AnyLease(now)) == any(
         item.lease != 0 and now < item.at <= now + 60_000 for item in model.items.values() if item.at is not None
     )
-    assert await read(RunItems("r1")) == [model.items[id] for id in ("r1", "r1/t") if id in model.items]
+    assert await read(RunItems(RUNS[0])) == [model.items[id] for id in (ITEMS[0], ITEMS[2]) if id in model.items]
     for item in model.items.values():
         blocked = sorted((other.queued_at, other.id) for other in model.blocked(item.backlog or "no"))
         expected = (blocked.index((item.queued_at, item.id)), len(blocked)) if item.backlog else None

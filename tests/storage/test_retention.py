@@ -32,7 +32,22 @@ from stepwell.model.questions import (
     RunItems,
 )
 from stepwell.storage.interface import Store, Swept
-from tests.storage.nouns import PLACE, attempt, cell, count, event, item, note, outcome, request, run, step, wait, write
+from tests.storage.nouns import (
+    PLACE,
+    attempt,
+    cell,
+    count,
+    event,
+    item,
+    near,
+    note,
+    outcome,
+    request,
+    run,
+    step,
+    wait,
+    write,
+)
 
 
 async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
@@ -71,13 +86,14 @@ async def test_a_run_that_has_not_ended_stays_however_old_it_is(store: Store):
 
 
 async def test_an_old_event_goes_with_its_outcomes_unless_a_run_refers_to_it(store: Store):
+    used = near("E1")
     await write(
         store,
         SaveEvent(event("old")),
         SaveOutcome(outcome("old")),
-        SaveEvent(event("used")),
-        SaveOutcome(outcome("used")),
-        CreateRun(run(event_id="used")),
+        SaveEvent(event(used)),
+        SaveOutcome(outcome(used)),
+        CreateRun(run(near("R1"), event_id=used)),
         SaveEvent(event("young", at=100)),
     )
 
@@ -85,8 +101,8 @@ async def test_an_old_event_goes_with_its_outcomes_unless_a_run_refers_to_it(sto
 
     assert await store.read(GetEvent("old")) is None
     assert await store.read(Outcomes("old")) == []
-    assert await store.read(GetEvent("used")) is not None
-    assert await count(store, Outcomes("used")) == 1
+    assert await store.read(GetEvent(used)) is not None
+    assert await count(store, Outcomes(used)) == 1
     assert await store.read(GetEvent("young")) is not None
 
 
@@ -109,12 +125,12 @@ async def test_a_round_has_a_limit_and_says_if_there_is_more(store: Store):
     for number in range(5):
         await write(
             store,
-            CreateRun(run(f"r{number}", event_id=f"e{number}")),
-            FinishRun(f"r{number}", "COMPLETED", 50 - number),
+            CreateRun(run(near(f"R{number}"), event_id=f"e{number}")),
+            FinishRun(near(f"R{number}"), "COMPLETED", 50 - number),
         )
 
     assert await store.sweep(100, 2) == Swept(runs=2, events=0, more=True)
-    assert [left.id for left in await store.read(ListRuns(10))] == ["r2", "r1", "r0"]
+    assert [left.id for left in await store.read(ListRuns(10))] == [near("R2"), near("R1"), near("R0")]
     assert await store.sweep(100, 2) == Swept(runs=2, events=0, more=True)
     assert await store.sweep(100, 2) == Swept(runs=1, events=0, more=False)
     assert await store.sweep(100, 2) == Swept(runs=0, events=0, more=False)

@@ -44,7 +44,7 @@ from stepwell.model.questions import (
     Standings,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import LEASE, PLACE, TOKEN, cell, item, item_of, leased, write
+from tests.storage.nouns import LEASE, PLACE, TOKEN, cell, item, item_of, leased, near, write
 
 
 async def test_an_item_is_remembered_with_all_its_fields(store: Store):
@@ -221,32 +221,35 @@ async def test_a_dropped_item_is_gone(store: Store):
 
 
 async def test_all_items_of_a_run_are_dropped_leased_or_not_and_no_others(store: Store):
-    await leased(store, "r1")
-    others = ["r1/start", "r1/a/b", "r10", "r1-2", "r1.5", "r0"]
-    await write(store, *(Enqueue(item(id)) for id in others))
-    assert [found.id for found in await store.read(RunItems("r1"))] == ["r1", "r1/a/b", "r1/start"]
+    run_id = near("R1")
+    await leased(store, run_id)
+    own, others = [f"{run_id}/a/b", f"{run_id}/start"], [f"{run_id}0", f"{run_id}-2", f"{run_id}.5", near("R0")]
+    await write(store, *(Enqueue(item(id)) for id in (*own, *others)))
+    assert [found.id for found in await store.read(RunItems(run_id))] == [run_id, *own]
 
-    await write(store, DropRunItems("r1"))
+    await write(store, DropRunItems(run_id))
 
-    assert await store.read(RunItems("r1")) == []
-    assert [id for id in others if await store.read(GetItem(id))] == ["r10", "r1-2", "r1.5", "r0"]
+    assert await store.read(RunItems(run_id)) == []
+    assert [id for id in (*own, *others) if await store.read(GetItem(id))] == others
 
 
 async def test_releasing_makes_the_item_due_that_was_blocked_longest(store: Store):
-    await _backlog(store, ("young", 30), ("b-old", 10), ("a-old", 10))
+    first = near("A1")
+    await _backlog(store, (near("C1"), 30), (near("B1"), 10), (first, 10))
 
     await write(store, Release("full", 100, 1, PLACE))
 
-    assert await item_of(store, "a-old") == item("a-old", at=100, queued_at=10)
-    assert await _due(store) == ["a-old"]
+    assert await item_of(store, first) == item(first, at=100, queued_at=10)
+    assert await _due(store) == [first]
 
 
 async def test_releasing_several_makes_that_many_due(store: Store):
-    await _backlog(store, ("c", 30), ("a", 10), ("b", 20))
+    a, b, c = map(near, "ABC")
+    await _backlog(store, (c, 30), (a, 10), (b, 20))
 
     await write(store, Release("full", 100, 2, PLACE))
 
-    assert await _due(store) == ["a", "b"]
+    assert await _due(store) == [a, b]
 
 
 async def test_of_a_shared_backlog_so_many_of_each_function_are_released(store: Store):
@@ -254,15 +257,15 @@ async def test_of_a_shared_backlog_so_many_of_each_function_are_released(store: 
 
     await write(store, ReleaseShared("env/printer", 100, 2, PLACE))
 
-    assert await _due(store) == ["f-1", "f-2", "g-1"]
+    assert await _due(store) == [near("F1"), near("F2"), near("G1")]
 
 
 async def test_of_a_shared_backlog_those_of_one_function_are_released(store: Store):
     await _shared_backlog(store)
 
-    await write(store, ReleaseShared("env/printer", 100, 1, PLACE, "f"))
+    await write(store, ReleaseShared("env/printer", 100, 1, PLACE, "F"))
 
-    assert await _due(store) == ["f-1"]
+    assert await _due(store) == [near("F1")]
 
 
 async def test_releasing_an_empty_backlog_does_nothing(store: Store):
@@ -318,9 +321,10 @@ async def test_due_items_come_the_longest_due_first_and_no_more_than_asked_for(s
 
 
 async def test_due_timers_leave_out_runs(store: Store):
-    await write(store, Enqueue(item("r1")), Enqueue(item("r1/start", kind="start-timeout")), Enqueue(item("r2")))
+    timer = f"{near('R1')}/start"
+    await write(store, Enqueue(item(near("R1"))), Enqueue(item(timer, kind="start-timeout")), Enqueue(item("r2")))
 
-    assert [found.id for found in await store.read(DueItems(100, 1, EVERYWHERE, timers_only=True))] == ["r1/start"]
+    assert [found.id for found in await store.read(DueItems(100, 1, EVERYWHERE, timers_only=True))] == [timer]
 
 
 async def test_a_lapsed_lease_is_due(store: Store):
@@ -371,8 +375,11 @@ async def _backlog(store: Store, *blocked: tuple[str, int]) -> None:
 
 
 async def _shared_backlog(store: Store) -> None:
-    waiting = [("f-3", 50), ("g-1", 40), ("f-2", 30), ("f-1", 20)]
-    items = [replace(item(id, at=None, backlog="env/printer", queued_at=at), function_id=id[0]) for id, at in waiting]
+    waiting = [("F3", 50), ("G1", 40), ("F2", 30), ("F1", 20)]
+    items = [
+        replace(item(near(name), at=None, backlog="env/printer", queued_at=at), function_id=name[0])
+        for name, at in waiting
+    ]
     other = item("other", at=None, backlog="env/printer 2", queued_at=10)
     await write(store, *(Enqueue(each) for each in (*items, other)))
 

@@ -14,10 +14,12 @@ import msgspec
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
+from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
 from stepwell.cli.live import LiveLog, wants_colour
 from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
 from stepwell.cli.serving import Length, serving
+from stepwell.cli.settings import take_file
 from stepwell.cli.target import DoesNotLoad, Target
 from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError, NotFound
@@ -35,6 +37,14 @@ _TOKEN_CHARS_MIN: Final = 16
 
 @click.command()
 @click.argument("target", required=False)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=take_file,
+    help="A TOML file with these options by their names. Flags go before it.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Default {PORT}, or the next free one; 0 takes any.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Restart when the code changes.")
@@ -182,6 +192,9 @@ class Dev:
             live.notice(f"Stepwell {__version__} at {self._address}, {functions}, {kept}")
         else:
             live.say(_banner(self._address, self._target, app, kept, self._settings.apps, reload=self._reload))
+        if changed is None:
+            for text in without_effect():
+                live.notice(text, "yellow")
         if self._moved:
             live.notice(f"port {PORT} is in use, so this is {self._address}", "yellow")
         self._running.tell_who_leads()

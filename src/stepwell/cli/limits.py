@@ -72,21 +72,34 @@ def _functions(api: Api) -> list[str]:
 
 @command.command()
 @click.argument("function")
-@click.argument("key", default="")
+@click.argument("key", required=False)
+@click.option("--key", "named", metavar="KEY", help="The same as KEY.")
 @click.option("--control", type=click.Choice(_RESETTABLE), help="Only this rule. Default: all that remember the key.")
+@click.option("--reason", default="", metavar="TEXT", help="For people who ask why.")
 @click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and leave it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @reaching
 def reset(
-    function: str, key: str, control: str | None, dry_run: bool, as_json: bool, url: str | None, token: str | None
+    function: str,
+    key: str | None,
+    named: str | None,
+    control: str | None,
+    reason: str,
+    dry_run: bool,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
 ) -> None:
     """Have a key of a rate limit, idempotency or throttle forgotten, as if no run had started for it.
 
     KEY is its value, and none for a rule without a key. That it was done is shown by 'stepwell limits'.
     """
+    if key is not None and named is not None:
+        raise click.UsageError("KEY and --key both name a key. Give one of them.")
     api = connect(url, None, token)
     try:
-        body = msgspec.json.encode({"key": key, "control": control, "dryRun": dry_run})
+        given = {"key": key or named or "", "control": control, "reason": reason, "dryRun": dry_run}
+        body = msgspec.json.encode(given)
         answer = api.post(function_path(function, "limits/reset"), body)
     finally:
         api.close()

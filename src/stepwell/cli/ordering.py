@@ -47,6 +47,15 @@ def withdraw(
     found: WithdrawnView = data(answer, WithdrawnView)
     what = about(found.order) if found.order is not None else function_id or (f"app {app_id}" if app_id else None)
     _say((says[0] if found.withdrawn else says[1]).format(what or "everything"))
+    if found.remains is not None:
+        wider = found.remains.app_id
+        verb = {"archive": "unarchive", "drain": "undrain", "pause": "resume"}[kind]
+        whose = (
+            f"Its app still is: stepwell {verb} --app {wider}"
+            if wider
+            else f"Everything still is: stepwell {verb} --all"
+        )
+        _say(whose)
 
 
 def about(order: OrderView) -> str:

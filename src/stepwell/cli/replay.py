@@ -17,6 +17,8 @@ from stepwell.server.wording import count
 
 _KEY_BITS = 128
 _LOOK_S = 0.2
+_HELD_SHOWN = 3
+_HELD = {"drain": ("drained", "undrain"), "pause": ("paused", "resume")}
 _STATUSES = ("completed", "failed", "cancelled", "skipped")
 
 
@@ -100,7 +102,8 @@ def followed(api: Api, body: bytes, *, quiet: bool) -> bytes:
         replay: ReplayView = data(body, ReplayView)
         task = bar.add_task("started", total=replay.matched)
         while replay.ended_at is None:
-            bar.update(task, completed=replay.started + replay.skipped)
+            waits = f", waits for {replay.held[0].function_id}" if replay.held else ""
+            bar.update(task, completed=replay.started + replay.skipped, description=f"started{waits}")
             pause.wait(_LOOK_S)
             body = api.get(f"/v2/replays/{replay.id}")
             replay = data(body, ReplayView)
@@ -111,13 +114,24 @@ def told(replay: ReplayView) -> str:
     """A replay in a sentence or two."""
     of = replay.function_ids[0] if len(replay.function_ids) == 1 else replay.app_id
     if replay.id is None:
-        return f"{count(replay.matched, 'run')} of {of} would be started again."
+        return _with_held(f"{count(replay.matched, 'run')} of {of} would be started again.", replay)
     named = f" {replay.name!r}" if replay.name else ""
     skipped = f", {replay.skipped:,} could not be" if replay.skipped else ""
     if replay.ended_at is None:
         rate = f" at {replay.rate}" if replay.rate else ""
         first = f"Replay {replay.id}{named} starts {count(replay.matched, 'run')} of {of} again{rate}"
-        return f"{first}: {replay.started:,} started{skipped}, {replay.left:,} left."
+        return _with_held(f"{first}: {replay.started:,} started{skipped}, {replay.left:,} left.", replay)
     how = "was aborted" if replay.status == "ABORTED" else "is done"
     left = f", {replay.left:,} were left" if replay.left else ""
     return f"Replay {replay.id}{named} {how}: {count(replay.started, 'run')} of {of} started{skipped}{left}."
+
+
+def _with_held(said: str, replay: ReplayView) -> str:
+    """With what has to be done before it can go on."""
+    shown = replay.held[:_HELD_SHOWN]
+    lines = [
+        f"  It waits while {each.function_id} is {_HELD[each.by][0]}: stepwell {_HELD[each.by][1]} {each.argument}"
+        for each in shown
+    ]
+    more = len(replay.held) - len(shown)
+    return "\n".join([said, *lines, *([f"  … and {more:,} more"] if more else [])])

@@ -13,6 +13,7 @@ from stepwell.cli.options import print_json, reaching
 from stepwell.cli.values import json_object, text_of
 from stepwell.clock import SystemClock, to_ms
 from stepwell.ids import RandomIds
+from stepwell.server.wording import at, count, parse_moment
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -76,12 +77,18 @@ def _report(answer: bytes, *, as_json: bool) -> None:
         reason = f": {outcome.reason}" if outcome.reason else ""
         stead = f"  {outcome.run_id}" if outcome.run_id else ""
         click.echo(f"  did not start {outcome.function_id}, {outcome.kind}{reason}{stead}")
+    for held in why.held:
+        starts = at(parse_moment(held.at), SystemClock().now_ms(), None)
+        until = f"run {held.run_id} starts at {starts}, or sooner when there are enough"
+        if held.by == "debounce":
+            until = f"run {held.run_id} starts at {starts}, unless a newer event comes"
+        click.echo(f"  held back for {held.function_id} by {held.by}, with {count(held.count, 'event')}: {until}")
     for function in why.unstarted:
         why_not = f": {function.expression} is not true" if function.because == "condition" else ""
         if function.because == "archived":
             why_not = ", which is archived"
         click.echo(f"  did not start {function.function_id}{why_not}")
-    if not (why.runs or why.outcomes or why.unstarted):
+    if not (why.runs or why.outcomes or why.held or why.unstarted):
         click.echo(click.style("  0 functions started: none has a trigger for this name.", fg="yellow"))
         click.echo("  It may still have resumed runs that waited for it, or cancelled runs: that is not counted here.")
         if why.nearest:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from stepwell.cli.elsewhere import elsewhere
 from stepwell.cli.options import not_empty
 from stepwell.errors import ConfigurationError, InvalidDuration
 from stepwell.limits import (
@@ -93,7 +94,12 @@ def serving(*, db: str, grace: str, environment: bool = False) -> Callable[[F], 
             "--retention", type=Retention(), default="30d", show_default=True, help="How long to keep; or forever."
         ),
         click.option(
-            "--concurrency", type=click.IntRange(1), default=CALLS_MAX, show_default=True, help="Calls in flight."
+            "--concurrency",
+            "--queue-workers",
+            type=click.IntRange(1),
+            default=CALLS_MAX,
+            show_default=True,
+            help="Calls in flight.",
         ),
         click.option(
             "--max-event-bytes",
@@ -139,7 +145,7 @@ def serving(*, db: str, grace: str, environment: bool = False) -> Callable[[F], 
     )
 
     def decorated(command: F) -> F:
-        for option in reversed(options):
+        for option in reversed((*options, *elsewhere())):
             command = option(command)
         return command
 
@@ -156,7 +162,7 @@ class Length(click.ParamType[int]):
         try:
             return int(text) * 1000 if text.isascii() and text.isdigit() else to_ms(text)
         except InvalidDuration as error:
-            self.fail(f"{error.what}: {error.fix}", param, ctx)
+            self.fail(f"{error.what}: write it like 500ms, 90s, 1h30m or 7d; a bare number is seconds", param, ctx)
 
 
 class Retention(Length):

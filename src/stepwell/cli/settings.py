@@ -42,13 +42,15 @@ def settings_of(found: Mapping[str, object], command: click.Command, where: str)
         for each in command.params
         if isinstance(each, click.Option) and each.name not in (CONFIG, "help")
         for name in each.opts
+        if name.startswith("--")
     }
     settings: dict[str, Any] = {}
     for name, value in found.items():
         option = options.get(name.replace("_", "-"))
         if option is None:
-            near = get_close_matches(name.replace("_", "-"), options, 1)
-            fix = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(sorted(options))}"
+            here = sorted(name for name, each in options.items() if not each.hidden)
+            near = get_close_matches(name.replace("_", "-"), here, 1)
+            fix = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(here)}"
             raise ConfigurationError(f"{where} has a setting {name!r}", "nothing has that name", fix)
         values = cast("list[object]", value) if isinstance(value, list) else [value]
         kinds = (bool,) if option.is_flag else (str, int)

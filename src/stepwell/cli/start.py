@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder
+from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
 from stepwell.cli.live import LiveLog, wants_colour
 from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
@@ -152,6 +153,8 @@ class Start:
         log_through(self._live)
         await self._host.start(None, self._live.follow)
         self._greet()
+        for text in without_effect():
+            self._live.notice(text, "yellow")
         self._running.tell_who_leads()
         reason = await stop.wait()
         await self._running.stop()

@@ -45,5 +45,6 @@ def _decoded(option: str, text: bytes, example: str = '{"order_id": 1}') -> obje
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        hint = "" if text.strip()[:1] in (b"{", b"[") else f" Write it like '{example}', quotes included."
+        lost = text.strip()[:1] not in (b"{", b"[") or b'"' not in text  # to the shell
+        hint = f" Write it like '{example}', quotes included." if lost else ""
         raise click.BadParameter(f"this is not JSON: {error}.{hint}", param_hint=option) from None

@@ -181,7 +181,8 @@ def _in_use(limit: LimitView, key: LimitKeyView, now: int) -> str:
 
 
 def _reset(reset: ResetView, now: int) -> str:
-    return f"{reset_said(reset)} was reset by a person {when(reset.at, now)}"
+    because = f": {printable(reset.reason)}" if reset.reason else ""
+    return f"{reset_said(reset)} was reset by a person {when(reset.at, now)}{because}"
 
 
 def _value(expression: str | None, value: str | None) -> str:

@@ -125,7 +125,7 @@ def go_on(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     for one in page:
         if done == most:
             break
-        if found.kind == OrderKind.REPLAY and _is_held(draft.registry.get(one.function_id)):
+        if found.kind == OrderKind.REPLAY and is_held(draft.registry.get(one.function_id)):
             at = draft.now + _PAUSED_MS
             break
         taken.append(one)
@@ -274,7 +274,7 @@ def _share(what: Wanted) -> int:
     return min(RUNS_PER_DECISION_MAX, max(1, _PACE_MS * what.limit // what.period_ms))
 
 
-def _is_held(function: Function | None) -> bool:
+def is_held(function: Function | None) -> bool:
     """Whether nothing of it would be started now, though later it may be."""
     if function is None:
         return False

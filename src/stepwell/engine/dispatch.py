@@ -14,7 +14,7 @@ from stepwell.engine.intake import announce
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import PREFIX, backlog, pressed, shares
 from stepwell.engine.timeouts import overdue
-from stepwell.engine.turns import begin, first_full, full_place
+from stepwell.engine.turns import begin, first_full, full_place, pass_turn_on
 from stepwell.flow import GRANT
 from stepwell.flow.limit import is_shared
 from stepwell.lifecycle.losses import pause_ms
@@ -178,7 +178,7 @@ def _take(
     passed: list[str] = []  # where there was room for it, which it may have been woken for
     if function is None or not serves(run.function_id):
         blocked: str | None = unserved(run.function_id)
-        passed += [*run.slots, *places(run)]
+        # What it was woken for is free until it is served, and its function has nobody else who could use that.
     elif function.pause is not None and function.pause.holds(run):
         blocked = paused(run.function_id)
         # Of a function whose runs are all held nobody else could use the room either, however many wait for it.
@@ -200,6 +200,8 @@ def _take(
     if blocked is not None:
         draft.add(Block(item.id, blocked, losses, mark))
         pass_on(draft, run, passed)
+        if function is not None and run.throttle is not None and run.started_at is None:
+            yield from pass_turn_on(draft, run, function, blocked)
         return
     assert function is not None, "what nobody serves is blocked"
     if pause:

@@ -19,12 +19,14 @@ from stepwell.model.changes import (
     FinishRun,
     FreeSlots,
     SaveNote,
+    Schedule,
     SettleStep,
     Wake,
 )
 from stepwell.model.event import FAILED, FINISHED, Event
 from stepwell.model.failure import Failure, invoke_cancelled, output_too_large
 from stepwell.model.history import Note
+from stepwell.model.item import Item, ItemKind
 from stepwell.model.questions import Children, CountHeld, GetEvent, GetItem, GetRun, GetSteps, ask
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import StepStatus
@@ -121,10 +123,25 @@ def cancel(draft: Draft, run_id: str, reason: str) -> Generator[Any, Any, bool]:
     if event is None:
         event = Event(id=run.event_id, name="", ts=run.queued_at, received_at=run.queued_at)
     width, parked = 1, None
-    if run.slots or run.locks:
+    turn = run.throttle if run.started_at is None else None
+    if run.slots or run.locks or turn:
         item = yield from ask(GetItem(run.id))
         if item is not None and item.backlog not in draft.freed:
             parked = item.backlog  # else it may be the one that this decision has just woken
+    if turn is not None and parked is None:  # its turn may have come: whoever is next is asked
+        draft.add(
+            Schedule(
+                Item(
+                    id=turn,
+                    kind=ItemKind.THROTTLE,
+                    function_id=run.function_id,
+                    at=draft.now,
+                    place=run.place,
+                    queued_at=draft.now,
+                )
+            )
+        )
+        draft.due(draft.now)
     if run.slots:
         held = yield from ask(CountHeld(run.slots[0], run.id))
         draft.take(run.slots, -held)

@@ -28,11 +28,12 @@ _KEPT_MS = RETENTION_DEFAULT // type(RETENTION_DEFAULT)(milliseconds=1)
 _encode = msgspec.json.Encoder().encode
 
 
-class Reset(msgspec.Struct, frozen=True):
-    """What was forgotten of a control, and when: the key of its cell, which is that of the record as well."""
+class Reset(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was forgotten of a control, when, and why: the key of its cell, which is that of the record as well."""
 
     key: str
     at: int
+    reason: str = ""
 
 
 def run_now(draft: Draft, key: str) -> Plan:
@@ -64,7 +65,7 @@ def discard(draft: Draft, key: str) -> Plan:
     return draft.decision(window)
 
 
-def reset(draft: Draft, function_id: str, keys: Sequence[str]) -> Plan:
+def reset(draft: Draft, function_id: str, keys: Sequence[str], reason: str = "") -> Plan:
     """Forget what is remembered under these keys of cells: as if no run had ever started for them.
 
     Whoever waits for a turn of such a key is asked at once. The value are the keys under which there was something.
@@ -76,7 +77,7 @@ def reset(draft: Draft, function_id: str, keys: Sequence[str]) -> Plan:
             continue
         done.append(key)
         forget(draft, key, place)
-        record = _encode(Reset(key, draft.now)).decode()
+        record = _encode(Reset(key, draft.now, reason)).decode()
         remember(draft, Cell(key=record_key(function_id, key), value=record, expires_at=draft.now + _KEPT_MS), place)
         timer = yield from ask(GetItem(key, place))
         if timer is not None and timer.kind == ItemKind.THROTTLE:

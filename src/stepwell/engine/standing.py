@@ -18,7 +18,7 @@ from stepwell.engine.bulk import order as cancel_all
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons
 from stepwell.engine.releasing import let_go
-from stepwell.model.changes import Drop, GiveOrder, Plan, WithdrawOrder
+from stepwell.model.changes import Drop, GiveOrder, Plan, SaveFunction, WithdrawOrder
 from stepwell.model.item import ItemKind
 from stepwell.model.order import OrderKind
 from stepwell.model.pause import PausedRuns
@@ -72,6 +72,8 @@ def withdraw(draft: Draft, kind: StandingKind, target: str) -> Plan:
             back = stored.archived_at is None and left.find(StandingKind.ARCHIVE, stored.id, stored.app_id) is None
             function = draft.registry.of_run(stored.id)
             if back and function is not None:
+                # As of now it is what it was: no event and no tick of before could have started it.
+                draft.add(SaveFunction(msgspec.structs.replace(function, version=stored.version), draft.now))
                 arm_crons(draft, function)
     draft.due(draft.now)
     return draft.decision(found)

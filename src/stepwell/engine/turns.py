@@ -13,6 +13,7 @@ from typing import Any
 
 from stepwell.engine.draft import Draft
 from stepwell.engine.ending import lock_holder, places
+from stepwell.engine.pressure import PREFIX
 from stepwell.engine.releasing import let_go
 from stepwell.flow import Concurrency, RunConcurrency, Throttle
 from stepwell.flow.limit import pairs
@@ -92,6 +93,32 @@ def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Gener
     _, at = control.turns(cell, draft.now) if not isinstance(verdict, Later) else (0, verdict.at)
     _call(draft, key, function.id, draft.now if not isinstance(verdict, Later) else at, item.home)
     return key
+
+
+def pass_turn_on(draft: Draft, run: Run, function: Function, blocked: str) -> Generator[Any, Any, None]:
+    """A run waits in this backlog though its turn may have come: the next who waits for that goes in its place.
+
+    Nobody goes if what holds it up holds up all who wait for the same turns. To move all of them from one backlog to
+    another, and back when a slot is free and no turn, would cost each start as much as there are of them.
+    """
+    key, control = run.throttle, _throttle(function)
+    if key is None or control is None or not _is_of_few(run, function, control, blocked):
+        return
+    count, _ = control.turns((yield from _cell(draft, key, run.place)), draft.now)
+    if count and (yield from ask(Backlog(key, 1, run.place))):
+        draft.add(draft.room(key, 1, run.place))
+
+
+def _is_of_few(run: Run, function: Function, throttle: Throttle, blocked: str) -> bool:
+    """Whether runs may wait for a turn with this one that this backlog does not concern."""
+    held = blocked.removeprefix(PREFIX)
+    limits = [control for control in function.controls if isinstance(control, Concurrency | RunConcurrency)]
+    for keys, kind in ((run.slots, Concurrency), (places(run), RunConcurrency)):
+        found = [control for control in limits if isinstance(control, kind)]
+        control = dict(pairs(keys, found, function.id)).get(held)
+        if control is not None:
+            return control.key is not None and control.key != throttle.key
+    return False
 
 
 def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:

@@ -173,7 +173,7 @@ class Decisions:
                 if self._engine.stamp == stamp:  # else another commit has read them meanwhile
                     await self._engine.load()
             found = await self.commit(plan)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is for whoever waits for the verdict
             if not verdict.done():
                 verdict.set_exception(error)
         else:

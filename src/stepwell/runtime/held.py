@@ -10,6 +10,7 @@ from stepwell.flow.window import Window
 from stepwell.model.history import Outcome
 from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.standing import checked_reason
 
 
 async def run_now(engine: Engine, key: str) -> Run | Outcome | None:
@@ -30,10 +31,11 @@ async def discard(engine: Engine, key: str) -> bool:
     return found is not None
 
 
-async def reset(engine: Engine, function_id: str, keys: Sequence[str]) -> list[str]:
+async def reset(engine: Engine, function_id: str, keys: Sequence[str], *, reason: str = "") -> list[str]:
     """Forget what is remembered under these keys, as if no run had started for them, and record that. The keys under
-    which there was something."""
+    which there was something. Raises ``ConfigurationError`` for a reason that is too long."""
     engine.refuse_if_stopping()
-    verdict = await engine.commit(lambda draft: held.reset(draft, function_id, keys))
+    checked_reason(reason)
+    verdict = await engine.commit(lambda draft: held.reset(draft, function_id, keys, reason))
     done: list[str] = verdict.result.value
     return done

@@ -365,7 +365,7 @@ class LiveCall:
     async def _or_fail(self, work: Callable[[*Given], Coroutine[Any, Any, None]], *given: *Given) -> None:
         try:
             await work(*given)
-        except Exception as error:
+        except Exception as error:  # nobody waits for this task: the call would wait for it for ever
             log.exception("a call cannot go on", run=self.leased.run.id)
             self.fail(error)
 

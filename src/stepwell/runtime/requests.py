@@ -120,7 +120,7 @@ class Requests:
                 await holder.settle(_failed(step, unwritten(step.kind, error), began_at, now))
         except Superseded:
             return  # the call knows
-        except Exception as error:
+        except Exception as error:  # the disk, or ours: the call ends, and its run is tried again
             log.exception("what became of a request cannot be written down", run=holder.leased.run.id, step=step_id)
             holder.fail(error)
             return
@@ -188,7 +188,7 @@ class Requests:
         now = clock.now_ms()
         try:
             return answered(request, reply.status, reply.headers, reply.body, now=now, started_at=started_at)
-        except Exception as error:
+        except Exception as error:  # ours: the answer may be anything
             # An attempt is spent whatever happens: else the same request would be made again at once, for ever.
             log.exception("the answer to a request cannot be read", url=shown_url(request.url))
             why = f"{type(error).__name__} while the answer was read"

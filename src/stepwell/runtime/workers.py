@@ -258,7 +258,7 @@ class Workers:
         self._asked[request.request_id] = asked
         try:
             reply = await self._answer(asked)
-        except BaseException:
+        except BaseException:  # also if whoever asks has given up: nobody will write the answer down and forget it
             self._forget(asked)
             raise
         finally:

@@ -254,7 +254,7 @@ class _Connection:
         except StepwellError as error:
             log.warning("worker turned away", error=error.what, **self._name())
             return _Closed(_INTERNAL, "connect_internal_error")
-        except Exception:
+        except Exception:  # ours: the worker is told to connect anew, instead of being left with a connection gone dumb
             log.exception("a connection failed", **self._name())
             return _Closed(_INTERNAL, "connect_internal_error")
         return None

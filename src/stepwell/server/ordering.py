@@ -13,7 +13,7 @@ from stepwell.limits import PAUSE_REASON_CHARS_MAX
 from stepwell.model.event import rfc3339
 from stepwell.model.pause import Pause
 from stepwell.model.questions import ListFunctions, ListStandingOrders
-from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
+from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOrder, of_app, of_function
 from stepwell.runtime import standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import pause, resume
@@ -54,10 +54,12 @@ class OrderView(View, frozen=True):
 
 
 class WithdrawnView(View, frozen=True):
-    """``order`` is what held until now, null if nothing did."""
+    """``order`` is what held until now, null if nothing did. ``remains`` is a wider order of the kind that holds for it
+    all the same: that of its app, or of everything."""
 
     withdrawn: bool
     order: OrderView | None
+    remains: OrderView | None = None
 
 
 _QUERY = (
@@ -128,8 +130,19 @@ class OrderingV2:
             found = None if ended is None else _of_pause(function_id, ended)
         else:
             found = await standing.withdraw(self._engine, kind, target)
-        shown = None if found is None else _view(found)
-        return v2(self._engine.clock, WithdrawnView(withdrawn=found is not None, order=shown))
+        remains = await self._remaining(kind, function_id, query["appId"])
+        shown = WithdrawnView(
+            withdrawn=found is not None,
+            order=None if found is None else _view(found),
+            remains=None if remains is None else _view(remains),
+        )
+        return v2(self._engine.clock, shown)
+
+    async def _remaining(self, kind: StandingKind, function_id: str | None, app_id: str | None) -> StandingOrder | None:
+        if function_id is not None:
+            app_id = (await find_function(self._engine, function_id)).app_id
+        left = await self._engine.store.read(ListStandingOrders())
+        return Orders(left).find(kind, function_id or "", app_id or "")
 
     async def _target(self, kind: StandingKind, function_id: str | None, app_id: str | None) -> tuple[str, str | None]:
         """What an order is about, and the full id of the function if it is one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -18,11 +20,21 @@ class ReplayStatus(StrEnum):
     ABORTED = "ABORTED"
 
 
+class WaitedFor(View, frozen=True):
+    """A function of which nothing can be started now, ``by`` a drain or a pause. ``argument`` is how the command that
+    ends it names what was drained or paused: the function, its app, or everything."""
+
+    function_id: str
+    by: Literal["drain", "pause"]
+    argument: str
+
+
 class ReplayView(View, frozen=True):
     """An order to start many runs again.
 
     ``matched`` is how many there were, of which ``started`` have been started, ``skipped`` could not be, and ``left``
     are still to come. ``rate`` is how many are started in which time. For what was only counted there is no ``id``.
+    It waits with the runs of those functions that are ``held``, and all after these.
     """
 
     id: str | None
@@ -41,9 +53,10 @@ class ReplayView(View, frozen=True):
     started: int
     skipped: int
     left: int
+    held: tuple[WaitedFor, ...] = ()
 
 
-def replay_view(found: Order) -> ReplayView:
+def replay_view(found: Order, held: Sequence[WaitedFor] = ()) -> ReplayView:
     what, written = found.what, bool(found.id)
     matched = what.matched or 0
     status = ReplayStatus.RUNNING
@@ -67,6 +80,7 @@ def replay_view(found: Order) -> ReplayView:
         started=found.done,
         skipped=found.skipped,
         left=0 if over else max(0, matched - found.done - found.skipped),
+        held=tuple(held),
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Final
 
 import msgspec
 from starlette.responses import Response
 
+from stepwell.engine.bulk import is_held
 from stepwell.limits import EVENT_ID_BYTES_MAX
-from stepwell.model.order import OrderKind
-from stepwell.model.questions import ListOrders
+from stepwell.model.order import Order, OrderKind
+from stepwell.model.questions import ListOrders, ListStandingOrders
 from stepwell.model.run import RunStatus
+from stepwell.model.standing import Orders, StandingKind
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.orders import REPLAYED, Replay, abort_replay, find_replay, replay_many
 from stepwell.server.cancelling import Moment, moment_of
@@ -19,7 +22,7 @@ from stepwell.server.desk import find_function
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import CURSOR, LIMIT
-from stepwell.server.replay_view import ReplayView, replay_view
+from stepwell.server.replay_view import ReplayView, WaitedFor, replay_view
 from stepwell.server.replies import Refused
 from stepwell.server.views import View
 
@@ -111,17 +114,36 @@ class ReplayingV2:
             name=given.name,
         )
         order = await replay_many(self._engine, replay, key=key, dry_run=given.dry_run)
-        return v2(self._clock, replay_view(order))
+        return v2(self._clock, *await self._views(order))
 
     async def list(self, asked: Asked) -> Response:
         limit: int = asked.query["limit"]
         found = await self._engine.store.read(ListOrders(OrderKind.REPLAY, limit + 1, asked.query["cursor"]))
         more = len(found) > limit
         page = Page(limit, more, found[limit - 1].id if more else None)
-        return v2(self._clock, [replay_view(each) for each in found[:limit]], page=page)
+        return v2(self._clock, await self._views(*found[:limit]), page=page)
 
     async def one(self, asked: Asked) -> Response:
-        return v2(self._clock, replay_view(await find_replay(self._engine, asked.path["replay_id"])))
+        return v2(self._clock, *await self._views(await find_replay(self._engine, asked.path["replay_id"])))
 
     async def abort(self, asked: Asked) -> Response:
-        return v2(self._clock, replay_view(await abort_replay(self._engine, asked.path["replay_id"])))
+        return v2(self._clock, *await self._views(await abort_replay(self._engine, asked.path["replay_id"])))
+
+    async def _views(self, *found: Order) -> Sequence[ReplayView]:
+        standing = await self._engine.store.read(ListStandingOrders())
+        orders = Orders(standing)
+        return [replay_view(each, [*self._held(each, orders)]) for each in found]
+
+    def _held(self, found: Order, standing: Orders) -> Iterator[WaitedFor]:
+        for function_id in found.what.functions if found.ended_at is None else ():
+            function = self._engine.registry.get(function_id)
+            if function is None or not is_held(function):
+                continue
+            if function.drain is not None:
+                yield WaitedFor(function_id=function_id, by="drain", argument=function.drain.argument)
+                continue
+            order = standing.find(StandingKind.PAUSE, function_id, function.app_id)
+            of_app = order is not None and order.pause == function.pause
+            yield WaitedFor(
+                function_id=function_id, by="pause", argument=order.argument if order and of_app else function_id
+            )

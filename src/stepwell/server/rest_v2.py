@@ -17,7 +17,7 @@ from stepwell.runtime.operator import rerun
 from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs, situation
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
-from stepwell.server.parameters import choice
+from stepwell.server.parameters import choice, flag
 from stepwell.server.replies import Refused
 from stepwell.server.trace_views import TraceView, trace_view
 from stepwell.server.views import (
@@ -53,7 +53,8 @@ EVENTS: Final = {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}
 
 
 class HealthView(View, frozen=True):
-    """Whether due work moves, and how much there is."""
+    """Whether due work moves, and with ``counts`` how much there is: null otherwise, because whoever asks every second
+    is not to cost more with each run that waits."""
 
     healthy: bool
     why: str
@@ -150,7 +151,14 @@ class V2:
         run, event = f"{prefix}/runs/{{run_id}}", f"{prefix}/events/{{event_id}}"
         listed = events_query("receivedAfter", "receivedBefore")
         return [
-            op("GET", f"{prefix}/health", self.health, "whether due work moves, and counts", answer=HealthView),
+            op(
+                "GET",
+                f"{prefix}/health",
+                self.health,
+                "whether due work moves",
+                query=(flag("counts", "also how much is live, which costs a look at all of it"),),
+                answer=HealthView,
+            ),
             op(
                 "GET",
                 f"{prefix}/runs",
@@ -217,7 +225,7 @@ class V2:
         ]
 
     async def health(self, asked: Asked) -> Response:
-        health = await self._engine.health()
+        health = await self._engine.health(count=asked.query["counts"])
         totals = health.totals
         shown = HealthView(
             healthy=health.healthy,

@@ -63,9 +63,9 @@ class Store(Protocol):
         ...
 
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
-        """Retention: forget up to ``limit`` runs ended before this moment, with all that belongs to them, and events
-        received before it that no remaining run refers to, and cells that had expired by then, or by ``now``; and of
-        realtime what has expired by ``now``."""
+        """Retention: forget up to ``limit`` runs of a shard ended before this moment with all that belongs to them, and
+        events received before it that no remaining run of their shard refers to, and cells that had expired by then, or
+        by ``now``; and of realtime what has expired by ``now``."""
         ...
 
     async def new_epoch(self) -> int:

@@ -23,14 +23,18 @@ Where = Callable[[Any], int]
 def shard_of_question(question: q.Question[Any], shards: int) -> int:
     """The shard to ask, ``EVERYWHERE`` or ``NOWHERE``.
 
-    Raises ``KeyError`` for what is no question, and ``ValueError`` for an item whose place nothing says.
+    Raises ``TypeError`` for what is no question, and ``ValueError`` for an item whose place nothing says.
     """
-    place = QUESTIONS[type(question)](question)
+    where = QUESTIONS.get(type(question))
+    if where is None:
+        raise TypeError(f"not a question: {question!r}")
+    place = where(question)
     return place & (shards - 1) if place >= 0 else place
 
 
 def shard_of_change(change: c.Change, shards: int) -> int:
-    """The shard to write to, ``EVERYWHERE`` or ``NOWHERE``. Raises as ``shard_of_question`` does."""
+    """The shard to write to, ``EVERYWHERE`` or ``NOWHERE``. Raises ``ValueError`` for an item whose place nothing
+    says."""
     place = CHANGES[type(change)](change)
     return place & (shards - 1) if place >= 0 else place
 

@@ -215,13 +215,22 @@ FROM runs AS r JOIN items AS i ON i.shard = r.shard AND i.id = r.id
 WHERE r.shard IN {shards} AND r.status = 'QUEUED' AND r.status <> 'COMPLETED' AND i.lease <> 0
 """
 
+_CLOCKS: Final = """
+SELECT 'F93', 'function ' || f.id || ' has no tick of ' || (t.value ->> 'cron') || ' to come, and is not archived'
+FROM functions AS f, json_each(f.config, '$.triggers') AS t
+WHERE t.value ->> 'cron' IS NOT NULL AND f.archived_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM standing_orders
+    WHERE kind = 'archive' AND target IN ('function/' || f.id, 'app/' || f.app_id, ''))
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard IN {shards} AND id = 'cron/' || f.id || '/' || (t.value ->> 'cron'))
+"""
 _USED: Final = """
 SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%'
 FROM slots WHERE shard IN {shards} GROUP BY key"""
 _BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard IN {shards} AND backlog IS NOT NULL"
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
-WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%')
+WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%'
+    OR i.backlog LIKE 'unserved/%')
   AND instr(coalesce(r.slots, '') || coalesce(r.locks, ''), '"' || ?2 || '"')"""
 
 
@@ -238,8 +247,8 @@ class Guard:
         self.checks = 0
         self.seen: set[str] = set()
         self._ask = tables.ask
-        self._relations, self._used, self._blocked, self._next = (
-            text.format(shards=tables.shards) for text in (_RELATIONS, _USED, _BLOCKED, _NEXT)
+        self._relations, self._clocks, self._used, self._blocked, self._next = (
+            text.format(shards=tables.shards) for text in (_RELATIONS, _CLOCKS, _USED, _BLOCKED, _NEXT)
         )
         self._limits = limits
         self._alone = alone
@@ -266,11 +275,15 @@ class Guard:
             found += self._idle_room(used, now)
         return found
 
+    def clocks(self) -> list[Violation]:
+        """Schedules of which no tick is to come. A world stops its clocks in the end, so it asks before."""
+        return [Violation(*row) for row in self._ask(self._clocks)]
+
     def _idle_room(self, used: Mapping[str, int], now: int) -> list[Violation]:
         """A backlog with room is stuck for ever (I10, I11), unless somebody is on the way to take it.
 
-        Those are due. Whoever another limit or a throttle holds up has passed the room on. Who is paused, or in a queue
-        that is to be left alone, keeps it for later if nobody else could use it.
+        Those are due. Whoever another limit or a throttle holds up has passed the room on. Who is paused, served
+        by nobody, or in a queue that is to be left alone, keeps it for later if nobody else could use it.
         """
         found: list[Violation] = []
         for (backlog,) in self._ask(self._blocked):

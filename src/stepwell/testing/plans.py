@@ -54,6 +54,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shards: int = 1
 
 
+def shards_of(seed: int) -> int:
+    """How many shards the store of this seed's world has, where nobody says it."""
+    return Random(f"shards {seed}").choice((1, 1, 4, 16))
+
+
 def make_plan(seed: int, shards: int = 1) -> Plan:
     """The plan of a seed: the same one each time, in a store with so many shards."""
     random = Random(f"plan {seed}")

@@ -15,7 +15,7 @@ import msgspec
 
 from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.place import EVERYWHERE, place_of, place_of_holder
-from stepwell.model.questions import Question
+from stepwell.model.questions import Lock, Question
 from stepwell.storage.gathering import parts
 from stepwell.storage.interface import Changed, Store, Swept, Verdict
 from stepwell.storage.places import NOWHERE, shard_of_change
@@ -160,6 +160,10 @@ class CheckingStore:
             answer = yield question
 
     def _ask(self, touched: Touched, question: Question[Any]) -> None:
+        if isinstance(question, Lock):
+            places = range(self.shards) if EVERYWHERE in question.places else question.places
+            _note(touched.asked, sorted({place & (self.shards - 1) for place in places}))
+            return
         asked = parts(question, self.shards)
         if len(asked) > 1:
             touched.everywhere.append(type(question).__name__)

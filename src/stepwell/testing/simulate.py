@@ -16,7 +16,7 @@ from functools import partial
 
 from stepwell.clock import SystemClock
 from stepwell.testing.faults import Faults
-from stepwell.testing.plans import Plan, make_plan
+from stepwell.testing.plans import Plan, make_plan, shards_of
 from stepwell.testing.shrink import shrink
 from stepwell.testing.world import Report, play
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=300, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one alone, and tell its story")
-    parser.add_argument("--shards", type=int, default=1, help="how many shards the store has")
+    parser.add_argument("--shards", type=int, help="how many shards each store has; else the seed decides")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args(arguments)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for report in bad[:5]:
         _tell(report)
     if bad:
-        plan, report = shrink(make_plan(bad[0].seed, options.shards))
+        plan, report = shrink(make_plan(bad[0].seed, options.shards or shards_of(bad[0].seed)))
         sys.stdout.write(f"\nthe world of seed {plan.seed}, shrunk:\n{_described(plan)}")
         _tell(report)
     reached: Counter[str] = Counter()
@@ -99,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if bad or missing else 0
 
 
-def _one(seed: int, shards: int) -> int:
+def _one(seed: int, shards: int | None) -> int:
+    shards = shards or shards_of(seed)
     report = play(seed, shards)
     again = play(seed, shards)
     for line in report.story:
@@ -113,7 +114,7 @@ def _one(seed: int, shards: int) -> int:
     return 1 if report.violations else 0
 
 
-def _all(seeds: range, shards: int, jobs: int) -> list[Report]:
+def _all(seeds: range, shards: int | None, jobs: int) -> list[Report]:
     lots = [seeds[first : first + _LOT] for first in range(0, len(seeds), _LOT)]
     reports: list[Report] = []
     with ProcessPoolExecutor(max(jobs, 1)) as pool:
@@ -124,8 +125,8 @@ def _all(seeds: range, shards: int, jobs: int) -> list[Report]:
     return reports
 
 
-def _play(shards: int, lot: range) -> list[Report]:
-    return [play(seed, shards) for seed in lot]
+def _play(shards: int | None, lot: range) -> list[Report]:
+    return [play(seed, shards or shards_of(seed)) for seed in lot]
 
 
 def _described(plan: Plan) -> str:

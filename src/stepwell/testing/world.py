@@ -165,6 +165,8 @@ class World:
         for client in self.clients.all:  # may grow meanwhile
             await client
         await self._lift()
+        for violation in self.guard.clocks():
+            self.fail(violation.rule, violation.what)
         self.tables.ask("DELETE FROM items WHERE kind = 'cron'")
         waited, step = 0, 1_000
         tables = self.tables

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from stepwell.engine.draft import Draft, Moment
+from stepwell.engine.ending import cancel
 from stepwell.engine.registry import Registry
 from stepwell.engine.turns import take_turns
-from stepwell.model.changes import Drop, Release, ReleaseItem, Schedule
+from stepwell.model.changes import Drop, Plan, Release, ReleaseItem, Schedule
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import Backlog
+from stepwell.model.questions import Backlog, GetItem, GetRun
+from stepwell.model.run import RunStatus
 from stepwell.protocol.config import parse_function
+from tests.core.engine.plans import decide, draft, run
 
 NOW = 1_000_000
 KEY = "throttle/w-f/"
@@ -47,3 +50,21 @@ def test_the_last_ones_leave_no_timer_behind() -> None:
 
 def test_all_are_brought_back_if_nothing_throttles_them_any_more() -> None:
     assert changes(Registry(), 3) == [Drop(KEY, PLACE), *(ReleaseItem(str(n), NOW) for n in range(3))]
+
+
+@pytest.mark.parametrize(("backlog", "asked"), [(None, True), (KEY, False), ("fn/w-f/k", False)])
+def test_whoever_is_next_is_asked_when_one_is_cancelled_whose_turn_may_have_come(
+    backlog: str | None, asked: bool
+) -> None:
+    waiting = run(id="r", function_id="w-f", status=RunStatus.QUEUED, started_at=None, throttle=KEY)
+    item = Item(id="r", kind=ItemKind.RUN, function_id="w-f", at=None if backlog else NOW, backlog=backlog)
+    into = draft(FUNCTION, now=NOW)
+
+    def plan() -> Plan:
+        yield from cancel(into, "r", "somebody said so")
+        return into.decision()
+
+    decide(plan(), {GetRun: waiting, GetItem: item})
+
+    found = [change.item for change in into.changes if isinstance(change, Schedule)]
+    assert [(timer.id, timer.kind, timer.at) for timer in found] == ([(KEY, ItemKind.THROTTLE, NOW)] if asked else [])

@@ -31,7 +31,7 @@ class Paged(Wired):
         self.bodies: list[str] = []
         self.entries: list[Mapping[str, str]] = []
         self.reachable = True
-        self.app.request = self._entered  # type: ignore[method-assign,assignment]
+        self.app.request = self._entered  # type: ignore[method-assign]
         self._runs = 0
 
     # The server -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from stepwell.runtime.signed import Signed
 from stepwell.server.app import App as Server
 from stepwell.server.apps import Apps
 from stepwell.server.guard import Guard
-from stepwell.testing.harness import START, Harness, _Died
+from stepwell.testing.driver import Died
+from stepwell.testing.harness import START, Harness
 from stepwell.testing.node import Door, Node
 from stepwell.testing.views import RunView
 from tests.core.runtime.scripted import App, Handler, Javascript, Request, Steps
@@ -55,7 +56,7 @@ class Wired(Harness):
     ) -> None:
         settings = Settings(retry_ms=retry_interval, **({} if steps_max is None else {"steps_max": steps_max}))
         super().__init__((), START, seed, 30.0, settings)
-        self._loop._rounds_max = _ROUNDS_MAX  # type: ignore[attr-defined]
+        self._loop._rounds_max = _ROUNDS_MAX
         self.app = App(dialect, version)
         self.app.clock = self._clock
         self.keys = keys
@@ -178,7 +179,7 @@ class Wired(Harness):
             tidies=False,
             outbound=self._answers,
         )
-        with suppress(_Died):
+        with suppress(Died):
             self._finish(self._node.start())
 
     def _where(self, function_id: str) -> str | None:

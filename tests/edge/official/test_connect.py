@@ -16,7 +16,7 @@ import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
 from tests.edge.official.conftest import HERE, NODE, node
-from tests.edge.test_start import EVENT_KEY, NEW, Start
+from tests.edge.started import EVENT_KEY, NEW, Start
 from tests.meta.sources import ROOT
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, eventually
 from tests.edge.official.conftest import HERE, NODE, Served, free_port
-from tests.edge.test_start import NEW, Start
+from tests.edge.started import NEW, Start
 
 pytestmark = pytest.mark.slow
 

@@ -42,7 +42,7 @@ class Side:
         self.dev.why(self.runs[key], kind)
 
     def rests(self) -> None:
-        eventually(lambda: self.dev.get("/v2/health")["liveRuns"] == 0, within=LONGEST_S)
+        eventually(lambda: self.dev.get("/v2/health?counts=true")["liveRuns"] == 0, within=LONGEST_S)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 
 from tests.edge.conftest import PATIENCE_S, Dev, environment, eventually
 from tests.edge.official.conftest import BY_STEP, HERE, NODE, Both, Served, free_port
+from tests.edge.started import EVENT_KEY, NEW, Start
 from tests.edge.test_realtime import heard, publish, socket, token
-from tests.edge.test_start import EVENT_KEY, NEW, Start
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.edge.conftest import Dev, command, eventually
 from tests.edge.official.conftest import Served, free_port, node, synced
-from tests.edge.test_start import NEW, Start
+from tests.edge.started import NEW, Start
 
 pytestmark = pytest.mark.slow
 

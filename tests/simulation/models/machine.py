@@ -278,7 +278,7 @@ def since_start(moment: int) -> int:
 
 def check(machine: type[RuleBasedStateMachine], *, share: int = 2, steps: int = 25, shrinks: bool = True) -> None:
     """Play it in as many ways as the profile says, divided by ``share``; tell the shortest that goes wrong."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=max(1, settings().max_examples // share),

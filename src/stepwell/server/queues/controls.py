@@ -157,14 +157,15 @@ def _remembered(control: Remembering, cell: Cell, prefix: str, now: int) -> Limi
 async def _resets(reader: Reader, function: Function, now: int) -> list[ResetView]:
     prefix = records(function.id)
     found = [_read_reset(cell.value) for cell in await reader.read(ListCells(*within(prefix), now, _RESETS_SHOWN))]
-    return [reset_view(function, each.key, each.at) for each in sorted(found, key=lambda each: each.at, reverse=True)]
+    return [reset_view(function, each) for each in sorted(found, key=lambda each: each.at, reverse=True)]
 
 
-def reset_view(function: Function, key: str, at: int) -> ResetView:
+def reset_view(function: Function, reset: Reset) -> ResetView:
     """What was forgotten, in words of the function as it is now."""
+    key, at = reset.key, rfc3339(reset.at)
     for control in function.controls:
         if isinstance(control, RESETTABLE) and key.startswith(prefix := control.prefix(function.id)):
             value = key.removeprefix(prefix) if control.key is not None else None
-            return ResetView(control=NAMES[type(control)], value=value, at=rfc3339(at))
+            return ResetView(control=NAMES[type(control)], value=value, at=at, reason=reset.reason)
     name, _, value = key.split("/", 2)  # of a control that the function has no more
-    return ResetView(control="rate-limit" if name == "rate" else name, value=value, at=rfc3339(at))
+    return ResetView(control="rate-limit" if name == "rate" else name, value=value, at=at, reason=reset.reason)

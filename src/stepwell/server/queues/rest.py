@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from starlette.responses import Response
 
+from stepwell.engine.held import Reset
 from stepwell.errors import NotFound
 from stepwell.flow.keys import storable
+from stepwell.limits import PAUSE_REASON_CHARS_MAX
 from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.run import Run
@@ -50,10 +52,12 @@ _WINDOWS_PER_REQUEST: Final = 100  # each is a decision of its own
 
 
 class Resetting(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which key: its value, empty for the one of a rule without a key. Of one rule, or of all that remember it."""
+    """Which key: its value, empty for the one of a rule without a key. Of one rule, or of all that remember it.
+    ``reason`` is for people who ask why."""
 
     key: str = ""
     control: Literal["rate-limit", "idempotency", "throttle"] | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=PAUSE_REASON_CHARS_MAX)] = ""
     dry_run: bool = False
 
 
@@ -171,11 +175,11 @@ class QueuesV2:
                 f"look: stepwell limits {function.id}",
             )
         keys = [key for _, key in found]
-        done = keys if given.dry_run else await reset(engine, function.id, keys)
+        done = keys if given.dry_run else await reset(engine, function.id, keys, reason=given.reason)
         shown = ForgottenView(
             function_id=function.id,
             dry_run=given.dry_run,
-            forgotten=[reset_view(function, key, now) for key in done],
+            forgotten=[reset_view(function, Reset(key, now, given.reason)) for key in done],
         )
         return v2(engine.clock, shown)
 

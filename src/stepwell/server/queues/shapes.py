@@ -119,11 +119,12 @@ class LimitView(View, frozen=True, omit_defaults=True):
 
 
 class ResetView(View, frozen=True):
-    """A person had the key of a control forgotten, at this moment."""
+    """A person had the key of a control forgotten, at this moment, and gave this ``reason`` or none."""
 
     control: str
     value: str | None
     at: str
+    reason: str = ""
 
 
 class LimitsView(View, frozen=True):

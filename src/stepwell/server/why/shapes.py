@@ -285,8 +285,8 @@ class Unstarted(View, frozen=True):
     """A function that an event of this name can start, and this one did not.
 
     ``because`` is ``"condition"`` if its trigger's expression is false for the event, ``"later"`` if the function as it
-    is now was registered after the event, ``"archived"`` if nothing starts it now: its app does not list it any more,
-    or an operator has archived it.
+    is now was registered, or brought back by an operator, after the event, ``"archived"`` if nothing starts it now: its
+    app does not list it any more, or an operator has archived it.
     """
 
     function_id: str

@@ -248,10 +248,13 @@ class _Words:
 
     def _held(self, held: HeldBack) -> str:
         events = f"the {count(held.count, 'event')} that came so far"
+        debounced, collected = f"the newest of {events}", f"one of {events}"
+        if held.count == 1:
+            debounced = collected = "so far the only event"
         start = f"run {held.run_id} starts at {self._at(held.at)}"
         if held.by == "debounce":
-            return f"It is held back for {held.function_id}, the newest of {events}: {start}, unless a newer one comes."
-        return f"It is held back for {held.function_id}, one of {events}: {start}, or when there are enough."
+            return f"It is held back for {held.function_id}, {debounced}: {start}, unless a newer one comes."
+        return f"It is held back for {held.function_id}, {collected}: {start}, or when there are enough."
 
     def _at(self, moment: str) -> str:
         return at(parse_moment(moment), self._now, self._zone)
@@ -291,7 +294,7 @@ def _unstarted(function: Unstarted) -> str:
     if function.because == "condition":
         return f"{start}: {function.expression} is not true for it."
     if function.because == "later":
-        return f"{start}, which was registered, or changed, after it was received."
+        return f"{start}, which was registered, changed or unarchived after it was received."
     if function.because == "archived":
         return f"{start}, which is archived: nothing starts it now."
     return f"{start}, and nothing was recorded about why."

@@ -21,15 +21,16 @@ _OF_RUN = (
 
 
 def sweep(execute: Execute, before: int, now: int, limit: int, shards: int) -> Swept:
-    """One round of retention, inside the transaction that is open: up to ``limit`` rows of a kind in each shard."""
-    rounds = [_sweep_shard(execute, shard, before, now, limit) for shard in range(shards)]
+    """One round of retention, inside the transaction that is open: of one shard after the other, until one has more
+    than a round may forget."""
+    swept = Swept(runs=0, events=0, more=False)
+    for shard in range(shards):
+        if not swept.more:
+            found = _sweep_shard(execute, shard, before, now, limit)
+            swept = Swept(runs=swept.runs + found.runs, events=swept.events + found.events, more=found.more)
     execute(realtime.FORGET_POSTINGS, (now,))
     execute(realtime.FORGET_LISTENERS, (now,))
-    return Swept(
-        runs=sum(each.runs for each in rounds),
-        events=sum(each.events for each in rounds),
-        more=any(each.more for each in rounds),
-    )
+    return swept
 
 
 def _sweep_shard(execute: Execute, shard: int, before: int, now: int, limit: int) -> Swept:
