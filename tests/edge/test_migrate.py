@@ -39,8 +39,7 @@ def test_programs_read_what_was_done_and_no_password(url: str):
     done = msgspec.json.decode(run("--json", STEPWELL_STORE=url).stdout)
 
     assert (done["shards"], done["applied"], done["already"]) == (16, [m.name for m in migrations("postgres")], [])
-    assert done["store"].startswith("postgresql://")
-    assert "@" not in done["store"]
+    assert done["store"] == f"{url.partition('?')[0].rpartition('/')[2]} at {url.partition('host=')[2]}"
     assert (done["dryRun"], done["sql"], done["distributed"]) == (False, None, None)
 
 
@@ -76,7 +75,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password():
     said = run("--store", "postgresql://ann:secret@127.0.0.1:1/shop?connect_timeout=1")
 
     assert said.exit_code == 1
-    assert "PostgreSQL at 127.0.0.1:1/shop does not let us in" in said.stderr
+    assert "the database shop at 127.0.0.1:1 does not answer" in said.stderr
     assert "secret" not in said.output
 
 
@@ -98,7 +97,7 @@ def test_a_file_is_made_and_brought_up_to_date(tmp_path: Path):
     dry, first, second = (run("--store", path, *more) for more in (("--dry-run",), (), ("--json",)))
 
     assert "CREATE TABLE runs" in dry.output
-    assert first.output == f"applied      0001_initial.sql\n{path} is up to date: schema 1\n"
+    assert first.output == f"applied      0001_initial.sql\n{path} is up to date: schema 1, 1 shard\n"
     assert msgspec.json.decode(second.stdout)["already"] == ["0001_initial.sql"]
 
 

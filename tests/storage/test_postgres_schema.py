@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -106,6 +107,16 @@ async def test_processes_that_start_at_once_on_an_empty_database_make_the_tables
 
     assert sorted(each.applied for each in done) == [()] * 5 + [NAMES]
     assert {each.shards for each in done} == {8}
+
+
+def test_commands_that_start_at_once_on_an_empty_database_make_the_tables_once(url: str):
+    command = [sys.executable, "-m", "stepwell.cli", "migrate", "--store", url, "--json"]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
+
+    said = [json.loads(process.communicate(timeout=60)[0]) for process in started]
+
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert sorted(len(each["applied"]) for each in said) == [0, 0, len(NAMES)]
 
 
 async def test_of_two_who_want_other_numbers_of_shards_one_is_refused(url: str):

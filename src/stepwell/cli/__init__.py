@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "functions": "List the registered functions.",
     "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",
+    "doctor": "Look whether a database is well; repair what can be.",
     "migrate": "Bring a database's tables to what this version knows; distribute them.",
     "openapi": "Print the REST API as an OpenAPI document.",
 }

@@ -66,13 +66,15 @@ def command(store: str, shards: int | None, citus: bool, dry_run: bool, as_json:
 
 
 def _tell(report: Report) -> None:
+    from stepwell.server.wording import count
+
     for name in report.applied:
         click.echo(f"applied      {name}")
     for name in report.already:
         click.echo(f"was there    {name}")
     for name in report.distributed or ():
         click.echo(f"distributed  {name}")
-    divided = f", {report.shards} shards" if report.store.startswith("postgresql") else ""
+    divided = f", {count(report.shards, 'shard')}"
     click.echo(f"{report.store} is up to date: schema {report.schema}{divided}")
 
 
@@ -104,13 +106,12 @@ def _sqlite(path: str, dry_run: bool) -> Report:
 async def _postgres(url: str, shards: int | None, citus: bool, dry_run: bool) -> Report:
     from stepwell.storage.migrations import migrations
     from stepwell.storage.postgres import citus as distribution
-    from stepwell.storage.postgres.direct import connected, named
+    from stepwell.storage.postgres.direct import connected
     from stepwell.storage.postgres.schema import layout, migrate, pending, refuse_shards
 
     refuse_shards(shards)
-    where = named(url)
     names = [(each.number, each.name) for each in migrations("postgres")]
-    async with connected(url) as connection:
+    async with connected(url) as (connection, where):
         if citus:
             await distribution.refuse_without(connection, where)  # before anything is changed
         distributed: tuple[str, ...] | None = None
@@ -129,7 +130,7 @@ async def _postgres(url: str, shards: int | None, citus: bool, dry_run: bool) ->
             distributed = tuple(steps)
     already = tuple(name for _, name in names if name not in missing)
     return Report(
-        store=f"postgresql://{where}",
+        store=where,
         dry_run=dry_run,
         schema=number,
         shards=count,

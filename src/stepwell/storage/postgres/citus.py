@@ -35,6 +35,12 @@ JOIN pg_catalog.pg_class AS c ON c.oid = d.logicalrelid JOIN pg_catalog.pg_names
 WHERE n.nspname = $1::text"""
 
 
+async def present(connection: Connection) -> bool:
+    """Whether the extension is there."""
+    ((there, _),) = await connection.fetch(_EXTENSION)
+    return bool(there)
+
+
 async def refuse_without(connection: Connection, where: str) -> None:
     """Raises ``ConfigurationError`` where there is no Citus."""
     ((there, available),) = await connection.fetch(_EXTENSION)

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
-from stepwell.errors import ConfigurationError, StorageUnavailable
-
-_PATIENCE_S: Final = 10.0
-
-
-def named(url: str) -> str:
-    """The database that a URL means, as it may be shown: without user, password and options."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for half of a password that has a slash in it
-        socket = parse_qs(parts.query).get("host", [""])[0]
-    except ValueError:
-        return "a URL that cannot be read"
-    return f"{parts.netloc.rpartition('@')[2] or socket or 'localhost'}{parts.path if parts.path != '/' else ''}"
+from stepwell.errors import ConfigurationError
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[Any, None]:
-    """A connection by asyncpg to a database. Raises ``ConfigurationError`` and ``StorageUnavailable``."""
+async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
+    """A connection by asyncpg to a database, and the name of that for people, without who logs in and with what.
+
+    Raises ``ConfigurationError`` and ``StorageUnavailable``.
+    """
     try:
         import asyncpg
     except ImportError:
@@ -34,10 +23,13 @@ async def connected(url: str) -> AsyncGenerator[Any, None]:
             why="the package asyncpg is not installed",
             fix='pip install "stepwell[postgres]"',
         ) from None
-    where = named(url)
+    from stepwell.storage.postgres.faults import explained
+    from stepwell.storage.postgres.session import Session
+
+    # A pooler may give each transaction another session, where what was prepared before is not known.
+    session = Session(url, statements_cached=False)
     try:
-        # A pooler may give each transaction another session, where what was prepared before is not known.
-        connection = await asyncpg.connect(url, timeout=_PATIENCE_S, statement_cache_size=0)
+        connection: Any = await session.connect()
     except ValueError as error:
         raise ConfigurationError(
             what="the URL of the database cannot be read",
@@ -45,12 +37,8 @@ async def connected(url: str) -> AsyncGenerator[Any, None]:
             fix="write other characters than letters and digits in the password as % and their number: / is %2F",
         ) from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise StorageUnavailable(
-            what=f"PostgreSQL at {where} does not let us in: {error or type(error).__name__}",
-            why="nothing can be read or written without a connection",
-            fix="check the URL, that the server runs, and that it accepts this user from here",
-        ) from error
+        raise explained(error, session.where) from error
     try:
-        yield connection
+        yield connection, session.where
     finally:
         await connection.close()

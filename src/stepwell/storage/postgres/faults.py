@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from stepwell.errors import StorageError, StorageUnavailable
+
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 class Fault(Enum):
@@ -60,9 +63,16 @@ def fault(error: BaseException) -> Fault:
 
 def place(dsn: str) -> str:
     """A database as people may read it: without who logs in and with what."""
-    parts = urlsplit(dsn)
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        return "with an address that cannot be read"
+    netloc = parts.netloc.rpartition("@")[2]
+    quoted = "@" in parts.netloc or "@" not in dsn
+    if not quoted or not all(_HOST.fullmatch(host) for host in netloc.split(",")):
+        return "with an address that cannot be read"  # a slash in a password ends what looks like the host
     hosts = parse_qs(parts.query).get("host", [])
-    host = parts.netloc.rpartition("@")[2] or ",".join(hosts) or "localhost"
+    host = netloc or ",".join(hosts) or "localhost"
     return f"{parts.path.lstrip('/') or 'postgres'} at {host}"
 
 

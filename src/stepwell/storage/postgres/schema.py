@@ -34,7 +34,7 @@ _META: Final = f"SELECT key, value FROM {SCHEMA}.meta WHERE key IN ('schema', 'e
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery()"""
 
-_VERSION_MIN: Final = 130000
+VERSION_MIN: Final = 130000
 _NO_RIGHT: Final = "42501"  # insufficient_privilege, https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
@@ -180,10 +180,10 @@ def _refuse_other_shards(found: Layout, shards: int | None, where: str) -> None:
 
 async def _refuse_server(connection: Connection, where: str) -> None:
     ((version, encoding, standby),) = await connection.fetch(_SERVER)
-    if version < _VERSION_MIN:
+    if version < VERSION_MIN:
         raise StorageError(
             what=f"{where} is PostgreSQL {version // 10000}",
-            why=f"Stepwell needs PostgreSQL {_VERSION_MIN // 10000} or later",
+            why=f"Stepwell needs PostgreSQL {VERSION_MIN // 10000} or later",
             fix="upgrade the server, or name another one",
         )
     if encoding != "UTF8":

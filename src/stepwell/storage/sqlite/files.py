@@ -34,7 +34,7 @@ class Files:
     """The files of one database, and how to connect to them. One of users has one shard."""
 
     def __init__(self, path: str, durability: Durability, shards: int = 1) -> None:
-        _refuse_old_sqlite(apsw.sqlite_lib_version())
+        refuse_old_sqlite(apsw.sqlite_lib_version())
         assert 1 <= shards <= PLACES and shards & (shards - 1) == 0, "as many shards as a power of two"
         self.path, self._durability, self.shards = path, durability, shards
         self._gate: Gate | None = None
@@ -106,7 +106,8 @@ class Files:
             self._gate.close()
 
 
-def _refuse_old_sqlite(version: str) -> None:
+def refuse_old_sqlite(version: str) -> None:
+    """Raises ``StorageError`` for a library that can lose commits."""
     major, minor, patch = (int(part) for part in version.split("."))
     if major * 1_000_000 + minor * 1_000 + patch < _VERSION_MIN:
         raise StorageError(
