@@ -1,4 +1,4 @@
-"""Imagined worlds in which several processes lead on one store: the invariants hold, and bugs planted there are found."""
+"""Imagined worlds in which several processes lead on one store: the invariants hold, and planted bugs are found."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def test_the_invariants_hold_where_several_lead(seed: int) -> None:
     report = play(seed, shards=4 if seed % 2 else 1)
 
     assert report.violations == (), "\n".join(report.story[-40:])
+
+
+def test_a_call_that_was_fenced_off_does_not_look_for_ever_for_what_others_do() -> None:
+    assert play(115).violations == ()
 
 
 def test_what_makes_peers_peers_happens() -> None:
