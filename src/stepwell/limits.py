@@ -79,7 +79,7 @@ OUTPUT_TOKEN_LIFE = timedelta(days=30)  # a result is not kept for longer, unles
 REALTIME_TOKEN_LIFE = timedelta(minutes=15)  # of the token that an endpoint hands to its client
 FETCH_TIME_MAX = timedelta(minutes=30)  # one request that the engine makes for a step: models may think for long
 LEASE = timedelta(seconds=30)  # a dead holder blocks its item for at most this long
-LEASE_SETTING_MIN, LEASE_SETTING_MAX = timedelta(seconds=3), timedelta(minutes=1)  # what LEASE can be set to
+LEASE_SETTING_MIN, LEASE_SETTING_MAX = timedelta(seconds=3), timedelta(minutes=1)  # what can be said as --lease
 LEASE_LOSSES_MAX = 20  # a run whose process dies this often in a row without progress is what kills it
 LEASE_LOSS_PAUSE_MAX = timedelta(minutes=1)  # for how long such a run is left alone in between, at most
 RETENTION_DEFAULT = timedelta(days=30)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("asyncpg")
 
-from stepwell.storage.postgres.faults import place
+from stepwell.storage.address import place
 
 
 @pytest.mark.parametrize(

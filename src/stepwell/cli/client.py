@@ -16,6 +16,7 @@ import msgspec
 
 from stepwell.cli.address import URL_DEFAULT, server_url
 from stepwell.errors import ConfigurationError, InvalidEvent, NotFound, NotRunning, StepwellError, StorageError
+from stepwell.storage.address import is_postgres
 
 _TIMEOUT_S: Final = 30
 _TRIES: Final = 3
@@ -136,11 +137,17 @@ class Server:
 
 
 class File:
-    """Answers from a database file, in this process, without running anything."""
+    """Answers from a database, mostly a file, in this process, without running anything."""
 
     def __init__(self, path: str) -> None:
         from stepwell.cli.offline import Offline
 
+        if not is_postgres(path):
+            self._check(path)
+        self._runner = asyncio.Runner()
+        self._offline = self._runner.run(Offline.open(path))
+
+    def _check(self, path: str) -> None:
         try:
             regular = S_ISREG(Path(path).stat().st_mode)
         except OSError as error:
@@ -149,8 +156,6 @@ class File:
             ) from None
         if not regular:
             raise StorageError(f"{path} is no file", "a database is one file on a disk", "check the path given as --db")
-        self._runner = asyncio.Runner()
-        self._offline = self._runner.run(Offline.open(path))
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         return self._ask("GET", path, urlencode(query or {}), b"")
@@ -173,7 +178,7 @@ class File:
 
 
 def _only_read() -> NotRunning:
-    return NotRunning("a database file can only be read", "nobody would act on it", "start a server on it")
+    return NotRunning("a database can only be read here", "nobody would act on it", "start a server on it")
 
 
 def _shown(token: str) -> str:

@@ -15,12 +15,12 @@ import msgspec
 from stepwell.cli.options import not_empty, print_json
 from stepwell.clock import SystemClock
 from stepwell.errors import StorageError
+from stepwell.storage.address import is_postgres
 from stepwell.storage.checkup import FINDINGS_MAX, MENDED, Check, Finding, State
 from stepwell.storage.interface import Store
 
 _SHOWN_MAX: Final = 20
 """Of one kind; JSON has all that were found."""
-_POSTGRES: Final = ("postgresql://", "postgres://")
 _COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}
 
 
@@ -62,7 +62,7 @@ def command(store: str, repair: bool, as_json: bool) -> None:
     It may be asked at any time, and while servers run. Nothing is changed without --repair, and then only by decisions
     like those of a server. The exit code is 1 if something is wrong; warnings alone are 0.
     """
-    report = _postgres(store, repair) if store.startswith(_POSTGRES) else _sqlite(store, repair)
+    report = _postgres(store, repair) if is_postgres(store) else _sqlite(store, repair)
     if as_json:
         print_json(msgspec.json.encode(report))
     else:

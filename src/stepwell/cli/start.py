@@ -26,7 +26,7 @@ from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
 from stepwell.server.run import Stop, bind, bind_beside, leave
 from stepwell.server.wording import count
-from stepwell.storage.address import has_password, is_postgres
+from stepwell.storage.address import is_postgres, may_have_password
 
 DB: Final = "stepwell.db"
 _SECRETS: Final = {
@@ -106,7 +106,7 @@ def command(
     """
     given = {"signing_key": signing_key, "signing_key_fallback": signing_key_fallback, "event_key": event_key}
     shown = [name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if has_password(options["db"]) and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
+    if may_have_password(options["db"]) and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
         given["db"] = (options["db"],)
         shown.append("db")
     signing = _signing_keys(signing_key, signing_key_fallback)

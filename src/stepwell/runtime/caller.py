@@ -38,6 +38,9 @@ class Caller:
         calls = [LiveCall(self._engine, one, asked) for one in leased]
         idle = not self.live
         for call in calls:
+            before = self.live.get(call.leased.run.id)
+            if before is not None and not before.answered:
+                before.drop()  # its lease ran out, and nobody here looks after it any more
             self.live[call.leased.run.id] = call
         if idle:
             self._engine.mind_leases()

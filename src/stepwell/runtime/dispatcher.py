@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -29,24 +30,24 @@ class Dispatcher:
     async def tick(self, now: int) -> int | None:
         """Take what is due. When to come back: now if there may be more."""
         engine = self._engine
+        room = engine.decisions.look_for_room()
         if engine.store.shards == 1 and not engine.peers:
-            return await self._claim(0)
-        full = engine.decisions.look_for_room() <= 0
-        waiting = set[int]() if full else await self._shards_with_waiting()
-        found = await engine.store.read(NextDues(timers_only=full))
+            return await self._claim(0, room)
+        waiting = set[int]() if room <= 0 else await self._shards_with_waiting()
+        found = await engine.store.read(NextDues(timers_only=room <= 0))
         for shard in waiting:
             engine.decisions.crowded.arise(shard)
-        following = [at for shard, at in found if at > now and shard not in waiting]
-        for shard in self._in_turn({shard for shard, at in found if at <= now} | waiting):
-            at = await self._claim(shard)
-            if at is not None:
-                following.append(at)
-        return min(following, default=None)
+        following: list[int | None] = [at for shard, at in found if at > now and shard not in waiting]
+        shards = self._in_turn({shard for shard, at in found if at <= now} | waiting)
+        if 0 < room < len(shards):
+            following += [await self._claim(shard, engine.decisions.look_for_room()) for shard in shards]
+        elif shards:  # side by side, each with its share of the room
+            following += await asyncio.gather(*(self._claim(shard, room // len(shards)) for shard in shards))
+        return min((at for at in following if at is not None), default=None)
 
-    async def _claim(self, shard: int) -> int | None:
+    async def _claim(self, shard: int, room: int) -> int | None:
         engine = self._engine
         decisions, caller = engine.decisions, engine.caller
-        room = decisions.look_for_room()
         waiting = self._waited_for() if engine.peers else None
         verdict = await decisions.commit(
             lambda draft: claim(

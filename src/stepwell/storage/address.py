@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-_SCHEMES = ("postgresql://", "postgres://")
+_SCHEMES: Final = ("postgresql://", "postgres://")
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 def is_postgres(address: str) -> bool:
@@ -12,17 +15,26 @@ def is_postgres(address: str) -> bool:
     return address.startswith(_SCHEMES)
 
 
-def has_password(address: str) -> bool:
-    """Whether it is a secret."""
-    if not is_postgres(address):
-        return False
-    return ":" in urlsplit(address).netloc.rpartition("@")[0] or "password=" in address
+def may_have_password(address: str) -> bool:
+    """Whether it may be a secret."""
+    return is_postgres(address) and ("@" in address or "password=" in address)
 
 
 def shown(address: str) -> str:
-    """The address as people may read it: that of a database without who logs in, and with what."""
-    if not is_postgres(address):
-        return address
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", [])) or "localhost"
-    return f"postgresql://{host}{parts.path or '/postgres'}"
+    """The address as people may read it."""
+    return place(address) if is_postgres(address) else address
+
+
+def place(dsn: str) -> str:
+    """A database as people may read it: without who logs in and with what."""
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        return "with an address that cannot be read"
+    netloc = parts.netloc.rpartition("@")[2]
+    quoted = "@" in parts.netloc or "@" not in dsn
+    if not quoted or not all(_HOST.fullmatch(host) for host in netloc.split(",")):
+        return "with an address that cannot be read"  # a slash in a password ends what looks like the host
+    hosts = parse_qs(parts.query).get("host", [])
+    host = netloc or ",".join(hosts) or "localhost"
+    return f"{parts.path.lstrip('/') or 'postgres'} at {host}"

@@ -31,6 +31,11 @@ _BEHIND_MS: Final = (0, 2, 7, 60)
 _BY_CLOCKS: Final = frozenset({"I2", "I15", "I17", "I21", "I22", "ADR 30", "F92", "F93", "F96"})
 _NOTICED_S: Final = (0.0, 0.02, 0.05, 0.3, 0.7)  # after something was written, a peer notices it
 _STARTS_MS: Final = (0, 5, 800, 40_000)
+_CUT_SHORT: Final = """
+CREATE TEMP TRIGGER cut_short AFTER UPDATE OF at ON items
+WHEN new.lease <> 0 AND new.lease = old.lease AND new.at < old.at
+BEGIN INSERT INTO violations VALUES ('I7', 'the lease of ' || new.id || ' ended before its time'); END;
+"""
 _AT_ONCE_S: Final = 0.2  # after it stood still a process does what it was about to do, without another look
 
 
@@ -44,6 +49,7 @@ class PeersWorld(World):
         self.clocks_differ = chance.random() < 0.25
         super().__init__(plan)
         self.loop.holds = self._holds
+        self.tables.ask(_CUT_SHORT)
 
     def fail(self, rule: str, what: str) -> None:
         if not (self.clocks_differ and rule in _BY_CLOCKS):

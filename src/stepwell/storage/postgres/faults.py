@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.storage.postgres.library import asyncpg
-
-_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 class Fault(Enum):
@@ -58,21 +54,6 @@ def fault(error: BaseException) -> Fault:
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
         return Fault.LOST  # it is closed, or in a state in which it can do nothing
     return Fault.REFUSED
-
-
-def place(dsn: str) -> str:
-    """A database as people may read it: without who logs in and with what."""
-    try:
-        parts = urlsplit(dsn)
-    except ValueError:
-        return "with an address that cannot be read"
-    netloc = parts.netloc.rpartition("@")[2]
-    quoted = "@" in parts.netloc or "@" not in dsn
-    if not quoted or not all(_HOST.fullmatch(host) for host in netloc.split(",")):
-        return "with an address that cannot be read"  # a slash in a password ends what looks like the host
-    hosts = parse_qs(parts.query).get("host", [])
-    host = netloc or ",".join(hosts) or "localhost"
-    return f"{parts.path.lstrip('/') or 'postgres'} at {host}"
 
 
 def explained(error: BaseException, where: str) -> BaseException:

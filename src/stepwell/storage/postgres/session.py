@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from stepwell.errors import StorageError
+from stepwell.storage.address import place
 from stepwell.storage.postgres.driver import Connect, Raw
-from stepwell.storage.postgres.faults import place
 from stepwell.storage.postgres.library import asyncpg
 
 _STATEMENTS: Final = 400
