@@ -95,7 +95,7 @@ CALLS_MAX = 1_000  # calls in flight when nothing says otherwise
 RUN_CHAIN_CEILING = 10_000  # what RUN_CHAIN_MAX can be set to, unless it is off
 RUN_CHAIN_MAX = 100  # runs that start one another; functions that start each other for ever are stopped here
 
-# A database of several shards (ADR 0043). Ids name their place by their last ten bits, so there are no more.
+# A database of several shards (ADR 0034). Ids name their place by their last ten bits, so there are no more.
 SHARDS_DEFAULT = 16  # fixed when the tables are made; two decisions of one shard wait for one another
 SHARDS_MAX = 1_024
 POOL_DEFAULT = 8  # connections of one process: some write, each in a shard of its own, and two read

@@ -1,4 +1,4 @@
-"""Where runs are in a store of many shards, and that rules count all that they are about (design D5, ADR 0045)."""
+"""Where runs are in a store of many shards, and that rules count all that they are about (design D5, ADR 0036)."""
 
 from __future__ import annotations
 

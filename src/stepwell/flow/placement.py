@@ -1,4 +1,4 @@
-"""Where the runs of a function are, so that all that counts together is together (ADR 0045).
+"""Where the runs of a function are, so that all that counts together is together (ADR 0036).
 
 What a limit counts, who waits for it and what it remembers of them is one transaction in one shard. So all runs that
 may share a slot, a turn, a lock or a window of events are at one place: that of the narrowest scope which contains all

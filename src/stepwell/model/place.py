@@ -1,4 +1,4 @@
-"""Where a row lives: the place in an id, and the shard that a store makes of it (ADR 0044).
+"""Where a row lives: the place in an id, and the shard that a store makes of it (ADR 0035).
 
 A place is a number from 0 to 1023, which is written in the last two characters of the ids of runs, events and orders.
 A store with N shards keeps what is at a place in the shard ``place & (N - 1)``, so whoever has the id knows the shard,

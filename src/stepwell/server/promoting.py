@@ -1,4 +1,4 @@
-"""Makes of a SQLite file a PostgreSQL deployment, so that its runs go on there and nowhere else (ADR 0047).
+"""Makes of a SQLite file a PostgreSQL deployment, so that its runs go on there and nowhere else (ADR 0038).
 
 First the file is closed to all who could write to it, then what is in it is copied, then the target may be served. Each
 of these is durable before the next begins, so the same command goes on wherever it was stopped.

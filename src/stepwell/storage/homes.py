@@ -1,4 +1,4 @@
-"""In which shards a row belongs that is copied from a store with another number of them (ADR 0044, 0047)."""
+"""In which shards a row belongs that is copied from a store with another number of them (ADR 0035, 0038)."""
 
 from __future__ import annotations
 

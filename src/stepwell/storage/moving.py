@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 class State(StrEnum):
-    """How far a copy is, as the table ``moves`` of a store says; ``ADR 0047``."""
+    """How far a copy is, as the table ``moves`` of a store says; ``ADR 0038``."""
 
     INCOMING = "incoming"  # rows are being written here
     ARRIVED = "arrived"  # all of them are here

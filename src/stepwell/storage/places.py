@@ -1,4 +1,4 @@
-"""Which shard each question and each change concerns: one table of each, for every backend (ADR 0044).
+"""Which shard each question and each change concerns: one table of each, for every backend (ADR 0035).
 
 A backend answers one question in one shard, and writes one change in one shard. Which one that is, and what becomes of
 the answers where all shards are asked, stands here, so that none of them can forget it.

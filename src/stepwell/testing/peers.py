@@ -1,4 +1,4 @@
-"""An imagined world in which several processes lead on one store, as replicas do on a database (ADR 0046).
+"""An imagined world in which several processes lead on one store, as replicas do on a database (ADR 0037).
 
 Each has its own clock, which may be behind; notices late what the others have written; serves not all functions in
 some worlds; dies and comes back; and now and then stands still, for longer than its leases last, and then goes on as if

@@ -1,4 +1,4 @@
-"""Where runs are: all that counts together is together, whatever rules functions have (ADR 0045)."""
+"""Where runs are: all that counts together is together, whatever rules functions have (ADR 0036)."""
 
 from __future__ import annotations
 

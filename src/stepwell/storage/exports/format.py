@@ -1,4 +1,4 @@
-"""An installation as a file: JSON Lines, readable by anything, the same for every backend (ADR 0047).
+"""An installation as a file: JSON Lines, readable by anything, the same for every backend (ADR 0038).
 
 ::
 

@@ -1,7 +1,7 @@
 """Every question as SQL: fixed texts, so that each is prepared once; the time arrives as a parameter.
 
 ``$1`` is the shard: a question about several shards is asked in each of them (``storage/gathering.py``). Names of
-tables say the schema, because nothing is set for a connection (ADR 0043).
+tables say the schema, because nothing is set for a connection (ADR 0034).
 """
 
 from __future__ import annotations

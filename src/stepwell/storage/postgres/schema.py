@@ -1,7 +1,7 @@
 """Applies migrations to PostgreSQL: each in one transaction, together with its number, one process at a time.
 
 All tables are in a schema of their own. The lock ends with the transaction, so that it also holds through a pooler that
-gives each transaction another session (ADR 0043).
+gives each transaction another session (ADR 0034).
 """
 
 from __future__ import annotations

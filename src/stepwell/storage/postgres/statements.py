@@ -1,8 +1,8 @@
 """Every SQL text that writes while serving: fixed, so that each is prepared once; the time arrives as a parameter.
 
 ``$1`` is the shard wherever there is one: each statement writes in one shard, whose row in ``shards`` its transaction
-has locked before (ADR 0042), so none has to lock what it reads. ``meta``, the registry and realtime are the same for
-all shards. Names of tables say the schema, because nothing is set for a connection (ADR 0043).
+has locked before (ADR 0033), so none has to lock what it reads. ``meta``, the registry and realtime are the same for
+all shards. Names of tables say the schema, because nothing is set for a connection (ADR 0034).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ CREATE TABLE commits (
   PRIMARY KEY (shard, writer)
 ) WITH (fillfactor = 50);
 
--- Copies of this installation that came here or go away from here, and how far they are (ADR 0047).
+-- Copies of this installation that came here or go away from here, and how far they are (ADR 0038).
 CREATE TABLE moves (
   id    text COLLATE "C" PRIMARY KEY,
   state text COLLATE "C" NOT NULL,

@@ -9,7 +9,7 @@ CREATE TABLE meta (
 
 INSERT INTO meta VALUES ('schema', 0), ('epoch', 0), ('warm', 0);
 
--- Copies of this installation that came here or go away from here, and how far they are (ADR 0047).
+-- Copies of this installation that came here or go away from here, and how far they are (ADR 0038).
 CREATE TABLE moves (
   id    TEXT PRIMARY KEY,
   state TEXT NOT NULL,
@@ -65,7 +65,7 @@ CREATE TABLE events (
   source      TEXT NOT NULL,
   depth       INTEGER NOT NULL,
   sent_by     TEXT,
-  copied      INTEGER NOT NULL, -- whether it is here for a run, and at home where its id says (ADR 0044)
+  copied      INTEGER NOT NULL, -- whether it is here for a run, and at home where its id says (ADR 0035)
   PRIMARY KEY (shard, id)
 ) STRICT;
 
