@@ -74,6 +74,13 @@ def test_flags_go_before_the_environment_and_that_before_the_file(start: Callabl
     assert server.stranger("POST", f"/e/{EVENT_KEY}-2", {"name": "a/b", "data": {"x": "y" * 100}}).status == 400
 
 
+def test_a_flag_of_the_inngest_server_that_changes_nothing_is_said_to(start: Callable[..., Start]) -> None:
+    server = start("--tick", "10")
+
+    assert server.http("GET", "/health").status == 200
+    server.said("--tick has no effect: nothing is polled here")
+
+
 def test_a_setting_that_nobody_knows_keeps_it_from_starting(start: Callable[..., Start], tmp_path: Path) -> None:
     (tmp_path / "stepwell.toml").write_text("prot = 1\n")
 

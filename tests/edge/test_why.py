@@ -296,3 +296,19 @@ def test_without_a_leader_nothing_moves(start_dev: Callable[..., Dev]) -> None:
 
     assert "No process is running the engine on this database" in done.out
     assert "It sleeps in step 'think' until" in done.out
+
+
+def test_a_run_says_under_which_version_of_its_function_it_was_queued() -> None:
+    older, newer = Stepwell("shop"), Stepwell("shop")
+    for app, retries in ((older, 0), (newer, 1)):
+
+        @app.create_function(id="work", trigger="go", retries=retries)
+        async def work(ctx: Context) -> None: ...
+
+    with harness(older) as t:
+        t.send("go")
+        assert "of the function" not in drawn(t, "work")
+    with harness(newer) as t:
+        t._do(lambda: t.engine.register("shop", older.configs()))
+        t.send("go")
+        assert ", under version 2 of the function" in drawn(t, "work")

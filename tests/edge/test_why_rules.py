@@ -19,6 +19,7 @@ from stepwell import (
     Singleton,
     Stepwell,
     Throttle,
+    Timeouts,
     TriggerCron,
     TriggerEvent,
 )
@@ -292,3 +293,19 @@ def test_an_event_that_came_while_its_function_was_archived_says_so_before_and_a
         t.advance("1m")
         t.unarchive(work)
         assert "It did not start shop-work, which was registered, changed or unarchived after it" in told(t, missed)
+
+
+def test_a_run_says_when_a_timeout_of_its_function_cancels_it(app) -> None:
+    @app.create_function(id="work", trigger="go", run_concurrency=1, timeouts=Timeouts(start="5m", finish="1h"))
+    async def work(ctx):
+        await ctx.step.sleep("rest", "30m")
+
+    with harness(app) as t:
+        t.send([Event("go"), Event("go")])
+        begun, waiting = (explained(t, run.id) for run in t.runs(work))
+
+        assert [(each.timeout, each.at) for each in begun.deadlines] == [("finish", "2026-01-01T01:00:00.000Z")]
+        assert [(each.timeout, each.at) for each in waiting.deadlines] == [("start", "2026-01-01T00:05:00.000Z")]
+        assert "Its start timeout cancels it at 00:05:00 UTC (in 5m 00s) if it has not begun by then." in waiting.text
+        t.advance("45m")
+        assert [explained(t, run.id).deadlines for run in t.runs(work)] == [(), ()]

@@ -15,6 +15,7 @@ from stepwell.model.place import place_of
 from stepwell.model.questions import GetItem, ListOrders, Notes
 from stepwell.runtime.orders import Selection, cancel_many, count_many, end_cancellation
 from stepwell.testing import Harness, harness
+from tests.spec.dying import DiesAt
 
 
 @pytest.fixture
@@ -157,14 +158,7 @@ def test_a_process_that_dies_is_followed_by_one_that_goes_on(
         with harness(sleepers) as t:
             for _ in range(5):
                 t.send("go")
-            seen = 0
-
-            def dies(before: bool, work: object, at: int = at) -> bool:
-                nonlocal seen, died
-                seen += 1
-                died += seen == at + 1
-                return seen == at + 1
-
+            dies = DiesAt(at)
             t.die_when(dies)
             t.crash()  # from here on commits are watched
             order(t)  # by a client that asks again if its process died meanwhile
@@ -174,6 +168,7 @@ def test_a_process_that_dies_is_followed_by_one_that_goes_on(
             assert all(made.ended_at for made in orders)
             assert sum(made.done for made in orders) == 5
             assert (statuses(t, "sleep"), statuses(t, "other")) == (["CANCELLED"] * 5, ["RUNNING"] * 5)
+            died += dies.died
     assert died >= 12
 
 

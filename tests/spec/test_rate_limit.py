@@ -149,6 +149,25 @@ def test_a_new_rate_holds_at_once(app) -> None:
         assert [run.output for run in t.runs(function)] == [1, 2]
 
 
+def test_a_slower_rate_holds_from_the_last_start_on(app) -> None:
+    work(app, RateLimit(1, "1m"))
+    slower = Stepwell("shop")
+    function = work(slower, RateLimit(1, "1h"))
+
+    with harness(app) as t:
+        t.send("go", {"n": 1})
+        t.advance("30s")
+        t.crash(app=slower)
+        (dropped,) = t.send([Event("go", {"n": 2})])
+        assert outcomes(t, dropped)["shop-work"].reason.endswith("free again at 2026-01-01T01:00:00.000Z")
+        t.advance("59m")
+        t.send("go", {"n": 3})
+        t.advance("1m")
+        t.send("go", {"n": 4})
+
+        assert [run.output for run in t.runs(function)] == [1, 4]
+
+
 @pytest.mark.parametrize(
     ("make", "what"),
     [

@@ -15,6 +15,7 @@ from stepwell.model.place import place_of
 from stepwell.model.questions import GetItem, ListOrders
 from stepwell.runtime.orders import Replay, abort_replay, find_replay, parse_rate, replay_many
 from stepwell.testing import harness
+from tests.spec.dying import DiesAt
 from tests.spec.replaying import broken, numbers, sent, shop
 
 __all__ = ["broken", "shop"]
@@ -137,14 +138,7 @@ def test_whenever_the_process_dies_each_run_is_started_again_once(
             sent(t, 100)
             t.resume("bill")
             sent(t, *range(5))
-            seen = 0
-
-            def dies(before: bool, work: object, at: int = at) -> bool:
-                nonlocal seen, died
-                seen += 1
-                died += seen == at + 1
-                return seen == at + 1
-
+            dies = DiesAt(at)
             t.die_when(dies)
             t.crash()  # from here on commits are watched
             every = ["completed", "failed", "skipped"]
@@ -156,4 +150,5 @@ def test_whenever_the_process_dies_each_run_is_started_again_once(
             assert order.ended_at is not None
             assert (order.done, order.skipped, order.what.matched) == (6, 0, 6)
             assert {n: len(states) for n, states in numbers(t).items()} == {0: 2, 1: 2, 2: 2, 3: 2, 4: 2, 100: 1}
+            died += dies.died
     assert died >= 15

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from stepwell.cli.client import Api, connect, data, opened
+from stepwell.cli.client import Api, connect, data, opened, posted
 from stepwell.cli.options import print_json, reaching, reading
 from stepwell.clock import SystemClock
 from stepwell.errors import NotFound
@@ -55,11 +55,7 @@ def sync(address: str, as_json: bool, url: str | None, token: str | None) -> Non
 
     The server asks it again from then on, as if it had been started with -u ADDRESS.
     """
-    api = connect(url, None, token)
-    try:
-        body = api.post("/v2/syncs", msgspec.json.encode({"url": address}))
-    finally:
-        api.close()
+    body = posted("/v2/syncs", msgspec.json.encode({"url": address}), url=url, token=token)
     if as_json:
         print_json(bytes(opened(body).data))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from stat import S_ISREG
@@ -195,6 +196,12 @@ def connect(url: str | None, db: str | None, token: str | None) -> Api:
         return File(db)
     known = (os.environ.get(name) for name in ("STEPWELL_TOKEN", "INNGEST_SIGNING_KEY"))
     return Server(server_url(url), token or next(filter(None, known), None))
+
+
+def posted(path: str, body: bytes = b"", *, url: str | None, token: str | None) -> bytes:
+    """One request that changes something, to a server: a file that nobody serves cannot be asked for that."""
+    with closing(connect(url, None, token)) as api:
+        return api.post(path, body)
 
 
 def _strange(why: str) -> StorageError:

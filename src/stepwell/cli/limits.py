@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from stepwell.cli.client import Api, connect, data, opened
+from stepwell.cli.client import Api, connect, data, opened, posted
 from stepwell.cli.listing import Listing
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching, reading
@@ -96,13 +96,8 @@ def reset(
     """
     if key is not None and named is not None:
         raise click.UsageError("KEY and --key both name a key. Give one of them.")
-    api = connect(url, None, token)
-    try:
-        given = {"key": key or named or "", "control": control, "reason": reason, "dryRun": dry_run}
-        body = msgspec.json.encode(given)
-        answer = api.post(function_path(function, "limits/reset"), body)
-    finally:
-        api.close()
+    given = {"key": key or named or "", "control": control, "reason": reason, "dryRun": dry_run}
+    answer = posted(function_path(function, "limits/reset"), msgspec.json.encode(given), url=url, token=token)
     if as_json:
         print_json(bytes(opened(answer).data))
         return

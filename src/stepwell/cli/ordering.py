@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from stepwell.cli.client import connect, data, opened
+from stepwell.cli.client import connect, data, opened, posted
 from stepwell.cli.options import print_json
 from stepwell.server.ordering import OrderView, WithdrawnView
 
 
 def give(body: dict[str, object], says: str, *, as_json: bool, url: str | None, token: str | None) -> OrderView:
     """Give an order, and say what holds now: ``says`` has a place for what it is about."""
-    api = connect(url, None, token)
-    try:
-        answer = api.post("/v2/orders", msgspec.json.encode(body))
-    finally:
-        api.close()
+    answer = posted("/v2/orders", msgspec.json.encode(body), url=url, token=token)
     order: OrderView = data(answer, OrderView)
     if as_json:
         print_json(bytes(opened(answer).data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from stepwell.cli.client import connect, data, opened
+from stepwell.cli.client import data, opened, posted
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching
 from stepwell.cli.ordering import give
@@ -62,12 +62,8 @@ def command(
         if not as_json:
             click.echo(f"Let it go on: stepwell resume --app {app_id}")
         return
-    api = connect(url, None, token)
-    try:
-        body = msgspec.json.encode({"events": events, "runs": runs, "reason": reason})
-        answer = api.post(function_path(function, "pause"), body)
-    finally:
-        api.close()
+    body = msgspec.json.encode({"events": events, "runs": runs, "reason": reason})
+    answer = posted(function_path(function, "pause"), body, url=url, token=token)
     if as_json:
         print_json(bytes(opened(answer).data))
         return

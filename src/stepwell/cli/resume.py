@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stepwell.cli.client import connect, data, opened
+from stepwell.cli.client import data, opened, posted
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching
 from stepwell.cli.ordering import withdraw
@@ -27,11 +27,7 @@ def command(function: str | None, app_id: str | None, as_json: bool, url: str | 
         says = ("{} goes on.", "{} was not paused.")
         withdraw("pause", None, app_id, says, as_json=as_json, url=url, token=token)
         return
-    api = connect(url, None, token)
-    try:
-        answer = api.post(function_path(function, "resume"))
-    finally:
-        api.close()
+    answer = posted(function_path(function, "resume"), url=url, token=token)
     if as_json:
         print_json(bytes(opened(answer).data))
         return

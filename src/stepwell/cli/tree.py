@@ -133,6 +133,8 @@ def _facts(run: RunView, now: int) -> list[Text]:
         facts[1].append(f", started {span(waited)} later" if waited >= _AT_ONCE_MS else ", started at once")
     elif parse_moment(run.scheduled_at) > now:
         facts[1].append(f", scheduled for {at(parse_moment(run.scheduled_at), now, None)}")
+    if run.function_version > 1:
+        facts[1].append(f", under version {run.function_version:,} of the function")
     if run.parent_run_id is not None:
         facts.append(Text.assemble(("invoked by  ", "dim"), run.parent_run_id))
     if run.deferred_by is not None:

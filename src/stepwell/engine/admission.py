@@ -161,6 +161,8 @@ def consider(
             found = control.admit(key, (yield from remembered(draft, key, cell_place(key))), run_id, draft.now)
         match found:
             case Skip():
+                if found.remember is not None:
+                    remember(draft, found.remember)
                 return skip(draft, function, event, found, saved=again is None)
             case Replace(holder, rule):
                 yield from cancel(draft, holder, f"{rule}: run {run_id} took its place")

@@ -69,7 +69,7 @@ def rerun(
             raise ConfigurationError(
                 f"the event of run {run.id} cannot be edited",
                 f"it was started with {run.batch} events, which were collected for it",
-                "send new events, or start it again as it was",
+                f"send events with the data that you want: stepwell send {event.name}; or start it again as it was",
             )
         event = replace(
             event, id=draft.moment.new_id(run.place), key=None, received_at=draft.now, data=data, source="rerun"

@@ -112,10 +112,9 @@ def pass_turn_on(draft: Draft, run: Run, function: Function, blocked: str) -> Ge
 def _is_of_few(run: Run, function: Function, throttle: Throttle, blocked: str) -> bool:
     """Whether runs may wait for a turn with this one that this backlog does not concern."""
     held = blocked.removeprefix(PREFIX)
-    limits = [control for control in function.controls if isinstance(control, Concurrency | RunConcurrency)]
     for keys, kind in ((run.slots, Concurrency), (places(run), RunConcurrency)):
-        found = [control for control in limits if isinstance(control, kind)]
-        control = dict(pairs(keys, found, function.id)).get(held)
+        limits = [control for control in function.controls if isinstance(control, kind)]
+        control = dict(pairs(keys, limits, function.id)).get(held)
         if control is not None:
             return control.key is not None and control.key != throttle.key
     return False

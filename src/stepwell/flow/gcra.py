@@ -21,6 +21,12 @@ def within(tat_ns: int, last_ms: int, interval: int, burst: int) -> int:
     return min(tat_ns, last_ms * _NS_PER_MS + (burst + 1) * interval)
 
 
+def at_least(tat_ns: int, last_ms: int, interval: int) -> int:
+    """The theoretical arrival time, no earlier than this rate makes it with the last start: an older, faster rate is
+    forgotten."""
+    return max(tat_ns, last_ms * _NS_PER_MS + interval)
+
+
 def next_ns(tat_ns: int, now_ms: int, interval: int, burst: int) -> int | None:
     """The theoretical arrival time after a start now; ``None`` if that start comes too early."""
     now = now_ms * _NS_PER_MS

@@ -67,20 +67,30 @@ class RateLimit(msgspec.Struct, frozen=True):
 
     def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
         """How many runs may start at this moment, and when the one after them may."""
-        tat, last = map(int, cell.value.split("/")[:2]) if cell is not None else (0, 0)
         interval, burst = gcra.interval_ns(self.limit, length_ms(self.period)), self.limit // 10
-        return gcra.turns(gcra.within(tat, last, interval, burst), now, interval, burst)
+        return gcra.turns(_moment(cell, interval, burst), now, interval, burst)
 
     def admit(self, key: str, cell: Cell | None, run_id: str, now: int) -> Accept | Skip:
         """May ``run_id`` start? ``key`` is what ``cell()`` said, ``cell`` what is stored there."""
-        tat, last, started = cell.value.split("/") if cell is not None else ("0", "0", "")
         interval, burst = gcra.interval_ns(self.limit, length_ms(self.period)), self.limit // 10
-        moment = gcra.within(int(tat), int(last), interval, burst)
+        moment = _moment(cell, interval, burst)
         following = gcra.next_ns(moment, now, interval, burst)
         if following is None:
             free = rfc3339(gcra.free_at_ms(moment, interval, burst))
             rate = f"{self.limit} per {format_duration(length_ms(self.period))}"
             shared = _NO_KEY if self.key is not None and key.endswith("/") else ""
             reason = f"the rate limit of {rate} was reached; free again at {free}{shared}"
-            return Skip(OutcomeKind.RATE_LIMITED, reason, started)
+            _, last, started = cell.value.split("/") if cell is not None else ("", "0", "")
+            longer = Cell(key=key, value=f"{moment}/{last}/{started}", expires_at=gcra.expiry_ms(moment))
+            # Kept for as long as the faster rate of before needed, it would be free sooner than is said here.
+            kept = longer if cell is not None and longer.expires_at > cell.expires_at else None
+            return Skip(OutcomeKind.RATE_LIMITED, reason, started, kept)
         return Accept(spend=Cell(key=key, value=f"{following}/{now}/{run_id}", expires_at=gcra.expiry_ms(following)))
+
+
+def _moment(cell: Cell | None, interval: int, burst: int) -> int:
+    """The theoretical arrival time, as if the rate had been this one at the last start."""
+    if cell is None:
+        return 0
+    tat, last, _ = cell.value.split("/")
+    return gcra.at_least(gcra.within(int(tat), int(last), interval, burst), int(last), interval)

@@ -19,11 +19,13 @@ class Accept(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """No run. ``kind`` is an ``OutcomeKind``; ``run_id`` names the run that stands in its place."""
+    """No run. ``kind`` is an ``OutcomeKind``; ``run_id`` names the run that stands in its place. ``remember`` is to be
+    written all the same."""
 
     kind: str
     reason: str = ""
     run_id: str | None = None
+    remember: Cell | None = None
 
 
 class Replace(msgspec.Struct, frozen=True):

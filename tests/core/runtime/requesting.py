@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from stepwell.testing.tables import Tables
-from tests.core.runtime.scripted import Javascript, Python
 from tests.core.runtime.wired import Wired
 
-DIALECTS = pytest.mark.parametrize("dialect", [Javascript, Python])
 MODEL = "https://models.test/v1/chat/completions"
 API = "https://api.test/things"
 KEY = "sk-planted-0123456789"

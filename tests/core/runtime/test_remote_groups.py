@@ -7,10 +7,10 @@ import json
 import pytest
 
 from stepwell.protocol.signing import sign, signing_key
-from tests.core.runtime.scripted import Final, Javascript, Python, StepFailed, Steps, broken, hashed, pause, reply
+from tests.core.runtime.flows import DIALECTS
+from tests.core.runtime.scripted import Final, StepFailed, Steps, broken, hashed, pause, reply
 from tests.core.runtime.wired import Wired
 
-DIALECTS = pytest.mark.parametrize("dialect", [Javascript, Python])
 VERSIONS = pytest.mark.parametrize("version", [1, 2])
 
 

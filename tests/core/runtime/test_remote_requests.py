@@ -8,7 +8,8 @@ import pytest
 
 from stepwell.model.questions import Attempts, GetRequest
 from stepwell.testing.answers import FetchRequest
-from tests.core.runtime.requesting import API, DIALECTS, KEY, MODEL, everything
+from tests.core.runtime.flows import DIALECTS
+from tests.core.runtime.requesting import API, KEY, MODEL, everything
 from tests.core.runtime.scripted import StepFailed, Steps, hashed
 from tests.core.runtime.wired import Wired
 

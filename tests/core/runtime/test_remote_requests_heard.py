@@ -9,7 +9,8 @@ import pytest
 
 from stepwell.protocol.realtime import Topic
 from stepwell.runtime.realtime import Subscription
-from tests.core.runtime.requesting import API, DIALECTS, KEY, MODEL
+from tests.core.runtime.flows import DIALECTS
+from tests.core.runtime.requesting import API, KEY, MODEL
 from tests.core.runtime.scripted import Steps
 from tests.core.runtime.wired import Wired
 

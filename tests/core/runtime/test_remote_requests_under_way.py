@@ -6,7 +6,8 @@ from stepwell.model.questions import Attempts, GetRequest
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Unreachable
 from stepwell.testing.answers import FetchRequest
 from stepwell.testing.tables import Tables
-from tests.core.runtime.requesting import API, DIALECTS, KEY, MODEL, everything
+from tests.core.runtime.flows import DIALECTS
+from tests.core.runtime.requesting import API, KEY, MODEL, everything
 from tests.core.runtime.scripted import Javascript, Steps, hashed, pause
 from tests.core.runtime.test_remote_requests_unwritten import gone
 from tests.core.runtime.wired import Wired

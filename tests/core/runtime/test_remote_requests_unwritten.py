@@ -7,7 +7,8 @@ from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, DropRequest
 from stepwell.model.questions import Attempts, GetStep
 from stepwell.testing.views import RunView
-from tests.core.runtime.requesting import API, DIALECTS
+from tests.core.runtime.flows import DIALECTS
+from tests.core.runtime.requesting import API
 from tests.core.runtime.scripted import Javascript, Steps, hashed, pause
 from tests.core.runtime.wired import Wired
 

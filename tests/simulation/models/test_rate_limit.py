@@ -26,8 +26,11 @@ class Rates(Admitted):
     def arrive(self, number: int, key: str, ts: int) -> None:
         if self.rate is not None:
             interval, burst = Fraction(int(self.rate.period), self.rate.limit), self.rate.limit // 10
-            expected, last = self.last.get(key, (Fraction(0), 0))
-            expected = min(expected, last + (burst + 1) * interval)
+            expected, last = self.last.pop(key, (Fraction(0), 0))
+            if self.now < expected:  # else it is as if the key had never been used
+                known = expected
+                expected = max(min(expected, last + (burst + 1) * interval), last + interval)
+                self.last[key] = max(known, expected), last
             if self.now < expected - burst * interval:
                 self.told[number] = ("rate-limited",)
                 return

@@ -14,7 +14,7 @@ from stepwell.server.trace_views import note_view
 from stepwell.server.views import Reader, moment
 from stepwell.server.why.ended import cause
 from stepwell.server.why.events import explain_event, nearest, trigger_names
-from stepwell.server.why.live import gates
+from stepwell.server.why.live import deadlines, gates
 from stepwell.server.why.shapes import EventWhy, RunWhy, Situation, Why
 from stepwell.server.why.text import sentences
 
@@ -65,4 +65,5 @@ async def _explain(reader: Reader, registry: Registry, run: Run, situation: Situ
         from_step=again.name or None,
         copied_steps=again.copied,
         event_edited=again.edited,
+        deadlines=() if run.ended else await deadlines(reader, run),
     )

@@ -38,6 +38,7 @@ from stepwell.server.queues.shapes import COUNT_MAX
 from stepwell.server.trace_views import child_run, max_attempts
 from stepwell.server.views import Reader, error_view
 from stepwell.server.why.shapes import (
+    Deadline,
     Due,
     Executing,
     Gate,
@@ -71,6 +72,10 @@ class _Details(msgspec.Struct, rename={"condition": "if"}):
     function_id: str = ""
 
 
+_TIMEOUTS: Final[dict[str, Literal["start", "finish"]]] = {
+    ItemKind.START_TIMEOUT: "start",
+    ItemKind.FINISH_TIMEOUT: "finish",
+}
 _decode_details: Final = msgspec.json.Decoder(_Details).decode
 
 
@@ -81,6 +86,12 @@ async def gates(reader: Reader, registry: Registry, run: Run, situation: Situati
     """
     found = await _gates(reader, registry, run, situation, explain)
     return found if situation.led else [Leaderless(), *found]
+
+
+async def deadlines(reader: Reader, run: Run) -> tuple[Deadline, ...]:
+    """When a timeout of its function cancels a live run."""
+    items = [item for item in await reader.read(RunItems(run.id)) if item.kind in _TIMEOUTS and item.at is not None]
+    return tuple(Deadline(timeout=_TIMEOUTS[item.kind], at=rfc3339(item.at or 0)) for item in items)
 
 
 async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situation, explain: Explain) -> list[Gate]:

@@ -260,9 +260,17 @@ class Cancelled(View, frozen=True, tag_field="kind", tag="cancelled"):
 Cause = Completed | Failed | Cancelled
 
 
+class Deadline(View, frozen=True):
+    """A timeout of its function cancels the run at this moment: of its ``start``, if its first call has not begun by
+    then, or of its ``finish``."""
+
+    timeout: Literal["start", "finish"]
+    at: str
+
+
 class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     """Why a run is where it is: the gates it waits at, one for each branch, or what ended it; and why it is there, if
-    somebody has started it again (``views.ListedRun``)."""
+    somebody has started it again (``views.ListedRun``). ``deadlines`` are when it is cancelled if it has not got on."""
 
     id: str
     function_id: str
@@ -279,6 +287,7 @@ class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     from_step: str | None = None
     copied_steps: int = 0
     event_edited: bool = False
+    deadlines: tuple[Deadline, ...] = ()
 
 
 class Unstarted(View, frozen=True):

@@ -10,6 +10,7 @@ from stepwell.server.why.shapes import (
     Cancelled,
     Cause,
     Completed,
+    Deadline,
     Due,
     EventWhy,
     Executing,
@@ -64,8 +65,13 @@ class _Words:
         lines = [f"{why.function_id} {why.id} is {why.status}."]
         for gate in why.gates:
             lines += self._gate(gate)
+        lines += [self._deadline(deadline) for deadline in why.deadlines]
         lines += [f"Note, {relative(parse_moment(note.at), self._now)}: {note.text}." for note in gathered(why.notes)]
         return lines
+
+    def _deadline(self, deadline: Deadline) -> str:
+        unless = "begun" if deadline.timeout == "start" else "ended"
+        return f"Its {deadline.timeout} timeout cancels it at {self._at(deadline.at)} if it has not {unless} by then."
 
     def _gate(self, gate: Gate) -> list[str]:
         if isinstance(gate, Sleeping):
