@@ -162,7 +162,7 @@ def consider(
         match found:
             case Skip():
                 if found.remember is not None:
-                    remember(draft, found.remember)
+                    remember(draft, found.remember, cell_place(found.remember.key))
                 return skip(draft, function, event, found, saved=again is None)
             case Replace(holder, rule):
                 yield from cancel(draft, holder, f"{rule}: run {run_id} took its place")

@@ -108,8 +108,7 @@ class FaultyDoor(Door):
             self._crash()
             return loop.create_future()
         if world.strikes("commit_unsure"):
-            future.add_done_callback(_ignore)
-            return _failed(loop, "who knows whether it was written")
+            return _unsure(loop, future)
         return self._in_order(future)
 
     def _in_order(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
@@ -144,6 +143,20 @@ def _failed(loop: asyncio.AbstractEventLoop, why: str) -> asyncio.Future[Any]:
 
     loop.call_soon(fail)
     return future
+
+
+def _unsure(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """Whoever asked is told when it is over: a store does not answer while it is still at work."""
+    answer: asyncio.Future[Any] = loop.create_future()
+
+    def fail(done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()
+        if not answer.done():
+            answer.set_exception(StorageUnavailable("the disk fails", "who knows whether it was written"))
+
+    future.add_done_callback(fail)
+    return answer
 
 
 def _ignore(future: asyncio.Future[Any]) -> None:

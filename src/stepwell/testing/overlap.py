@@ -36,13 +36,14 @@ class _Behind(Exception):
 
 class OverlappingStore:
     """A store in front of another one that applies each decision at once. ``begun_anew`` counts plans that came to
-    their shards in the wrong order, ``beside`` questions that were answered while another plan was under way."""
+    their shards in the wrong order, ``beside`` questions that were answered while another plan was under way.
+    ``caller`` tells who it is that gives a work: without it, each is from another one."""
 
-    def __init__(self, store: Store, chance: Random) -> None:
+    def __init__(self, store: Store, chance: Random, caller: Callable[[], object] = object) -> None:
         self.begun_anew = self.beside = 0
-        self._store, self._chance = store, chance
+        self._store, self._chance, self._caller = store, chance, caller
         self._locks = [asyncio.Lock() for _ in range(store.shards)]
-        self._tasks: list[tuple[int | None, asyncio.Task[Verdict]]] = []
+        self._tasks: list[tuple[object, int | None, asyncio.Task[Verdict]]] = []
         self._driven = 0
 
     @property
@@ -50,12 +51,13 @@ class OverlappingStore:
         return self._store.shards
 
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
-        """Works of one shard are applied in the order of the calls; those of which nobody knows it after all before."""
+        """Works of one shard are applied in the order of a caller's calls; those of which nobody knows it, after all
+        that it gave before."""
         loop = asyncio.get_running_loop()
-        home = self._home(work)
-        before = [task for shard, task in self._tasks if home is None or shard in (home, None)]
+        caller, home = self._caller(), self._home(work)
+        before = [task for who, shard, task in self._tasks if who is caller and (home is None or shard in (home, None))]
         task = loop.create_task(self._run(work, home, before))
-        self._tasks.append((home, task))
+        self._tasks.append((caller, home, task))
         answer: asyncio.Future[Verdict] = loop.create_future()
         task.add_done_callback(lambda done: self._answer(done, answer))
         return answer
@@ -79,7 +81,7 @@ class OverlappingStore:
         await self._store.close()
 
     def _answer(self, task: asyncio.Task[Verdict], answer: asyncio.Future[Verdict]) -> None:
-        self._tasks = [one for one in self._tasks if one[1] is not task]
+        self._tasks = [one for one in self._tasks if one[2] is not task]
         if answer.done() or task.cancelled():
             return  # nobody waits any more, or the process is gone
         error = task.exception()
@@ -97,6 +99,7 @@ class OverlappingStore:
             try:
                 await self._lock(held, wanted)
                 decision = work if isinstance(work, Decision) else await self._drive(work(), held)
+                await self._pause()
                 await self._lock(held, _written(decision, self.shards))
                 return await self._store.commit(decision)
             except _Behind as behind:
@@ -117,8 +120,7 @@ class OverlappingStore:
                     decision: Decision = done.value
                     return decision
                 await self._lock(held, _asked(question, self.shards))
-                if self._chance.random() < 0.5:
-                    await pause(self._chance.random() * _PAUSE_MS_MAX)
+                await self._pause()
                 if isinstance(question, Lock):
                     answer = len(held) == self.shards
                 else:
@@ -126,6 +128,10 @@ class OverlappingStore:
                 self.beside += self._driven > 1
         finally:
             self._driven -= 1
+
+    async def _pause(self) -> None:
+        if self._chance.random() < 0.5:
+            await pause(self._chance.random() * _PAUSE_MS_MAX)
 
     async def _lock(self, held: set[int], shards: set[int]) -> None:
         missing = sorted(shards - held)

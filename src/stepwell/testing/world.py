@@ -71,7 +71,7 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
         inline = SqliteStore.inline(hook=self, shards=plan.shards)
-        overlapping = OverlappingStore(inline, Random(f"overlap {plan.seed}")) if plan.shards > 1 else None
+        overlapping = OverlappingStore(inline, Random(f"overlap {plan.seed}"), NODE.get) if plan.shards > 1 else None
         self.store = CheckingStore(overlapping or inline)
         self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
