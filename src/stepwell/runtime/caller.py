@@ -113,7 +113,8 @@ class Caller:
         for call in list(self.live.values()):
             leased = call.leased
             if not call.lost and leased.until - now <= lease_ms // 3:
-                until = now + lease_ms
+                # Not from when this began: while the disk is slow a claim may have extended it further.
+                until = self._engine.clock.now_ms() + lease_ms
                 verdict = await self._engine.store.commit(Decision((Extend(leased.lease, until),), leased.lease))
                 if verdict.held:
                     leased.until = until

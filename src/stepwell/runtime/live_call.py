@@ -297,6 +297,8 @@ class LiveCall:
         self.touch()
 
     def close(self) -> None:
+        """It is over: what is still on its way of it, such as a request that came twice, is to begin nothing."""
+        self.lost = True
         if self._timer is not None:
             self._timer.cancel()
         if self._requests is not None:
