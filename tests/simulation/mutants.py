@@ -25,8 +25,8 @@ from stepwell.model.pause import Pause
 from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import StepStatus
 from stepwell.protocol.events import seeded_id
+from stepwell.runtime import dispatcher, live_call
 from stepwell.runtime import engine as runtime
-from stepwell.runtime import live_call
 from stepwell.storage.sqlite import changes as sqlite
 from stepwell.storage.sqlite.statements import changes as sql
 
@@ -112,7 +112,7 @@ def _forget_what_a_claim_settles(patch: pytest.MonkeyPatch) -> None:
         draft.touched = Blind()
         return claim(draft, **named)
 
-    patch.setattr(runtime, "claim", forgetful)
+    patch.setattr(dispatcher, "claim", forgetful)
     patch.setattr(dispatch, "Wake", lambda *args: c.Wake("nobody", 0))
 
 

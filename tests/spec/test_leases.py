@@ -10,7 +10,7 @@ import pytest
 
 from stepwell import Cancel, Context, Stepwell
 from stepwell.protocol.events import Incoming
-from stepwell.runtime import caller, engine
+from stepwell.runtime import caller, dispatcher
 from stepwell.testing import harness
 
 
@@ -28,13 +28,13 @@ def quick(counted: Callable[[], None] = lambda: None) -> Stepwell:
 @pytest.mark.parametrize("later", [0, 60_000])
 def test_nothing_looks_for_work_after_the_last_run_has_ended(monkeypatch: pytest.MonkeyPatch, later: int):
     claims: list[int] = []
-    claim = engine.claim
+    claim = dispatcher.claim
 
     def counting(draft: Any, **named: Any) -> Any:
         claims.append(draft.now)
         return claim(draft, **named)
 
-    monkeypatch.setattr(engine, "claim", counting)
+    monkeypatch.setattr(dispatcher, "claim", counting)
     app = quick()
     with harness(app) as t:
         t.send("shop/ordered", ts=int(t.now.timestamp() * 1000) + later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from stepwell.model.questions import (
     SlotHolders,
     WaitPaths,
 )
-from stepwell.storage.interface import Store
+from stepwell.storage.interface import Store, Verdict
+from stepwell.storage.postgres.shards import shards_locked
 from tests.storage.conftest import BACKENDS, scratch
 from tests.storage.model import Model
 from tests.storage.nouns import PLACE, near, request, run, step, wait
@@ -151,11 +152,27 @@ async def _compare(open_store: Callable[[Path], Store], folder: Path, history: l
     store, model = open_store(folder), Model()
     try:
         # All at once, so that the threaded ones share transactions, then what is left is looked at from every side.
-        verdicts = await asyncio.gather(*(store.commit(decision) for decision in history))
+        verdicts = [verdict for group in _ordered(history, store.shards) for verdict in await _commit(store, group)]
         assert [verdict.held for verdict in verdicts] == [model.apply(decision) for decision in history]
         await _look(store, model, now)
     finally:
         await store.close()
+
+
+async def _commit(store: Store, decisions: Sequence[c.Decision]) -> list[Verdict]:
+    return await asyncio.gather(*(store.commit(decision) for decision in decisions))
+
+
+def _ordered(history: Sequence[c.Decision], shards: int) -> Iterator[list[c.Decision]]:
+    """Parts of a history, one to be over before the next: only those of one shard are applied in the order of calls."""
+    part: list[c.Decision] = []
+    for decision in history:
+        if len(shards_locked(decision, shards)) > 1:
+            yield from (part, [decision])
+            part = []
+        else:
+            part.append(decision)
+    yield part
 
 
 async def _look(store: Store, model: Model, now: int) -> None:

@@ -27,7 +27,7 @@ from tests.storage.plans import Statement, plan_of
 pytestmark = pytest.mark.slow
 
 # Runs in the hands of an administrator, on a connection of its own, and names no rows of runs.
-ADMINISTRATION = {"citus", "schema", "checkup"}
+ADMINISTRATION = {"citus", "schema", "checkup", "moving"}
 
 # Looks at all shards, and may: it reads outside of locks, in each shard by that shard's indexes.
 EVERYWHERE = {

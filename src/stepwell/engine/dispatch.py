@@ -89,7 +89,9 @@ def claim(
     if pressing:
         draft.pressing = yield from ask(AnyCell(PREFIX, draft.now, shard))
     limit = min(room, ITEMS_PER_CLAIM_MAX) if room > 0 else ITEMS_PER_CLAIM_MAX
-    crowds = (yield from _crowds(draft, shard, waiting)) if crowded and room > 0 else []
+    crowds: Sequence[str] = ()
+    if crowded and room > 0:
+        crowds = yield from _crowds(draft, shard, waiting)
     if crowds:
         items = yield from _fair(draft, shard, limit, crowds)
         following: int | None = draft.now
