@@ -10,6 +10,13 @@ import uvicorn
 from stepwell import Context, Stepwell
 
 STEPS = 5
+ended: list[None] = []  # one for each run that this app has brought to its end
+
+
+async def said(_: Any) -> Any:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(len(ended))
 
 
 def by_step(server: str) -> Any:
@@ -26,12 +33,14 @@ def own(server: str, *, checkpointing: bool = True) -> Any:
     async def five(ctx: Context[dict[str, Any]]) -> int:
         for n in range(STEPS):
             await ctx.step.run(f"step {n}", body, n)
+        ended.append(None)
         return STEPS
 
     async def body(n: int) -> int:
         return n
 
-    return Starlette(routes=[Route("/api/inngest", app.serve(dev=True, server=server, checkpointing=checkpointing))])
+    serving = Route("/api/inngest", app.serve(dev=True, server=server, checkpointing=checkpointing))
+    return Starlette(routes=[serving, Route("/ended", said)])
 
 
 def official(server: str) -> Any:
@@ -50,10 +59,12 @@ def official(server: str) -> Any:
     async def five(ctx: inngest.Context) -> int:
         for n in range(STEPS):
             await ctx.step.run(f"step {n}", body)
+        ended.append(None)
         return STEPS
 
     site = fastapi.FastAPI()
     inngest.fast_api.serve(site, client, [five])
+    site.add_route("/ended", said)
     return site
 
 

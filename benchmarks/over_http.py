@@ -26,6 +26,7 @@ STEPS = 5
 SHARE = {"own": 1.0, "by-step": 0.5, "official": 0.5}  # of the runs: an SDK that is slower is given fewer
 _HERE = Path(__file__).parent
 _PATIENCE_S = 180.0
+_WARM = 20
 
 
 class Load(NamedTuple):
@@ -64,12 +65,12 @@ def measure(sdk: str, runs: int = RUNS, path: str | None = None) -> Load:
         ):
             _ask(app_port, "PUT", "/api/inngest")
             before = _live(server_port)  # on a database with a past, what rests there
-            _send(server_port, 20)  # both sides warm up
-            _until_ended(server_port, before)
+            _send(server_port, _WARM)  # both sides warm up
+            _until_ended(server_port, app_port, _WARM, before)
             cpu = server.cpu_s(), served.cpu_s()
             began = time.perf_counter()
             _send(server_port, runs)
-            _until_ended(server_port, before)
+            _until_ended(server_port, app_port, _WARM + runs, before)
             took = time.perf_counter() - began
             steps = runs * STEPS
             return Load(
@@ -83,17 +84,18 @@ def _send(port: int, runs: int) -> None:
         _ask(port, "POST", "/e/bench", json.dumps(events).encode())
 
 
-def _until_ended(port: int, before: int) -> None:
+def _until_ended(server_port: int, app_port: int, runs: int, before: int) -> None:
+    """The app is asked until it has ended so many, because the server would count all that is live each time; and then
+    the server, which may still have to write the last of them."""
     deadline = time.perf_counter() + _PATIENCE_S
-    while (live := _live(port)) > before:
+    while int(_ask(app_port, "GET", "/ended")) < runs or _live(server_port) > before:
         if time.perf_counter() > deadline:
-            raise RuntimeError(f"{live - before} runs have not ended")
+            raise RuntimeError(f"not all of {runs} runs have ended")
         time.sleep(0.02)
 
 
 def _live(port: int) -> int:
-    """Health counts what is live in one look, so that asking costs next to nothing."""
-    live: int = json.loads(_ask(port, "GET", "/v2/health"))["data"]["liveRuns"]
+    live: int = json.loads(_ask(port, "GET", "/v2/health?counts=true"))["data"]["liveRuns"]
     return live
 
 
