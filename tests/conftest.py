@@ -8,7 +8,6 @@ import inspect
 import pytest
 from hypothesis import settings
 
-from stepwell.testing.driver import Driver
 from tests.conformance import describe
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -20,11 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--conformance", action="store_true", help="Only tests of the protocol's checklist, and of features."
     )
-    parser.addoption("--shards", type=int, default=1, help="How many shards the stores of harnesses have.")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    Driver.shards = config.getoption("--shards")
+    parser.addoption("--shards", type=int, default=1, help="How many shards a store has in tests/spec.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -366,7 +366,8 @@ def test_what_another_process_has_written_counts_more_than_a_claim_from_before_i
             monkeypatch.setattr(engine.store, "commit", commit)
             until = engine.clock.now_ms() + 60_000
             cell = Cell(key="pressure/function/shop-sync", value="{}", expires_at=until)
-            await commit(Decision(changes=(PutCell(cell, 0),)))  # as another process does
+            everywhere = tuple(PutCell(cell, place) for place in range(t.store.shards))
+            await commit(Decision(changes=everywhere))  # as another process does
             engine._others = True
             await engine._look_for_others(engine.clock.now_ms())
             for answer, verdict in late:

@@ -16,7 +16,7 @@ from stepwell.testing.driver import Driver
 
 @pytest.fixture(autouse=True)
 def shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Driver, "shards", 16)
+    monkeypatch.setattr(Driver, "_shards", 16)
 
 
 class Busy:

@@ -300,6 +300,7 @@ async def _step(store: Store) -> Step:
 
 
 async def test_many_runs_are_loaded_at_once_each_with_its_event_and_steps(store: Store):
+    await write(store, SaveEvent(event("e1")), SaveEvent(event("e2")))
     await write(store, SaveEvent(event("e1"), place_of("r1")), SaveEvent(event("e2"), place_of("r2")))
     await write(store, CreateRun(run("r1", "e1")), CreateRun(run("r2", "e2")), CreateRun(run("r3", "gone")))
     await write(store, SaveStep(step("s2", "r1")), SaveStep(step("s1", "r1")), SaveStep(step("s1", "r2")))

@@ -58,7 +58,7 @@ def placements(functions: Iterable[Function]) -> dict[str, Placement]:
     ruled = {function.id: counting for function in functions if (counting := _counting(function.controls))}
     sharing = {function_id for function_id, controls in ruled.items() if any(map(_is_shared, controls))}
     together = any(_one_key(ruled[function_id]) is None for function_id in sharing)
-    found = {}
+    found: dict[str, Placement] = {}
     for function_id, controls in ruled.items():
         if function_id in sharing:
             found[function_id] = Placement(_SHARED, None if together else _one_key(controls))

@@ -28,8 +28,8 @@ from stepwell.model.wait import Wait
 
 
 class SaveEvent(msgspec.Struct, frozen=True):
-    """Remember an accepted event, at ``place`` if it is a copy for a run there. One whose id is known there already is
-    ignored."""
+    """Remember an accepted event, or with a ``place`` a copy of one that is known, for a run there. One whose id is
+    known there already is ignored."""
 
     event: Event
     place: int | None = None

@@ -38,8 +38,9 @@ def event_row(event: Event, shard: int, *, copied: bool) -> tuple[Any, ...]:
     return (shard, copied, *astuple(event))
 
 
-def step_row(step: Step, shard: int) -> tuple[Any, ...]:
-    return (shard, *astuple(step))
+def step_row(step: Step, shard: int, *lease: str | int) -> tuple[Any, ...]:
+    """With the item and the token of a lease, where the row is to be written only if that holds."""
+    return (shard, *astuple(step), *lease)
 
 
 def wait_row(wait: Wait, shard: int) -> tuple[Any, ...]:

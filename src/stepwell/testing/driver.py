@@ -46,11 +46,11 @@ _SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing 
 class Driver:
     """Runs coroutines and timers of the engine that is up at present, in no time at all or while time goes by.
 
-    Used in a ``with`` statement, outside of which there is no engine. ``shards`` is how many its store has. It makes no
-    difference, which is what our own tests try with more of them.
+    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has: our
+    own tests try that it makes no difference.
     """
 
-    shards: ClassVar[int] = 1
+    _shards: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Driver:
 
     def __enter__(self) -> Self:
         try:
-            self._store = SqliteStore.inline(shards=self.shards)
+            self._store = SqliteStore.inline(shards=self._shards)
             self._boot()
             self._finish(self._bind())
         except BaseException as error:

@@ -32,7 +32,8 @@ class Tables:
 
     def teach(self, name: str, function: Callable[..., int]) -> None:
         """Let queries and triggers call this function."""
-        self._connection.create_scalar_function(name, function, 1, deterministic=True)
+        connection: Any = self._connection
+        connection.create_scalar_function(name, function, 1, deterministic=True)
 
     def all(self) -> list[Any]:
         """Everything the store holds, in a fixed order: two worlds that went the same way have the same rows."""

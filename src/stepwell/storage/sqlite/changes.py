@@ -144,10 +144,12 @@ class Writer:
     def _write_fenced(self, lease: Lease, change: c.Change) -> bool | None:
         """Fence and change in one statement: whether a row was written; ``None`` if this change cannot carry it."""
         if isinstance(change, c.SaveStep):
-            shard = self._shard(lease)
-            if self._shards > 1 and shard_of_change(change, self._shards) != shard:
-                return None
-            self._execute(sql.SAVE_STEP_HELD, (*rows.step_row(change.step, shard), lease.item_id, lease.token))
+            shard = 0
+            if self._shards > 1:
+                shard = self._shard(lease)
+                if shard_of_change(change, self._shards) != shard:
+                    return None
+            self._execute(sql.SAVE_STEP_HELD, rows.step_row(change.step, shard, lease.item_id, lease.token))
         elif isinstance(change, c.Drop):
             if change.item_id != lease.item_id:
                 return None
@@ -161,22 +163,22 @@ class Writer:
         return self._connection.changes() > 0
 
     def _write(self, change: c.Change) -> None:
-        shard = 0
-        if self._shards > 1:
-            shard = shard_of_change(change, self._shards)
-            if shard == EVERYWHERE:
-                for each in range(self._shards):
-                    self._write_in(each, change)
-                return
-        self._write_in(shard, change)
-
-    def _write_in(self, shard: int, change: c.Change) -> None:
         known = _WRITE.get(type(change))
-        if known is None:
-            self._composed[type(change)](change, shard)
+        if known is None or self._shards > 1:
+            self._write_where_it_belongs(change)
         else:
             text, to_row = known
-            self._execute(text, to_row(change, shard))
+            self._execute(text, to_row(change, 0))
+
+    def _write_where_it_belongs(self, change: c.Change) -> None:
+        shard = shard_of_change(change, self._shards) if self._shards > 1 else 0
+        for each in range(self._shards) if shard == EVERYWHERE else (shard,):
+            known = _WRITE.get(type(change))
+            if known is None:
+                self._composed[type(change)](change, each)
+            else:
+                text, to_row = known
+                self._execute(text, to_row(change, each))
 
     def _shard(self, lease: Lease) -> int:
         return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
