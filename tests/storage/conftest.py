@@ -21,6 +21,7 @@ BACKENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite-memory": lambda folder: SqliteStore.open(":memory:"),
     "sqlite-inline": lambda folder: SqliteStore.inline(),
     "postgres": lambda folder: postgres(),
+    "postgres-sharded": lambda folder: postgres(shards=4),
     "sqlite-sharded": lambda folder: SqliteStore.inline(shards=4),
 }
 

@@ -160,6 +160,7 @@ class Reader:
         self._shards = shards
         self._paths = paths
         self._composed: dict[type, Callable[[Any, int], Awaitable[Any]]] = {
+            q.Lock: self._lock,
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
             q.NextDues: self._next_dues,
@@ -175,7 +176,7 @@ class Reader:
         if type(question) not in QUESTIONS:
             raise TypeError(f"not a question: {question!r}")
         if self._shards == 1:
-            return cast("A", await self._answer(question, 0))
+            return await self._answer(question, 0)
         asked = parts(question, self._shards)
         if len(asked) == 1:
             ((shard, part),) = asked
@@ -191,6 +192,9 @@ class Reader:
             return cast("A", await composed(question, shard))
         text, to_row, to_answer = known
         return cast("A", to_answer(await self._fetch(text, to_row(question, shard))))
+
+    async def _lock(self, x: q.Lock, s: int) -> bool:
+        return False  # outside of a plan nothing can be held
 
     async def _due_items(self, x: q.DueItems, s: int) -> list[Any]:
         text = sql.DUE_TIMERS if x.timers_only else sql.DUE_ITEMS

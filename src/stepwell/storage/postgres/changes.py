@@ -172,10 +172,11 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
 
 def writes(change: c.Change, shard: int, shards: int, number: Callable[[], int]) -> Iterator[Write]:
     """The statements of a change in one shard, in their order; ``number`` gives the next number there."""
+    any_change: Any = change
     known = _WRITE.get(type(change))
     if known is not None:
         text, to_row, table, key = known
-        yield Write(text, to_row(change, shard, number()), Touch(table, key(change)))
+        yield Write(text, to_row(any_change, shard, number()), Touch(table, key(any_change)))
     elif isinstance(change, c.SaveEvent):
         copied = change.place is not None and shard != shard_of(change.event.id, shards)
         row = rows.event_row(change.event, shard, copied=copied)

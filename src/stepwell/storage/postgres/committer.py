@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
-
-import asyncpg
+from typing import Any, Final
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.errors import StorageUnavailable
+from stepwell.model.questions import Question
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
+from stepwell.storage.postgres.library import asyncpg
 from stepwell.storage.postgres.transaction import Behind, Transaction, Work
 from stepwell.storage.postgres.versions import Versions
 
@@ -47,9 +47,10 @@ class Committer:
         shards: int,
         where: str,
         unprepared: Callable[[], None],
+        asked: Callable[[Question[Any], Any], None],
     ) -> None:
         self._connections, self._versions, self._clock, self._chance = connections, versions, clock, chance
-        self._shards, self._where, self._unprepared = shards, where, unprepared
+        self._shards, self._where, self._unprepared, self._asked = shards, where, unprepared, asked
 
     async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
         """Run works in order: those at the beginning that one transaction can take, one at least. Never raises."""
@@ -82,7 +83,7 @@ class Committer:
 
     async def _once(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
         async with self._connections.borrow() as connection:
-            transaction = Transaction(connection, self._shards, self._versions, self._clock)
+            transaction = Transaction(connection, self._shards, self._versions, self._clock, self._asked)
             try:
                 outcomes = await transaction.run(works, wanted)
                 if not transaction.wrote:  # nothing to make durable, and nothing for others to look at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from stepwell.storage.postgres.driver import Connect, Connection
@@ -19,7 +19,7 @@ class Connections:
         self._room = asyncio.Semaphore(size)
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Connection]:
+    async def borrow(self) -> AsyncGenerator[Connection]:
         """A connection that is in no transaction. One on which anything raises is given up, unless it was cleaned
         (``Connection.clean``)."""
         async with self._room:
@@ -35,7 +35,7 @@ class Connections:
                     connection.terminate()
 
     @asynccontextmanager
-    async def borrow_beside(self) -> AsyncIterator[Connection]:
+    async def borrow_beside(self) -> AsyncGenerator[Connection]:
         """One more, at once, for whoever has to find out what became of another; it is closed afterwards."""
         connection = Connection(await self._connect(), self._name())
         try:

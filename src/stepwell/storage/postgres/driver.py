@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 # PostgreSQL keeps no NUL in a text, and users' texts may have one. So a NUL is written as this character of private
 # use and a 0; the character itself as two of it. Each character by itself, so prefixes stay prefixes.
@@ -65,8 +65,8 @@ class Connection:
 
 def _written(row: Sequence[Any]) -> Sequence[Any]:
     for value in row:
-        if type(value) is list:
-            if any(_NUL in one or _ESCAPE in one for one in value):
+        if isinstance(value, list):
+            if any(_NUL in one or _ESCAPE in one for one in cast("list[str]", value)):
                 break
         elif isinstance(value, str) and (_NUL in value or _ESCAPE in value):
             break
@@ -77,7 +77,7 @@ def _written(row: Sequence[Any]) -> Sequence[Any]:
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, list):
-        return [_escaped(one) for one in value]
+        return [_escaped(one) for one in cast("list[str]", value)]
     if isinstance(value, str):
         return value.replace(_ESCAPE, _ESCAPE * 2).replace(_NUL, f"{_ESCAPE}0")
     return value

@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-import asyncpg
-
 from stepwell.errors import StorageError, StorageUnavailable
+from stepwell.storage.postgres.library import asyncpg
 
 
 class Fault(Enum):
@@ -44,7 +43,7 @@ _BY_STATE: Final = {
 def fault(error: BaseException) -> Fault:
     """What to do about an error of a statement."""
     if isinstance(error, asyncpg.PostgresError):
-        state = str(error.sqlstate or "")
+        state = str(getattr(error, "sqlstate", None) or "")
         if state.startswith("08"):
             return Fault.LOST
         if state[:2] in ("58", "XX", "28", "3D"):
@@ -68,7 +67,7 @@ def explained(error: BaseException, where: str) -> BaseException:
 
 def _explain(error: BaseException, where: str) -> StorageError | None:
     why = str(error) or type(error).__name__
-    state = str(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    state = str(getattr(error, "sqlstate", None) or "") if isinstance(error, asyncpg.PostgresError) else ""
     for states, what, fix in _SAID:
         if state and state.startswith(states):
             return StorageUnavailable(what=what.format(where=where), why=why, fix=fix)

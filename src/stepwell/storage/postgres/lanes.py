@@ -6,12 +6,11 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from stepwell.model.changes import Decision
 from stepwell.storage.delivery import deliver
 from stepwell.storage.postgres.committer import Committer
-from stepwell.storage.postgres.transaction import Upkeep, Work
+from stepwell.storage.postgres.transaction import Work
 
 _BATCH_MAX: Final = 256
 _LATE: Final = 0  # the lane of works whose shard nobody knows
@@ -51,9 +50,7 @@ class Lanes:
         self._waiting[shard] = deque((job,))
         self._ready.append(shard)
         if len(self._workers) < self._width:
-            worker = asyncio.get_running_loop().create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.add(asyncio.get_running_loop().create_task(self._work()))
 
     def add_last(self, job: Job) -> None:
         """Run it after all that was added before, because nobody knows of which shards it is."""
@@ -73,6 +70,8 @@ class Lanes:
         while self._ready:
             shard = self._ready.popleft()
             await self._move(shard, self._waiting[shard])
+        # At once, not when the task is over: a work that comes in between would wait for a worker that has gone.
+        self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _move(self, shard: int, waiting: deque[Job]) -> None:
         """One transaction's worth of a lane. A lane that is not empty then queues up behind the others."""
@@ -92,19 +91,3 @@ class Lanes:
         # In their order: what is first waits for no more than those behind it.
         while self._later and all(self._done[shard] >= count for shard, count in self._later[0].counts.items()):
             self._later.popleft().then()
-
-
-def first_question(work: Work) -> Any:
-    """What a plan asks first, which says where it is at home; ``None`` if it cannot be said.
-
-    The plan is made anew when its turn comes: pure as it is, it then asks the same.
-    """
-    if isinstance(work, Decision | Upkeep):
-        return None
-    try:
-        plan = work()
-        question = plan.send(None)
-        plan.close()
-    except Exception:  # it raises again when it is run, and then whoever asked for it is told
-        return None
-    return question

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-import asyncpg
-
 from stepwell.errors import StorageError
 from stepwell.storage.address import place
 from stepwell.storage.postgres.driver import Connect, Raw
+from stepwell.storage.postgres.library import asyncpg
 
 _STATEMENTS: Final = 400
 """How many prepared statements a connection keeps: all that there are."""

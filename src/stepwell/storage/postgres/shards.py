@@ -39,7 +39,7 @@ def shards_locked(decision: c.Decision, shards: int) -> set[int]:
     if shards == 1:
         return {0} if decision.changes or decision.holds is not None else set()
     lease = lease_of(decision)
-    found = set() if lease is None else {shard_of(lease.item_id, shards)}
+    found: set[int] = set() if lease is None else {shard_of(lease.item_id, shards)}
     for change in decision.changes:
         shard = shard_of_change(change, shards)
         if shard == EVERYWHERE or (shard == NOWHERE and type(change) not in _REALTIME):
@@ -48,20 +48,14 @@ def shards_locked(decision: c.Decision, shards: int) -> set[int]:
     return found
 
 
-def shard_asked(question: q.Question[Any], shards: int) -> int | None:
-    """The shard to lock before a question; ``None`` for one that is about none, or about all: that is asked again,
-    where it matters, when the shard is known."""
+def shards_asked(question: q.Question[Any], shards: int) -> set[int]:
+    """What is to be locked before a question of a plan; nothing for one about what has no shard, or about all: that is
+    asked again, where it matters, when the shard is known, or a plan says by ``Lock`` that it is to be held."""
     if shards == 1:
-        return 0
+        return {0}
     if isinstance(question, q.Lock):
-        found = shards_to_lock(question, shards)
-        return found.pop() if len(found) == 1 else None
+        return (
+            set(range(shards)) if EVERYWHERE in question.places else {each & (shards - 1) for each in question.places}
+        )
     shard = shard_of_question(question, shards)
-    return shard if shard >= 0 else None
-
-
-def shards_to_lock(question: q.Lock, shards: int) -> set[int]:
-    """The shards that a plan wants to itself."""
-    if EVERYWHERE in question.places:
-        return set(range(shards))
-    return {place & (shards - 1) for place in question.places}
+    return {shard} if shard >= 0 else set()

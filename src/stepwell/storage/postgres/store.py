@@ -13,10 +13,9 @@ from stepwell.errors import NotRunning, StorageError
 from stepwell.ids import RandomIds, secret
 from stepwell.limits import POOL_DEFAULT
 from stepwell.model.changes import Decision, Plan
-from stepwell.model.questions import Question
+from stepwell.model.questions import Question, RegistryStamp
 from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
-from stepwell.storage.places import home_of
 from stepwell.storage.postgres import queries
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, one_statement
@@ -24,11 +23,11 @@ from stepwell.storage.postgres.committer import Committer, Pauses
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connect, Connection
 from stepwell.storage.postgres.faults import Fault, explained, fault
-from stepwell.storage.postgres.lanes import Job, Lanes, first_question
+from stepwell.storage.postgres.homes import Homes
+from stepwell.storage.postgres.lanes import Job, Lanes
 from stepwell.storage.postgres.retention import sweep
 from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
-from stepwell.storage.postgres.shards import shard_asked
 from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.postgres.transaction import Upkeep, Work
 from stepwell.storage.postgres.versions import Versions
@@ -51,6 +50,7 @@ class PostgresStore:
         self._thread, self._session = thread, session
         chance = RandomIds().chance
         self._versions = Versions()
+        self._homes = Homes(shards)
         self._readers = Connections(session.connect, min(_READERS, pool), _writer)
         self._writers = Connections(session.connect, max(pool - _READERS, 1), _writer)
         self._committer = Committer(
@@ -61,6 +61,7 @@ class PostgresStore:
             shards=shards,
             where=session.where,
             unprepared=self._prepare_no_more,
+            asked=self._asked_in_plan,
         )
         self._chance = chance
         self._lanes = Lanes(self._committer, max(pool - _READERS, 1))
@@ -84,8 +85,8 @@ class PostgresStore:
 
         ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how
         many connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each
-        transaction to another connection and knows nothing of prepared statements; it is also found out. ``connect`` is
-        for tests. Raises ``StorageError``.
+        transaction to another connection and knows nothing of prepared statements; it is also found out. ``connect``
+        is for tests. Raises ``StorageError``.
         """
         session = Session(dsn, statements_cached, connect)
         thread = LoopThread()
@@ -178,7 +179,7 @@ class PostgresStore:
                 continue
             work, future, shard = entry
             if shard is None:
-                shard = self._home(work)
+                shard = self._homes.find(work)
             if isinstance(work, Decision) and not work.changes and work.holds is None:
                 answer = (future, Outcome(Verdict(True, work.result)))
                 self._lanes.after_all(partial(deliver, [answer]))
@@ -187,14 +188,6 @@ class PostgresStore:
             else:
                 self._lanes.add(Job(work, future), shard)
 
-    def _home(self, work: Work) -> int | None:
-        if self.shards == 1:
-            return 0
-        if isinstance(work, Decision):
-            return home_of(work, self.shards) or 0
-        question = first_question(work)
-        return None if question is None else shard_asked(question, self.shards)
-
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._asked.add(task)
@@ -202,7 +195,10 @@ class PostgresStore:
 
     async def _answer(self, ask: _Ask) -> None:
         try:
-            outcome = Outcome(await self._read(ask.question))
+            answer = await self._read(ask.question)
+            if isinstance(ask.question, RegistryStamp):
+                self._homes.stamp = cast("int", answer)
+            outcome = Outcome(answer)
         except Exception as error:
             outcome = Outcome(None, explained(error, self._session.where))
         deliver([(ask.future, outcome)])
@@ -224,6 +220,10 @@ class PostgresStore:
         async with self._readers.borrow() as connection:
             ((now,),) = await connection.fetch(queries.NOW)
         return int(now)
+
+    def _asked_in_plan(self, question: Question[Any], answer: Any) -> None:
+        if isinstance(question, RegistryStamp):
+            self._homes.stamp = answer
 
     async def _look_quietly(self) -> None:
         try:

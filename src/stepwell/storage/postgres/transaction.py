@@ -14,7 +14,7 @@ from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.shards import shard_asked, shards_locked, shards_to_lock
+from stepwell.storage.postgres.shards import shards_asked, shards_locked
 from stepwell.storage.postgres.versions import Versions
 
 
@@ -51,7 +51,15 @@ class _Raised(Exception):
 class Transaction:
     """Used once, on a connection that is in no transaction."""
 
-    def __init__(self, connection: Connection, shards: int, versions: Versions, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        shards: int,
+        versions: Versions,
+        clock: Clock,
+        asked: Callable[[Question[Any], Any], None],
+    ) -> None:
+        self._asked = asked
         self._connection, self._shards, self._clock = connection, shards, clock
         self._shared = versions
         self.locked: dict[int, int] = {}  # shard to version
@@ -130,24 +138,16 @@ class Transaction:
                 return cast("Decision", done.value)
             except Exception as error:
                 raise _Raised(error) from error
-            wanted = self._wanted(question)
-            if wanted:
-                try:
-                    await self._lock(wanted)
-                except Behind:
-                    plan.close()
-                    raise
+            try:
+                await self._lock(shards_asked(question, self._shards))
+            except Behind:
+                plan.close()
+                raise
             if isinstance(question, Lock):
                 answer = len(self.locked) == self._shards
                 continue
             answer = await self._reader.answer(question)
-
-    def _wanted(self, question: Question[Any]) -> set[int]:
-        """What is to be locked before a question is answered."""
-        if isinstance(question, Lock):
-            return shards_to_lock(question, self._shards)
-        shard = shard_asked(question, self._shards)
-        return set() if shard is None else {shard}
+            self._asked(question, answer)
 
     async def _lock(self, shards: set[int]) -> None:
         missing = sorted(shards - self.locked.keys())

@@ -1,0 +1,270 @@
+"""Whatever happens to a connection, at whatever statement: nothing is lost or done twice, and nobody hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from stepwell.clock import monotonic_s
+from stepwell.errors import StorageError, StorageUnavailable
+from stepwell.model.changes import CreateRun, Decision, Drop, Enqueue, Grant, Park, Plan, PutCell, SaveNote, SaveStep
+from stepwell.model.history import Cell
+from stepwell.model.item import Lease
+from stepwell.model.questions import GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
+from stepwell.storage.postgres.store import PostgresStore
+from tests.postgres import ask as ask_server
+from tests.postgres import asyncpg, at, emptied, server
+from tests.storage.conftest import postgres
+from tests.storage.nouns import item, note, run, step
+
+SHARDS = 4
+TOKEN = 7
+
+
+class Faults:
+    """Connections on which the ``number``-th statement goes wrong, counted over all of them, once."""
+
+    def __init__(self, url: str, number: int = -1, kind: str = "") -> None:
+        self.url, self.number, self.kind = url, number, kind
+        self.seen: list[str] = []
+
+    async def connect(self) -> Any:
+        return _Faulty(self, await asyncpg.connect(self.url))
+
+
+class _Faulty:
+    def __init__(self, faults: Faults, raw: Any) -> None:
+        self._faults, self._raw = faults, raw
+        self.close, self.terminate, self.is_closed = raw.close, raw.terminate, raw.is_closed
+        self.transaction = raw.transaction
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
+        return await self._pass(query, self._raw.fetch(query, *args))
+
+    async def execute(self, query: str, *args: Any) -> str:
+        return await self._pass(query, self._raw.execute(query, *args))
+
+    async def executemany(self, command: str, args: Iterable[Sequence[Any]]) -> None:
+        await self._pass(command, self._raw.executemany(command, args))
+
+    async def _pass(self, text: str, work: Any) -> Any:
+        faults = self._faults
+        faults.seen.append(text)
+        if len(faults.seen) - 1 != faults.number:
+            return await work
+        if faults.kind == "lost after":
+            await work
+        else:
+            work.close()
+        if faults.kind.startswith("lost"):
+            self._raw.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        raise asyncpg.SerializationError("could not serialize access")
+
+
+def count_up(key: str, place: int, number: int = 1) -> Callable[[], Plan]:
+    def plan() -> Plan:
+        known = yield from ask(GetCell(key, 0, place))
+        value = (0 if known is None else int(known.value)) + number
+        return Decision((PutCell(Cell(key=key, value=str(value), expires_at=9), place),), result=value)
+
+    return plan
+
+
+def move(here: int, there: int) -> Callable[[], Plan]:
+    """One from the cell of a place to that of another: a decision over two shards, in either order."""
+
+    def plan() -> Plan:
+        changes = []
+        for place, number in ((here, -1), (there, 1)):
+            known = yield from ask(GetCell("n", 0, place))
+            value = (0 if known is None else int(known.value)) + number
+            changes.append(PutCell(Cell(key="n", value=str(value), expires_at=9), place))
+        return Decision(tuple(changes))
+
+    return plan
+
+
+async def script(store: PostgresStore) -> list[Any]:
+    """Decisions of every kind of path, and what is there at the end."""
+    lease = Lease("r1", TOKEN)
+    verdicts = [
+        await store.commit(Decision((CreateRun(run()), Enqueue(item()), Grant("r1", TOKEN, 900)), result="born")),
+        await store.commit(Decision((SaveStep(step()), SaveNote(note("once"))), lease)),
+        await store.commit(Decision((SaveNote(note("never")),), Lease("r1", 1))),
+        await store.commit(count_up("a", 0)),
+        await store.commit(move(3, 1)),
+        *await asyncio.gather(*(store.commit(count_up("a", 0)) for _ in range(5))),
+        await store.commit(Decision((Park(lease, 400, 100),), lease)),
+        await store.commit(Decision((Drop("r1"),), lease)),
+    ]
+    questions: list[Question[Any]] = [GetRun("r1"), GetSteps("r1"), Notes("r1"), GetItem("r1"), GetCell("a", 0, 0)]
+    questions += [GetCell("n", 0, 1), GetCell("n", 0, 3)]
+    return [*((verdict.held, verdict.result) for verdict in verdicts), *[await store.read(q) for q in questions]]
+
+
+async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
+    url = await asyncio.to_thread(emptied, SHARDS)
+    faults = Faults(url, kind=kind)
+    store = await PostgresStore.open(url, shards=SHARDS, pool=3, connect=faults.connect)
+    try:
+        faults.seen.clear()
+        faults.number = number
+        return await script(store), faults.seen
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lost before", "lost after", "conflict"])
+async def test_a_fault_at_any_statement_changes_nothing(kind: str):
+    expected, statements = await play()
+    assert {"COMMIT", "ROLLBACK"} <= set(statements)  # what it is about
+
+    for number in range(len(statements)):
+        found, seen = await play(number, kind)
+
+        assert found == expected, (kind, number, seen[number])
+        assert len(seen) > number
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_nothing(seed: int):
+    chance = random.Random(seed)
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS, pool=4)
+    killer = await asyncpg.connect(server())
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY pid OFFSET $2 LIMIT 1"
+    name = url.rpartition("/")[2].partition("?")[0]
+    done, over = 0, False
+
+    async def work(number: int) -> None:
+        nonlocal done
+        while not over:
+            await store.commit(move(number % SHARDS, (number + chance.randrange(1, SHARDS)) % SHARDS))
+            await store.commit(count_up(f"a{number}", number))
+            done += 1
+
+    workers = [asyncio.create_task(work(number)) for number in range(6)]
+    end = monotonic_s() + 20
+    for kills in range(40):
+        before = done
+        await killer.fetch(kill, name, chance.randrange(4))
+        while done < before + 3 and monotonic_s() < end:  # noqa: ASYNC110 - many count, and none need know of this
+            await asyncio.sleep(0.001)
+        assert monotonic_s() < end, f"stuck after {kills} kills"
+    over = True
+    await asyncio.gather(*workers)
+
+    moved = [await store.read(GetCell("n", 0, place)) for place in range(SHARDS)]
+    counted = [await store.read(GetCell(f"a{number}", 0, number)) for number in range(6)]
+    await store.close()
+    await killer.close()
+    assert sum(int(each.value) for each in moved if each is not None) == 0
+    assert sum(int(each.value) for each in counted if each is not None) == done
+
+
+async def test_a_process_that_stops_in_the_midst_of_a_transaction_does_not_hold_its_shard_for_ever():
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    stopped = await asyncpg.connect(url)
+    await stopped.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100")
+    await stopped.execute("UPDATE stepwell.shards SET version = version + 1 WHERE shard = 0")
+
+    assert (await store.commit(count_up("a", 0))).result == 1
+
+    stopped.terminate()
+    await store.close()
+
+
+def test_every_transaction_says_so_itself():
+    from stepwell.storage.postgres.statements import BEGIN
+
+    assert "SET LOCAL idle_in_transaction_session_timeout" in BEGIN
+
+
+async def test_a_server_that_is_not_there_is_said():
+    with pytest.raises(StorageUnavailable, match="does not answer") as raised:
+        await PostgresStore.open("postgresql://me:secret@127.0.0.1:1/shop")
+
+    assert "shop at 127.0.0.1:1" in raised.value.what
+    assert "secret" not in str(raised.value)
+    assert "check that the server is up" in raised.value.fix
+
+
+async def test_a_database_that_is_not_there_is_said():
+    with pytest.raises(StorageUnavailable, match="there is no database"):
+        await PostgresStore.open(at("nothing_is_named_so"))
+
+
+async def test_an_address_of_something_else_is_refused():
+    with pytest.raises(StorageError, match="not the address of a PostgreSQL database"):
+        await PostgresStore.open("mysql://localhost/shop")
+
+
+async def test_a_read_only_database_is_said_and_written_to_again_when_it_can_be(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepwell.storage.postgres.committer._AGAIN_S", 0.0)
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    await store.commit(count_up("a", 0))
+    name = url.rpartition("/")[2].partition("?")[0]
+
+    monkeypatch.setattr("stepwell.storage.postgres.statements.BEGIN", "BEGIN READ ONLY")
+    with pytest.raises(StorageUnavailable, match=f"{name}.*read-only"):
+        await store.commit(count_up("a", 0))
+    monkeypatch.undo()
+
+    assert (await store.commit(count_up("a", 0))).result == 2
+    await store.close()
+
+
+async def test_a_pooler_that_forgets_statements_is_found_out_and_served():
+    # Given a connection that is another one with each transaction, as far as prepared statements go
+    url = await asyncio.to_thread(emptied, SHARDS)
+
+    class Pooled(_Faulty):
+        async def _pass(self, text: str, work: Any) -> Any:
+            if text.lstrip().startswith("BEGIN"):
+                await self._raw.execute("DISCARD ALL")
+            return await super()._pass(text, work)
+
+    faults = Faults(url)
+
+    async def connect() -> Any:
+        size = 100 if store is None or store._session.statements_cached else 0
+        return Pooled(faults, await asyncpg.connect(url, statement_cache_size=size))
+
+    store: PostgresStore | None = None
+    store = await PostgresStore.open(url, shards=SHARDS, pool=2, connect=connect)
+
+    results = [(await store.commit(count_up("a", 0))).result for _ in range(5)]
+
+    assert results == [1, 2, 3, 4, 5]
+    assert not store._session.statements_cached
+    await store.close()
+
+
+async def test_a_text_may_have_any_character():
+    store = await asyncio.to_thread(postgres, SHARDS)
+    odd = "a\x00b\ue000c\ue0000\x00"
+    run_id = f"r{odd}"
+    await store.commit(Decision((CreateRun(run(run_id)), SaveNote(note(odd, run_id=run_id)))))
+    await store.commit(Decision((Enqueue(item(run_id)), Grant(run_id, TOKEN, 9), SaveStep(step(odd, run_id=run_id)))))
+    await store.commit(Decision((PutCell(Cell(key=odd, value=odd, expires_at=9), 1),), Lease(run_id, TOKEN)))
+
+    found = await store.read(GetRun(run_id))
+    assert found is not None
+    assert found.id == run_id
+    assert [each.text for each in await store.read(Notes(run_id))] == [odd]
+    assert [each.id for each in await store.read(GetSteps(run_id))] == [odd]
+    assert await store.read(GetCell(odd, 0, 1)) == Cell(key=odd, value=odd, expires_at=9)
+    await store.close()
+
+
+def test_tests_use_a_real_server():
+    assert "PostgreSQL" in ask_server(server(), "SELECT version()")[0][0]
