@@ -1,7 +1,7 @@
 """Steps saved per second by PostgreSQL's store beside SQLite's, each on a new database in memory.
 
-``python -m benchmarks.storage_postgres`` starts a PostgreSQL that pip installs; with a URL it uses that
-database, which must be empty.
+``python -m benchmarks.storage_postgres`` starts a PostgreSQL that pip installs; with a URL it uses a new database
+there, which must be empty.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from stepwell.testing.invariants import Guard, Violation
 from stepwell.testing.world import play
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_nothing_is_found_in_the_world_of_seed(seed: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_nothing_is_found_in_the_world_of_seed(seed: int, shards: int, monkeypatch: pytest.MonkeyPatch):
     check, looked = Guard.check, 0
 
     def with_doctor(self: Guard) -> list[Violation]:
@@ -24,7 +25,7 @@ def test_nothing_is_found_in_the_world_of_seed(seed: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Guard, "check", with_doctor)
 
-    report = play(seed)
+    report = play(seed, shards)
 
     assert report.violations == (), "\n".join(report.story[-40:])
     assert looked > 20

@@ -16,7 +16,7 @@ async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
     Raises ``ConfigurationError`` and ``StorageUnavailable``.
     """
     try:
-        import asyncpg
+        import asyncpg  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         raise ConfigurationError(
             what="there is no driver for PostgreSQL",
