@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepwell.errors import StorageUnavailable
-from stepwell.model.questions import NextDue
+from stepwell.model.questions import NextDues
 from stepwell.server import ingest
 from stepwell.server.app import App
 from stepwell.server.guard import Guard
@@ -96,7 +96,7 @@ async def test_an_engine_whose_database_cannot_be_read_is_not_healthy(monkeypatc
     read = member.engine.store.read
 
     async def fail(question: Any) -> Any:
-        if isinstance(question, NextDue):
+        if isinstance(question, NextDues):
             raise StorageUnavailable("the disk fails")
         return await read(question)
 

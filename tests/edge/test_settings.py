@@ -34,7 +34,7 @@ def test_settings_have_the_names_of_the_options(tmp_path: Path) -> None:
     [
         ("prot = 9000", "did you mean port?"),
         ("config = 'other.toml'", "the settings are"),
-        ("[start]\nport = 1", "the settings are"),
+        ("[http]\nport = 1", "the settings are"),
         ("port = true", "it is a text or a number"),
         ("port = [1, 2]", "it is a text or a number"),
         ("json-logs = 'yes'", "it is true or false"),

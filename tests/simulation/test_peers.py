@@ -8,10 +8,9 @@ from typing import Any, Final
 import pytest
 
 from stepwell.engine.recovery import first_token, take_over
+from stepwell.model.changes import Plan
 from stepwell.runtime import decisions
-from stepwell.runtime.caller import Caller
 from stepwell.runtime.dispatcher import Dispatcher
-from stepwell.runtime.engine import Engine
 from stepwell.testing.node import Node
 from stepwell.testing.peers import play
 
@@ -48,36 +47,24 @@ def _lapses_the_leases_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "start", lapsing)
 
 
-def _is_answered_before_the_others_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(self: Engine) -> None:
-        """Nobody waits."""
-
-    monkeypatch.setattr(Engine, "until_seen", at_once)
-
-
 def _takes_nothing_from_those_who_wait_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Dispatcher, "_waited_for", lambda self: ())
+    def nothing(self: Dispatcher) -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr(Dispatcher, "_waited_for", nothing)
 
 
 def _decides_by_functions_that_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "_unless_stale", lambda plan, stamp: plan)
+    def unasked(plan: Plan, stamp: int) -> Plan:
+        return plan
 
-
-def _takes_the_lease_of_another_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Every(int):
-        def __eq__(self, other: object) -> bool:
-            return bool(self)
-
-        __hash__ = int.__hash__
-
-    token_of = Caller.token_of
-    monkeypatch.setattr(Caller, "token_of", lambda self, run_id: Every(token_of(self, run_id)))
+    monkeypatch.setattr(decisions, "_unless_stale", unasked)
 
 
 MUTANTS: Final[dict[str, Callable[[Any], None]]] = {
     name.removeprefix("_").replace("_", " "): plant
     for name, plant in globals().items()
-    if name.startswith(("_lapses", "_is_answered", "_takes", "_decides"))
+    if name.startswith(("_lapses", "_takes", "_decides"))
 }
 
 

@@ -107,7 +107,8 @@ def shares(queue: str, key: str, function_id: str) -> bool:
 def relieve(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     """The time is over: whoever waited goes on, as far as the limits let them."""
     queue = item.id.removeprefix(PREFIX)
-    draft.add(Drop(item.id, item.place))
+    # Over for all: a process whose clock is behind would still put runs aside here, and nobody would let them go.
+    draft.add(Drop(item.id, item.place), PutCell(Cell(key=item.id, value="", expires_at=0), item.home))
     draft.due(draft.now)
     yield from let_go(draft, item.id, item.home)
     # Room that became free meanwhile was offered to nobody. Those for whom there is none are put aside again.

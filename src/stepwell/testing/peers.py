@@ -82,7 +82,7 @@ class Peers(Processes):
         return self._chance.choice(up) if up else None
 
     @leader.setter
-    def leader(self, process: Process | None) -> None:
+    def leader(self, process: Process | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - chosen anew each time
         """There is none."""
 
     async def lead(self) -> None:

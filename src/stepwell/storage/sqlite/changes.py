@@ -184,8 +184,6 @@ class Writer:
         return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
 
     def _save_event(self, x: c.SaveEvent, shard: int) -> None:
-        if self._shards == 1 and x.place is not None:
-            return  # a copy of what is in the one shard that there is
         copied = x.place is not None and shard != shard_of(x.event.id, self._shards)
         self._execute(sql.SAVE_EVENT, rows.event_row(x.event, shard, copied=copied))
 
