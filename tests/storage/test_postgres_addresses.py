@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import traceback
+
 import pytest
 
 pytest.importorskip("asyncpg")
 
-from stepwell.storage.address import place
+from stepwell.errors import ConfigurationError, StepwellError
+from stepwell.storage.address import is_postgres, place
+from stepwell.storage.postgres.store import PostgresStore
 
 
 @pytest.mark.parametrize(
@@ -24,10 +29,43 @@ def test_a_database_is_named_by_where_it_is(url: str, shown: str):
     assert place(url) == shown
 
 
-@pytest.mark.parametrize(
-    "password", ["xq/zj", "123/zj", "123?zj", "123#zj", "xq#zj", "xq?zj", "xq[zj", "xq@zj", "xq/zj@xq"]
-)
+UNQUOTED = ["xq/zj", "123/zj", "123?zj", "123#zj", "xq#zj", "xq?zj", "xq[zj", "xq@zj", "xq/zj@xq"]
+
+
+@pytest.mark.parametrize("password", UNQUOTED)
 def test_no_part_of_a_password_that_should_have_been_quoted_is_shown(password: str):
     shown = place(f"postgresql://joe:{password}@db.example.com/shop")
 
     assert not any(part in shown for part in ("xq", "zj", "123", "joe"))
+
+
+@pytest.mark.parametrize("password", UNQUOTED)
+def test_who_opens_a_database_by_such_an_address_is_told_without_it(password: str):
+    with pytest.raises(StepwellError) as raised:
+        asyncio.run(PostgresStore.open(f"postgresql://joe:{password}@127.0.0.1:1/shop"))
+
+    said = "".join(traceback.format_exception_only(raised.value))
+    assert not any(part in said for part in ("xq", "zj", "123"))
+    assert raised.value.__cause__ is None or "does not answer" in said, "what could not be read has a part of it"
+
+
+@pytest.mark.parametrize("option", ["sslmode=perhaps", "target_session_attrs=some"])
+def test_an_option_that_is_none_is_named(option: str):
+    with pytest.raises(ConfigurationError) as raised:
+        asyncio.run(PostgresStore.open(f"postgresql://joe:secret@127.0.0.1:1/shop?{option}"))
+
+    assert option.partition("=")[0] in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://db/shop", "redis://db", "postgres:/db/shop", "Postgresql://db/shop", "sqlite:///shop.db"]
+)
+def test_the_address_of_something_else_is_no_file(address: str):
+    with pytest.raises(ConfigurationError, match="is not where a store can be"):
+        is_postgres(address)
+
+
+@pytest.mark.parametrize("path", ["shop.db", ":memory:", "/var/lib/shop.db", "C:/shop.db", "C:\\shop.db", "a:b.db"])
+def test_a_path_is_one(path: str):
+    assert not is_postgres(path)

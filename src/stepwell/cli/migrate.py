@@ -11,8 +11,7 @@ import msgspec
 from stepwell.cli.options import not_empty, print_json
 from stepwell.errors import ConfigurationError
 from stepwell.limits import SHARDS_DEFAULT
-
-_POSTGRES = ("postgresql://", "postgres://")
+from stepwell.storage.address import is_postgres
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -47,7 +46,7 @@ def command(store: str, shards: int | None, citus: bool, dry_run: bool, as_json:
     A server does the same when it starts; this is for those who give it no right to change tables, and for a look at
     what an upgrade would do. It may be run again at any time, and while servers run.
     """
-    if store.startswith(_POSTGRES):
+    if is_postgres(store):
         report = asyncio.run(_postgres(store, shards, citus, dry_run))
     else:
         if citus or shards is not None:

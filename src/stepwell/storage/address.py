@@ -6,13 +6,29 @@ import re
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from stepwell.errors import ConfigurationError
+
 _SCHEMES: Final = ("postgresql://", "postgres://")
+_OTHER_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 def is_postgres(address: str) -> bool:
-    """Whether this names a PostgreSQL database; everything else is a file."""
-    return address.startswith(_SCHEMES)
+    """Whether this names a PostgreSQL database; everything else is a file.
+
+    Raises ``ConfigurationError`` for the address of something else, and for a mistyped one: as a path it would make a
+    new file, and the server would begin from nothing without a word.
+    """
+    if address.startswith(_SCHEMES):
+        return True
+    other = _OTHER_SCHEME.match(address)
+    if other is not None:
+        raise ConfigurationError(
+            what=f"{other[1]}:… is not where a store can be",
+            why="a store is a SQLite file, named by its path, or a PostgreSQL database",
+            fix="write a path, such as stepwell.db, or postgresql://user:password@host:5432/database",
+        )
+    return False
 
 
 def may_have_password(address: str) -> bool:

@@ -30,12 +30,6 @@ async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
     session = Session(url, statements_cached=False)
     try:
         connection: Any = await session.connect()
-    except ValueError as error:
-        raise ConfigurationError(
-            what="the URL of the database cannot be read",
-            why="it is not like postgresql://user:password@host:port/database",
-            fix="write other characters than letters and digits in the password as % and their number: / is %2F",
-        ) from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise explained(error, session.where) from error
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from stepwell.errors import StorageError
+from stepwell.errors import ConfigurationError, StorageError
 from stepwell.storage.address import place
 from stepwell.storage.postgres.driver import Connect, Raw
 from stepwell.storage.postgres.library import asyncpg
@@ -31,14 +31,29 @@ class Session:
         self._dsn, self._connect = dsn, connect
 
     async def connect(self) -> Raw:
-        """A new connection. Nothing is set for it: behind a pooler it may be another one with each transaction."""
+        """A new connection. Nothing is set for it: behind a pooler it may be another one with each transaction.
+
+        Raises ``ConfigurationError`` if the address cannot be read, and what asyncpg raises.
+        """
         if self._connect is not None:
             return await self._connect()
-        connection: Any = await asyncpg.connect(
-            self._dsn,
-            timeout=_CONNECT_S,
-            command_timeout=_COMMAND_S,
-            statement_cache_size=_STATEMENTS if self.statements_cached else 0,
-            max_cached_statement_lifetime=0,
-        )
+        try:
+            connection: Any = await asyncpg.connect(
+                self._dsn,
+                timeout=_CONNECT_S,
+                command_timeout=_COMMAND_S,
+                statement_cache_size=_STATEMENTS if self.statements_cached else 0,
+                max_cached_statement_lifetime=0,
+            )
+        except ValueError as error:
+            # Without its cause: a password that is not quoted is cut in pieces, and what says so shows one of them.
+            raise _unreadable(str(error) if isinstance(error, asyncpg.ClientConfigurationError) else None) from None
         return cast("Raw", connection)
+
+
+def _unreadable(why: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        what="the URL of the database cannot be read",
+        why=why or "it is not like postgresql://user:password@host:port/database",
+        fix="write other characters than letters and digits in the password as % and their number: / is %2F",
+    )
