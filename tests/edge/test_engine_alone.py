@@ -7,11 +7,13 @@ import pytest
 
 from stepwell import ConfigurationError, Context, Event, Stepwell, Sync
 from stepwell.clock import SystemClock
+from stepwell.errors import StorageUnavailable
 from stepwell.limits import RETENTION_DEFAULT
 from stepwell.model.changes import CreateRun, Decision, FinishRun
 from stepwell.model.duration import to_ms
 from stepwell.model.questions import GetRun, ListEvents, Notes, RunsOfEvent
 from stepwell.model.run import Run
+from stepwell.storage.interface import Verdict
 from stepwell.storage.sqlite import SqliteStore
 
 
@@ -205,3 +207,39 @@ async def test_what_is_granted_while_the_engine_stops_is_given_back_and_not_begu
         await again.wait(run.id)
         notes = await again.engine.store.read(Notes(run.id))
     assert (len(begun), notes) == (1, [])  # no loss is counted
+
+
+async def test_all_leases_are_extended_at_once_and_one_that_cannot_be_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Stepwell("alone")
+    go, all_begun = asyncio.Event(), asyncio.Barrier(4)
+
+    @app.create_function(id="work", trigger="alone/go")
+    async def work(ctx: Context[Any]) -> None:
+        await all_begun.wait()
+        await go.wait()
+
+    async with app.embedded(":memory:") as engine, asyncio.timeout(10):
+        await app.send([Event("alone/go", {"n": n}) for n in range(3)])
+        await all_begun.wait()
+        alone, calls = engine.engine, list(engine.engine.caller.live.values())
+        before, asked = [call.leased.until for call in calls], list[asyncio.Future[Verdict]]()
+
+        def commit(decision: Decision) -> asyncio.Future[Verdict]:
+            asked.append(asyncio.get_running_loop().create_future())
+            if len(asked) == 3:  # nothing is answered before all have been asked
+                asked[0].set_exception(StorageUnavailable("the disk is full", "it is", "free some space"))
+                asked[1].set_result(Verdict(True))
+                asked[2].set_result(Verdict(False))
+            return asked[-1]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(alone.store, "commit", commit)
+            with pytest.raises(StorageUnavailable):
+                await alone.caller.extend(before[0] + 1)
+
+        assert calls[0].leased.until == before[0]
+        assert calls[1].leased.until >= before[1]
+        assert [call.lost for call in calls] == [False, False, True]
+        go.set()

@@ -16,6 +16,7 @@ from stepwell.model.questions import Standings
 from stepwell.protocol.messages import Answer, Completed, Failed, Ops, Superseded, Transport, WireError
 from stepwell.runtime.live_call import LiveCall, instructions
 from stepwell.runtime.logs import log
+from stepwell.storage.interface import Verdict
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -108,19 +109,32 @@ class Caller:
                 call.poked()
 
     async def extend(self, now: int) -> int | None:
-        """Hold on to the leases of which a third is left, and say when to look again: never if there are none."""
-        lease_ms = self._engine.lease_ms
+        """Hold on to the leases of which a third is left, and say when to look again: never if there are none.
+
+        All at once: one after the other, each waiting for the one before, a thousand would take longer than a lease on
+        a database that is some milliseconds away. Raises ``StorageUnavailable`` when all have been tried.
+        """
+        engine = self._engine
+        asked: list[tuple[LiveCall, int, asyncio.Future[Verdict]]] = []
         for call in list(self.live.values()):
             leased = call.leased
-            if not call.lost and leased.until - now <= lease_ms // 3:
-                # Not from when this began: while the disk is slow a claim may have extended it further.
-                until = self._engine.clock.now_ms() + lease_ms
-                verdict = await self._engine.store.commit(Decision((Extend(leased.lease, until),), leased.lease))
-                if verdict.held:
-                    leased.until = until
-                else:
-                    call.drop()
-        return now + lease_ms // 6 if self.live else None
+            if not call.lost and leased.until - now <= engine.lease_ms // 3:
+                until = engine.clock.now_ms() + engine.lease_ms  # not from when this began: much may be asked before
+                asked.append((call, until, engine.store.commit(Decision((Extend(leased.lease, until),), leased.lease))))
+        refused: BaseException | None = None
+        for call, until, verdict in asked:
+            try:
+                held = (await verdict).held
+            except StorageUnavailable as error:  # those of other shards may well be written
+                refused = error
+                continue
+            if held:
+                call.leased.until = max(call.leased.until, until)  # a claim may have extended it further meanwhile
+            else:
+                call.drop()
+        if refused is not None:
+            raise refused
+        return now + engine.lease_ms // 6 if self.live else None
 
     async def _run(self, call: LiveCall) -> None:
         run_id = call.leased.run.id
