@@ -130,19 +130,18 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
 }
 
 
-_BY_ONE: Final = (q.DueItems, q.NextDues, q.Backlog, q.ListRuns)
+_FEW: Final = (*(q.ListFunctions, q.ListApps, q.ListStandingOrders, q.RegistryStamp, q.LastPosting, q.OthersListen),)
 
 
-def one_statement(question: q.Question[Any], shards: int) -> bool:
-    """Whether a question is answered by one statement, which sees one snapshot by itself.
+def asked_alone(question: q.Question[Any]) -> bool:
+    """Whether a question is one statement about tables of a few rows. All others are asked in a transaction, which sees
+    one snapshot, and for which it is set that rows are found by an index.
 
     Raises ``TypeError`` for what is no question.
     """
     if type(question) not in QUESTIONS:
         raise TypeError(f"not a question: {question!r}")
-    return (type(question) in _ANSWER or type(question) in _BY_ONE) and (
-        shards == 1 or len(parts(question, shards)) == 1
-    )
+    return type(question) in _FEW
 
 
 Paths = dict[tuple[int, str], list[str]]  # by shard and event name

@@ -34,9 +34,11 @@ EVENT_NAMES: Final = "SELECT id, name FROM stepwell.events " + _MANY
 LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = ANY($2::text[])"
 GET_EVENT: Final = _EVENT + "WHERE shard = $1 AND id = $2"
+# LIMIT 1 keeps it from being a join, by which all events of a shard could be read.
 HELD_EVENTS: Final = """
 SELECT e.id, e.name, e.ts, e.received_at, e.data, e.key, e.v, e."user", e.meta, e.source, e.depth, e.sent_by
-FROM stepwell.run_events AS r JOIN stepwell.events AS e ON e.shard = r.shard AND e.id = r.event_id
+FROM stepwell.run_events AS r CROSS JOIN LATERAL (
+  SELECT * FROM stepwell.events WHERE shard = r.shard AND id = r.event_id LIMIT 1) AS e
 WHERE r.shard = $1 AND r.run_id = $2 ORDER BY r.place"""
 HELD_IDS: Final = "SELECT event_id FROM stepwell.run_events WHERE shard = $1 AND run_id = $2 ORDER BY place"
 BACKLOG_ITEMS: Final = _ITEMS + "WHERE shard = $1 AND backlog = $2 ORDER BY queued_at, id LIMIT $3"
@@ -66,16 +68,19 @@ SHARDS_WITH_CELL: Final = """
 SELECT s.shard FROM stepwell.shards AS s
 WHERE EXISTS (SELECT 1 FROM stepwell.cells AS c WHERE c.shard = s.shard
   AND c.key > $1 AND c.key < substr($1::text, 1, length($1::text) - 1) || '0' AND c.expires_at > $2)"""
+# Not by EXISTS: as a join of three, PostgreSQL reads the backlogs of all shards to find the few that are named.
 OCCUPIED: Final = """
-SELECT s.shard, n.name FROM stepwell.shards AS s, unnest($1::text[]) AS n (name)
-WHERE ($2::bigint < 0 OR s.shard = $2)
-  AND EXISTS (SELECT 1 FROM stepwell.items AS i WHERE i.shard = s.shard AND i.backlog = n.name)"""
+SELECT shard, name FROM (
+  SELECT s.shard, n.name,
+    (SELECT min(i.queued_at) FROM stepwell.items AS i WHERE i.shard = s.shard AND i.backlog = n.name) AS first
+  FROM stepwell.shards AS s, unnest($1::text[]) AS n (name) WHERE ($2::bigint < 0 OR s.shard = $2)) AS found
+WHERE first IS NOT NULL"""
 NOW: Final = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 # No lease is longer, and beyond it there is all that sleeps.
 ANY_LEASE: Final = """
-SELECT EXISTS (SELECT 1 FROM stepwell.items
-WHERE shard = $1 AND at > $2::bigint AND at <= $2::bigint + 60000 AND lease <> 0)"""
+SELECT (SELECT lease FROM stepwell.items
+  WHERE shard = $1 AND at > $2::bigint AND at <= $2::bigint + 60000 AND lease <> 0 ORDER BY at LIMIT 1) IS NOT NULL"""
 
 # A loose scan, one look into the index for each distinct path, however many waits share it. Nearly every event has no
 # wait at all, so it is not one statement for all paths.
@@ -207,9 +212,9 @@ SELECT {ORDER_COLUMNS} FROM stepwell.orders WHERE shard = $1 AND kind = $2 AND i
 RUNS_OF_EVENT: Final = (
     _RUN
     + """
-WHERE shard = $1 AND id IN (
+WHERE shard = $1 AND id = ANY(ARRAY(
   SELECT id FROM stepwell.runs WHERE shard = $1 AND event_id = $2
-  UNION SELECT run_id FROM stepwell.run_events WHERE shard = $1 AND event_id = $2) ORDER BY id"""
+  UNION SELECT run_id FROM stepwell.run_events WHERE shard = $1 AND event_id = $2)) ORDER BY id"""
 )
 
 # $2 after, $3 before, $4 internal?, $5 limit, then the cursor as (moment, id), then the name

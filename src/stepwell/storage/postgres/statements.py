@@ -11,10 +11,14 @@ from typing import Final
 
 # A transaction ends by itself if its process stops in the midst of it, so that a shard is never held for long by one
 # that cannot go on. SET LOCAL lasts no longer than the transaction, which a pooler may give to any connection.
-BEGIN: Final = """
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 5000;
-SET LOCAL statement_timeout = 60000"""
-BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+#
+# A plan is kept for as long as its connection, and tables of owed work are often empty: a plan that was made then reads
+# all of the table, and goes on doing so while a burst fills it, until it is analyzed. No statement has use for that.
+_SET: Final = """
+SET LOCAL idle_in_transaction_session_timeout = 5000; SET LOCAL statement_timeout = 60000;
+SET LOCAL enable_seqscan = off; SET LOCAL jit = off"""
+BEGIN: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}"
+BEGIN_READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
 
@@ -189,24 +193,26 @@ DELETE FROM stepwell.slots
 WHERE shard = $1 AND holder >= $2::text AND holder < $2::text || '0'
   AND (holder = $2::text OR holder >= $2::text || '/')"""
 
+# An array and not IN, which would be a join: of two small tables, as they were once, or of more rows than are expected,
+# and then of all items of the shard.
 RELEASE: Final = """
 UPDATE stepwell.items SET at = $3, backlog = NULL
-WHERE shard = $1 AND id IN (
-  SELECT id FROM stepwell.items WHERE shard = $1 AND backlog = $2 ORDER BY queued_at, id LIMIT $4)"""
+WHERE shard = $1 AND id = ANY(ARRAY(
+  SELECT id FROM stepwell.items WHERE shard = $1 AND backlog = $2 ORDER BY queued_at, id LIMIT $4))"""
 
 # Of the backlogs that several functions share there is an index by function (ADR 0032).
 _SHARED: Final = """(backlog >= 'account/' AND backlog < 'account0' OR backlog >= 'env/' AND backlog < 'env0'
   OR backlog >= 'run/account/' AND backlog < 'run/account0' OR backlog >= 'run/env/' AND backlog < 'run/env0')"""
 RELEASE_SHARED: Final = f"""
 UPDATE stepwell.items SET at = $3, backlog = NULL
-WHERE shard = $1 AND id IN (
+WHERE shard = $1 AND id = ANY(ARRAY(
   SELECT id FROM stepwell.items WHERE shard = $1 AND backlog = $2 AND function_id = $5 AND {_SHARED}
-  ORDER BY queued_at, id LIMIT $4)"""
+  ORDER BY queued_at, id LIMIT $4))"""
 
 # One look into that index for each function that shares it.
 RELEASE_SHARED_BY_ALL: Final = f"""
 UPDATE stepwell.items SET at = $3, backlog = NULL
-WHERE shard = $1 AND id IN (
+WHERE shard = $1 AND id = ANY(ARRAY(
   WITH RECURSIVE sharing (function_id) AS (
     SELECT (SELECT function_id FROM stepwell.items WHERE shard = $1 AND backlog = $2 AND {_SHARED}
       ORDER BY function_id LIMIT 1)
@@ -217,7 +223,7 @@ WHERE shard = $1 AND id IN (
     FROM sharing WHERE sharing.function_id IS NOT NULL)
   SELECT found.id FROM sharing CROSS JOIN LATERAL (
     SELECT id FROM stepwell.items WHERE shard = $1 AND backlog = $2 AND function_id = sharing.function_id AND {_SHARED}
-    ORDER BY queued_at, id LIMIT $4) AS found)"""
+    ORDER BY queued_at, id LIMIT $4) AS found))"""
 
 RELEASE_ITEM: Final = """
 UPDATE stepwell.items SET at = $3, backlog = NULL WHERE shard = $1 AND id = $2 AND backlog IS NOT NULL"""

@@ -18,7 +18,7 @@ from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.postgres import queries
 from stepwell.storage.postgres import statements as sql
-from stepwell.storage.postgres.answers import Reader, one_statement
+from stepwell.storage.postgres.answers import Reader, asked_alone
 from stepwell.storage.postgres.committer import Committer, Pauses
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connect, Connection
@@ -250,7 +250,7 @@ class PostgresStore:
 
 async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
     reader = Reader(connection, shards)
-    if one_statement(question, shards):
+    if asked_alone(question):
         return await reader.answer(question)
     await connection.execute(sql.BEGIN_READ)
     answer = await reader.answer(question)
