@@ -148,7 +148,9 @@ class Process:
 class Cluster:
     """All of it. Each replica reaches the database through a proxy of its own, and so does everybody the app."""
 
-    def __init__(self, folder: Path, replicas: int, seed: int, *, pooler: Callable[[Postgres], Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, replicas: int, seed: int, *, pooler: Callable[[Postgres], Any] | None = None
+    ) -> None:
         self.folder = folder
         self.chance = random.Random(seed)
         self.postgres = Postgres()

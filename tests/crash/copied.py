@@ -1,6 +1,6 @@
 """The tables of a PostgreSQL database as a SQLite file, row for row with their shards: so that one judge is enough.
 
-It is no export: that one writes what an installation is, and leaves out whatever follows from it. This is what is there.
+It is no export, which writes what an installation is and leaves out what follows from it: this is what is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from stepwell.storage.sqlite.driver import executor
 from stepwell.storage.sqlite.schema import migrate
 from stepwell.storage.tables import TABLES, Table
 
-_SEEN = "SELECT table_name::text FROM information_schema.columns WHERE table_schema = 'stepwell' AND column_name = 'seen'"
+_SEEN = (
+    "SELECT table_name::text FROM information_schema.columns WHERE table_schema = 'stepwell' AND column_name = 'seen'"
+)
 
 
 def copied(url: str, path: Path) -> None:

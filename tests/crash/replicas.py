@@ -1,8 +1,8 @@
 """Replicas on a real PostgreSQL, and one fault after the other; then the ledger and the tables are held together.
 
-``scripts/replicas --cycles N [--seed K]``. Four replicas as processes, an app that they call, a client that sends events
-with ids of its own to any of them, and again if the answer does not come. Between faults load goes on; after each, all
-must be well again by themselves. What is judged at the end: I1, I2, I4 to I7, I9 to I14, I19 to I23.
+``scripts/replicas --cycles N [--seed K]``. Four replicas as processes, an app that they call, clients that send events
+with ids of their own to any of them, and again if no answer comes. Between faults load goes on; after each, all must be
+well again by themselves. What is judged at the end: I1, I2, I4 to I7, I9 to I14, I19 to I23.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tests.crash.verdict import violations
 from tests.postgres import ask
 
 _REPLICAS = 4
-_PAUSE_S = 0.2
+_CLIENTS = 4
+_PAUSE_S = 0.25
 _TRIES = 20
 _QUIET_S_MAX = 180.0
 _WELL_S_MAX = 60.0
@@ -37,38 +38,45 @@ SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
   + (SELECT count(*) FROM stepwell.items WHERE kind = 'window')"""
 
 
-class Client(threading.Thread):
-    """Sends events to whichever replica, each until it is acknowledged, and writes down what was."""
+class Client:
+    """Sends events to whichever replica, each until it is acknowledged, and writes down what was. There are some at
+    once, because one may wait long for a replica that stands still."""
 
-    def __init__(self, replicas: list[Process], chance: random.Random) -> None:
-        super().__init__(daemon=True)
+    def __init__(self, replicas: list[Process], seed: int) -> None:
         self.acknowledged: dict[str, int] = {}
         self.repeated = 0
-        self._replicas, self._chance = replicas, chance
+        self._replicas = replicas
         self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(who, random.Random(seed + who)), daemon=True)
+            for who in range(_CLIENTS)
+        ]
 
-    def run(self) -> None:
-        number = 0
-        while not self._over.is_set():
-            number += 1
-            event = {
-                "id": f"event-{number}",
-                "name": "crash/go",
-                "data": {"n": number, "key": self._chance.randrange(3)},
-            }
-            for tries in range(_TRIES):
-                if self._sent(event, number) or self._over.wait(0.1):
-                    break
-                self.repeated += tries == 0
-            self._over.wait(_PAUSE_S)
+    def start(self) -> None:
+        for each in self._threads:
+            each.start()
 
     def finish(self) -> None:
         self._over.set()
-        self.join()
+        for each in self._threads:
+            if each.ident is not None:
+                each.join()
 
-    def _sent(self, event: Any, number: int) -> bool:
+    def _run(self, who: int, chance: random.Random) -> None:
+        number = who
+        while not self._over.is_set():
+            number += _CLIENTS
+            event = {"id": f"event-{number}", "name": "crash/go", "data": {"n": number, "key": chance.randrange(3)}}
+            for tries in range(_TRIES):
+                port = chance.choice(self._replicas).port
+                if self._sent(port, event, number) or self._over.wait(0.1):
+                    break
+                self.repeated += tries == 0
+            self._over.wait(_PAUSE_S * _CLIENTS)
+
+    def _sent(self, port: int, event: Any, number: int) -> bool:
         try:
-            status, body = request(self._chance.choice(self._replicas).port, "POST", f"/e/{EVENT_KEY}", event)
+            status, body = request(port, "POST", f"/e/{EVENT_KEY}", event)
         except (OSError, http.client.HTTPException, ValueError):
             return False  # unknown: it may or may not have been accepted
         if status == 200:
@@ -105,7 +113,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/replicas", description=__doc__)
     parser.add_argument("--cycles", type=int, default=50)
     parser.add_argument("--seed", type=int, default=None, help="repeat the faults and their moments")
-    parser.add_argument("--only", action="append", choices=list(FAULTS), help="this fault and no other; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=list(FAULTS), help="this fault and no other; may be repeated"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the tables, the ledger and the logs")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     options = parser.parse_args()
@@ -139,7 +149,7 @@ def main() -> int:
 def _played(
     cluster: Cluster, cycles: int, seed: int, kinds: list[str], say: Any
 ) -> tuple[list[str], dict[str, int], Play]:
-    client = Client(cluster.replicas, random.Random(seed + 1))
+    client = Client(cluster.replicas, seed)
     play = Play(cluster, client, kinds, say)
     found: list[str] = []
     try:
@@ -154,8 +164,7 @@ def _played(
     except Stuck as stuck:
         found.append(f"I10: {stuck}")
     finally:
-        if client.is_alive():
-            client.finish()
+        client.finish()
     copied(cluster.postgres.url, cluster.folder / "crash.db")
     more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths)
     return found + more, {**counts, "repeated": client.repeated}, play

@@ -11,15 +11,13 @@ import apsw
 
 from stepwell.testing.audit import Interval, audit_file, too_many_at_once
 
-_STARTED_BY_GO = ("sequence", "parallel", "flaky", "waiter", "answerer", "parent", "sync")
-_RULED = {
-    "throttled": 10,
-    "rated": 3,
-    "single": 3,
-    "latest": 2,
-    "batched": 2,
-    "places": 10,
-}  # by every how manieth event
+_RULED = {"throttled": 10, "rated": 3, "single": 3, "latest": 2, "batched": 2, "places": 10}
+_STARTED_BY = {
+    **dict.fromkeys(("sequence", "parallel", "flaky", "waiter", "answerer", "parent", "sync"), 1),
+    "limited": 2,
+    **_RULED,
+}
+"""By every how manieth event."""
 
 _OUTCOMES = """
 SELECT event_id, function_id FROM runs WHERE batch IS NULL
@@ -28,7 +26,7 @@ UNION ALL SELECT event_id, function_id FROM outcomes"""
 
 
 def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) -> tuple[list[str], dict[str, int]]:
-    """What the ledger and the database say against each other (invariants I1, I2, I4, I6, I9, I11 to I14, I19 to
+    """What the ledger and the database say against each other (invariants I1, I2, I4 to I7, I9 to I14, I19 to
     I23)."""
     db = apsw.Connection(str(folder / "crash.db"), flags=apsw.SQLITE_OPEN_READONLY)
     found: list[str] = []
@@ -61,26 +59,12 @@ def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) ->
     found += [f"I5: step {step} of {run} ran and is not recorded" for run, step in starts]
     for run, status, output in db.execute("SELECT id, status, output FROM runs WHERE status != 'COMPLETED'"):
         found.append(f"I10: run {run} is {status}: {output!r}")
-    per_pair: dict[tuple[str, str], int] = defaultdict(int)
-    for event, function in db.execute("SELECT event_id, function_id FROM runs"):
-        per_pair[event, function.removeprefix("crash-")] += 1
-    sent = {row[0]: json.loads(row[1]) for row in db.execute("SELECT id, data FROM events WHERE name = 'crash/go'")}
-    for event, data in sent.items():
-        wanted = [*_STARTED_BY_GO, *(["limited"] if data["n"] % 2 == 0 else [])]
-        found += [
-            f"I2: event {event} has {count} runs of {function}"
-            for function in wanted
-            if (count := per_pair.get((event, function), 0)) != 1
-        ]
-    outcomes: dict[tuple[str, str], int] = defaultdict(int)
-    for event, function in db.execute(_OUTCOMES):
-        outcomes[event, function.removeprefix("crash-")] += 1
-    for event, data in sent.items():
-        found += [
-            f"I2: event {event} has {count} outcomes for {function}"
-            for function, every in _RULED.items()
-            if (count := outcomes.get((event, function), 0)) != (1 if data["n"] % every == 0 else 0)
-        ]
+    sent = {
+        row[0]: (json.loads(row[1]), row[2] or row[0])
+        for row in db.execute("SELECT id, data, key FROM events WHERE name = 'crash/go' AND NOT copied")
+    }
+    found += _outcomes(db, sent)
+    found += _began_again(db, lines)
     for table in ("items WHERE kind <> 'cron'", "waits", "slots"):
         left = db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
         if left:
@@ -88,6 +72,42 @@ def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) ->
     runs = db.execute("SELECT count(*) FROM runs").fetchall()[0][0]
     db.close()
     return found, {"events": len(sent), "acknowledged": len(acknowledged), "runs": runs, "bodies": bodies}
+
+
+def _outcomes(db: apsw.Connection, sent: dict[str, tuple[Any, str]]) -> list[str]:
+    """I2, I19: each event has one outcome for each function that it matches, and each id that a client gave one run."""
+    found: list[str] = []
+    runs: dict[tuple[str, str], int] = defaultdict(int)
+    for event, function in db.execute("SELECT event_id, function_id FROM runs"):
+        if event in sent:
+            runs[sent[event][1], function.removeprefix("crash-")] += 1
+    outcomes: dict[tuple[str, str], int] = defaultdict(int)
+    for event, function in db.execute(_OUTCOMES):
+        outcomes[event, function.removeprefix("crash-")] += 1
+    for event, (data, key) in sent.items():
+        for function, every in _STARTED_BY.items():
+            wanted = 1 if data["n"] % every == 0 else 0
+            if (count := outcomes.get((event, function), 0)) != wanted:
+                found.append(f"I2: event {event} has {count} outcomes for {function}")
+            if function not in _RULED and (count := runs.get((key, function), 0)) != wanted:
+                found.append(f"I19: the events with the id {key} have {count} runs of {function}")
+    return found
+
+
+def _began_again(db: apsw.Connection, lines: list[dict[str, Any]]) -> list[str]:
+    """I7: a body begins again as the same attempt only if a lease of its run had run out."""
+    lost: dict[str, int] = defaultdict(int)
+    for (run,) in db.execute("SELECT run_id FROM notes WHERE kind = 'lease-lost'"):
+        lost[run] += 1
+    began: dict[tuple[str, str, int], int] = defaultdict(int)
+    for entry in lines:
+        if "run" in entry:
+            began[entry["run"], entry["step"], entry["attempt"]] += 1
+    return [
+        f"I7: attempt {attempt} of step {step} of {run} began {count} times, and {lost[run]} leases were lost"
+        for (run, step, attempt), count in began.items()
+        if count > 1 + lost[run]
+    ]
 
 
 def overlapping(lines: list[dict[str, Any]], deaths: list[int]) -> list[str]:
