@@ -9,7 +9,6 @@ import pwd
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.pooler import Pooler, free_port
 from tests.postgres import ask
 from tests.proxy import Proxies, Proxy
 
@@ -26,7 +26,8 @@ EVENT_KEY = "evtkey-prod-for-the-faults"
 SIGNING_KEY = "signkey-prod-" + "0123456789abcdef" * 4
 LEASE_S = 3.0
 READY_S_MAX = 60.0
-POOL = 5
+_POOL = 5
+_POOLED = 10  # connections that all of them share
 _RETRY = "500ms"
 
 
@@ -148,13 +149,11 @@ class Process:
 class Cluster:
     """All of it. Each replica reaches the database through a proxy of its own, and so does everybody the app."""
 
-    def __init__(
-        self, folder: Path, replicas: int, seed: int, *, pooler: Callable[[Postgres], Any] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, replicas: int, seed: int, *, pooled: bool = False) -> None:
         self.folder = folder
         self.chance = random.Random(seed)
         self.postgres = Postgres()
-        self.pooler = pooler(self.postgres) if pooler is not None else None
+        self.pooler = Pooler(self.postgres.url, pool=_POOLED) if pooled else None
         self.proxies = Proxies()
         database = self.postgres.port if self.pooler is None else self.pooler.port
         environment = {
@@ -218,7 +217,7 @@ class Cluster:
     def _command(self, port: int, link: Proxy) -> list[str]:
         return [
             sys.executable, "-m", "stepwell.cli", "start", "--port", str(port), "--lease", f"{LEASE_S:.0f}s",
-            "--store", self.postgres.at("stepwell", link.port), "--pool", str(POOL),
+            "--store", self.postgres.at("stepwell", link.port), "--pool", str(_POOL),
             "-u", f"http://127.0.0.1:{self.to_app.port}/api", "--allow-private", "--retry-interval", _RETRY,
             "--grace", "1s",
         ]  # fmt: skip
@@ -249,10 +248,3 @@ def request(port: int, method: str, path: str, body: Any = None) -> tuple[int, A
         return answer.status, json.loads(answer.read() or b"null")
     finally:
         link.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

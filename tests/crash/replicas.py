@@ -116,6 +116,7 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", choices=list(FAULTS), help="this fault and no other; may be repeated"
     )
+    parser.add_argument("--pooled", action="store_true", help="through pgbouncer in transaction mode")
     parser.add_argument("--keep", action="store_true", help="keep the tables, the ledger and the logs")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     options = parser.parse_args()
@@ -126,7 +127,7 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
-    cluster = Cluster(folder, _REPLICAS, seed)
+    cluster = Cluster(folder, _REPLICAS, seed, pooled=options.pooled)
     try:
         found, counts, play = _played(cluster, options.cycles, seed, options.only or list(FAULTS), say)
     finally:

@@ -24,6 +24,13 @@ SELECT event_id, function_id FROM runs WHERE batch IS NULL
 UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id WHERE r.batch > 0
 UNION ALL SELECT event_id, function_id FROM outcomes"""
 
+_FAILED = """
+SELECT a.run_id, s.name, a.attempt FROM attempts AS a
+  JOIN steps AS s ON s.shard = a.shard AND s.run_id = a.run_id AND s.id = a.step_id"""
+_LOST = """
+SELECT run_id FROM notes WHERE kind = 'lease-lost'
+UNION ALL SELECT run_id FROM attempts WHERE json_extract(CAST(error AS TEXT), '$.code') = 'unreachable'"""
+
 
 def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) -> tuple[list[str], dict[str, int]]:
     """What the ledger and the database say against each other (invariants I1, I2, I4 to I7, I9 to I14, I19 to
@@ -40,6 +47,9 @@ def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) ->
     limited = {row[0] for row in db.execute("SELECT id FROM runs WHERE function_id = 'crash-limited'")}
     found += overlapping([entry for entry in lines if entry.get("run", entry.get("over")) in limited], deaths)
     found += [str(violation) for violation in audit_file(folder / "crash.db")]
+    failed: dict[tuple[str, str], set[int]] = defaultdict(set)  # also those whose app could not be reached
+    for run, step, attempt in db.execute(_FAILED):
+        failed[run, step].add(attempt)
     bodies = 0
     for run, step, status, ended in db.execute("SELECT run_id, name, status, ended_at FROM steps WHERE kind = 'run'"):
         mine = starts.pop((run, step), [])
@@ -53,7 +63,7 @@ def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) ->
             for entry in mine
             if ended is not None and entry["at"] > ended
         ]
-        attempts = sorted({entry["attempt"] for entry in mine})
+        attempts = sorted({entry["attempt"] for entry in mine} | failed[run, step])
         if mine and attempts != list(range(len(attempts))):
             found.append(f"I6: step {step} of {run} was tried with the attempts {attempts}")
     found += [f"I5: step {step} of {run} ran and is not recorded" for run, step in starts]
@@ -95,16 +105,16 @@ def _outcomes(db: apsw.Connection, sent: dict[str, tuple[Any, str]]) -> list[str
 
 
 def _began_again(db: apsw.Connection, lines: list[dict[str, Any]]) -> list[str]:
-    """I7: a body begins again as the same attempt only if a lease of its run had run out."""
+    """I7: a body begins again as the same attempt only if a lease of its run had run out, or its app was killed."""
     lost: dict[str, int] = defaultdict(int)
-    for (run,) in db.execute("SELECT run_id FROM notes WHERE kind = 'lease-lost'"):
+    for (run,) in db.execute(_LOST):
         lost[run] += 1
     began: dict[tuple[str, str, int], int] = defaultdict(int)
     for entry in lines:
         if "run" in entry:
             began[entry["run"], entry["step"], entry["attempt"]] += 1
     return [
-        f"I7: attempt {attempt} of step {step} of {run} began {count} times, and {lost[run]} leases were lost"
+        f"I7: attempt {attempt} of step {step} of {run} began {count} times, and {lost[run]} leases or calls were lost"
         for (run, step, attempt), count in began.items()
         if count > 1 + lost[run]
     ]

@@ -13,7 +13,7 @@ from typing import Final
 # that cannot go on. SET LOCAL lasts no longer than the transaction, which a pooler may give to any connection.
 BEGIN: Final = """
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 5000;
-SET LOCAL statement_timeout = 60000"""
+SET LOCAL statement_timeout = 20000"""
 BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
