@@ -24,8 +24,8 @@ from tests.proxy import Proxies, Proxy
 ROOT = Path(__file__).parents[2]
 EVENT_KEY = "evtkey-prod-for-the-faults"
 SIGNING_KEY = "signkey-prod-" + "0123456789abcdef" * 4
-LEASE_S = 3.0
-READY_S_MAX = 60.0
+LEASE_S = 6.0
+READY_S_MAX = 90.0
 _POOL = 5
 _POOLED = 10  # connections that all of them share
 _RETRY = "500ms"
