@@ -18,25 +18,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from stepwell.testing.audit import Interval, audit_file, too_many_at_once
+from tests.crash.verdict import violations
 
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("app.py")
-_STARTED_BY_GO = ("sequence", "parallel", "flaky", "waiter", "answerer", "parent", "sync")
-_RULED = {
-    "throttled": 10,
-    "rated": 3,
-    "single": 3,
-    "latest": 2,
-    "batched": 2,
-    "places": 10,
-}  # by every how manieth event
 _KILL_AFTER_S = (0.001, 1.5)  # log-uniform: most kills hit start-up and the first steps, some the quiet later
 _LEFT = """
 SELECT (SELECT count(*) FROM runs WHERE ended_at IS NULL) + (SELECT count(*) FROM items WHERE kind = 'window')"""
@@ -136,92 +126,6 @@ def wait_quiet(db: Path) -> int:
         if live == 0 or time.monotonic() > deadline:
             return int(live)
         time.sleep(0.1)
-
-
-_OUTCOMES = """
-SELECT event_id, function_id FROM runs WHERE batch IS NULL
-UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id WHERE r.batch > 0
-UNION ALL SELECT event_id, function_id FROM outcomes"""
-
-
-def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) -> tuple[list[str], dict[str, int]]:
-    """What the ledger and the database say against each other (invariants I1, I2, I4, I6, I9, I11 to I14, I19 to
-    I23)."""
-    db = apsw.Connection(str(folder / "crash.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    found: list[str] = []
-    stored = {row[0] for row in db.execute("SELECT id FROM events")}
-    found += [f"I1: acknowledged event {event} is lost" for event in acknowledged if event not in stored]
-    starts: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    lines = [json.loads(line) for line in (folder / "ledger").read_text().splitlines()]
-    for entry in lines:
-        if "run" in entry:
-            starts[entry["run"], entry["step"]].append(entry)
-    limited = {row[0] for row in db.execute("SELECT id FROM runs WHERE function_id = 'crash-limited'")}
-    found += overlapping([entry for entry in lines if entry.get("run", entry.get("over")) in limited], deaths)
-    found += [str(violation) for violation in audit_file(folder / "crash.db")]
-    bodies = 0
-    for run, step, status, ended in db.execute("SELECT run_id, name, status, ended_at FROM steps WHERE kind = 'run'"):
-        mine = starts.pop((run, step), [])
-        bodies += len(mine)
-        if not mine:
-            found.append(f"I5: step {step} of {run} has a result and never ran")
-        if status != "COMPLETED":
-            found.append(f"I10: step {step} of {run} is {status}")
-        found += [
-            f"I4: step {step} of {run} ran again {entry['at'] - ended} ms after its result was recorded"
-            for entry in mine
-            if ended is not None and entry["at"] > ended
-        ]
-        attempts = sorted({entry["attempt"] for entry in mine})
-        if mine and attempts != list(range(len(attempts))):
-            found.append(f"I6: step {step} of {run} was tried with the attempts {attempts}")
-    found += [f"I5: step {step} of {run} ran and is not recorded" for run, step in starts]
-    for run, status, output in db.execute("SELECT id, status, output FROM runs WHERE status != 'COMPLETED'"):
-        found.append(f"I10: run {run} is {status}: {output!r}")
-    per_pair: dict[tuple[str, str], int] = defaultdict(int)
-    for event, function in db.execute("SELECT event_id, function_id FROM runs"):
-        per_pair[event, function.removeprefix("crash-")] += 1
-    sent = {row[0]: json.loads(row[1]) for row in db.execute("SELECT id, data FROM events WHERE name = 'crash/go'")}
-    for event, data in sent.items():
-        wanted = [*_STARTED_BY_GO, *(["limited"] if data["n"] % 2 == 0 else [])]
-        found += [
-            f"I2: event {event} has {count} runs of {function}"
-            for function in wanted
-            if (count := per_pair.get((event, function), 0)) != 1
-        ]
-    outcomes: dict[tuple[str, str], int] = defaultdict(int)
-    for event, function in db.execute(_OUTCOMES):
-        outcomes[event, function.removeprefix("crash-")] += 1
-    for event, data in sent.items():
-        found += [
-            f"I2: event {event} has {count} outcomes for {function}"
-            for function, every in _RULED.items()
-            if (count := outcomes.get((event, function), 0)) != (1 if data["n"] % every == 0 else 0)
-        ]
-    for table in ("items WHERE kind <> 'cron'", "waits", "slots"):
-        left = db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-        if left:
-            found.append(f"I11/I13: {left} rows are left in {table}")
-    runs = db.execute("SELECT count(*) FROM runs").fetchall()[0][0]
-    db.close()
-    return found, {"events": len(sent), "acknowledged": len(acknowledged), "runs": runs, "bodies": bodies}
-
-
-def overlapping(lines: list[dict[str, Any]], deaths: list[int]) -> list[str]:
-    """I12: of each key one body of the limited function is at work. Those of a process end with it at the latest."""
-    intervals: dict[int, list[Interval]] = defaultdict(list)
-    for number, entry in enumerate(lines):
-        if "run" in entry:
-            me = entry["run"], entry["step"]
-            over = next((each["at"] for each in lines[number:] if (each.get("over"), each["step"]) == me), None)
-            death = next((moment for moment in deaths if moment >= entry["at"]), None)
-            ends = [moment for moment in (over, death) if moment is not None]
-            intervals[entry["key"]].append(Interval(entry["at"], min(ends) if ends else entry["at"] + 1, entry["run"]))
-    return [
-        str(violation)
-        for key, found in intervals.items()
-        for violation in too_many_at_once("I12", f"bodies of the key {key}", found, 1)
-    ]
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,16 +23,25 @@ BACKENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite-inline": lambda folder: SqliteStore.inline(),
     "postgres": lambda folder: postgres(),
     "postgres-sharded": lambda folder: postgres(shards=4),
+    "postgres-pooled": lambda folder: postgres(shards=4, pooled=True),
     "sqlite-sharded": lambda folder: SqliteStore.inline(shards=4),
 }
 
 
-def postgres(shards: int = 1, **options: Any) -> PostgresStore:
-    """A store on an empty database, of a real server. It runs in a thread of its own, so any loop may open it."""
+def postgres(shards: int = 1, *, pooled: bool = False, **options: Any) -> PostgresStore:
+    """A store on an empty database, of a real server. It runs in a thread of its own, so any loop may open it.
+
+    A ``pooled`` one reaches it through pgbouncer in transaction mode.
+    """
     from tests.postgres import emptied
 
     def make() -> PostgresStore:
-        return asyncio.run(PostgresStore.open(emptied(shards), shards=shards, **options))
+        url = emptied(shards)
+        if pooled:
+            from tests.pooler import pooler
+
+            url = pooler().at(urlsplit(url).path[1:])
+        return asyncio.run(PostgresStore.open(url, shards=shards, **options))
 
     with ThreadPoolExecutor(1) as thread:  # whoever asks may be on a loop already
         return thread.submit(make).result()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -10,7 +11,7 @@ from stepwell.engine.admission import unserved
 from stepwell.engine.draft import Draft
 from stepwell.engine.due import arm_crons, cron_item_id
 from stepwell.engine.registry import cron_triggers
-from stepwell.engine.releasing import let_go, review
+from stepwell.engine.releasing import let_go_all, review
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency, Throttle
 from stepwell.model.app import App
@@ -54,15 +55,11 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
             version = 1 if known is None else known.version + (known.config != function.config)
             draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
             changed = True
-        yield from let_go(draft, unserved(function.id))
+            yield from _drop_crons(draft, function)
         limits_changed |= known is not None and _limits(known.config) != _limits(function.config)
-        crons = cron_triggers(function)
-        armed = yield from ask(FunctionItems(function.id))
-        for item in armed:
-            if item.kind == ItemKind.CRON and item.id not in {cron_item_id(function.id, cron) for cron in crons}:
-                draft.add(Drop(item.id, item.place))
         if orders.find(StandingKind.ARCHIVE, function.id, app_id) is None:
             arm_crons(draft, function)
+    yield from let_go_all(draft, (unserved(function.id) for function in functions))
     for missing in stored.values():
         if missing.archived_at is None:
             draft.add(ArchiveFunction(missing.id, draft.now))
@@ -75,8 +72,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
 
 def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
     """Somebody has come who has these functions: what waits for that goes on."""
-    for function_id in sorted(function_ids):
-        yield from let_go(draft, unserved(function_id))
+    yield from let_go_all(draft, map(unserved, function_ids))
     draft.due(draft.now)
     return draft.decision()
 
@@ -84,9 +80,16 @@ def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
 def ask_anew(draft: Draft, app_id: str, function_ids: Sequence[str]) -> Plan:
     """Whoever waits by the rules of these functions is asked by those that hold now."""
     review(draft, app_id)
-    for function_id in function_ids:
-        yield from let_go(draft, unserved(function_id))
+    yield from let_go_all(draft, map(unserved, function_ids))
     return draft.decision()
+
+
+def _drop_crons(draft: Draft, function: Function) -> Generator[Any, Any, None]:
+    """Those that it had and has no more."""
+    kept = {cron_item_id(function.id, cron) for cron in cron_triggers(function)}
+    for item in (yield from ask(FunctionItems(function.id))):
+        if item.kind == ItemKind.CRON and item.id not in kept:
+            draft.add(Drop(item.id, item.place))
 
 
 def _limits(config: bytes) -> list[object]:

@@ -31,14 +31,16 @@ def checkpoint(draft: Draft, run_id: str, token: int, ops: Sequence[Op]) -> Plan
     """Steps of a call that another process makes, under the lease of this token (protocol §8.2). The value is their
     standing.
 
-    Whoever holds the lease is told by a poke that there is something to read.
+    Whoever holds the lease is told by a poke that there is something to read. A lease that has run out holds as long as
+    nobody has taken it over: its process may have been cut off for a while, and an app that is told to stop would
+    answer that process with an error, which costs the run an attempt.
     """
     run = yield from ask(GetRun(run_id))
     if run is None:
         return draft.decision(Standing.STALE)
     steps = yield from ask(GetSteps(run_id))
     leased = yield from held(draft, run, steps, token)
-    if leased is None or leased.until <= draft.now:  # its process is gone, and the run will be called anew
+    if leased is None:
         return draft.decision(Standing.STALE)
     if too_large(leased, ops):
         return draft.decision(Standing.TOO_LARGE)

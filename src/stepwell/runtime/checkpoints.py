@@ -22,8 +22,9 @@ async def store(engine: Engine, run_id: str, token: int, ops: Sequence[Op]) -> S
     except UnknownOp as error:
         raise Unreadable(str(error)) from None
     live = engine.caller.live.get(run_id)
-    if live is not None:
-        if live.lost or live.leased.lease.token != token:
+    # A call that goes on here although its lease has run out says nothing of the one that a peer makes meanwhile.
+    if live is not None and live.leased.lease.token == token:
+        if live.lost:
             return Standing.STALE
         if too_large(live.leased, given):
             return Standing.TOO_LARGE

@@ -17,7 +17,7 @@ from stepwell.model.changes import (
     Schedule,
 )
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import FunctionItems, ListFunctions, StoredFunction
+from stepwell.model.questions import Backlog, FunctionItems, ListFunctions, NextBacklog, StoredFunction
 from stepwell.model.trigger import CronTrigger
 from tests.core.engine.plans import NOW, Answers, decide, draft, function, kinds, only
 
@@ -109,6 +109,17 @@ def test_registering_the_same_again_changes_nothing() -> None:
 
     assert decision.result.value is False
     assert kinds(decision) == []
+
+
+def test_registering_the_same_again_costs_no_question_for_each_function() -> None:
+    """All shards are locked meanwhile: nobody writes anything, in any process."""
+    functions = [function(f"f{number}") for number in range(50)]
+    asked: list[Any] = []
+    known: Answers = {ListFunctions: [_stored(each) for each in functions], NextBacklog: asked.append}
+
+    _register(functions, known | {Backlog: asked.append, FunctionItems: asked.append})
+
+    assert [type(question) for question in asked] == [NextBacklog]
 
 
 def test_a_changed_configuration_is_the_next_version() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from stepwell.engine.draft import Draft
-from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, go_on, let_go, review_more
+from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX, go_on, let_go, let_go_all, review_more
 from stepwell.flow import Concurrency
 from stepwell.model.changes import Drop, PutCell, Release, ReleaseItem, Schedule
 from stepwell.model.history import Cell
@@ -65,6 +65,25 @@ def test_what_one_decision_can_do_leaves_nothing_owed() -> None:
 
     assert released(changes) == [f"r{n + 1}" for n in range(ITEMS_PER_DECISION_MAX)]
     assert len(changes) == ITEMS_PER_DECISION_MAX
+
+
+def test_of_many_backlogs_those_go_in_which_anything_waits_and_no_others() -> None:
+    there = [f"unserved/{name}" for name in ("a", "other", "shop-1", "shop-12", "shop-13", "shop-2b", "zoo")]
+    asked: list[NextBacklog] = []
+
+    def following(question: NextBacklog) -> str | None:
+        asked.append(question)
+        return next((name for name in there if name > question.after), None)
+
+    def those(question: Backlog) -> list[tuple[int, str]]:
+        return [(1, question.key)] if question.key in there else []
+
+    into = draft()
+    wanted = [f"unserved/shop-{number}" for number in range(1, 30)]
+    changes = done(let_go_all(into, wanted), into, {NextBacklog: following, Backlog: those})
+
+    assert released(changes) == ["unserved/shop-1", "unserved/shop-12", "unserved/shop-13"]
+    assert len(asked) <= len(there) + 1
 
 
 def test_the_rest_is_owed_from_the_place_that_was_reached() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.clock import to_ms
+from stepwell.model.changes import Decision, Grant
 from stepwell.model.questions import GetItem
 from stepwell.testing.invariants import Guard
 from stepwell.testing.tables import Tables
@@ -133,6 +134,26 @@ def test_86_the_same_report_twice_is_one_step():
 
         assert [each.status for each in answers] == [200] * 3
         assert [each.output for each in run.steps.values()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "lease_ms", [30_000, -1], ids=["which holds its lease", "which was cut off for longer than it"]
+)
+def test_86_a_report_of_a_call_that_a_peer_makes_is_stored_although_an_older_one_goes_on_here(lease_ms):
+    """The older one says nothing of it; and nobody has taken the lease over. To refuse would cost an attempt."""
+    with Wired() as t:
+        run, call = in_flight(t)
+        t.engine.peers = True
+        token = int(call.headers["X-Inngest-Generation-ID"]) + 1
+
+        async def take_over():
+            await t.store.commit(Decision((Grant(run.id, token, to_ms(t.now) + lease_ms),)))
+
+        t._do(take_over)
+        answer = t.http("POST", *checkpoint(call, step("a"), generation_id=token))
+
+        assert answer.status == 200
+        assert [each.output for each in run.steps.values()] == ["a"]
 
 
 def test_86_reports_after_an_answer_that_repeats_them_change_nothing():

@@ -12,8 +12,10 @@ from stepwell.storage.postgres.library import asyncpg
 _STATEMENTS: Final = 400
 """How many prepared statements a connection keeps: all that there are."""
 _CONNECT_S: Final = 10.0
-_COMMAND_S: Final = 70.0
-"""After this long without an answer a connection is given up. The server itself ends a statement earlier."""
+_COMMAND_S: Final = 25.0
+"""After this long without an answer a connection is given up: what is on the way may have forgotten it without a word.
+The server itself ends a statement earlier. Whoever waits for a shard waits 5 s for each process that stands still.
+"""
 
 
 class Session:
@@ -30,9 +32,10 @@ class Session:
         self.statements_cached = statements_cached
         self._dsn, self._connect = dsn, connect
 
-    async def connect(self) -> Raw:
+    async def connect(self, *, patient: bool = False) -> Raw:
         """A new connection. Nothing is set for it: behind a pooler it may be another one with each transaction.
 
+        On a ``patient`` one a statement may take as long as it needs, as those of a migration.
         Raises ``ConfigurationError`` if the address cannot be read, and what asyncpg raises.
         """
         if self._connect is not None:
@@ -41,7 +44,7 @@ class Session:
             connection: Any = await asyncpg.connect(
                 self._dsn,
                 timeout=_CONNECT_S,
-                command_timeout=_COMMAND_S,
+                command_timeout=None if patient else _COMMAND_S,
                 statement_cache_size=_STATEMENTS if self.statements_cached else 0,
                 max_cached_statement_lifetime=0,
             )

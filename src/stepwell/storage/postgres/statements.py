@@ -15,7 +15,7 @@ from typing import Final
 # A plan is kept for as long as its connection, and tables of owed work are often empty: a plan that was made then reads
 # all of the table, and goes on doing so while a burst fills it, until it is analyzed. No statement has use for that.
 _SET: Final = """
-SET LOCAL idle_in_transaction_session_timeout = 5000; SET LOCAL statement_timeout = 60000;
+SET LOCAL idle_in_transaction_session_timeout = 5000; SET LOCAL statement_timeout = 20000;
 SET LOCAL enable_seqscan = off; SET LOCAL jit = off"""
 BEGIN: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SET}"
 BEGIN_READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SET}"

@@ -259,7 +259,7 @@ async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
 
 
 async def _prepare(session: Session, shards: int | None) -> int:
-    raw: Any = await session.connect()
+    raw: Any = await session.connect(patient=True)
     try:
         migrated = await migrate(raw, session.where, shards=shards)
         await refuse_moved(raw, session.where)
