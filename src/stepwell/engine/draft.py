@@ -74,6 +74,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``holds_all`` is whether its first question holds all there is, so that nothing has to be locked besides.
     ``counted`` is how many slots of a key were in use before it, where that was asked.
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
@@ -93,11 +94,13 @@ class Draft:
         is_full: Callable[[str], bool] | None = None,
         presses: Callable[[], None] | None = None,
         until: int = 0,
+        holds_all: bool = False,
     ) -> None:
         self.registry = registry
         self.moment = moment
         self.now = moment.now
         self.until = until
+        self.holds_all = holds_all
         self.changes: list[Change] = []
         self.leased: list[Leased] = []
         self.touched: list[str] = []
