@@ -198,7 +198,7 @@ def test_a_run_begins_with_a_row_for_event_run_and_item_and_one_look_for_waits(
     ruled = function(trigger="shop/ordered", controls=controls)
     known = accepted(data=b'{"user": "u1"}')
 
-    texts, rows = _trace(committer, [lambda: accept(draft(ruled, holds_all=True), [known])])
+    texts, rows = _trace(committer, [lambda: accept(draft(ruled, one_shard=True), [known])])
 
     assert texts[1:-1] == [decisions.FIRST_WAIT_PATH, changes.SAVE_EVENT, changes.CREATE_RUN, changes.ENQUEUE]
     assert rows == 3

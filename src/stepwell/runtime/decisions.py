@@ -78,7 +78,7 @@ class Decisions:
         self._engine = engine
         self.tokens = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._holds_all = engine.store.shards == 1
+        self._one_shard = engine.store.shards == 1
         self.crowded = Doubt(engine.store.shards, self._numbers)
         self.crowded.arise()
         self.pressing = Doubt(engine.store.shards, self._numbers)
@@ -135,7 +135,7 @@ class Decisions:
                 is_full=is_full,
                 presses=presses,
                 until=until,
-                holds_all=self._holds_all,
+                one_shard=self._one_shard,
             )
             written = draft.changes
             # What is put aside for a function that has been resumed would wait for ever.

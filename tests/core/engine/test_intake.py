@@ -32,17 +32,17 @@ def test_an_event_that_nothing_matches_is_only_saved() -> None:
     assert decision.result.value == ["e1"]
 
 
-@pytest.mark.parametrize("holds_all", [False, True])
-def test_the_place_of_an_event_is_locked_unless_all_is_held_anyway(holds_all: bool) -> None:
+@pytest.mark.parametrize("one_shard", [False, True])
+def test_the_place_of_an_event_is_locked_unless_there_is_one_shard(one_shard: bool) -> None:
     locked: list[Lock] = []
 
     def lock(asked: Lock) -> bool:
         locked.append(asked)
         return True
 
-    decide(accept(draft(function(), holds_all=holds_all), [event()]), {Lock: lock})
+    decide(accept(draft(function(), one_shard=one_shard), [event()]), {Lock: lock})
 
-    assert locked == ([] if holds_all else [Lock((place_of("e1"),))])
+    assert locked == ([] if one_shard else [Lock((place_of("e1"),))])
 
 
 def test_an_event_and_the_run_it_starts_are_one_decision() -> None:

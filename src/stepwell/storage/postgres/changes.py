@@ -178,8 +178,6 @@ def writes(change: c.Change, shard: int, shards: int, number: Callable[[], int])
         text, to_row, table, key = known
         yield Write(text, to_row(any_change, shard, number()), Touch(table, key(any_change)))
     elif isinstance(change, c.SaveEvent):
-        if change.place is not None and shards == 1:
-            return  # where a run needs a copy is where the event is
         copied = change.place is not None and shard != shard_of(change.event.id, shards)
         row = rows.event_row(change.event, shard, copied=copied)
         yield Write(sql.SAVE_EVENT, row, Touch("events", change.event.id))

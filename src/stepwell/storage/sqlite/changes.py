@@ -180,12 +180,7 @@ class Writer:
         return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
 
     def _save_event(self, x: c.SaveEvent, shard: int) -> None:
-        if x.place is None:
-            copied = False
-        elif self._shards == 1:
-            return  # where a run needs a copy is where the event is
-        else:
-            copied = shard != shard_of(x.event.id, self._shards)
+        copied = x.place is not None and shard != shard_of(x.event.id, self._shards)
         self._execute(sql.SAVE_EVENT, rows.event_row(x.event, shard, copied=copied))
 
     def _take_slots(self, x: c.TakeSlots, s: int) -> None:
