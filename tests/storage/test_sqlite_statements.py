@@ -11,6 +11,8 @@ from pkgutil import iter_modules
 import apsw
 import pytest
 
+from stepwell.engine.intake import accept
+from stepwell.flow import Concurrency
 from stepwell.model import questions as q
 from stepwell.model.changes import (
     Block,
@@ -26,6 +28,7 @@ from stepwell.model.changes import (
     Plan,
     SaveStep,
 )
+from stepwell.model.function import Control
 from stepwell.model.item import Lease
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import DueItems, GetSteps, ask
@@ -33,7 +36,9 @@ from stepwell.storage.sqlite import statements
 from stepwell.storage.sqlite.answers import Reader
 from stepwell.storage.sqlite.committer import Committer, Work
 from stepwell.storage.sqlite.files import Files
-from stepwell.storage.sqlite.statements import changes, columns
+from stepwell.storage.sqlite.statements import changes, columns, decisions
+from tests.core.engine.plans import draft, function
+from tests.core.engine.plans import event as accepted
 from tests.storage.nouns import item, run, step
 
 MODULES = [
@@ -184,6 +189,19 @@ def test_a_claim_is_one_look_and_one_update_for_each_item(committer: Committer):
     texts, rows = _trace(committer, [claim])
 
     assert (len(texts), rows) == (2 + 1 + 5 + 5, 5), texts
+
+
+@pytest.mark.parametrize("controls", [(), (Concurrency(2, key="event.data.user"),)], ids=["no rule", "a keyed limit"])
+def test_a_run_begins_with_a_row_for_event_run_and_item_and_one_look_for_waits(
+    committer: Committer, controls: tuple[Control, ...]
+):
+    ruled = function(trigger="shop/ordered", controls=controls)
+    known = accepted(data=b'{"user": "u1"}')
+
+    texts, rows = _trace(committer, [lambda: accept(draft(ruled, one_shard=True), [known])])
+
+    assert texts[1:-1] == [decisions.FIRST_WAIT_PATH, changes.SAVE_EVENT, changes.CREATE_RUN, changes.ENQUEUE]
+    assert rows == 3
 
 
 def test_no_statement_is_prepared_twice(committer: Committer):

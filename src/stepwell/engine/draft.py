@@ -74,6 +74,8 @@ class Ending(msgspec.Struct, frozen=True):
 class Draft:
     """Collects changes, and remembers what the same plan must see of them.
 
+    ``one_shard`` says that all there is lies together: a first question holds all of it, and each event is where its
+    runs are (ADR 0043).
     ``counted`` is how many slots of a key were in use before it, where that was asked.
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
@@ -93,11 +95,13 @@ class Draft:
         is_full: Callable[[str], bool] | None = None,
         presses: Callable[[], None] | None = None,
         until: int = 0,
+        one_shard: bool = False,
     ) -> None:
         self.registry = registry
         self.moment = moment
         self.now = moment.now
         self.until = until
+        self.one_shard = one_shard
         self.changes: list[Change] = []
         self.leased: list[Leased] = []
         self.touched: list[str] = []
@@ -127,7 +131,7 @@ class Draft:
     def copy(self, event: Event, place: int, *, kept: bool = False) -> None:
         """The event is needed at this place by a run, too. It is ``kept`` if it may be that no run refers to it where
         it came from, so that it is forgotten there."""
-        if kept or place_of(event.id) != place:
+        if not self.one_shard and (kept or place_of(event.id) != place):
             self.add(SaveEvent(event, place))
 
     def due(self, at: int | None) -> None:

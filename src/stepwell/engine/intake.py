@@ -82,7 +82,7 @@ def publish(
                 outcome = Outcome(event_id=event.id, function_id=function_id, kind=kind, at=draft.now, reason=reason)
                 draft.add(SaveOutcome(outcome))
     # Held where it is saved: a wait that looks back for it from now on, which holds everything, comes after it.
-    all_held = yield from ask(Lock((place_of(event.id),)))
+    all_held = draft.one_shard or (yield from ask(Lock((place_of(event.id),))))
     paths = yield from ask(WaitPaths(event.name, EVERYWHERE))
     if paths or heard:
         fields = fields or event.fields()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -95,6 +96,7 @@ def value_of(expression: str, env: Mapping[str, object], now: int) -> object:
         return None
 
 
+@lru_cache(1024)
 def compiled(key: str) -> Expression:
     """The expression. Raises ``InvalidExpression``."""
     # Controls are part of the public API, and compiling expressions is a third of what it would take to import it.

@@ -8,6 +8,7 @@ without a look-up and for every N. What is named by a key has a place that whoev
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -20,13 +21,16 @@ _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PLACE: Final = {a + b: i * 32 + j for i, a in enumerate(_DIGITS) for j, b in enumerate(_DIGITS)}
 _ULID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _LOCK_HOLDER: Final = "run:"
+_KEPT: Final = 1024  # a decision asks several times for the place of the same few ids and keys
 
 
+@lru_cache(_KEPT)
 def place_for(text: str) -> int:
     """The place of what is named by this text: a hash that is fixed for ever, because rows are found by it."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=2).digest()) % PLACES
 
 
+@lru_cache(_KEPT)
 def place_of(id: str) -> int:
     """The place in the id of a run, an event or an order, or in ``<id>/…``. A text that is no ULID hashes."""
     head = id if len(id) == 26 else id.partition("/")[0]

@@ -78,6 +78,7 @@ class Decisions:
         self._engine = engine
         self.tokens = itertools.count(1)
         self._numbers = itertools.count(1)
+        self._one_shard = engine.store.shards == 1
         self.crowded = Doubt(engine.store.shards, self._numbers)
         self.crowded.arise()
         self.pressing = Doubt(engine.store.shards, self._numbers)
@@ -127,7 +128,15 @@ class Decisions:
             stamp = engine.stamp  # before the registry, so that it can only be too old
             registry = engine.registry
             until = moment.now + engine.lease_ms
-            draft = Draft(registry, moment, take_lease=take_lease, is_full=is_full, presses=presses, until=until)
+            draft = Draft(
+                registry,
+                moment,
+                take_lease=take_lease,
+                is_full=is_full,
+                presses=presses,
+                until=until,
+                one_shard=self._one_shard,
+            )
             written = draft.changes
             # What is put aside for a function that has been resumed would wait for ever.
             return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)

@@ -70,7 +70,7 @@ def _loaded(run_id: str, known: Answers) -> Loaded | None:
     return None if run is None else Loaded(run, answer(GetEvent(run.event_id)), answer(GetSteps(run_id)))
 
 
-def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0.0) -> Draft:
+def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0.0, one_shard: bool = False) -> Draft:
     """A draft at ``now`` that knows these functions, in a process that has ``room`` for so many calls."""
     numbers = itertools.count(1)
     tokens = iter(range(1, room + 1))
@@ -79,6 +79,7 @@ def draft(*functions: Function, room: int = 0, now: int = NOW, chance: float = 0
         Moment(now, lambda place: ulid(now, next(numbers) << 10 | place), chance),
         take_lease=lambda _: next(tokens, None),
         until=now + LEASE_MS,
+        one_shard=one_shard,
     )
 
 

@@ -1,3 +1,5 @@
+import pytest
+
 from stepwell.engine.intake import accept
 from stepwell.flow import Concurrency, Idempotency
 from stepwell.model.changes import (
@@ -15,7 +17,8 @@ from stepwell.model.changes import (
 )
 from stepwell.model.history import Cell, OutcomeKind
 from stepwell.model.item import ItemKind
-from stepwell.model.questions import FindWaits, GetCell, GetEvent, GetRun, WaitPaths
+from stepwell.model.place import place_of
+from stepwell.model.questions import FindWaits, GetCell, GetEvent, GetRun, Lock, WaitPaths
 from stepwell.model.run import RunStatus
 from stepwell.model.trigger import CancelOn, EventTrigger
 from stepwell.model.wait import Wait, WaitKind
@@ -27,6 +30,19 @@ def test_an_event_that_nothing_matches_is_only_saved() -> None:
 
     assert kinds(decision) == ["SaveEvent"]
     assert decision.result.value == ["e1"]
+
+
+@pytest.mark.parametrize("one_shard", [False, True])
+def test_the_place_of_an_event_is_locked_unless_there_is_one_shard(one_shard: bool) -> None:
+    locked: list[Lock] = []
+
+    def lock(asked: Lock) -> bool:
+        locked.append(asked)
+        return True
+
+    decide(accept(draft(function(), one_shard=one_shard), [event()]), {Lock: lock})
+
+    assert locked == ([] if one_shard else [Lock((place_of("e1"),))])
 
 
 def test_an_event_and_the_run_it_starts_are_one_decision() -> None:

@@ -106,6 +106,7 @@ class Writer:
         self._execute = executor(connection)
         self._shards = shards
         self._paths = paths
+        self._write: Callable[[c.Change], None] = self._write_where_it_belongs if shards > 1 else self._write_to
         self._composed: dict[type, Callable[[Any, int], None]] = {
             c.SaveEvent: self._save_event,
             c.TakeSlots: self._take_slots,
@@ -162,23 +163,18 @@ class Writer:
             return None
         return self._connection.changes() > 0
 
-    def _write(self, change: c.Change) -> None:
+    def _write_where_it_belongs(self, change: c.Change) -> None:
+        shard = shard_of_change(change, self._shards)
+        for each in range(self._shards) if shard == EVERYWHERE else (shard,):
+            self._write_to(change, each)
+
+    def _write_to(self, change: c.Change, shard: int = 0) -> None:
         known = _WRITE.get(type(change))
-        if known is None or self._shards > 1:
-            self._write_where_it_belongs(change)
+        if known is None:
+            self._composed[type(change)](change, shard)
         else:
             text, to_row = known
-            self._execute(text, to_row(change, 0))
-
-    def _write_where_it_belongs(self, change: c.Change) -> None:
-        shard = shard_of_change(change, self._shards) if self._shards > 1 else 0
-        for each in range(self._shards) if shard == EVERYWHERE else (shard,):
-            known = _WRITE.get(type(change))
-            if known is None:
-                self._composed[type(change)](change, each)
-            else:
-                text, to_row = known
-                self._execute(text, to_row(change, each))
+            self._execute(text, to_row(change, shard))
 
     def _shard(self, lease: Lease) -> int:
         return shard_of(lease.item_id, self._shards) if self._shards > 1 else 0
