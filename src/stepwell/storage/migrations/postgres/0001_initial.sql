@@ -14,10 +14,12 @@ CREATE TABLE meta (
 INSERT INTO meta VALUES ('schema', 0), ('epoch', 0), ('shards', 0), ('posting', 0);
 
 -- One row for each shard, made when the database is created. Every writing transaction counts up the versions of the
--- shards that it touches before anything else, in ascending order, and so holds their locks.
+-- shards that it touches before anything else, in ascending order, and so holds their locks. `swept_at` is when retention
+-- last took something away there.
 CREATE TABLE shards (
-  shard   bigint PRIMARY KEY,
-  version bigint NOT NULL
+  shard    bigint PRIMARY KEY,
+  version  bigint NOT NULL,
+  swept_at bigint NOT NULL
 ) WITH (fillfactor = 50);
 
 -- The last transaction of each writer in a shard: what tells whether a COMMIT whose answer was lost took effect.
