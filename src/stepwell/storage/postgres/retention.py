@@ -7,6 +7,7 @@ shard is held for a few round trips, and one where nothing is old is not held at
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from stepwell.storage.interface import Swept
@@ -70,14 +71,14 @@ class Retention:
         for shard, at in swept:
             if now - _APART_MS <= at < now:
                 continue  # whoever is at it goes on with it
-            found: _Found = await self._read(lambda connection, shard=shard: self._look(connection, shard, asked))
+            found: _Found = await self._read(partial(self._look, shard, asked))
             if any(found[1:]):
-                gone = await self._write(lambda connection, found=found: _forget(connection, found, asked), shard)
+                gone = await self._write(partial(_forget, found, asked), shard)
                 runs, events = runs + gone[0], events + gone[1]
             more |= self._passes[shard].more
         return Swept(runs=runs, events=events, more=more)
 
-    async def _look(self, connection: Connection, shard: int, asked: _Round) -> _Found:
+    async def _look(self, shard: int, asked: _Round, connection: Connection) -> _Found:
         passes = self._passes[shard]
         before, limit, now = asked
 
@@ -103,7 +104,7 @@ async def _swept(connection: Connection) -> list[tuple[Any, ...]]:
     return await connection.fetch(sql.SWEPT)
 
 
-async def _forget(connection: Connection, found: _Found, asked: _Round) -> tuple[int, int]:
+async def _forget(found: _Found, asked: _Round, connection: Connection) -> tuple[int, int]:
     """How many runs and events went. None if another process has made this round meanwhile."""
     shard, before, now = found.shard, asked.before, asked.now
     if not await connection.fetch(sql.TAKE_ROUND, (shard, now, _APART_MS)):
