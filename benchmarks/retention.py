@@ -122,13 +122,18 @@ async def on_sqlite(folder: Path, runs: int, window: int, chunk: int = CHUNK) ->
     return found
 
 
-async def on_postgres(url: str, runs: int, window: int, chunk: int = CHUNK) -> tuple[Weight, Weight]:
+async def on_postgres(
+    url: str, runs: int, window: int, chunk: int = CHUNK, *, vacuums: bool = False
+) -> tuple[Weight, Weight]:
+    """With ``vacuums`` each chunk is followed by the vacuum that autovacuum would make later."""
     store = await PostgresStore.open(url)
     connection = await _connect(url)
 
     async def insert(first: int, last: int) -> None:
         for text in _PG:
             await connection.execute(text.replace("$3", str(store.shards)).replace("$4", str(_BEGIN_MS)), first, last)
+        if vacuums:
+            await connection.execute("VACUUM")
 
     async def size() -> int:
         return int(await connection.fetchval(_SIZE))

@@ -63,6 +63,18 @@ async def test_a_process_that_looked_while_another_made_the_round_takes_nothing_
     assert left == 2
 
 
+async def test_shards_with_more_than_a_round_may_forget_take_turns(url: str):
+    store = await PostgresStore.open(url, shards=4)
+    for number in range(12):
+        await _ended(store, f"R{number:02}", place=number % 4)
+
+    rounds = [await store.sweep(100, 2, now=NOW + 50 * number) for number in range(5)]
+    await store.close()
+
+    assert [each.runs for each in rounds] == [2, 2, 2, 2, 4]
+    assert [each.more for each in rounds] == [True] * 4 + [False]
+
+
 async def test_a_shard_without_anything_old_is_not_locked(url: str):
     store = await PostgresStore.open(url, shards=4)
     await _ended(store, "R1", place=2)

@@ -61,22 +61,26 @@ class Retention:
     ) -> None:
         self._read, self._write = read, write
         self._passes = [Passes() for _ in range(shards)]
+        self._first = 0
 
     async def sweep(self, before: int, limit: int, now: int) -> Swept:
-        """One round in each shard in which no other process has made one just now."""
+        """One round: of one shard after the other, until one has more than a round may forget. The next one begins
+        behind it, so that a pause is between any two such shards. Where another process has been just now, it goes on.
+        """
         asked = _Round(before, limit, now)
         runs = events = 0
-        more = False
         swept: list[tuple[int, int]] = await self._read(_swept)
-        for shard, at in swept:
+        for shard, at in (*swept[self._first :], *swept[: self._first]):
             if now - _APART_MS <= at < now:
-                continue  # whoever is at it goes on with it
+                continue
             found: _Found = await self._read(partial(self._look, shard, asked))
             if any(found[1:]):
                 gone = await self._write(partial(_forget, found, asked), shard)
                 runs, events = runs + gone[0], events + gone[1]
-            more |= self._passes[shard].more
-        return Swept(runs=runs, events=events, more=more)
+            if self._passes[shard].more:
+                self._first = (shard + 1) % len(swept)
+                return Swept(runs=runs, events=events, more=True)
+        return Swept(runs=runs, events=events, more=False)
 
     async def _look(self, shard: int, asked: _Round, connection: Connection) -> _Found:
         passes = self._passes[shard]
