@@ -104,6 +104,6 @@ def emptied(shards: int) -> str:
         kept = {"meta", "shards"}
         texts = [f"DELETE FROM stepwell.{name}" for name in tables if name not in kept]
         texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
-        texts += ["UPDATE stepwell.shards SET version = 0"]
+        texts += ["UPDATE stepwell.shards SET version = 0, swept_at = 0"]
         administrate("; ".join(texts), url)
     return url

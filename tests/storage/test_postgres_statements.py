@@ -31,6 +31,7 @@ ADMINISTRATION = {"citus", "schema", "checkup", "moving"}
 
 # Looks at all shards, and may: it reads outside of locks, in each shard by that shard's indexes.
 EVERYWHERE = {
+    "SWEPT": "one row for each shard, to see where another process is at it: asked again under the lock of each",
     "VERSIONS": "one row for each shard, to see which of them others have written in",
     "NEXT_DUES": "which shards have something due: asked again under the lock of each",
     "NEXT_TIMERS": "which shards have a timer that is due: asked again under the lock of each",

@@ -6,6 +6,7 @@ from stepwell.model.changes import (
     CreateRun,
     Enqueue,
     FinishRun,
+    HoldEvent,
     OpenWait,
     PutCell,
     SaveAttempt,
@@ -134,3 +135,64 @@ async def test_a_round_has_a_limit_and_says_if_there_is_more(store: Store):
     assert await store.sweep(100, 2) == Swept(runs=2, events=0, more=True)
     assert await store.sweep(100, 2) == Swept(runs=1, events=0, more=False)
     assert await store.sweep(100, 2) == Swept(runs=0, events=0, more=False)
+
+
+async def test_a_round_takes_fewer_runs_if_they_have_many_steps_but_never_a_part_of_one(store: Store):
+    for number in range(4):
+        run_id = near(f"R{number}")
+        await write(
+            store,
+            CreateRun(run(run_id, event_id="e")),
+            *(SaveStep(step(f"s{place}", run_id)) for place in range(8 if number < 2 else 30)),
+            FinishRun(run_id, "COMPLETED", 50 + number),
+        )
+
+    rounds: list[tuple[int, bool]] = []
+    left: list[list[int]] = []
+    while not rounds or rounds[-1][1]:
+        swept = await store.sweep(100, 4)  # 20 rows
+        rounds.append((swept.runs, swept.more))
+        left.append([await count(store, GetSteps(near(f"R{number}"))) for number in range(4)])
+
+    assert rounds == [(2, True), (1, True), (1, False)]
+    assert left == [[0, 0, 30, 30], [0, 0, 0, 30], [0, 0, 0, 0]]
+
+
+async def test_what_has_to_stay_does_not_keep_a_pass_from_what_is_behind_it(store: Store):
+    for number in range(10):
+        event_id = near(f"E{number}")
+        await write(store, SaveEvent(event(event_id, at=number)))
+        if number < 9:
+            await write(store, CreateRun(run(near(f"R{number}"), event_id=event_id)))
+
+    passes = [await _whole_pass(store, 2), await _whole_pass(store, 2)]
+
+    assert [(len(rounds), sum(each.events for each in rounds)) for rounds in passes] == [(6, 1), (5, 0)]
+    assert await store.read(GetEvent(near("E9"))) is None
+    assert await store.read(GetEvent(near("E0"))) is not None
+
+
+async def test_an_event_that_had_to_stay_goes_with_the_last_run_that_kept_it(store: Store):
+    kept, held = near("E1"), near("E2")
+    await write(
+        store,
+        SaveEvent(event(kept, at=1)),
+        SaveEvent(event(held, at=2)),
+        CreateRun(run(near("R1"), event_id=kept)),
+        CreateRun(run(near("R2"), event_id=kept)),
+        HoldEvent(near("R2"), 0, held),
+        FinishRun(near("R1"), "COMPLETED", 50),
+    )
+    assert [(each.runs, each.events) for each in await _whole_pass(store, 10)] == [(1, 0)]
+
+    await write(store, FinishRun(near("R2"), "COMPLETED", 60))
+
+    assert [(each.runs, each.events) for each in await _whole_pass(store, 10)] == [(1, 2)]
+
+
+async def _whole_pass(store: Store, limit: int) -> list[Swept]:
+    rounds: list[Swept] = []
+    while not rounds or rounds[-1].more:
+        rounds.append(await store.sweep(100, limit))
+        assert len(rounds) < 100, "it looks at the same rows again and again"
+    return rounds

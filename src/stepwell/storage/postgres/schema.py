@@ -22,7 +22,8 @@ _CREATE: Final = f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
 _CREATED: Final = f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"
 _SET_VERSION: Final = f"UPDATE {SCHEMA}.meta SET value = $1 WHERE key = 'schema'"
 _SET_SHARDS: Final = f"UPDATE {SCHEMA}.meta SET value = $1 WHERE key = 'shards'"
-_FILL_SHARDS: Final = f"INSERT INTO {SCHEMA}.shards (shard, version) SELECT generate_series(0, $1::bigint - 1), 0"
+_FILL_SHARDS: Final = f"""
+INSERT INTO {SCHEMA}.shards (shard, version, swept_at) SELECT generate_series(0, $1::bigint - 1), 0, 0"""
 # One look at all names, as one snapshot shows them: between two, another process may have made the tables.
 _NAMES: Final = """
 SELECT c.relname::text, c.relname = 'meta' AND (

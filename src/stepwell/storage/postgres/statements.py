@@ -291,18 +291,37 @@ FORGET_ALL_BUT: Final = (
 
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
-OLD_RUNS: Final = "SELECT id FROM stepwell.runs WHERE shard = $1 AND ended_at < $2 ORDER BY ended_at, id LIMIT $3"
+# What is old is looked for without a lock, from where the pass before has come to ($3, $4), because rows that are gone
+# stay in an index until they are vacuumed. A pass takes a shard for a round, so that one process at a time is at it.
+SWEPT: Final = "SELECT shard, swept_at FROM stepwell.shards ORDER BY shard"
+TAKE_ROUND: Final = """
+UPDATE stepwell.shards SET swept_at = $2
+WHERE shard = $1 AND swept_at NOT BETWEEN $2::bigint - $3::bigint AND $2::bigint - 1
+RETURNING shard"""
+OLD_RUNS: Final = """
+SELECT ended_at, id,
+  (SELECT count(*) FROM (SELECT 1 FROM stepwell.steps WHERE shard = $1 AND run_id = runs.id LIMIT $6) AS found)
+  + (SELECT count(*) FROM (SELECT 1 FROM stepwell.attempts WHERE shard = $1 AND run_id = runs.id LIMIT $6) AS found)
+  + 1
+FROM stepwell.runs WHERE shard = $1 AND ended_at < $2 AND (ended_at, id) > ($3, $4) ORDER BY ended_at, id LIMIT $5"""
 OLD_EVENTS: Final = """
-SELECT id FROM stepwell.events WHERE shard = $1 AND received_at < $2
-  AND NOT EXISTS (SELECT 1 FROM stepwell.runs WHERE runs.shard = $1 AND runs.event_id = events.id)
-  AND NOT EXISTS (SELECT 1 FROM stepwell.run_events WHERE run_events.shard = $1 AND run_events.event_id = events.id)
-ORDER BY received_at, id LIMIT $3"""
-OLD_CELLS: Final = (
-    "SELECT key FROM stepwell.cells WHERE shard = $1 AND expires_at <= $2 ORDER BY expires_at, key LIMIT $3"
-)
-OLD_ORDERS: Final = "SELECT id FROM stepwell.orders WHERE shard = $1 AND ended_at < $2 ORDER BY ended_at, id LIMIT $3"
+SELECT received_at, id, 1 FROM stepwell.events
+WHERE shard = $1 AND received_at < $2 AND (received_at, id) > ($3, $4) ORDER BY received_at, id LIMIT $5"""
+OLD_CELLS: Final = """
+SELECT expires_at, key, 1 FROM stepwell.cells
+WHERE shard = $1 AND expires_at <= $2 AND (expires_at, key) > ($3, $4) ORDER BY expires_at, key LIMIT $5"""
+OLD_ORDERS: Final = """
+SELECT ended_at, id, 1 FROM stepwell.orders
+WHERE shard = $1 AND ended_at < $2 AND (ended_at, id) > ($3, $4) ORDER BY ended_at, id LIMIT $5"""
+OLD_MARKS: Final = "SELECT writer FROM stepwell.commits WHERE shard = $1 AND at < $2 LIMIT $3"
+OLD_MAIL: Final = """
+(SELECT id::text FROM stepwell.postings WHERE expires_at <= $1 LIMIT 1)
+UNION ALL (SELECT id FROM stepwell.listeners WHERE expires_at <= $1 LIMIT 1)"""
 _OF_RUNS: Final = "WHERE shard = $1 AND run_id = ANY($2::text[])"
 _THESE: Final = "WHERE shard = $1 AND id = ANY($2::text[])"
+EVENTS_OF_RUNS: Final = (
+    f"SELECT event_id FROM stepwell.runs {_THESE} UNION SELECT event_id FROM stepwell.run_events {_OF_RUNS}"
+)
 FORGET_STEPS: Final = "DELETE FROM stepwell.steps " + _OF_RUNS
 FORGET_ATTEMPTS: Final = "DELETE FROM stepwell.attempts " + _OF_RUNS
 FORGET_NOTES: Final = "DELETE FROM stepwell.notes " + _OF_RUNS
@@ -310,11 +329,18 @@ FORGET_METADATA: Final = "DELETE FROM stepwell.metadata " + _OF_RUNS
 FORGET_WAITS: Final = "DELETE FROM stepwell.waits " + _OF_RUNS
 FORGET_REQUESTS: Final = "DELETE FROM stepwell.requests " + _OF_RUNS
 FORGET_HELD: Final = "DELETE FROM stepwell.run_events " + _OF_RUNS
-FORGET_RUNS: Final = "DELETE FROM stepwell.runs " + _THESE
+FORGET_RUNS: Final = f"DELETE FROM stepwell.runs {_THESE} RETURNING id"
+# One look into an index for each, whatever the planner thinks of the sizes of tables: a subquery with a LIMIT is not
+# made a join.
+FORGET_EVENTS: Final = f"""
+DELETE FROM stepwell.events {_THESE} AND received_at < $3
+  AND (SELECT 1 FROM stepwell.runs WHERE runs.shard = $1 AND runs.event_id = events.id LIMIT 1) IS NULL
+  AND (SELECT 1 FROM stepwell.run_events WHERE run_events.shard = $1 AND run_events.event_id = events.id LIMIT 1)
+    IS NULL
+RETURNING id"""
 FORGET_OUTCOMES: Final = "DELETE FROM stepwell.outcomes WHERE shard = $1 AND event_id = ANY($2::text[])"
-FORGET_EVENTS: Final = "DELETE FROM stepwell.events " + _THESE
-FORGET_ORDERS: Final = "DELETE FROM stepwell.orders " + _THESE
-FORGET_CELLS: Final = "DELETE FROM stepwell.cells WHERE shard = $1 AND key = ANY($2::text[])"
-FORGET_MARKS: Final = "DELETE FROM stepwell.commits WHERE shard = $1 AND at < $2"
+FORGET_ORDERS: Final = f"DELETE FROM stepwell.orders {_THESE} AND ended_at < $3"
+FORGET_CELLS: Final = "DELETE FROM stepwell.cells WHERE shard = $1 AND key = ANY($2::text[]) AND expires_at <= $3"
+FORGET_MARKS: Final = "DELETE FROM stepwell.commits WHERE shard = $1 AND writer = ANY($2::text[]) AND at < $3"
 
 NEW_EPOCH: Final = "UPDATE stepwell.meta SET value = value + 1 WHERE key = 'epoch' RETURNING value"

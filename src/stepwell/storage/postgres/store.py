@@ -26,7 +26,7 @@ from stepwell.storage.postgres.faults import Fault, explained, fault
 from stepwell.storage.postgres.homes import Homes
 from stepwell.storage.postgres.lanes import Job, Lanes
 from stepwell.storage.postgres.moved import refuse_moved
-from stepwell.storage.postgres.retention import sweep
+from stepwell.storage.postgres.retention import Retention
 from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
 from stepwell.storage.postgres.thread import LoopThread
@@ -66,6 +66,7 @@ class PostgresStore:
         )
         self._chance = chance
         self._lanes = Lanes(self._committer, max(pool - _READERS, 1))
+        self._retention = Retention(shards, self._look_by_itself, self._upkeep)
         self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
         self._asked: set[asyncio.Task[None]] = set()
@@ -124,13 +125,11 @@ class PostgresStore:
         return await future
 
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
-        def run(shard: int, forget: Callable[[Connection], Awaitable[Any]]) -> Awaitable[Any]:
-            return self._submit(Upkeep(forget, shard), shard)
-
-        return await sweep(run, self.shards, before, limit, now)
+        self._refuse_closed()
+        return await self._retention.sweep(before, limit, now)
 
     async def new_epoch(self) -> int:
-        return cast("int", await self._submit(Upkeep(_new_epoch, 0), 0))
+        return cast("int", await self._upkeep(_new_epoch, 0))
 
     async def changed(self) -> Changed:
         if not self._closed:
@@ -205,17 +204,30 @@ class PostgresStore:
         deliver([(ask.future, outcome)])
 
     async def _read(self, question: Question[A]) -> A:
+        return cast("A", await self._look_patiently(lambda connection: _ask(connection, question, self.shards)))
+
+    async def _look_patiently(self, look: Callable[[Connection], Awaitable[Any]]) -> Any:
         pauses = Pauses(self._chance)
         while True:
             try:
                 async with self._readers.borrow() as connection:
-                    return await _ask(connection, question, self.shards)
+                    return await look(connection)
             except Exception as error:
                 what = fault(error)
                 if what is Fault.UNPREPARED:
                     self._prepare_no_more()
                 if what not in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) or not await pauses.another():
                     raise
+
+    async def _look_by_itself(self, look: Callable[[Connection], Awaitable[Any]]) -> Any:
+        """For work on the store itself, from any event loop."""
+        try:
+            return await self._thread.run(self._look_patiently(look))
+        except Exception as error:
+            raise explained(error, self._session.where) from error
+
+    def _upkeep(self, work: Callable[[Connection], Awaitable[Any]], shard: int) -> asyncio.Future[Any]:
+        return self._submit(Upkeep(work, shard), shard)
 
     def _asked_in_plan(self, question: Question[Any], answer: Any) -> None:
         if isinstance(question, RegistryStamp):

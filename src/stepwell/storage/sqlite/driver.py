@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import apsw
 
 
 class Found(Protocol):
+    def __iter__(self) -> Iterator[Any]: ...
     def fetchall(self) -> list[Any]: ...
 
 
 class Execute(Protocol):
-    """Run one statement. What it finds must be fetched whole, else it would keep its snapshot open."""
+    """Run one statement. What it finds must be fetched whole, or be followed by another statement:
+    else it would keep its snapshot open."""
 
     def __call__(self, text: str, row: tuple[Any, ...] = ..., /) -> Found: ...
 

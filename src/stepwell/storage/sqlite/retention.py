@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.storage.interface import Swept
+from stepwell.storage.passes import Old, Pass, Passes
 from stepwell.storage.sqlite.driver import Execute
 from stepwell.storage.sqlite.statements import changes, realtime, upkeep
 
@@ -20,33 +21,44 @@ _OF_RUN = (
 )
 
 
-def sweep(execute: Execute, before: int, now: int, limit: int, shards: int) -> Swept:
-    """One round of retention, inside the transaction that is open: of one shard after the other, until one has more
-    than a round may forget."""
-    swept = Swept(runs=0, events=0, more=False)
-    for shard in range(shards):
-        if not swept.more:
-            found = _sweep_shard(execute, shard, before, now, limit)
-            swept = Swept(runs=swept.runs + found.runs, events=swept.events + found.events, more=found.more)
-    execute(realtime.FORGET_POSTINGS, (now,))
-    execute(realtime.FORGET_LISTENERS, (now,))
-    return swept
+class Retention:
+    """The passes through each shard of a file."""
+
+    def __init__(self, shards: int) -> None:
+        self._passes = [Passes() for _ in range(shards)]
+
+    def sweep(self, execute: Execute, before: int, now: int, limit: int) -> Swept:
+        """One round, inside the transaction that is open: of one shard after the other, until one has more than a round
+        may forget."""
+        runs = events = 0
+        more = False
+        for shard, passes in enumerate(self._passes):
+            if not more:
+                found = _sweep_shard(execute, shard, passes, before, now, limit)
+                runs, events, more = runs + found[0], events + found[1], passes.more
+        execute(realtime.FORGET_POSTINGS, (now,))
+        execute(realtime.FORGET_LISTENERS, (now,))
+        return Swept(runs=runs, events=events, more=more)
 
 
-def _sweep_shard(execute: Execute, shard: int, before: int, now: int, limit: int) -> Swept:
-    runs = execute(upkeep.OLD_RUNS, (shard, before, limit)).fetchall()
+def _sweep_shard(execute: Execute, shard: int, passes: Passes, before: int, now: int, limit: int) -> tuple[int, int]:
+    def old(text: str, which: Pass, until: int) -> list[str]:
+        # Not fetched whole: counting what belongs to a run costs more than the run. What is run next ends it.
+        return which.take((Old(*row) for row in execute(text, (shard, until, *which.place, limit))), limit)
+
+    runs = old(upkeep.OLD_RUNS, passes.runs, before)
+    candidates = old(upkeep.OLD_EVENTS, passes.events, before)
     for run in runs:
+        candidates += [event for (event,) in execute(upkeep.EVENTS_OF_RUN, (shard, run)).fetchall()]
         for text in _OF_RUN:
-            execute(text, run)
-    events = execute(upkeep.OLD_EVENTS, (shard, before, limit)).fetchall()
-    for event in events:
-        execute(upkeep.FORGET_OUTCOMES, event)
-        execute(upkeep.FORGET_EVENT, event)
-    orders = execute(upkeep.OLD_ORDERS, (shard, before, limit)).fetchall()
-    for order in orders:
-        execute(changes.DROP_ORDER, order)
-    cells = execute(upkeep.OLD_CELLS, (shard, max(before, now), limit)).fetchall()
-    for cell in cells:
-        execute(upkeep.FORGET_CELL, cell)
-    full = limit in map(len, (runs, events, orders, cells))
-    return Swept(runs=len(runs), events=len(events), more=full)
+            execute(text, (shard, run))
+    events = 0
+    for event in candidates:
+        if execute(upkeep.FORGET_EVENT, (shard, event, before)).fetchall():
+            execute(upkeep.FORGET_OUTCOMES, (shard, event))
+            events += 1
+    for order in old(upkeep.OLD_ORDERS, passes.orders, before):
+        execute(changes.DROP_ORDER, (shard, order))
+    for cell in old(upkeep.OLD_CELLS, passes.cells, max(before, now)):
+        execute(upkeep.FORGET_CELL, (shard, cell))
+    return len(runs), events

@@ -18,7 +18,7 @@ from stepwell.storage.sqlite.driver import Execute
 from stepwell.storage.sqlite.files import MEMORY, Durability, Files
 from stepwell.storage.sqlite.inline import Hook, Inline
 from stepwell.storage.sqlite.reading import ReadingStore
-from stepwell.storage.sqlite.retention import sweep
+from stepwell.storage.sqlite.retention import Retention
 from stepwell.storage.sqlite.threads import ReaderThreads, WriterThread
 
 A = TypeVar("A")
@@ -34,6 +34,7 @@ class SqliteStore:
             self._writer = WriterThread(files, committer)
             # A database in memory belongs to one connection, so there the writer reads as well.
             self._readers = ReaderThreads(files) if files.path != MEMORY else None
+        self._retention = Retention(files.shards)
         self._closed = False
         self._clock = SystemClock()
 
@@ -89,7 +90,7 @@ class SqliteStore:
 
     async def sweep(self, before: int, limit: int, *, now: int = 0) -> Swept:
         def forget(execute: Execute) -> Swept:
-            return sweep(execute, before, now, limit, self.shards)
+            return self._retention.sweep(execute, before, now, limit)
 
         return cast("Swept", await self._submit(Upkeep(forget)))
 

@@ -5,6 +5,9 @@
 --
 -- `seen` takes the place of a file's rowid: the order in which rows of a shard were first written. The writer makes it
 -- from the version of the shard, which it has counted up under the lock, so no sequence is relied upon.
+--
+-- Autovacuum comes to history when a twentieth of it is gone, so that retention's room is used again, and to what is alive
+-- when a fiftieth was rewritten (ADR 0041). Rows that are rewritten in place have room for that on their pages.
 
 CREATE TABLE meta (
   key   text COLLATE "C" PRIMARY KEY,
@@ -14,10 +17,12 @@ CREATE TABLE meta (
 INSERT INTO meta VALUES ('schema', 0), ('epoch', 0), ('shards', 0), ('posting', 0);
 
 -- One row for each shard, made when the database is created. Every writing transaction counts up the versions of the
--- shards that it touches before anything else, in ascending order, and so holds their locks.
+-- shards that it touches before anything else, in ascending order, and so holds their locks. `swept_at` is when retention
+-- last took something away there.
 CREATE TABLE shards (
-  shard   bigint PRIMARY KEY,
-  version bigint NOT NULL
+  shard    bigint PRIMARY KEY,
+  version  bigint NOT NULL,
+  swept_at bigint NOT NULL
 ) WITH (fillfactor = 50);
 
 -- The last transaction of each writer in a shard: what tells whether a COMMIT whose answer was lost took effect.
@@ -87,7 +92,7 @@ CREATE TABLE events (
   sent_by     text COLLATE "C",
   copied      bigint NOT NULL,
   PRIMARY KEY (shard, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX events_received ON events (shard, received_at, id);
 CREATE INDEX events_name ON events (shard, name, received_at, id);
@@ -101,7 +106,7 @@ CREATE TABLE outcomes (
   reason      text COLLATE "C" NOT NULL,
   run_id      text COLLATE "C",
   PRIMARY KEY (shard, event_id, function_id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- What a person kept from starting, to be started later.
 CREATE INDEX outcomes_skipped ON outcomes (shard, function_id, at, event_id) WHERE kind IN ('drained', 'paused');
@@ -132,7 +137,7 @@ CREATE TABLE runs (
   batch            bigint,
   rerun            bytea,
   PRIMARY KEY (shard, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX runs_function ON runs (shard, function_id, id);
 CREATE INDEX runs_event ON runs (shard, event_id, id);
@@ -148,7 +153,7 @@ CREATE TABLE run_events (
   place    bigint NOT NULL,
   event_id text COLLATE "C" NOT NULL,
   PRIMARY KEY (shard, run_id, place)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX run_events_event ON run_events (shard, event_id, run_id);
 
@@ -170,7 +175,7 @@ CREATE TABLE steps (
   parallel   text COLLATE "C",
   seen       bigint NOT NULL,
   PRIMARY KEY (shard, run_id, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE attempts (
   shard      bigint NOT NULL,
@@ -183,7 +188,7 @@ CREATE TABLE attempts (
   retry_at   bigint,
   seen       bigint NOT NULL,
   PRIMARY KEY (shard, run_id, step_id, attempt, started_at)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE notes (
   shard  bigint NOT NULL,
@@ -193,7 +198,7 @@ CREATE TABLE notes (
   text   text COLLATE "C" NOT NULL,
   seen   bigint NOT NULL,
   PRIMARY KEY (shard, run_id, seen)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE metadata (
   shard      bigint NOT NULL,
@@ -204,7 +209,7 @@ CREATE TABLE metadata (
   "values"   bytea NOT NULL,
   updated_at bigint NOT NULL,
   PRIMARY KEY (shard, run_id, step_id, attempt, kind)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE items (
   shard       bigint NOT NULL,
@@ -221,7 +226,7 @@ CREATE TABLE items (
   losses      bigint NOT NULL,
   mark        bigint NOT NULL,
   PRIMARY KEY (shard, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX items_due ON items (shard, at, id) WHERE at IS NOT NULL;
 CREATE INDEX items_timers ON items (shard, at, id) WHERE at IS NOT NULL AND kind <> 'run';
@@ -243,7 +248,7 @@ CREATE TABLE waits (
   path       text COLLATE "C" NOT NULL,
   value      text COLLATE "C" NOT NULL,
   PRIMARY KEY (shard, run_id, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX waits_event ON waits (shard, event_name, path, value, run_id, id);
 
@@ -255,7 +260,7 @@ CREATE TABLE requests (
   step_id text COLLATE "C" NOT NULL,
   content bytea NOT NULL,
   PRIMARY KEY (shard, run_id, step_id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 -- What is to be done about many runs, and how far that has come (ADR 0021, 0026).
 CREATE TABLE orders (
@@ -283,7 +288,7 @@ CREATE TABLE cells (
   value      text COLLATE "C" NOT NULL,
   expires_at bigint NOT NULL,
   PRIMARY KEY (shard, key)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX cells_expiry ON cells (shard, expires_at, key);
 
@@ -292,7 +297,7 @@ CREATE TABLE slots (
   key    text COLLATE "C" NOT NULL,
   holder text COLLATE "C" NOT NULL,
   PRIMARY KEY (shard, key, holder)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX slots_holder ON slots (shard, holder, key);
 
@@ -302,7 +307,7 @@ CREATE INDEX slots_holder ON slots (shard, holder, key);
 CREATE TABLE listeners (
   id         text COLLATE "C" PRIMARY KEY,
   expires_at bigint NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE postings (
   id         bigint PRIMARY KEY,
@@ -312,6 +317,6 @@ CREATE TABLE postings (
   body       bytea NOT NULL,
   raw        bigint NOT NULL,
   expires_at bigint NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX postings_expiry ON postings (expires_at);
