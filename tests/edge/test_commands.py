@@ -359,7 +359,7 @@ def test_an_empty_name_of_a_database_is_said_to_be_empty(tmp_path: Path, args: t
     done = command(*args, "--db", "", cwd=tmp_path)
 
     assert done.code == 2
-    assert "'--db': it is empty" in done.err
+    assert "'--db' / '--store': it is empty" in done.err
 
 
 def test_what_a_server_leaves_beside_its_database_is_not_taken_for_source() -> None:
