@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import deep, embedded, floors, orders, over_http, served, virtual, waits, windows
+from benchmarks import deep, embedded, floors, orders, over_http, postgres, served, virtual, waits, windows
 from benchmarks.embedded import run_all
+from benchmarks.peers import PEERS
 
 Found = dict[str, float]
 
@@ -104,6 +105,33 @@ FIGURES: dict[str, Figure] = {
     "turn_late_ms_p50": Figure("ms", 100),
     "turn_late_ms_p99": Figure("ms", 250),
     "turn_cpu_ratio": Figure("x", 4),
+    # On PostgreSQL; only measured if they are asked for by name.
+    "postgres_steps_per_s": Figure("/s", more=True),
+    "postgres_sqlite_steps_per_s": Figure("/s", more=True),
+    "postgres_of_sqlite_ratio": Figure("x", more=True),
+    "postgres_steps_per_s_2_replicas": Figure("/s", more=True),
+    "postgres_steps_per_s_4_replicas": Figure("/s", more=True),
+    "postgres_replica_cpu_us_per_step": Figure("us"),
+    "postgres_server_cpu_us_per_step": Figure("us"),
+    "postgres_wal_bytes_per_step": Figure("B", 2_000),
+    "postgres_syncs_per_step": Figure("", 0.2),
+    "postgres_commits_per_step": Figure("", 0.2),
+    "postgres_beside_peers_steps_per_s": Figure("/s", more=True),
+    **{f"postgres_{peer}_steps_per_s": Figure("/s", more=True) for peer in PEERS},
+    "postgres_peer_ratio": Figure("x", 5, more=True),  # of the better peer
+    "postgres_commit_ms": Figure("ms"),
+    "postgres_sequential_step_ms": Figure("ms"),
+    "postgres_step_over_commit": Figure("x", 5),
+    "postgres_event_ms_p50": Figure("ms"),
+    "postgres_events_per_s": Figure("/s", more=True),
+    # With 1,000,000 finished runs and as many blocked items next to none; a claim of one next to a share of a hundred.
+    "postgres_start_past_ratio": Figure("x", 1.5),
+    "postgres_claim_past_ratio": Figure("x", 1.5),
+    "postgres_claim_us": Figure("us"),
+    "postgres_claim_batch_ratio": Figure("x", 5, more=True),
+    "postgres_idle_queries_per_s": Figure("/s", 2),
+    "postgres_wake_late_ms_p50": Figure("ms"),
+    "postgres_wake_late_ms_p99": Figure("ms", 1_000),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -175,11 +203,13 @@ def _idle(setting: Setting) -> Found:
 
 
 class Group(NamedTuple):
-    """Figures that are measured together. ``past``: on a database with a past, too."""
+    """Figures that are measured together. ``past``: on a database with a past, too. ``named``: only if somebody names
+    one of them, because it takes minutes or needs what may not be there."""
 
     names: tuple[str, ...]
     measure: Callable[[Setting], Found]
     past: bool = True
+    named: bool = False
 
 
 def _over_http(sdk: str, prefix: str) -> Group:
@@ -193,9 +223,9 @@ def _over_http(sdk: str, prefix: str) -> Group:
     return Group(names, measure)
 
 
-def _apart(names: tuple[str, ...], measure: Callable[[bool], Found]) -> Group:
+def _apart(names: tuple[str, ...], measure: Callable[[bool], Found], *, named: bool = False) -> Group:
     """Figures that bring a database of their own, with all that it is to have."""
-    return Group(names, lambda setting: measure(setting.quick), past=False)
+    return Group(names, lambda setting: measure(setting.quick), past=False, named=named)
 
 
 GROUPS: tuple[Group, ...] = (
@@ -224,6 +254,11 @@ GROUPS: tuple[Group, ...] = (
     _apart(waits.WAITING, waits.waiting),
     _apart(windows.WINDOWS, windows.windows),
     _apart(windows.TURNS, windows.turns),
+    _apart(postgres.LOAD, postgres.load, named=True),
+    _apart(postgres.ALONE, postgres.alone, named=True),
+    _apart(postgres.PAST, postgres.past, named=True),
+    _apart(postgres.ASLEEP, postgres.asleep, named=True),
+    _apart(postgres.PEERS, postgres.beside_peers, named=True),
     Group(("fsync_ms",), lambda s: {"fsync_ms": floors.fsync_ms()}, past=False),
     Group(("asyncio_switch_us",), lambda s: {"asyncio_switch_us": floors.switch_us()}, past=False),
     Group(("bare_http_ms",), lambda s: {"bare_http_ms": served.bare_round_trip_ms()}, past=False),

@@ -36,6 +36,7 @@ EVERYWHERE = {
     "NEXT_DUES": "which shards have something due: asked again under the lock of each",
     "NEXT_TIMERS": "which shards have a timer that is due: asked again under the lock of each",
     "SHARDS_WITH_CELL": "which shards have a cell: asked again under the lock of each",
+    "FIRST_WAIT_PATHS": "which shards have waits for an event: asked again under the lock of each",
     "OCCUPIED": "which shards have a backlog: asked again under the lock of each",
 }
 

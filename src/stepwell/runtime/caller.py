@@ -12,6 +12,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.recovery import give_back
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, Extend, Plan
+from stepwell.model.place import place_of
 from stepwell.model.questions import Standings
 from stepwell.protocol.messages import Answer, Completed, Failed, Ops, Superseded, Transport, WireError
 from stepwell.runtime.live_call import LiveCall, instructions
@@ -205,7 +206,7 @@ class Caller:
         # Ours to say until it is said: the run must not be claimed a second time before the first end is written.
         plan = _conclusion(call.leased, answer)
         try:
-            verdict = await self._engine.commit(plan)
+            verdict = await self._engine.commit(plan, place_of(call.leased.run.id))
         except StorageUnavailable:
             verdict = await self._engine.commit_patiently(plan)
         return verdict.held

@@ -12,7 +12,7 @@ from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.leased import Leased
 from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Change, Decision, Plan
-from stepwell.model.questions import RegistryStamp, ask
+from stepwell.model.questions import Lock, RegistryStamp, ask
 from stepwell.storage.interface import Verdict
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ class Decisions:
         self._settled = 0
         self._loading = asyncio.Lock()
 
-    def commit(self, plan: Callable[[Draft], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
+    def commit(
+        self, plan: Callable[[Draft], Plan], shard: int | None = None, place: int | None = None
+    ) -> asyncio.Future[Verdict]:
         """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched. A claim says
-        of which ``shard`` it is.
+        of which ``shard`` it is; another plan may say at which ``place`` what it decides about is.
 
         That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
         runs that were born in our hands are ours to call.
@@ -138,14 +140,17 @@ class Decisions:
                 one_shard=self._one_shard,
             )
             written = draft.changes
+            made = plan(draft)
+            if place is not None and engine.store.shards > 1:
+                made = _at(place, made)
             # What is put aside for a function that has been resumed would wait for ever.
-            return _unless_stale(plan(draft), stamp) if unsure or registry.paused else plan(draft)
+            return _unless_stale(made, stamp) if unsure or registry.paused else made
 
         def written_down(future: asyncio.Future[Verdict]) -> None:
             self._settled += taken
             error = future.exception()
             if isinstance(error, _Stale):
-                again = engine.spawn(self._commit_again(plan, verdict, error.stamp))
+                again = engine.spawn(self._commit_again(plan, place, verdict, error.stamp))
                 # If it is cut off, even before it begins, whoever waits hears of it.
                 again.add_done_callback(lambda _: None if verdict.done() else verdict.set_exception(shutting_down()))
                 return
@@ -175,13 +180,15 @@ class Decisions:
         engine.store.commit(attempt).add_done_callback(written_down)
         return verdict
 
-    async def _commit_again(self, plan: Callable[[Draft], Plan], verdict: asyncio.Future[Verdict], stamp: int) -> None:
+    async def _commit_again(
+        self, plan: Callable[[Draft], Plan], place: int | None, verdict: asyncio.Future[Verdict], stamp: int
+    ) -> None:
         """Another process had registered functions: the same with those that there are now."""
         try:
             async with self._loading:
                 if self._engine.stamp == stamp:  # else another commit has read them meanwhile
                     await self._engine.load()
-            found = await self.commit(plan)
+            found = await self.commit(plan, place=place)
         except Exception as error:  # whatever it is, it is for whoever waits for the verdict
             if not verdict.done():
                 verdict.set_exception(error)
@@ -230,6 +237,13 @@ class Decisions:
             engine.caller.touch(run_id)
         if engine.leads and outcome.wake is not None:
             engine.wake_dispatcher(outcome.wake)
+
+
+def _at(place: int, plan: Plan) -> Plan:
+    """A store does works of one shard together. What it is asked first says which that is, and an event or the end of a
+    run first asks who waits, anywhere."""
+    yield from ask(Lock((place,)))
+    return (yield from plan)
 
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:

@@ -307,7 +307,8 @@ class Engine:
                     sent_by=event.run_id,
                 )
             )
-        verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded))
+        place = place_of(accepted[0].id) if accepted else None
+        verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded), place)
         await self.until_ends_seen(verdict)
         ids: list[str] = verdict.result.value
         return ids
@@ -371,9 +372,10 @@ class Engine:
     def moment(self) -> Moment:
         return Moment(self.clock.now_ms(), self._new_id, self._plan_ids.chance(), self.settings)
 
-    def commit(self, plan: Callable[[Draft], Plan]) -> asyncio.Future[Verdict]:
-        """Run a plan, then do what it says is to be done now (``runtime/decisions.py``)."""
-        return self.decisions.commit(plan)
+    def commit(self, plan: Callable[[Draft], Plan], place: int | None = None) -> asyncio.Future[Verdict]:
+        """Run a plan, then do what it says is to be done now (``runtime/decisions.py``). ``place`` is where what it
+        decides about is, if that is known: what is at one place costs less together."""
+        return self.decisions.commit(plan, place=place)
 
     async def until_ends_seen(self, verdict: Verdict) -> None:
         """What ended runs that another process executes is acknowledged when that process knows it (I18).

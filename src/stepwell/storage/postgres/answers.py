@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 from stepwell.model import questions as q
-from stepwell.model.place import shard_of
+from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
@@ -176,6 +176,8 @@ class Reader:
             raise TypeError(f"not a question: {question!r}")
         if self._shards == 1:
             return await self._answer(question, 0)
+        if type(question) is q.WaitPaths and question.place == EVERYWHERE:
+            return cast("A", await self._wait_paths_everywhere(question.event_name))
         asked = parts(question, self._shards)
         if len(asked) == 1:
             ((shard, part),) = asked
@@ -241,12 +243,28 @@ class Reader:
             found = self._paths[key] = await self._find_paths(x, s)
         return found
 
+    async def _wait_paths_everywhere(self, event_name: str) -> list[str]:
+        """Each event asks this, and hardly any has somebody waiting: one look for all shards."""
+        key = (EVERYWHERE, event_name)
+        found = None if self._paths is None else self._paths.get(key)
+        if found is None:
+            distinct: set[str] = set()
+            for shard, path in await self._fetch(sql.FIRST_WAIT_PATHS, (event_name,)):
+                if path is not None:
+                    distinct.update(await self._paths_from(path, event_name, shard))
+            found = sorted(distinct)
+            if self._paths is not None:
+                self._paths[key] = found
+        return found
+
     async def _find_paths(self, x: q.WaitPaths, s: int) -> list[str]:
-        found: list[str] = []
         first = await self._fetch(sql.FIRST_WAIT_PATH, (s, x.event_name))
-        while first:
-            found.append(first[0][0])
-            first = await self._fetch(sql.NEXT_WAIT_PATH, (s, x.event_name, found[-1]))
+        return await self._paths_from(first[0][0], x.event_name, s) if first else []
+
+    async def _paths_from(self, first: str, event_name: str, s: int) -> list[str]:
+        found = [first]
+        while following := await self._fetch(sql.NEXT_WAIT_PATH, (s, event_name, found[-1])):
+            found.append(following[0][0])
         return found
 
     async def _find_waits(self, x: q.FindWaits, s: int) -> list[Wait]:

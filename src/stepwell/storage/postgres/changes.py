@@ -28,7 +28,7 @@ class Write(NamedTuple):
     touch: Touch
 
 
-def _root(item_id: str) -> str:
+def root(item_id: str) -> str:
     """Items and slots of a run are named ``<run>/…``, and what is said of the run is said of them."""
     return item_id.partition("/")[0]
 
@@ -95,44 +95,44 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
         "metadata",
         lambda x: x.metadata.run_id,
     ),
-    c.Enqueue: (sql.ENQUEUE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: _root(x.item.id)),
-    c.Schedule: (sql.SCHEDULE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: _root(x.item.id)),
-    c.Park: (sql.PARK, _row_of_park, "items", lambda x: _root(x.lease.item_id)),
+    c.Enqueue: (sql.ENQUEUE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: root(x.item.id)),
+    c.Schedule: (sql.SCHEDULE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: root(x.item.id)),
+    c.Park: (sql.PARK, _row_of_park, "items", lambda x: root(x.lease.item_id)),
     c.Block: (
         sql.BLOCK,
         lambda x, s, _: (s, x.item_id, x.backlog, x.losses, x.mark),
         "items",
-        lambda x: _root(x.item_id),
+        lambda x: root(x.item_id),
     ),
     c.Grant: (
         sql.GRANT,
         lambda x, s, _: (s, x.item_id, x.token, x.until, x.losses, x.mark),
         "items",
-        lambda x: _root(x.item_id),
+        lambda x: root(x.item_id),
     ),
     c.Postpone: (
         sql.POSTPONE,
         lambda x, s, _: (s, x.item_id, x.at, x.losses, x.mark),
         "items",
-        lambda x: _root(x.item_id),
+        lambda x: root(x.item_id),
     ),
     c.Extend: (
         sql.EXTEND,
         lambda x, s, _: (s, x.lease.item_id, x.lease.token, x.until),
         "items",
-        lambda x: _root(x.lease.item_id),
+        lambda x: root(x.lease.item_id),
     ),
     c.Retry: (
         sql.RETRY,
         lambda x, s, _: (s, x.lease.item_id, x.lease.token, x.attempt),
         "items",
-        lambda x: _root(x.lease.item_id),
+        lambda x: root(x.lease.item_id),
     ),
-    c.Wake: (sql.WAKE, lambda x, s, _: (s, x.item_id, x.at), "items", lambda x: _root(x.item_id)),
-    c.Drop: (sql.DROP, lambda x, s, _: (s, x.item_id), "items", lambda x: _root(x.item_id)),
-    c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x, s, _: (s, x.run_id), "items", lambda x: _root(x.run_id)),
+    c.Wake: (sql.WAKE, lambda x, s, _: (s, x.item_id, x.at), "items", lambda x: root(x.item_id)),
+    c.Drop: (sql.DROP, lambda x, s, _: (s, x.item_id), "items", lambda x: root(x.item_id)),
+    c.DropRunItems: (sql.DROP_RUN_ITEMS, lambda x, s, _: (s, x.run_id), "items", lambda x: root(x.run_id)),
     c.Release: (sql.RELEASE, lambda x, s, _: (s, x.backlog, x.now, x.count), "items", lambda x: None),
-    c.ReleaseItem: (sql.RELEASE_ITEM, lambda x, s, _: (s, x.item_id, x.now), "items", lambda x: _root(x.item_id)),
+    c.ReleaseItem: (sql.RELEASE_ITEM, lambda x, s, _: (s, x.item_id, x.now), "items", lambda x: root(x.item_id)),
     c.LapseLeases: (sql.LAPSE_LEASES, lambda x, s, _: (s, x.token, x.now), "items", lambda x: None),
     c.HoldEvent: (
         sql.HOLD_EVENT,
@@ -153,7 +153,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
     c.DropRequest: (sql.DROP_REQUEST, lambda x, s, _: (s, x.run_id, x.step_id), "requests", lambda x: x.run_id),
     c.DropRequests: (sql.DROP_REQUESTS, lambda x, s, _: (s, x.run_id), "requests", lambda x: x.run_id),
     c.PutCell: (sql.PUT_CELL, _row_of_cell, "cells", lambda x: x.cell.key),
-    c.FreeSlots: (sql.FREE_SLOTS, lambda x, s, _: (s, x.holder), "slots", lambda x: _root(x.holder)),
+    c.FreeSlots: (sql.FREE_SLOTS, lambda x, s, _: (s, x.holder), "slots", lambda x: root(x.holder)),
     c.SaveOrder: (sql.SAVE_ORDER, lambda x, s, _: rows.order_row(x.order, s), "orders", lambda x: x.order.id),
     c.DropOrder: (sql.DROP_ORDER, lambda x, s, _: (s, x.order_id), "orders", lambda x: x.order_id),
     c.SaveApp: (sql.SAVE_APP, lambda x, s, _: rows.app_row(x.app), "apps", lambda x: None),
@@ -187,9 +187,19 @@ def writes(change: c.Change, shard: int, shards: int, number: Callable[[], int])
         yield from _COMPOSED[type(change)](change, shard)
 
 
+def touches(change: c.Change) -> Iterator[Touch]:
+    """What the statements of a change touch, whatever the shard."""
+    known = _WRITE.get(type(change))
+    if known is not None:
+        _, _, table, key = known
+        yield Touch(table, key(change))
+    else:
+        yield from (write.touch for write in writes(change, 0, 1, lambda: 0))
+
+
 def _take_slots(x: c.TakeSlots, s: int) -> Iterator[Write]:
     for key in x.keys:
-        yield Write(sql.TAKE_SLOT, (s, key, x.holder), Touch("slots", _root(x.holder)))
+        yield Write(sql.TAKE_SLOT, (s, key, x.holder), Touch("slots", root(x.holder)))
 
 
 def _release_shared(x: c.ReleaseShared, s: int) -> Iterator[Write]:

@@ -86,6 +86,10 @@ SELECT (SELECT lease FROM stepwell.items
 # wait at all, so it is not one statement for all paths.
 _PATH: Final = "SELECT path FROM stepwell.waits WHERE shard = $1 AND event_name = $2 "
 FIRST_WAIT_PATH: Final = _PATH + "ORDER BY path LIMIT 1"
+FIRST_WAIT_PATHS: Final = """
+SELECT s.shard, (SELECT w.path FROM stepwell.waits AS w WHERE w.shard = s.shard AND w.event_name = $1
+  ORDER BY w.path LIMIT 1)
+FROM stepwell.shards AS s"""
 NEXT_WAIT_PATH: Final = _PATH + "AND path > $3 ORDER BY path LIMIT 1"
 
 FIND_WAITS: Final = (

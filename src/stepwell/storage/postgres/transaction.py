@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, cast
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.model.changes import Decision, OpenWait, Plan
-from stepwell.model.questions import Lock, Question
+from stepwell.model.questions import Lock, Question, RegistryStamp
 from stepwell.storage.delivery import Outcome
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Paths, Reader
 from stepwell.storage.postgres.batch import Batch
 from stepwell.storage.postgres.driver import Connection
+from stepwell.storage.postgres.pending import REGISTRY, Pending, touches_of
 from stepwell.storage.postgres.shards import shards_asked, shards_locked
 from stepwell.storage.postgres.versions import Versions
 
@@ -69,6 +70,8 @@ class Transaction:
         self._reader = Reader(connection, shards, self._paths)
         self._outcomes: list[Outcome | None] = []
         self._unwritten: list[tuple[int, Decision]] = []
+        self._pending = Pending()
+        self._stamp: int | None = None
 
     @property
     def mark(self) -> tuple[int, str, int] | None:
@@ -101,7 +104,6 @@ class Transaction:
             self.wrote = True
             self._outcomes.append(Outcome(await work.run(self._connection)))
             return
-        await self._flush()  # it sees what was decided before it
         try:
             decision = await self._drive(work)
         except _Raised as raised:
@@ -114,16 +116,20 @@ class Transaction:
         self._unwritten.append((len(self._outcomes), decision))
         self._outcomes.append(None)
         self._batch.add(decision)
+        self._pending.add(decision)
 
     async def _flush(self) -> None:
         unwritten, self._unwritten = self._unwritten, []
         if not unwritten:
             return
+        self._pending.clear()
         verdicts = await self._batch.flush()
         for (place, decision), held in zip(unwritten, verdicts, strict=True):
             self._outcomes[place] = Outcome(Verdict(held, decision.result))
             if held and decision.changes:
                 self.wrote = True
+                if self._stamp is not None and any(touch.table == REGISTRY for touch in touches_of(decision)):
+                    self._stamp = None
                 if any(type(change) is OpenWait for change in decision.changes):
                     self._paths.clear()
 
@@ -146,8 +152,19 @@ class Transaction:
             if isinstance(question, Lock):
                 answer = len(self.locked) == self._shards
                 continue
-            answer = await self._reader.answer(question)
+            if self._unwritten and self._pending.concerns(question):
+                await self._flush()  # it sees what was decided before it
+            answer = await self._answer(question)
             self._asked(question, answer)
+
+    async def _answer(self, question: Question[Any]) -> Any:
+        """Almost every plan asks for the stamp of the functions. Whoever changes them locks all shards first, so as
+        long as this transaction holds one, the answer changes only by what it writes itself."""
+        if type(question) is not RegistryStamp or not self.locked:
+            return await self._reader.answer(question)
+        if self._stamp is None:
+            self._stamp = await self._reader.answer(question)
+        return self._stamp
 
     async def _lock(self, shards: set[int]) -> None:
         missing = sorted(shards - self.locked.keys())

@@ -1,0 +1,205 @@
+"""Stepwell on PostgreSQL beside Stepwell on a file, beside its peers on the same server, and with a past.
+
+Server, replicas and load share the processors of one machine. With two of them, two replicas and the server are three
+who want them: more replicas show there that they do not stand in each other's way, not how far the server goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks import embedded, peers
+from benchmarks.embedded import Bench, run_all
+from benchmarks.floors import percentile, scratch
+from benchmarks.postgres_drive import Rate, drive, ours
+from benchmarks.postgres_past import claimed, fill
+from benchmarks.postgres_server import postgres
+from stepwell import Event
+
+Found = dict[str, float]
+
+LOAD = (
+    "postgres_steps_per_s",
+    "postgres_sqlite_steps_per_s",
+    "postgres_of_sqlite_ratio",
+    "postgres_steps_per_s_2_replicas",
+    "postgres_steps_per_s_4_replicas",
+    "postgres_replica_cpu_us_per_step",
+    "postgres_server_cpu_us_per_step",
+    "postgres_wal_bytes_per_step",
+    "postgres_syncs_per_step",
+    "postgres_commits_per_step",
+)
+PEERS = (
+    "postgres_beside_peers_steps_per_s",
+    *(f"postgres_{peer}_steps_per_s" for peer in peers.PEERS),
+    "postgres_peer_ratio",
+)
+ALONE = (
+    "postgres_commit_ms",
+    "postgres_sequential_step_ms",
+    "postgres_step_over_commit",
+    "postgres_event_ms_p50",
+    "postgres_events_per_s",
+)
+PAST = ("postgres_start_past_ratio", "postgres_claim_past_ratio", "postgres_claim_us", "postgres_claim_batch_ratio")
+ASLEEP = ("postgres_idle_queries_per_s", "postgres_wake_late_ms_p50", "postgres_wake_late_ms_p99")
+
+_IDLE_S = 20.0
+_COMMITS = "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = current_database()"
+
+
+def load(quick: bool) -> Found:
+    """1,000 runs of five steps at once, in one process on a file, then in 1, 2 and 4 on a database."""
+    runs, rounds = (400, 1) if quick else (1000, 3)
+    rates: dict[int, Rate] = {}
+    with postgres() as server, tempfile.TemporaryDirectory(dir=scratch()) as folder:
+        file = drive(ours(str(Path(folder) / "load.db")), runs, rounds)
+        for replicas in (1, 2, 4):
+            with server.database() as url:
+                rates[replicas] = drive(ours(url, replicas), runs, rounds, server)
+    one = rates[1]
+    assert one.spent is not None
+    figures = (
+        one.steps_per_s,
+        file.steps_per_s,
+        one.steps_per_s / file.steps_per_s,
+        rates[2].steps_per_s,
+        rates[4].steps_per_s,
+        one.cpu_s / one.steps * 1e6,
+        one.spent.cpu_s / one.steps * 1e6,
+        one.spent.wal_bytes / one.steps,
+        one.spent.syncs / one.steps,
+        one.spent.commits / one.steps,
+    )
+    return dict(zip(LOAD, figures, strict=True))
+
+
+def beside_peers(quick: bool) -> Found:
+    """The same on the same server: ours in one process, each peer in one and in two, of which the better one counts."""
+    runs, rounds = (200, 1) if quick else (1000, 2)
+    best: dict[str, float] = {}
+    with postgres() as server:
+        with server.database() as url:
+            first = drive(ours(url), runs, rounds).steps_per_s
+        for peer in peers.PEERS:
+            for processes in (1, 2):
+                with server.database() as url:
+                    commands = [peers.command(peer, url, process) for process in range(processes)]
+                    best[peer] = max(best.get(peer, 0.0), drive(commands, runs, rounds).steps_per_s)
+        with server.database() as url:  # before and after, because the machine's pace drifts
+            own = (first + drive(ours(url), runs, rounds).steps_per_s) / 2
+    return dict(zip(PEERS, (own, *best.values(), own / max(best.values())), strict=True))
+
+
+def alone(quick: bool) -> Found:
+    """What one step and one event take when nothing else goes on, next to a transaction of one row."""
+    with postgres() as server, server.database() as url:
+        floor = uvloop.run(_commit_ms(url))
+        step = on(url, lambda bench: embedded.sequential(bench, runs=2 if quick else 5))["p50"]
+        event, events = on(url, _events)
+        floor = (floor + uvloop.run(_commit_ms(url))) / 2
+    return dict(zip(ALONE, (floor, step, step / floor, event, events), strict=True))
+
+
+def past(quick: bool) -> Found:
+    """Starts and claims on a database with next to nothing, then with 1,000,000 finished runs and as many blocked."""
+    rows = 50_000 if quick else 1_000_000
+    with postgres() as server, server.database() as few, server.database() as many:
+        for url in (few, many):
+            on(url, _nothing)
+        server.ask(fill(rows), many)
+        server.ask("VACUUM ANALYZE", many)
+        pairs = [(_with_past(few), _with_past(many)) for _ in range(2)]
+
+    def least(side: int, name: str) -> float:
+        return min(pair[side][name] for pair in pairs)
+
+    return {
+        "postgres_start_past_ratio": least(1, "start") / least(0, "start"),
+        "postgres_claim_past_ratio": least(1, "claim") / least(0, "claim"),
+        "postgres_claim_us": least(1, "claim"),
+        "postgres_claim_batch_ratio": least(1, "single") / least(1, "claim"),
+    }
+
+
+def asleep(quick: bool) -> Found:
+    """What a replica asks the server with 10,000 runs that sleep, and how late 2,000 wake that sleep beside them."""
+    sleepers = 1_000 if quick else 10_000
+
+    async def sleep(bench: Bench) -> tuple[float, dict[str, float]]:
+        for _ in range(sleepers // 500):
+            await asyncio.gather(*(embedded.send(bench, "bench/sleep", ms=3_600_000) for _ in range(500)))
+        while bench.live():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2.0)
+        before, began = await asyncio.to_thread(_asked), time.perf_counter()
+        await asyncio.sleep(_IDLE_S / 2 if quick else _IDLE_S)
+        asked = await asyncio.to_thread(_asked) - before - 1
+        rate = asked / (time.perf_counter() - began)
+        return rate, await embedded.wakeups(bench, runs=2000)
+
+    with postgres() as server, server.database() as url:
+
+        def _asked() -> float:
+            ((found,),) = server.ask(_COMMITS, url)
+            return float(found)
+
+        queries, late = on(url, sleep)
+    return dict(zip(ASLEEP, (queries, late["p50"], late["p99"]), strict=True))
+
+
+def on(url: str, act: Callable[[Bench], Any]) -> Any:
+    return uvloop.run(run_all(act, url))
+
+
+async def _nothing(bench: Bench) -> None:
+    """Only opening the database, which makes the tables."""
+
+
+def _with_past(url: str) -> dict[str, float]:
+    start = on(url, lambda bench: embedded.starts(bench, runs=200))["p50"]
+    batch, single = uvloop.run(claimed(url))
+    return {"start": start, "claim": batch, "single": single}
+
+
+async def _events(bench: Bench) -> tuple[float, float]:
+    """The median of milliseconds until one event is durable, and how many a second 64 senders get through."""
+    taken: list[float] = []
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            before = time.perf_counter()
+            await bench.app.send(Event("bench/unheard", {}))
+            taken.append((time.perf_counter() - before) * 1000)
+
+    await some(300)
+    median = percentile(taken[50:], 0.5)
+    began = time.perf_counter()
+    await asyncio.gather(*(some(50) for _ in range(64)))
+    return median, 64 * 50 / (time.perf_counter() - began)
+
+
+async def _commit_ms(url: str) -> float:
+    """One row, as a step has it, in a transaction of three statements: what no store on this server can undercut."""
+    import asyncpg
+
+    connection: Any = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE IF NOT EXISTS floor (id text PRIMARY KEY, output bytea)")
+    await connection.execute("TRUNCATE floor")
+    taken: list[float] = []
+    for number in range(300):
+        before = time.perf_counter()
+        await connection.execute("BEGIN")
+        await connection.execute("INSERT INTO floor VALUES ($1, $2)", f"{number:040}", b"x" * 90)
+        await connection.execute("COMMIT")
+        taken.append((time.perf_counter() - before) * 1000)
+    await connection.close()
+    return percentile(taken, 0.5)
