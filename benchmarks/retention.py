@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -198,14 +198,13 @@ async def _claim_us(connection: Any) -> str:
 
 
 async def _connect(url: str) -> Any:
-    import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+    from stepwell.storage.postgres.library import asyncpg
 
-    connection: Any = await asyncpg.connect(url, command_timeout=1_200)  # pyright: ignore[reportUnknownMemberType]
-    return connection
+    return await asyncpg.connect(url, command_timeout=1_200)
 
 
 @asynccontextmanager
-async def _database() -> AsyncIterator[str]:
+async def _database() -> AsyncGenerator[str]:
     from tests.postgres import server
 
     admin = await _connect(server())
