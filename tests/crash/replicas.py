@@ -165,7 +165,7 @@ def _played(
 ) -> tuple[list[str], dict[str, int], Play]:
     client = Client(cluster.replicas, cluster.postgres.url, seed)
     play = Play(cluster, client, kinds, say)
-    found: list[str] = []
+    stuck = ""
     try:
         cluster.start()
         client.start()
@@ -175,13 +175,14 @@ def _played(
         cluster.wait_ready()
         quiet = wait_until(lambda: ask(cluster.postgres.url, _LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
         say(f"  quiet after {quiet:.1f} s")
-    except Stuck as stuck:
-        found.append(f"I10: {stuck}")
+    except Stuck as error:
+        stuck = f"I10: {error}"
     finally:
         client.finish()
     copied(cluster.postgres.url, cluster.folder / "crash.db")
     more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths)
-    return found + more, {**counts, "repeated": client.repeated}, play
+    # What is under way is no violation: if it did not come to an end, that is what is to be told.
+    return [stuck] if stuck else more, {**counts, "repeated": client.repeated}, play
 
 
 if __name__ == "__main__":
