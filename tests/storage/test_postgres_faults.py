@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -271,3 +272,34 @@ async def test_a_text_may_have_any_character():
 
 def test_tests_use_a_real_server():
     assert "PostgreSQL" in ask_server(server(), "SELECT version()")[0][0]
+
+
+async def test_a_look_that_is_under_way_when_a_store_is_closed_leaves_nothing_behind():
+    """Whoever looked was stopped, and went away; the database does not answer the look."""
+    url = await asyncio.to_thread(emptied, SHARDS)
+    looks, ended, silent = asyncio.Event(), threading.Event(), False
+    here = asyncio.get_running_loop()
+
+    class Silent(_Faulty):
+        async def _pass(self, text: str, work: Any) -> Any:
+            if not silent:
+                return await work
+            work.close()
+            here.call_soon_threadsafe(looks.set)
+            try:
+                return await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    async def connect() -> Any:
+        return Silent(Faults(url), await asyncpg.connect(url))
+
+    store = await PostgresStore.open(url, shards=SHARDS, pool=3, connect=connect)
+    silent = True
+    look = asyncio.create_task(store.changed())
+    await looks.wait()
+    look.cancel()
+
+    await store.close()
+
+    assert ended.is_set()

@@ -32,11 +32,20 @@ class LoopThread:
         return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
 
     def stop(self) -> None:
-        """Blocks until the thread has ended."""
+        """Blocks until the thread has ended. What is still under way is cancelled: whoever asked for it has gone away,
+        and a connection that it has must not stay behind."""
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         with suppress(RuntimeError):
             self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
