@@ -7,6 +7,7 @@ who want them: more replicas show there that they do not stand in each other's w
 from __future__ import annotations
 
 import asyncio
+import importlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -189,7 +190,7 @@ async def _events(bench: Bench) -> tuple[float, float]:
 
 async def _commit_ms(url: str) -> float:
     """One row, as a step has it, in a transaction of three statements: what no store on this server can undercut."""
-    import asyncpg
+    asyncpg: Any = importlib.import_module("asyncpg")
 
     connection: Any = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE IF NOT EXISTS floor (id text PRIMARY KEY, output bytea)")

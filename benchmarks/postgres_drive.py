@@ -8,7 +8,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -66,11 +66,7 @@ class _Load:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=_ROOT,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if name != "PYTHONPATH" or command[0] == sys.executable
-            },
+            env=_environment(command),
         )
         self.processes.append(process)
         self._counts.append(0)
@@ -109,7 +105,7 @@ def _environment(command: list[str]) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _started(commands: Sequence[list[str]]) -> AsyncIterator[_Load]:
+async def _started(commands: Sequence[list[str]]) -> AsyncGenerator[_Load]:
     load = _Load()
     listening: list[asyncio.Task[None]] = []
     try:

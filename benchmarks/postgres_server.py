@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Server:
         self._count = 0
 
     @contextmanager
-    def database(self) -> Iterator[str]:
+    def database(self) -> Generator[str]:
         """The URL of an empty database of its own."""
         self._count += 1
         name = f"bench_{self._count}"
@@ -60,7 +60,7 @@ class Server:
 
     def ask(self, text: str, url: str | None = None) -> list[Any]:
         """The rows of a statement. In a database of its own with ``url``."""
-        import asyncpg
+        asyncpg: Any = importlib.import_module("asyncpg")
 
         async def run() -> list[Any]:
             connection = await asyncpg.connect(url or self.url)
@@ -78,7 +78,7 @@ class Server:
 
 
 @contextmanager
-def postgres() -> Iterator[Server]:
+def postgres() -> Generator[Server]:
     """A running server of its own, gone afterwards with all that was in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
