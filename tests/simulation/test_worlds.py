@@ -24,6 +24,13 @@ def test_they_hold_in_a_store_with_several_shards_whose_decisions_overlap(seed: 
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
+def test_what_is_due_in_one_shard_may_put_runs_aside_in_another():
+    """A clock starts a run elsewhere while there is no room: the claim that did it says so of all shards."""
+    report = play(20619, shards=4)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
 @pytest.mark.parametrize("seed", [1796, 2403, 2524, 4275])
 def test_queues_are_left_alone_by_every_process_that_has_heard_of_it(seed: int) -> None:
     """Two queues are told to wait until one moment, and processes that have been deposed go on for a while."""

@@ -44,7 +44,7 @@ class Doubt:
     def settle(self, so: bool, number: int, shard: int | None) -> None:
         """A decision has found out. One that is no claim may have been in any shard, and only says that it is so."""
         if so:
-            self.arise(shard, number=number)
+            self.arise(shard)  # from now on: a claim that was made earlier may have looked before this was written
         elif shard is not None and number >= self._since[shard]:
             self.shards.discard(shard)
 
@@ -158,7 +158,7 @@ class Decisions:
                 if isinstance(error, StorageUnavailable):
                     engine.refused = engine.clock.now_ms(), error.what
                 if engine.leads:
-                    self.crowded.arise(number=number)
+                    self.crowded.arise()
                     engine.wake_dispatcher()  # it may have been written after all: look what is due, and when
                 if not verdict.done():
                     verdict.set_exception(error)
@@ -220,7 +220,8 @@ class Decisions:
             else:
                 engine.caller.start(outcome.leased, asked)
         if outcome.ready is not None:
-            self.crowded.settle(outcome.ready, number, shard)
+            # A claim, too, may have put one into another shard: what was due there started a run, or many.
+            self.crowded.settle(outcome.ready, number, None if outcome.ready else shard)
             if outcome.ready:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self.make_use_of_room()
@@ -228,7 +229,7 @@ class Decisions:
             now = self._engine.clock.now_ms()
             known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
             self._engine.pressure = known | dict(outcome.pressure)
-            self.pressing.arise(number=number)
+            self.pressing.arise()
         elif outcome.pressing is not None:
             self.pressing.settle(outcome.pressing, number, shard)
         for run_id in outcome.ended:
