@@ -37,14 +37,14 @@ def _writing(alter: Callable[[Any], Any]) -> Mutant:
     """Every change is altered before it is written; ``None`` is not written at all."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        write = sqlite.Writer._write
+        write = sqlite.Writer._write_to
 
-        def altered(self: sqlite.Writer, change: Any) -> None:
+        def altered(self: sqlite.Writer, change: Any, shard: int = 0) -> None:
             change = alter(change)
             if change is not None:
-                write(self, change)
+                write(self, change, shard)
 
-        patch.setattr(sqlite.Writer, "_write", altered)
+        patch.setattr(sqlite.Writer, "_write_to", altered)
 
     return plant
 
