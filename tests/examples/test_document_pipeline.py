@@ -18,7 +18,7 @@ from examples.document_pipeline import (
 from stepwell.testing import Harness
 
 NAMES = sorted(path.name for path in DOCUMENTS.iterdir())
-BROKEN = {"empty.txt", "scan-0033.txt"}
+BROKEN = {"empty.txt", "scan-0042.txt"}
 
 
 def test_a_folder_becomes_a_run_for_each_document_and_each_ends(t: Harness):
@@ -79,7 +79,7 @@ def test_a_tray_that_is_stuck_costs_two_retries_of_one_step(t: Harness, home: Pa
     ("name", "reason"),
     [
         ("empty.txt", "0 words are too few to say anything about"),
-        ("scan-0033.txt", "not a text in UTF-8: invalid start byte at byte 0"),
+        ("scan-0042.txt", "not a text in UTF-8: invalid start byte at byte 0"),
         ("never-there.txt", "the file is gone"),
     ],
 )

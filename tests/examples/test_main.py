@@ -15,7 +15,7 @@ from tests.meta.sources import ROOT
 
 SAYS = {
     "onboarding": "u1-nudge.eml",
-    "document_pipeline": "scan-0033.txt            rejected: not a text in UTF-8",
+    "document_pipeline": "scan-0042.txt            rejected: not a text in UTF-8",
     "batch_processing": "6 readings could not be used.",
     "order": "n-4 refunded",
     "ai_analysis": "It is about",
