@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 
 from stepwell.protocol.connect import AppConfiguration, Kind, ReplyAck
 from tests.edge.conftest import Dev, eventually
-from tests.edge.served_here import App, serving
+from tests.edge.served_here import App, Asked, serving
 from tests.edge.test_connect import Worker, function
 
 pytestmark = pytest.mark.slow
@@ -19,8 +20,8 @@ CONNECTED = "wss://connect"
 
 
 @pytest.fixture
-def here() -> Iterator[App]:
-    with serving(App()) as app:
+def here(request: pytest.FixtureRequest) -> Iterator[App]:
+    with serving(getattr(request, "param", None) or App()) as app:
         yield app
 
 
@@ -42,10 +43,10 @@ def app(dev: Dev, app_id: str = "here") -> dict[str, Any]:
     return apps.get(app_id, {})
 
 
-def asked_again(here: App) -> None:
-    """Wait until it has been asked what it has, several times."""
-    count = len(here.puts()) + 3
-    eventually(lambda: len(here.puts()) > count)
+def asked_again(here: App, times: int = 4) -> None:
+    """Wait until it has been asked what it has, so many times."""
+    count = len(here.puts()) + times
+    eventually(lambda: len(here.puts()) >= count)
 
 
 def test_a_worker_takes_an_app_over_and_to_be_asked_again_does_not_take_it_back(dev: Dev, here: App) -> None:
@@ -101,6 +102,36 @@ def test_an_address_that_is_not_used_any_more_is_removed_without_its_app(dev: De
         one.hear(Kind.WORKER_REPLY_ACK, ReplyAck)
         assert dev.ended(run_id)["output"] == "done"
     assert [each["url"] for each in dev.get("/v2/syncs")] == [CONNECTED]
+
+
+class Slow(App):
+    """It says what it has only when ``goes_on`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = Event()
+        self.goes_on.set()
+
+    def handle(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        if asked.method == "PUT":
+            self.asked.append(asked)
+            self.goes_on.wait(20)
+        return super().handle(asked)
+
+
+@pytest.mark.parametrize("here", [Slow()], indirect=True)
+def test_an_address_that_is_removed_while_it_is_asked_stays_removed(dev: Dev, here: Slow) -> None:
+    here.goes_on.clear()
+    asked_again(here, 1)
+    here.registered = None
+    assert dev.http("DELETE", f"/fn/remove?url={here.url}").status == 200
+    here.goes_on.set()
+
+    eventually(lambda: here.registered is not None)
+    assert dev.get("/v2/syncs") == []
+    assert dev.get(f"/v2/events/{dev.send('here/go')}/runs")["runs"] == []
+    assert dev.http("POST", "/v2/syncs", {"url": here.url}).status == 200, "somebody wants it back"
+    assert dev.ended(dev.start("here/go"))["output"] == "done"
 
 
 def test_an_app_is_removed_once_its_workers_have_gone(dev: Dev) -> None:

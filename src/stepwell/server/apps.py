@@ -201,8 +201,10 @@ class Apps:
         Apps whose workers connect have one address in common, so ``app_id`` says which. Raises ``Refused`` while
         workers of it are connected: with the next of them it would be back.
         """
-        if is_connected(url):
-            return await self._remove_connected(app_id)
+        async with self._moving:
+            return await (self._remove_connected(app_id) if is_connected(url) else self._remove_address(url))
+
+    async def _remove_address(self, url: str) -> Attached | None:
         try:
             place = same_address(url)
         except ValueError:  # it is no address
@@ -211,7 +213,7 @@ class Apps:
         self._trouble.pop(place, None)
         if attached is not None and attached.app_id is not None:
             app = await self._known(attached.app_id)
-            if app is not None and not is_connected(app.url) and same_address(app.url) == same_address(url):
+            if app is not None and not is_connected(app.url) and same_address(app.url) == place:
                 await self._drop(app.id)
         return attached
 
@@ -271,21 +273,25 @@ class Apps:
         await self.check(found.url)
         modified = False
         async with self._moving:
+            if polled and self._attached.keys().isdisjoint(self._polled_for(found)):
+                return False  # its address was removed while it was asked there
             if not (polled and await self._is_with_workers(found.app_id)):
                 modified = await self._save(found)
                 self._connected.pop(found.app_id, None)
-        attached = self._attach(found.url)
-        attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
-        attached.code = attached.error = None
-        self._trouble.pop(same_address(found.url), None)
+            attached = self._attach(found.url)
+            attached.app_id, attached.synced_at = found.app_id, self._engine.clock.now_ms()
+            attached.code = attached.error = None
+            self._trouble.pop(same_address(found.url), None)
         return modified
 
     def _is_polled(self, found: Registration) -> bool:
         """Does an app register because it was time to ask it, and not because anybody wanted it to?"""
+        return same_address(found.url) not in self._named and bool(self._polled_for(found))
+
+    def _polled_for(self, found: Registration) -> list[str]:
+        """The places that are asked now, and for which it may be the answer."""
         place = same_address(found.url)
-        if place in self._named:
-            return False
-        return place in self._polled or any(each.app_id == found.app_id for each in self._polled.values())
+        return [at for at, each in self._polled.items() if at == place or each.app_id == found.app_id]
 
     async def _is_with_workers(self, app_id: str) -> bool:
         """Are workers connected to which an app has moved? Where they may be connected to another process nobody knows,
