@@ -61,22 +61,20 @@ from stepwell.ops import (
 )
 
 
-def save(
-    leased: Leased, op: Op, position: int, moment: Moment, function_of: Callable[[str], Function | None]
-) -> Decision | Callable[[Draft], Plan]:
+def save(leased: Leased, op: Op, position: int, moment: Moment) -> Decision | Callable[[Draft], Plan]:
     """Remember one op of a call that goes on. The value is the step as it now is.
 
     ``position`` was taken when the op was reported, so that results are ordered as they were given although several are
     on their way to the disk. A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
     """
     if type(op) is StepRun and leased.steps_besides(op.id) < moment.settings.steps_max and op.id not in leased.steps:
-        effect = op.decide(_turn(leased, moment, function_of, position))
+        effect = op.decide(_turn(leased, moment, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
             return Decision((SaveStep(step), *_new_attempts(leased, step)), leased.lease, step)
 
     def plan(draft: Draft) -> Plan:
-        step = yield from _apply(draft, leased, op, function_of, position)
+        step = yield from _apply(draft, leased, op, position)
         if step is not None:
             draft.add(*_new_attempts(leased, step))
         yield from announce(draft)
@@ -95,7 +93,7 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
         return draft.decision(None, holds=leased.lease)
     steps: list[Step] = []
     for number, op in enumerate(_waits_first(ops)):
-        step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
+        step = yield from _apply(draft, leased, op, leased.position + number)
         if step is None or leased.run.id in draft.ended:
             break
         steps.append(step)
@@ -107,7 +105,7 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
 
 def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: int) -> Plan:
     """A request was made for a step. The value is the step as it now is, ``None`` if that ends the run."""
-    step = yield from _apply(draft, leased, op, draft.registry.get, position)
+    step = yield from _apply(draft, leased, op, position)
     if step is not None:
         draft.add(*_new_attempts(leased, step))
         if not step.open:
@@ -129,7 +127,7 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None
     steps = {step_id: step for step_id, step in known.items() if step.open}
     again = not steps and all(isinstance(op, DeferAdd | DeferAbort) for op in ops)
     for number, op in enumerate(_waits_first(ops)):
-        step = yield from _apply(draft, leased, op, draft.registry.get, leased.position + number)
+        step = yield from _apply(draft, leased, op, leased.position + number)
         if leased.run.id in draft.ended:
             yield from announce(draft)
             return draft.decision(None, holds=leased.lease)
@@ -150,14 +148,21 @@ def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None
 def elapse(draft: Draft, leased: Leased) -> Plan:
     """Moments came while the call is in flight: sleeps that are over, waits and invokes that are too late.
 
-    The value is the list of the steps that moved, as they now are. A step that is to be tried again is among them.
+    The value is the list of the steps that moved, as they now are, and of those that have got another moment: a step
+    that is to be tried again has moved, but it may have failed again meanwhile, and the call not have heard of it yet.
     """
-    watched = {
-        step.id for step in leased.steps.values() if step.open and step.due is not None and step.due <= draft.now
-    }
+
+    def due(step: Step) -> bool:
+        return step.due is not None and step.due <= draft.now
+
+    watched = {step.id for step in leased.steps.values() if step.open and due(step)}
     steps = yield from ask(GetSteps(leased.run.id))
-    moved = [step for step in settle_due(draft, steps) if step.id in watched]
-    return draft.decision(moved, holds=leased.lease)
+    moved: list[Step] = []
+    later: list[Step] = []
+    for step in settle_due(draft, steps):
+        if step.id in watched:
+            (later if step.open and not due(step) else moved).append(step)
+    return draft.decision((moved, later), holds=leased.lease)
 
 
 def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
@@ -261,17 +266,15 @@ def _speak(draft: Draft, leased: Leased, version: int | None) -> None:
         draft.add(SetExecutionVersion(leased.run.id, version))
 
 
-def _apply(
-    draft: Draft, leased: Leased, op: Op, function_of: Callable[[str], Function | None], position: int
-) -> Generator[Any, Any, Step | None]:
+def _apply(draft: Draft, leased: Leased, op: Op, position: int) -> Generator[Any, Any, Step | None]:
     """One op, unless it is about a step that is known: SDKs report unfinished steps again (protocol §6.1)."""
     if isinstance(op, Annotated):
-        step = yield from _apply(draft, leased, op.op, function_of, position)
+        step = yield from _apply(draft, leased, op.op, position)
         if step is not None:
             yield from annotate_step(draft, leased.run, op)
         return step
     if isinstance(op, DeferAdd | DeferAbort):
-        turn = _turn(leased, draft.moment, function_of, position)
+        turn = _turn(leased, draft.moment, position, draft.registry.get)
         turn.defers = so_far(draft, leased)
         return (yield from put_off(draft, op, turn))
     known = leased.steps.get(op.id)
@@ -291,7 +294,7 @@ def _apply(
     if known is None and leased.steps_besides(op.id) >= steps_max:
         _refuse(draft, leased, too_many_steps(steps_max))
         return None
-    turn = _turn(leased, draft.moment, function_of, position)
+    turn = _turn(leased, draft.moment, position, draft.registry.get)
     question = op.ask(turn)
     if question is not None:
         if isinstance(question, FindWaits | FindEvents):
@@ -430,7 +433,13 @@ def _fits(leased: Leased, step: Step) -> bool:
     return leased.bytes_besides(step.id) + len(step.output or b"") <= RUN_STATE_BYTES_MAX
 
 
-def _turn(leased: Leased, moment: Moment, function_of: Callable[[str], Function | None], position: int) -> Turn:
+def _nobody(function_id: str) -> Function | None:
+    """Whom a result asks for: none."""
+
+
+def _turn(
+    leased: Leased, moment: Moment, position: int, function_of: Callable[[str], Function | None] = _nobody
+) -> Turn:
     return Turn(
         run=leased.run,
         function=leased.function,

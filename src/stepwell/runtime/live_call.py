@@ -127,7 +127,7 @@ class LiveCall:
             return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
         position = self.leased.position
         self.leased.position += 1
-        work = progress.save(self.leased, given, position, engine.moment(), engine.registry.get)
+        work = progress.save(self.leased, given, position, engine.moment())
         if isinstance(work, Decision):
             try:
                 verdict = await engine.store.commit(work)
@@ -401,9 +401,12 @@ class LiveCall:
         if not verdict.held:
             self.drop()
             return
-        for step in verdict.result.value:
+        moved, later = verdict.result.value
+        for step in moved:
             self.leased.gain(step)
             self._tell(step)
+        for step in later:
+            self.leased.learn(step)
         self._arm()
 
 
@@ -457,7 +460,7 @@ def instructions(run: Run, ops: Sequence[Op]) -> tuple[list[Instruction], WireEr
 
 
 def _again(leased: Leased, draft: Draft, given: Instruction, position: int) -> Plan:
-    work = progress.save(leased, given, position, draft.moment, draft.registry.get)
+    work = progress.save(leased, given, position, draft.moment)
     if isinstance(work, Decision):
         draft.add(*work.changes)
         return draft.decision(work.result, holds=work.holds)

@@ -125,7 +125,7 @@ def test_a_run_puts_off_so_many_and_what_is_refused_is_not_remembered_for_ever()
 def test_it_is_no_progress_of_the_code_and_no_reason_to_rest() -> None:
     decision = decide(report(draft(function()), leased(attempt=2), (add(), abort())))
     assert not any(isinstance(change, Retry) for change in decision.changes)
-    work = save(leased(attempt=2), abort(), 1, draft().moment, {}.get)
+    work = save(leased(attempt=2), abort(), 1, draft().moment)
     assert callable(work)
     assert not any(isinstance(change, Retry) for change in decide(work(draft())).changes)
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from stepwell.engine import progress
@@ -62,7 +63,7 @@ def _wait(**more: Any) -> WaitForEvent:
 
 def _save(op: Op, of: Any = None, answers: Answers | None = None) -> Decision:
     of = of or leased()
-    work = progress.save(of, op, of.position, Moment(NOW, lambda _: "id"), lambda _: None)
+    work = progress.save(of, op, of.position, Moment(NOW, lambda _: "id"))
     return work if isinstance(work, Decision) else decide(work(draft(function())), answers)
 
 
@@ -273,6 +274,20 @@ def test_an_invoked_run_starts_in_the_decision_that_opens_the_step() -> None:
     assert created.id.encode() in (only(decision, SaveStep).step.details or b"")
 
 
+def test_whom_a_step_invokes_is_looked_up_when_it_is_decided() -> None:
+    """A decision that has to be made again, because functions were changed, is made with those that there are then."""
+    op = Invoke(id="i", name="i", repeat=0, function_id="shop-child")
+    of = leased()
+    work = progress.save(of, op, of.position, Moment(NOW, lambda _: "id"))
+    assert not isinstance(work, Decision)
+
+    there = decide(work(draft(function(), function("child", trigger=None))))
+    gone = decide(work(draft(function())))
+
+    assert only(there, SaveStep).step.status == StepStatus.INVOKING
+    assert only(gone, SaveStep).step.status == StepStatus.FAILED
+
+
 def test_an_invoke_of_an_unknown_function_fails_the_step_at_once() -> None:
     decision = _suspend(Invoke(id="i", name="i", repeat=0, function_id="shop-none"))
 
@@ -351,7 +366,19 @@ def test_time_passing_in_a_live_call_settles_what_is_over_and_only_that() -> Non
     decision = decide(progress.elapse(draft(function()), leased(steps=[over, later])), {GetSteps: [over, later]})
 
     assert only(decision, SettleStep).step_id == "a"
-    assert [step.id for step in decision.result.value] == ["a"]
+    assert [step.id for step in decision.result.value[0]] == ["a"]
+
+
+def test_a_step_that_failed_again_while_its_moment_came_is_not_tried_too_early() -> None:
+    """The call knows only of its failure before: what it has just reported is on its way to the disk."""
+    known = Step(run_id="r1", id="a", name="a", kind="run", status=StepStatus.ERRORED, attempt=0, due=NOW)
+    again = msgspec.structs.replace(known, attempt=1, due=NOW + 5_000)
+
+    still = decide(progress.elapse(draft(function()), leased(steps=[known])), {GetSteps: [known]})
+    failed = decide(progress.elapse(draft(function()), leased(steps=[known])), {GetSteps: [again]})
+
+    assert still.result.value == ([known], [])
+    assert failed.result.value == ([], [again])
 
 
 def test_a_call_gets_the_slots_that_are_free_for_its_branches_and_gives_them_all_back() -> None:
