@@ -189,7 +189,7 @@ def test_what_the_server_keeps_for_itself_is_taken_out_of_the_data(app) -> None:
         ({"data": "text"}, "data of event"),
         ({"user": ["Ada"]}, "user of event"),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=lambda value: "an object" if "object" in repr(value) else repr(value)[:50],
 )
 def test_a_wrong_field_is_named_and_nothing_of_the_request_is_stored(app, wrong: dict[str, Any], says: str) -> None:
     """K42: empty, blank, huge and NUL ids; §1.2: all or nothing."""
@@ -245,7 +245,7 @@ def test_an_instance_that_is_not_what_its_class_says_is_not_sent(app) -> None:
         assert events(t) == []
 
 
-@pytest.mark.parametrize("thing", [{"name": "order/placed"}, 7, None, Placed, object()], ids=lambda x: repr(x)[:30])
+@pytest.mark.parametrize("thing", [{"name": "order/placed"}, 7, None, Placed, object()], ids=lambda x: repr(x)[:18])
 def test_what_is_no_event_is_refused_with_a_way_to_write_one(app, thing: Any) -> None:
     with harness(app) as t:
         with pytest.raises(InvalidEvent) as refused:

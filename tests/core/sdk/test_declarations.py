@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_a_function_without_options_says_the_defaults() -> None:
         ),
         (("a/b",), [{"event": "a/b"}]),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(" object at 0x[0-9a-f]+", "", repr(value)),
 )
 def test_triggers_are_told_in_their_order(trigger: Any, told: Any) -> None:
     assert config(trigger)["triggers"] == told
