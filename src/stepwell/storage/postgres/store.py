@@ -234,8 +234,7 @@ class PostgresStore:
             self._homes.stamp = answer
 
     async def _tell_time(self) -> int:
-        async with self._readers.borrow() as connection:
-            ((now,),) = await connection.fetch(queries.NOW)
+        ((now,),) = await self._fetch_at_once(queries.NOW)
         return int(now)
 
     async def _look_quietly(self) -> None:
@@ -246,9 +245,20 @@ class PostgresStore:
 
     async def _look(self) -> None:
         asked_at = monotonic_s()
-        async with self._readers.borrow() as connection:
-            found = await connection.fetch(sql.VERSIONS)
+        found = await self._fetch_at_once(sql.VERSIONS)
         self._versions.looked(cast("list[tuple[int, int]]", found), asked_at)
+
+    async def _fetch_at_once(self, text: str) -> list[tuple[Any, ...]]:
+        """Ask without patience, because an answer that comes late is worth little."""
+        try:
+            async with self._readers.borrow() as connection:
+                return await connection.fetch(text)
+        except Exception as error:
+            if fault(error) is not Fault.UNPREPARED:
+                raise
+        self._prepare_no_more()
+        async with self._readers.borrow() as connection:
+            return await connection.fetch(text)
 
     def _prepare_no_more(self) -> None:
         self._session.statements_cached = False
@@ -271,7 +281,7 @@ async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
 
 
 async def _prepare(session: Session, shards: int | None) -> int:
-    raw: Any = await session.connect(patient=True)
+    raw: Any = await session.connect(patient=True, prepared=False)
     try:
         migrated = await migrate(raw, session.where, shards=shards)
         await refuse_moved(raw, session.where)
@@ -281,7 +291,7 @@ async def _prepare(session: Session, shards: int | None) -> int:
 
 
 async def _found(session: Session) -> int:
-    raw: Any = await session.connect()
+    raw: Any = await session.connect(prepared=False)
     try:
         found = await layout(raw, session.where)
     finally:
