@@ -217,7 +217,7 @@ class LiveCall:
         of its queue is to begin for a while."""
         if self._engine.pressure and self._pressed_until():
             return True
-        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
+        return self._behindhand
 
     @property
     def stopping(self) -> bool:
@@ -237,11 +237,7 @@ class LiveCall:
                     return
                 await rest(until - self._engine.clock.now_ms(), self._engine.clock, self._engine.timers)
                 continue
-            try:
-                await self._engine.caller.look()
-            except StorageError as error:
-                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
-                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+            await self._look_at_all()
 
     async def catch_up(self) -> bool:
         """Read the steps that the app has reported to another process, if it has. Waits while they cannot be read.
@@ -255,6 +251,16 @@ class LiveCall:
             return False
         await asyncio.shield(self._catching_up)
         return True
+
+    async def hear(self) -> None:
+        """Know all that the app has reported to other processes before it answered, as they give us time to do.
+
+        What the answer tells comes after it; held up, this process would put it before, and the function find its
+        results in another order than before. Waits while it cannot be read.
+        """
+        while self._behindhand and not self.lost:
+            await self._look_at_all()
+        await self.catch_up()
 
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
@@ -346,6 +352,18 @@ class LiveCall:
             known = self.leased.steps.get(step.id)
             if not step.open and (known is None or known.open):
                 self.leased.gain(step)
+
+    @property
+    def _behindhand(self) -> bool:
+        """Whether others may have written about this run so long ago that it must be known."""
+        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
+
+    async def _look_at_all(self) -> None:
+        try:
+            await self._engine.caller.look()
+        except StorageError as error:
+            log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+            await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
 
     async def _patiently(self, question: Question[A]) -> A:
         while True:
