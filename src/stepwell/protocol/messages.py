@@ -275,7 +275,7 @@ class Reports(Progress, Protocol):
         ...
 
     async def hear(self) -> None:
-        """Find out what the app has reported to other processes before it answered: ``call`` knows it then."""
+        """Find out what the app has reported to other processes until now: ``call`` knows it then."""
         ...
 
     def report(self, ops: Sequence[Op], version: int | None) -> Awaitable[None]:

@@ -253,13 +253,14 @@ class LiveCall:
         return True
 
     async def hear(self) -> None:
-        """Know all that the app has reported to other processes before it answered, as they give us time to do.
+        """Know all that the app has reported to other processes until now, as they give us time to do.
 
-        What the answer tells comes after it; held up, this process would put it before, and the function find its
-        results in another order than before. Waits while it cannot be read.
+        What it tells us comes after that; held up, this process would put it before, and the function find its results
+        in another order than before. Waits while it cannot be read.
         """
-        while self._behindhand and not self.lost:
-            await self._look_at_all()
+        if self._behindhand:
+            while not self.lost and not await self._look_at_all():
+                pass
         await self.catch_up()
 
     async def watch(self, step_id: str) -> Settled:
@@ -358,12 +359,15 @@ class LiveCall:
         """Whether others may have written about this run so long ago that it must be known."""
         return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
 
-    async def _look_at_all(self) -> None:
+    async def _look_at_all(self) -> bool:
+        """Read what others have done to the runs of all calls. False, after a pause, if that cannot be read."""
         try:
             await self._engine.caller.look()
         except StorageError as error:
             log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
             await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+            return False
+        return True
 
     async def _patiently(self, question: Question[A]) -> A:
         while True:

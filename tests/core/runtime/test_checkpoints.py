@@ -338,7 +338,8 @@ def _play(point, before):
     return struck
 
 
-def test_86_what_a_call_tells_at_its_end_comes_after_what_its_app_has_reported_to_another_process():
+@pytest.mark.parametrize("told", ["with its answer", "while it goes on"])
+def test_86_what_a_call_tells_us_comes_after_what_its_app_has_reported_to_another_process(told):
     """Whoever makes the call may be held up, and not have read yet what another has stored: results that were out of
     order would come to the function in another order than before."""
     stacks = []
@@ -358,7 +359,10 @@ def test_86_what_a_call_tells_at_its_end_comes_after_what_its_app_has_reported_t
                 assert (await t.engine.commit(plan)).result.value is Standing.STORED
             t.engine.shared = True
             call.seen -= 1  # it has not looked for a second
-            return reply(206, [step("c")])
+            if told == "with its answer":
+                return reply(206, [step("c")])
+            assert (await t.asked("POST", *checkpoint(request, step("c")))).status == 200
+            return reply(500, {"name": "Error", "message": "once"})
 
         t.app.before = answer
         run = t.finish("f")
