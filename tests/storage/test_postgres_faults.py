@@ -15,6 +15,7 @@ from stepwell.model.changes import CreateRun, Decision, Drop, Enqueue, Grant, Pa
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.questions import GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
+from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres.store import PostgresStore
 from tests.postgres import ask as ask_server
 from tests.postgres import asyncpg, at, emptied, server
@@ -31,8 +32,13 @@ class Faults:
     def __init__(self, url: str, number: int = -1, kind: str = "") -> None:
         self.url, self.number, self.kind = url, number, kind
         self.seen: list[str] = []
+        self.full = 0
+        """How many connections more the server refuses to take."""
 
     async def connect(self) -> Any:
+        if self.full:
+            self.full -= 1
+            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
         return _Faulty(self, await asyncpg.connect(self.url))
 
 
@@ -63,7 +69,7 @@ class _Faulty:
         if faults.kind.startswith("lost"):
             self._raw.terminate()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        raise asyncpg.SerializationError("could not serialize access")
+        await self._raw.execute(f"DO $$ BEGIN RAISE SQLSTATE '{faults.kind}'; END $$")  # the server itself says it
 
 
 def count_up(key: str, place: int, number: int = 1) -> Callable[[], Plan]:
@@ -92,19 +98,35 @@ def move(here: int, there: int) -> Callable[[], Plan]:
 async def script(store: PostgresStore) -> list[Any]:
     """Decisions of every kind of path, and what is there at the end."""
     lease = Lease("r1", TOKEN)
+
+    async def commit(work: Decision | Callable[[], Plan]) -> Verdict:
+        """As the engine does: what is refused for now is asked for again."""
+        while True:
+            try:
+                return await store.commit(work)
+            except StorageUnavailable:
+                continue
+
+    async def read(question: Question[Any]) -> Any:
+        while True:
+            try:
+                return await store.read(question)
+            except StorageUnavailable:
+                continue
+
     verdicts = [
-        await store.commit(Decision((CreateRun(run()), Enqueue(item()), Grant("r1", TOKEN, 900)), result="born")),
-        await store.commit(Decision((SaveStep(step()), SaveNote(note("once"))), lease)),
-        await store.commit(Decision((SaveNote(note("never")),), Lease("r1", 1))),
-        await store.commit(count_up("a", 0)),
-        await store.commit(move(3, 1)),
-        *await asyncio.gather(*(store.commit(count_up("a", 0)) for _ in range(5))),
-        await store.commit(Decision((Park(lease, 400, 100),), lease)),
-        await store.commit(Decision((Drop("r1"),), lease)),
+        await commit(Decision((CreateRun(run()), Enqueue(item()), Grant("r1", TOKEN, 900)), result="born")),
+        await commit(Decision((SaveStep(step()), SaveNote(note("once"))), lease)),
+        await commit(Decision((SaveNote(note("never")),), Lease("r1", 1))),
+        await commit(count_up("a", 0)),
+        await commit(move(3, 1)),
+        *sorted(await asyncio.gather(*(commit(count_up("a", 0)) for _ in range(5))), key=lambda found: found.result),
+        await commit(Decision((Park(lease, 400, 100),), lease)),
+        await commit(Decision((Drop("r1"),), lease)),
     ]
     questions: list[Question[Any]] = [GetRun("r1"), GetSteps("r1"), Notes("r1"), GetItem("r1"), GetCell("a", 0, 0)]
     questions += [GetCell("n", 0, 1), GetCell("n", 0, 3)]
-    return [*((verdict.held, verdict.result) for verdict in verdicts), *[await store.read(q) for q in questions]]
+    return [*((verdict.held, verdict.result) for verdict in verdicts), *[await read(q) for q in questions]]
 
 
 async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
@@ -120,7 +142,18 @@ async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lost before", "lost after", "conflict"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "lost before",
+        "lost after",
+        pytest.param("40001", id="serialization failure"),
+        pytest.param("40P01", id="deadlock"),
+        pytest.param("55P03", id="lock not available"),
+        pytest.param("57014", id="statement took too long"),
+        pytest.param("53300", id="too many connections"),
+    ],
+)
 async def test_a_fault_at_any_statement_changes_nothing(kind: str):
     expected, statements = await play()
     assert {"COMMIT", "ROLLBACK"} <= set(statements)  # what it is about
@@ -130,6 +163,20 @@ async def test_a_fault_at_any_statement_changes_nothing(kind: str):
 
         assert found == expected, (kind, number, seen[number])
         assert len(seen) > number
+
+
+async def test_a_server_that_takes_no_more_connections_for_a_while_is_asked_again():
+    faults = Faults(await asyncio.to_thread(emptied, SHARDS))
+    store = await PostgresStore.open(faults.url, shards=SHARDS, pool=3, connect=faults.connect)
+
+    faults.full = 3
+    assert (await store.commit(count_up("a", 0))).result == 1
+    assert faults.full == 0
+
+    faults.full, faults.number, faults.kind = 3, len(faults.seen) + 2, "lost before"
+    assert (await store.commit(count_up("a", 0))).result == 2
+    assert faults.full == 0
+    await store.close()
 
 
 @pytest.mark.slow
