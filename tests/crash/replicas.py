@@ -37,7 +37,7 @@ _UNFINISHED_MAX = 60
 _TRIES = 20
 _QUIET_S_MAX = 180.0
 _WELL_S_MAX = 90.0
-_LEFT = """
+LEFT = """
 SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
   + (SELECT count(*) FROM stepwell.items WHERE kind = 'window')"""
 
@@ -85,7 +85,7 @@ class Client:
     def _watch(self) -> None:
         while not self._over.wait(_PAUSE_S):
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is the server's turn to be away
-                self._unfinished = ask(self._database, _LEFT)[0][0]
+                self._unfinished = ask(self._database, LEFT)[0][0]
 
     def _sent(self, port: int, event: Any, number: int) -> bool:
         try:
@@ -173,7 +173,7 @@ def _played(
             play.cycle(number)
         client.finish()
         cluster.wait_ready()
-        quiet = wait_until(lambda: ask(cluster.postgres.url, _LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
+        quiet = wait_until(lambda: ask(cluster.postgres.url, LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
         say(f"  quiet after {quiet:.1f} s")
     except Stuck as error:
         stuck = f"I10: {error}"

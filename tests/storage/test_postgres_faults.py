@@ -24,6 +24,16 @@ from tests.storage.nouns import item, note, run, step
 
 SHARDS = 4
 TOKEN = 7
+KINDS = {
+    "lost before": "lost before",
+    "lost after": "lost after",
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "55P03": "lock not available",
+    "57014": "statement took too long",
+    "53300": "too many connections",
+}
+"""What may go wrong with a statement: the connection before it or after it, or what the server says, by its code."""
 
 
 class Faults:
@@ -35,14 +45,19 @@ class Faults:
         self.full = 0
         """How many connections more the server refuses to take."""
 
+    def strike(self, text: str) -> str:
+        """What is to go wrong with this statement; empty if nothing."""
+        self.seen.append(text)
+        return self.kind if len(self.seen) - 1 == self.number else ""
+
     async def connect(self) -> Any:
         if self.full:
             self.full -= 1
             raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
-        return _Faulty(self, await asyncpg.connect(self.url))
+        return Faulty(self, await asyncpg.connect(self.url))
 
 
-class _Faulty:
+class Faulty:
     def __init__(self, faults: Faults, raw: Any) -> None:
         self._faults, self._raw = faults, raw
         self.close, self.terminate, self.is_closed = raw.close, raw.terminate, raw.is_closed
@@ -58,18 +73,18 @@ class _Faulty:
         await self._pass(command, self._raw.executemany(command, args))
 
     async def _pass(self, text: str, work: Any) -> Any:
-        faults = self._faults
-        faults.seen.append(text)
-        if len(faults.seen) - 1 != faults.number:
+        kind = self._faults.strike(text)
+        if not kind:
             return await work
-        if faults.kind == "lost after":
+        if kind == "lost after":
             await work
         else:
             work.close()
-        if faults.kind.startswith("lost"):
+        if kind.startswith("lost"):
             self._raw.terminate()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        await self._raw.execute(f"DO $$ BEGIN RAISE SQLSTATE '{faults.kind}'; END $$")  # the server itself says it
+        await self._raw.execute(f"DO $$ BEGIN RAISE SQLSTATE '{kind}'; END $$")  # the server itself says it
+        raise AssertionError("it is an error")
 
 
 def count_up(key: str, place: int, number: int = 1) -> Callable[[], Plan]:
@@ -142,18 +157,7 @@ async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "lost before",
-        "lost after",
-        pytest.param("40001", id="serialization failure"),
-        pytest.param("40P01", id="deadlock"),
-        pytest.param("55P03", id="lock not available"),
-        pytest.param("57014", id="statement took too long"),
-        pytest.param("53300", id="too many connections"),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS.values())
 async def test_a_fault_at_any_statement_changes_nothing(kind: str):
     expected, statements = await play()
     assert {"COMMIT", "ROLLBACK"} <= set(statements)  # what it is about
@@ -278,7 +282,7 @@ async def test_a_pooler_that_forgets_statements_is_found_out_and_served():
     # Given a connection that is another one with each transaction, as far as prepared statements go
     url = await asyncio.to_thread(emptied, SHARDS)
 
-    class Pooled(_Faulty):
+    class Pooled(Faulty):
         async def _pass(self, text: str, work: Any) -> Any:
             if text.lstrip().startswith("BEGIN"):
                 await self._raw.execute("DISCARD ALL")
@@ -327,7 +331,7 @@ async def test_a_look_that_is_under_way_when_a_store_is_closed_leaves_nothing_be
     looks, ended, silent = asyncio.Event(), threading.Event(), False
     here = asyncio.get_running_loop()
 
-    class Silent(_Faulty):
+    class Silent(Faulty):
         async def _pass(self, text: str, work: Any) -> Any:
             if not silent:
                 return await work
