@@ -8,6 +8,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from stepwell.errors import StorageUnavailable
 from stepwell.storage.postgres.driver import Raw
 from stepwell.storage.postgres.session import Session
 from stepwell.storage.postgres.statements import COMMIT
+from tests.crash.cluster import wait_until
 from tests.crash.copied import copied
 from tests.crash.replicas import LEFT
 from tests.crash.verdict import violations
@@ -107,8 +109,8 @@ async def test_whichever_statement_the_server_refuses_nothing_is_lost_or_done_tw
         faults.started = True
         for number in range(EVENTS):
             await send(apps[number % 2], number)
-        while await asyncio.to_thread(_left, url):
-            await asyncio.sleep(0.1)
+        quiet = partial(wait_until, lambda: not _left(url), "all runs have ended", PATIENCE_S)
+        await asyncio.to_thread(quiet)
         faults.started = False
 
     await asyncio.to_thread(copied, url, tmp_path / "crash.db")
