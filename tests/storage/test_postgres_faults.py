@@ -237,6 +237,31 @@ async def test_a_process_that_stops_in_the_midst_of_a_transaction_does_not_hold_
     await store.close()
 
 
+async def test_a_process_that_stops_in_the_midst_of_a_statement_does_not_hold_its_shard_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The server has read the statement, and waits for its values: it ends neither the transaction nor the session."""
+    monkeypatch.setattr("stepwell.storage.postgres.sessions.STALLED_S", 0.3)
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    stopped, beside = await asyncpg.connect(url), await asyncpg.connect(url)
+    await stopped.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100")
+    await stopped.execute("SET LOCAL statement_timeout = 200")
+    await stopped.execute("UPDATE stepwell.shards SET version = version + 1 WHERE shard = 0")
+    await stopped.prepare("SELECT version FROM stepwell.shards WHERE shard = $1")
+    await beside.fetch("SELECT version FROM stepwell.shards")
+    waiting = asyncio.ensure_future(store.commit(count_up("a", 0)))
+    assert (await asyncio.wait([waiting], timeout=0.5))[1] == {waiting}, "the shard is held"
+
+    assert await store.end_stalled() == 1
+
+    assert (await waiting).result == 1
+    assert await beside.fetchval("SELECT 1") == 1, "whoever rests is left alone"
+    assert await store.end_stalled() == 0
+    await beside.close()
+    await store.close()
+
+
 def test_every_transaction_says_so_itself():
     from stepwell.storage.postgres.statements import BEGIN
 

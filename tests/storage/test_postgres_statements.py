@@ -26,8 +26,8 @@ from tests.storage.plans import Statement, plan_of
 
 pytestmark = pytest.mark.slow
 
-# Runs in the hands of an administrator, on a connection of its own, and names no rows of runs.
-ADMINISTRATION = {"citus", "schema", "checkup", "moving"}
+# Runs in the hands of an administrator, on a connection of its own, and names no rows of runs; or asks of sessions.
+ADMINISTRATION = {"citus", "schema", "checkup", "moving", "sessions"}
 
 # Looks at all shards, and may: it reads outside of locks, in each shard by that shard's indexes.
 EVERYWHERE = {
