@@ -31,7 +31,7 @@ from tests.crash.verdict import violations
 from tests.postgres import ask
 
 _REPLICAS, _LEASE_S = 4, 6.0
-_QUICK_REPLICAS, _QUICK_LEASE_S = 2, 2.0
+_QUICK_REPLICAS, _QUICK_LEASE_S = 2, 3.0
 _CLIENTS = 4
 _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
@@ -182,7 +182,10 @@ def _played(
         stuck = f"I10: {error}"
     finally:
         client.finish()
-    copied(cluster.postgres.url, cluster.folder / "crash.db")
+    try:
+        copied(cluster.postgres.url, cluster.folder / "crash.db")
+    except asyncpg.UndefinedTableError:  # not even the tables were made
+        return [stuck or "I10: there are no tables"], {}, play
     more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths)
     # What is under way is no violation: if it did not come to an end, that is what is to be told.
     return [stuck] if stuck else more, {**counts, "repeated": client.repeated}, play
