@@ -75,8 +75,16 @@ class Interval(msgspec.Struct, frozen=True, order=True):
     who: str = ""
 
 
-def audit(ask: Ask) -> Iterator[Violation]:
-    """Everything in the tables that is not as the rules say (I12, I13, I14, I19, I20, I21, I22, I23)."""
+def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
+    """Everything in the tables that is not as the rules say (I12, I13, I14, I19, I20, I21, I22, I23).
+
+    ``overlap_ms`` is how long a decision may be under way while others are made, as where there are several shards. It
+    takes the time when it begins and then waits for its shards, so of two whose times are closer than that the tables
+    do not say which was first. Who takes the place of a run may have begun before that run did: then it ends before it
+    is queued, and both have the time of the one who waited. So of what a run held only the part is judged that is
+    certain: from so long after it was queued or started until its end. That no moment ever has more than it may is
+    held by ``invariants.Guard``, which counts after each commit and needs no times.
+    """
     functions = {
         id: (parse_function(config, app_id, version=version), updated_at)
         for id, app_id, config, version, updated_at in ask(_FUNCTIONS)
@@ -89,9 +97,9 @@ def audit(ask: Ask) -> Iterator[Violation]:
         for run in everything:
             for lock in run.locks:
                 if lock.startswith("singleton/"):
-                    shared[lock].append(_life(run))
+                    shared[lock].append(_life(run, overlap_ms))
                 elif run.version == function.version:  # those before may be there because more were allowed
-                    shared[lock].append(_under_way(run))
+                    shared[lock].append(_under_way(run, overlap_ms))
         yield from _starts(function, present)
         yield from _windows(ask, function, present, updated_at)
         yield from _batches(ask, function, everything, updated_at)
@@ -336,14 +344,14 @@ def _past(ask: Ask, function_id: str) -> Iterator[Past]:
         )
 
 
-def _life(run: Past) -> Interval:
-    return Interval(run.queued_at, _FOREVER if run.ended_at is None else run.ended_at, run.id)
+def _life(run: Past, overlap_ms: int) -> Interval:
+    return Interval(run.queued_at + overlap_ms, _FOREVER if run.ended_at is None else run.ended_at, run.id)
 
 
-def _under_way(run: Past) -> Interval:
+def _under_way(run: Past, overlap_ms: int) -> Interval:
     if run.started_at is None:
         return Interval(0, 0, run.id)
-    return Interval(run.started_at, _FOREVER if run.ended_at is None else run.ended_at, run.id)
+    return Interval(run.started_at + overlap_ms, _FOREVER if run.ended_at is None else run.ended_at, run.id)
 
 
 def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
