@@ -101,9 +101,9 @@ def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
                 elif run.version == function.version:  # those before may be there because more were allowed
                     shared[lock].append(_under_way(run, overlap_ms))
         yield from _starts(function, present)
-        yield from _windows(ask, function, present, updated_at)
-        yield from _batches(ask, function, everything, updated_at)
-        yield from _ticks(ask, function, updated_at)
+        yield from _windows(ask, function, present, updated_at, overlap_ms)
+        yield from _batches(ask, function, everything, updated_at, overlap_ms)
+        yield from _ticks(ask, function, updated_at, overlap_ms)
         limits |= _limits(function, present)
     for lock, intervals in shared.items():
         if lock.startswith("singleton/"):
@@ -201,7 +201,9 @@ def _limits(function: Function, runs: Sequence[Past]) -> dict[str, int]:
 # Windows -------------------------------------------------------------------------------------------------------------
 
 
-def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int) -> Iterator[Violation]:
+def _windows(
+    ask: Ask, function: Function, runs: Sequence[Past], updated_at: int, overlap_ms: int
+) -> Iterator[Violation]:
     """I20: one run for each key and window, with the newest event, not before its time."""
     control = next((each for each in function.controls if isinstance(each, Debounce)), None)
     if control is None:
@@ -222,7 +224,7 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
         for event_id, ts, _ in others:
             if (ts, event_id) > (run.event.ts, run.event.id) and ts > run.event.ts:
                 yield Violation("I20", f"{run.id} of {function.id} has an event that is older than {event_id}")
-        if opened_at <= updated_at:
+        if opened_at <= updated_at + overlap_ms:
             continue  # it was opened under another rule
         windows[key].append(run)
         until = run.event.received_at + period
@@ -232,11 +234,13 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
             yield Violation("I20", f"{run.id} of {function.id} was not held back until {rfc3339(until)}")
     for place, found in windows.items():
         for before, after in pairwise(sorted(found, key=lambda run: run.queued_at)):
-            if after.queued_at - before.queued_at < period:
+            if after.queued_at - before.queued_at < period - overlap_ms:
                 yield Violation("I20", f"{place} started {before.id} and {after.id} for one window")
 
 
-def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int) -> Iterator[Violation]:
+def _batches(
+    ask: Ask, function: Function, runs: Sequence[Past], updated_at: int, overlap_ms: int
+) -> Iterator[Violation]:
     """I21: each event in one batch, none too large, none too early, with the events of one key."""
     control = next((each for each in function.controls if isinstance(each, BatchEvents)), None)
     text = """
@@ -262,7 +266,7 @@ def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
                 yield Violation("I21", f"event {event.id} is in {batch_of[event.id]} and in {run.id}")
             batch_of[event.id] = run.id
         opened_at = min(event.received_at for event in events)
-        if control is None or run.again or run.version != function.version or opened_at <= updated_at:
+        if control is None or run.again or run.version != function.version or opened_at <= updated_at + overlap_ms:
             continue
         keys = {control.window(function.id, {"event": event.fields()}, run.queued_at) for event in events}
         if len(keys) > 1:
@@ -277,7 +281,7 @@ def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
 # Ticks ---------------------------------------------------------------------------------------------------------------
 
 
-def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]:
+def _ticks(ask: Ask, function: Function, updated_at: int, overlap_ms: int) -> Iterator[Violation]:
     """I23: each tick once, in its order, never early, and none left out where none may be."""
     text = """
       SELECT json_extract(e.data, '$.cron'), json_extract(e.data, '$.scheduledAt'), e.received_at, r.id
@@ -294,7 +298,7 @@ def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]
         for (before, came, _), (after, later, _) in pairwise(ticks):
             if before == after:
                 yield Violation("I23", f"the tick {after} of {who} came twice")
-            if later < came:
+            if later + overlap_ms < came:
                 yield Violation("I23", f"the tick {after} of {who} came before {before}")
         trigger = triggers.get(cron)
         if trigger is None:
@@ -306,7 +310,7 @@ def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]
                 yield Violation("I23", f"{tick} is no tick of {who}")
             if came < moment:
                 yield Violation("I23", f"the tick {tick} of {who} came before its time")
-        since = [moment for moment in moments if moment > updated_at]
+        since = [moment for moment in moments if moment > updated_at + overlap_ms]
         if trigger.missed == "all" and since:
             missing = {*schedule.between(since[0], since[-1])} - {*since}
             if missing:

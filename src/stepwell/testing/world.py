@@ -45,6 +45,7 @@ T = TypeVar("T")
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
+_OVERLAP_MS_MAX: Final = 1_000  # how long a decision is under way at most, where they overlap
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
 
 
@@ -310,6 +311,14 @@ class World:
         process = NODE.get()
         assert process is not None, "signals are sent by steps"
         return await process.node.engine.signal(Signal(name, data))
+
+    @property
+    def overlap_ms(self) -> int:
+        """How far apart the times of two decisions have to be for the tables to tell which was first.
+
+        Where decisions overlap each has the time at which it began, and then waits for its shards while others pass it.
+        """
+        return _OVERLAP_MS_MAX if self.plan.shards > 1 else 0
 
     @property
     def decided_again(self) -> bool:
