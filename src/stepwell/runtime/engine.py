@@ -15,7 +15,7 @@ from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
 from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
-from stepwell.engine.registration import ask_anew, register, serve
+from stepwell.engine.registration import register, serve
 from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
@@ -200,11 +200,9 @@ class Engine:
         Returns whether anything changed. Raises ``ConfigurationError``.
         """
         functions = read_functions(app_id, configs)
-        verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
-        await self.load()
-        changed = bool(verdict.result.value)
-        if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
-            await self.commit(lambda draft: ask_anew(draft, app_id, [function.id for function in functions]))
+        changed = bool(await self.declare(lambda draft: register(draft, app_id, functions, app)))
+        if not changed:
+            await self.load()  # this process may not have read them yet
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:

@@ -25,7 +25,7 @@ from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.runtime.standing import give as give_order
 from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.testing.faults import pause
-from stepwell.testing.plans import APP, Action, other_rules
+from stepwell.testing.plans import APP, Action, other_limits, other_rules
 
 if TYPE_CHECKING:
     from stepwell.testing.world import World
@@ -71,8 +71,8 @@ class Clients:
             self.begin(self._rerun(action.pick, f"k{len(self.all)}"))
         elif action.kind == "replay":
             self.begin(self._replay(action, f"k{len(self.all)}"))
-        elif action.kind == "deploy":
-            self.begin(self._deploy(action.pick))
+        elif action.kind in ("deploy", "limit"):
+            self.begin(self._deploy(action))
         else:
             raise AssertionError(action.kind)
 
@@ -209,12 +209,14 @@ class Clients:
             if kind == StandingKind.ARCHIVE and one.target == target:
                 one.until = min(one.until, self._world.clock.now_ms())
 
-    async def _deploy(self, pick: float) -> None:
-        """The rules of one function are others from now on."""
-        world = self._world
-        number, chance = int(pick * len(world.configs)), Random(f"deploy {pick}")
+    async def _deploy(self, action: Action) -> None:
+        """The rules of one function are others from now on, or its limits."""
+        world, chance = self._world, Random(f"deploy {action.pick}")
+        change = other_limits if action.kind == "limit" else other_rules
+        meant = [n for n, config in enumerate(world.configs) if action.kind == "deploy" or "concurrency" in config]
+        number = meant[int(action.pick * len(meant))]
         configs = world.configs = [
-            other_rules(config, chance) if place == number else config for place, config in enumerate(world.configs)
+            change(config, chance) if place == number else config for place, config in enumerate(world.configs)
         ]
 
         async def register(engine: Engine) -> bool:
@@ -223,7 +225,7 @@ class Clients:
 
         while await self._ask(register) is None:
             pass
-        self._world.reach("deployed")
+        world.reach("deployed" if action.kind == "deploy" else "limits changed")
 
     async def resume(self, function_id: str) -> None:
         async def resume_it(engine: Engine) -> str:

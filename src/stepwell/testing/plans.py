@@ -19,6 +19,7 @@ _PAUSING: Final = 0.3  # of the worlds
 _REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2
 _ORDERING: Final = 0.2
+_LIMITING: Final = 0.25
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
@@ -68,6 +69,7 @@ def make_plan(seed: int, shards: int = 1) -> Plan:
     actions = _with_reruns(Random(f"reruns {seed}"), actions)
     actions = _with_deployments(Random(f"deployments {seed}"), actions)
     actions = _with_orders(Random(f"orders {seed}"), actions)
+    actions = _with_new_limits(Random(f"limits {seed}"), functions, actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max, shards=shards)
@@ -118,8 +120,7 @@ def _with_reruns(random: Random, actions: tuple[Action, ...]) -> tuple[Action, .
 
 
 def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
-    """The configuration of a function with other numbers in its rules for starts. Limits of what goes on at one moment
-    stay: more may be under way for a while after they were lowered."""
+    """The configuration of a function with other numbers in its rules for starts."""
     found: dict[str, Any] = {**config, "name": f"version {random.randrange(1_000)}"}
     if "throttle" in found:
         found["throttle"] = found["throttle"] | {"limit": random.choice((1, 3, 20)), "burst": random.choice((0, 2))}
@@ -134,6 +135,41 @@ def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     if "singleton" in found:
         found["singleton"] = found["singleton"] | {"mode": random.choice(("skip", "cancel"))}
     return found
+
+
+def other_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function with other limits of what goes on at one moment. Their keys stay, so that its
+    runs stay where they are (ADR 0036)."""
+
+    def other(limits: Any) -> Any:
+        if type(limits) is dict and "limit" in limits:
+            return limits | {"limit": random.choice((1, 2, 3, 6))}
+        if type(limits) is dict:
+            return {kind: other(each) for kind, each in limits.items()}
+        return [other(each) for each in limits]
+
+    return {**config, "concurrency": other(config["concurrency"])}
+
+
+def _with_new_limits(random: Random, functions: tuple[Spec, ...], actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds the limits of functions change, most often soon after many events have come at once. As with
+    deployments everybody knows it."""
+    limited = [spec for spec in functions if (spec.limits() or spec.rules.runs_max) and spec.event is not None]
+    if not limited or random.random() >= _LIMITING:
+        return actions
+    found = [action for action in actions if action.kind != "depose"]
+    for _ in range(random.randint(1, 3)):
+        spec, at = random.choice(limited), random.randint(0, len(found))
+        burst = Action(
+            kind="send",
+            after_ms=random.choice(_GAPS_MS),
+            event=spec.event or "",
+            key=random.choice(KEYS),
+            copies=random.choice((3, 6, 9)),
+        )
+        pick, gap = random.random(), random.choice((0, 1, 40, 900, 5_000, 31_000))
+        found[at:at] = [burst, Action(kind="limit", after_ms=gap, pick=pick)]
+    return tuple(found)
 
 
 def _with_deployments(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:

@@ -72,11 +72,12 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
         inline = SqliteStore.inline(hook=self, shards=plan.shards)
-        overlapping = OverlappingStore(inline, Random(f"overlap {plan.seed}"), NODE.get) if plan.shards > 1 else None
-        self.store = CheckingStore(overlapping or inline)
+        chance = Random(f"overlap {plan.seed}")
+        self.overlapping = OverlappingStore(inline, chance, NODE.get) if plan.shards > 1 else None
+        self.store = CheckingStore(self.overlapping or inline)
         self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
-        self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)
+        self.guard = Guard(self.tables, self.clock.now_ms, alone=alone)
         self.shards = ShardGuard(self.tables, plan.shards, self.clock.now_ms) if plan.shards > 1 else None
         self.violations: list[Violation] = []
         self.story: list[str] = []
@@ -90,6 +91,7 @@ class World:
         self.acked: dict[str, tuple[str, str]] = {}
         self.archived: list[Archived] = []
         self.written: dict[str, int] = {}
+        self._jumped_ms = 0  # by how much the clock has jumped under decisions that were under way
         self._events = 0  # the last that was written
         self._changes = 0  # of rows, so far
         self._pressures: dict[str, tuple[int, float, Process | None]] = {}
@@ -150,6 +152,8 @@ class World:
         leader = self.processes.leader
         if action.kind == "jump":
             self.clock.jump(action.delay_ms)
+            if self.overlapping is not None and self.overlapping.under_way:
+                self._jumped_ms += action.delay_ms
         elif action.kind not in ("crash", "depose"):
             self.clients.act(action)
         elif leader is None:
@@ -253,7 +257,7 @@ class World:
             return
         slots = {run_id: self.tables.slots(run_id) for run_id in working}
         for slot in slots[start.run_id]:
-            busy, limit = sum(slot in slots[run_id] for run_id in working), self.guard.limit(slot)
+            busy, limit = sum(slot in slots[run_id] for run_id in working), self.guard.allowed(slot)
             if limit is not None and busy > limit:
                 self.fail("I12", f"{busy} bodies are at work under {slot}, whose limit is {limit}")
             if limit is not None and busy == limit:
@@ -316,15 +320,16 @@ class World:
     def overlap_ms(self) -> int:
         """How far apart the times of two decisions have to be for the tables to tell which was first.
 
-        Where decisions overlap each has the time at which it began, and then waits for its shards while others pass it.
+        Where decisions overlap each has the time at which it began, and then waits for its shards while others pass it,
+        and while the clock may be set forward.
         """
-        return _OVERLAP_MS_MAX if self.plan.shards > 1 else 0
+        return _OVERLAP_MS_MAX + self._jumped_ms if self.overlapping is not None else 0
 
     @property
     def decided_again(self) -> bool:
-        """Whether decisions may have been made again, after later ones: what operators decide about functions is known
-        to none that is under way."""
-        return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain"))
+        """Whether decisions may have been made again, after later ones: what operators decide about functions, and what
+        is deployed, is known to none that is under way."""
+        return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain", "deploy", "limit"))
 
     def may_be_archived(self, function_id: str, at: int) -> bool:
         """Whether nothing may have matched the function at that moment, as far as clients can know."""
@@ -346,17 +351,3 @@ class World:
 def play(seed: int, shards: int = 1) -> Report:
     """The world of a seed, in a store with so many shards."""
     return World(make_plan(seed, shards)).play()
-
-
-def _limits(plan: Plan) -> dict[str, int]:
-    """Which limit belongs to which key of slots: the key itself, or what all keys of one limit begin with."""
-    found: dict[str, int] = {}
-    for spec in plan.functions:
-        for limit in spec.limits():
-            key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
-            found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
-        runs_max = spec.rules.options()["run_concurrency"]
-        if runs_max is not None:
-            key = runs_max.place(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
-            found[key if runs_max.key is None else key[: key.rfind("/") + 1]] = runs_max.limit
-    return found
