@@ -66,7 +66,7 @@ def _events(world: World) -> Iterator[Violation]:
         for spec in world.plan.functions:
             function_id = f"w-{spec.id}"
             found = outcomes.pop((event_id, function_id), [])
-            if not found and world.may_be_archived(function_id, received_at):
+            if not found and world.may_be_archived(function_id, event_id, received_at):
                 world.reach("no outcome: archived")
             elif len(found) != (1 if spec.matches(name, key) else 0):
                 yield Violation("I2", f"event {event_id} ({name}) and function {function_id} had the outcomes {found}")

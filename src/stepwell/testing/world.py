@@ -331,10 +331,14 @@ class World:
         is deployed, is known to none that is under way."""
         return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain", "deploy", "limit"))
 
-    def may_be_archived(self, function_id: str, at: int) -> bool:
-        """Whether nothing may have matched the function at that moment, as far as clients can know."""
+    def may_be_archived(self, function_id: str, event_id: str, received_at: int) -> bool:
+        """Whether this event may have matched nothing, as far as clients can know: it is decided by what holds when it
+        is written, which may be much later than it came."""
         spans = [one for one in self.archived if one.target == of_function(function_id)]
-        return any(one.since <= at <= one.until for one in spans) or (bool(spans) and self.reached["two at once"] > 0)
+        decided_at = self.written.get(event_id, received_at)
+        return any(one.since <= decided_at and received_at <= one.until for one in spans) or (
+            bool(spans) and self.reached["two at once"] > 0
+        )
 
     @property
     def messages(self) -> LocalMessages:
