@@ -40,14 +40,6 @@ def test_decisions_of_many_shards_that_overtake_each_other_end_well(seed: int) -
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
-@pytest.mark.parametrize("seed", [40056, 40069, 40153, 40203])
-def test_limits_that_change_hold_from_the_moment_at_which_they_are_written(seed: int) -> None:
-    """Nobody begins by the old ones any more, and nobody who waits is left behind."""
-    report = play(seed)
-
-    assert report.violations == (), "\n".join(report.story[-40:])
-
-
 @pytest.mark.parametrize("seed", [1796, 2403, 2524, 4275])
 def test_queues_are_left_alone_by_every_process_that_has_heard_of_it(seed: int) -> None:
     """Two queues are told to wait until one moment, and processes that have been deposed go on for a while."""

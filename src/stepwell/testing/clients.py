@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
+_RULES_TOO: Final = 0.4  # of those whose limits change
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
 
@@ -212,11 +213,13 @@ class Clients:
     async def _deploy(self, action: Action) -> None:
         """The rules of one function are others from now on, or its limits."""
         world, chance = self._world, Random(f"deploy {action.pick}")
-        change = other_limits if action.kind == "limit" else other_rules
-        meant = [n for n, config in enumerate(world.configs) if action.kind == "deploy" or "concurrency" in config]
-        number = meant[int(action.pick * len(meant))]
+        if action.kind == "limit":
+            specs = world.plan.functions
+            name = f"{APP}-{specs[int(action.pick * len(specs))].id}"
+        else:
+            name = world.configs[int(action.pick * len(world.configs))]["id"]
         configs = world.configs = [
-            change(config, chance) if place == number else config for place, config in enumerate(world.configs)
+            _changed(action.kind, config, chance) if config["id"] == name else config for config in world.configs
         ]
 
         async def register(engine: Engine) -> bool:
@@ -252,3 +255,10 @@ class Clients:
         task.cancel()
         await pause(self._world.chance.choice((0, 300, 2_000)))
         return None
+
+
+def _changed(kind: str, config: Mapping[str, Any], chance: Random) -> dict[str, Any]:
+    if kind == "deploy":
+        return other_rules(config, chance)
+    found = other_limits(config, chance)
+    return other_rules(found, chance) if found == config or chance.random() < _RULES_TOO else found

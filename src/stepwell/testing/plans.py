@@ -148,28 +148,34 @@ def other_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
             return {kind: other(each) for kind, each in limits.items()}
         return [other(each) for each in limits]
 
-    return {**config, "concurrency": other(config["concurrency"])}
+    return {**config, "concurrency": other(config["concurrency"])} if "concurrency" in config else {**config}
 
 
 def _with_new_limits(random: Random, functions: tuple[Spec, ...], actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """In some worlds the limits of functions change, most often soon after many events have come at once. As with
-    deployments everybody knows it."""
-    limited = [spec for spec in functions if (spec.limits() or spec.rules.runs_max) and spec.event is not None]
-    if not limited or random.random() >= _LIMITING:
+    """In some worlds a function gets other limits, and perhaps other rules, soon after many events have come for it at
+    once. As with deployments everybody knows it."""
+    ruled = [place for place, spec in enumerate(functions) if spec.event is not None and _makes_wait(spec)]
+    if not ruled or random.random() >= _LIMITING:
         return actions
     found = [action for action in actions if action.kind != "depose"]
     for _ in range(random.randint(1, 3)):
-        spec, at = random.choice(limited), random.randint(0, len(found))
+        place, at = random.choice(ruled), random.randint(0, len(found))
         burst = Action(
             kind="send",
             after_ms=random.choice(_GAPS_MS),
-            event=spec.event or "",
+            event=functions[place].event or "",
             key=random.choice(KEYS),
             copies=random.choice((3, 6, 9)),
         )
-        pick, gap = random.random(), random.choice((0, 1, 40, 900, 5_000, 31_000))
-        found[at:at] = [burst, Action(kind="limit", after_ms=gap, pick=pick)]
+        gap = random.choice((0, 1, 40, 900, 5_000, 31_000))
+        limit = Action(kind="limit", after_ms=gap, pick=(place + random.random()) / len(functions))
+        found[at:at] = [burst, limit]
     return tuple(found)
+
+
+def _makes_wait(spec: Spec) -> bool:
+    rules = spec.rules
+    return bool(spec.limits() or rules.runs_max or rules.throttle or rules.rate_limit or rules.debounce_ms)
 
 
 def _with_deployments(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
