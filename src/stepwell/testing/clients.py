@@ -25,7 +25,7 @@ from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.runtime.standing import give as give_order
 from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.testing.faults import pause
-from stepwell.testing.plans import APP, Action, other_limits, other_rules
+from stepwell.testing.plans import APP, Action, fewer_limits, other_limits, other_rules
 
 if TYPE_CHECKING:
     from stepwell.testing.world import World
@@ -35,6 +35,7 @@ T = TypeVar("T")
 _FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _RULES_TOO: Final = 0.4  # of those whose limits change
+_FEWER: Final = 0.2  # of them are not limited by one of their rules any more
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
 
@@ -219,7 +220,8 @@ class Clients:
         else:
             name = world.configs[int(action.pick * len(world.configs))]["id"]
         configs = world.configs = [
-            _changed(action.kind, config, chance) if config["id"] == name else config for config in world.configs
+            _changed(action, config, chance, world.plan.shards) if config["id"] == name else config
+            for config in world.configs
         ]
 
         async def register(engine: Engine) -> bool:
@@ -257,8 +259,10 @@ class Clients:
         return None
 
 
-def _changed(kind: str, config: Mapping[str, Any], chance: Random) -> dict[str, Any]:
-    if kind == "deploy":
+def _changed(action: Action, config: Mapping[str, Any], chance: Random, shards: int) -> dict[str, Any]:
+    if action.kind == "deploy":
         return other_rules(config, chance)
     found = other_limits(config, chance)
-    return other_rules(found, chance) if found == config or chance.random() < _RULES_TOO else found
+    if found == config or chance.random() < _RULES_TOO:
+        found = other_rules(found, chance)
+    return fewer_limits(found, chance) if shards == 1 and chance.random() < _FEWER else found

@@ -231,6 +231,7 @@ _BLOCKED: Final = """
 SELECT DISTINCT i.backlog, i.function_id FROM items AS i WHERE i.shard IN {shards} AND i.backlog IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND at IS NOT NULL
     AND (kind = 'review' OR id = 'release/' || i.backlog)) -- they are about to be asked, by the limits there are now"""
+_LIMITED: Final = ("fn/", "env/", "account/", "run/")
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
 WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%'
@@ -252,7 +253,7 @@ class Guard:
         )
         self._limits = Limits(tables.ask)
         self._allowed: dict[str, int] = {}
-        self._alone = alone
+        self._counted = alone
         self._now = now
 
     def check(self) -> list[Violation]:
@@ -261,7 +262,8 @@ class Guard:
         now = self._now()
         found = [Violation(*row) for row in self._ask(self._relations, now)]
         self._limits.look()
-        if self._limits or self._alone:
+        self._counted |= bool(self._limits)  # from then on: a limit may be taken away and given back
+        if self._counted:
             used: dict[str, int] = {}
             for key, count, wide in self._ask(self._used):
                 used[key] = count
@@ -291,6 +293,7 @@ class Guard:
         for key, count in used.items():
             limit = self._limits.most(key)
             if limit is None:
+                self._allowed[key] = count  # nothing limits it any more, or for a while
                 continue
             allowed = max(limit, before.get(key, 0))
             if count > allowed:
@@ -309,6 +312,8 @@ class Guard:
         found: list[Violation] = []
         for backlog, function_id in self._ask(self._blocked):
             limit = self._limits.of(backlog, function_id)
+            if limit is None and backlog.startswith(_LIMITED):
+                found.append(Violation("I11", f"items wait in {backlog}, which nothing limits any more"))
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")

@@ -151,6 +151,23 @@ def other_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     return {**config, "concurrency": other(config["concurrency"])} if "concurrency" in config else {**config}
 
 
+def fewer_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function without one of the limits that it has for itself. Only for a store with one
+    shard: with several its new runs may be elsewhere than those that there are (ADR 0036)."""
+
+    def fewer(limits: list[Any]) -> list[Any]:
+        own = [limit for limit in limits if "scope" not in limit]
+        gone = random.choice(own) if own else None
+        return [limit for limit in limits if limit is not gone]
+
+    found = {**config}
+    limits = found.pop("concurrency", [])
+    left = {kind: fewer(each) for kind, each in limits.items()} if type(limits) is dict else fewer(limits)
+    if any(left.values()) if type(left) is dict else left:
+        found["concurrency"] = left
+    return found
+
+
 def _with_new_limits(random: Random, functions: tuple[Spec, ...], actions: tuple[Action, ...]) -> tuple[Action, ...]:
     """In some worlds a function gets other limits, and perhaps other rules, soon after many events have come for it at
     once. As with deployments everybody knows it."""
