@@ -219,10 +219,9 @@ class Clients:
             name = f"{APP}-{specs[int(action.pick * len(specs))].id}"
         else:
             name = world.configs[int(action.pick * len(world.configs))]["id"]
-        configs = world.configs = [
-            _changed(action, config, chance, world.plan.shards) if config["id"] == name else config
-            for config in world.configs
-        ]
+        old = next(config for config in world.configs if config["id"] == name)
+        new = self._changed(action, old, chance)
+        configs = world.configs = [new if config is old else config for config in world.configs]
 
         async def register(engine: Engine) -> bool:
             await engine.register(APP, configs)
@@ -231,6 +230,17 @@ class Clients:
         while await self._ask(register) is None:
             pass
         world.reach("deployed" if action.kind == "deploy" else "limits changed")
+
+    def _changed(self, action: Action, config: Mapping[str, Any], chance: Random) -> dict[str, Any]:
+        if action.kind == "deploy":
+            return other_rules(config, chance)
+        found = other_limits(config, chance)
+        if found == config or chance.random() < _RULES_TOO:
+            found = other_rules(found, chance)
+        if self._world.plan.shards == 1 and chance.random() < _FEWER:
+            self._world.reach("limit taken away")
+            found = fewer_limits(found, chance)
+        return found
 
     async def resume(self, function_id: str) -> None:
         async def resume_it(engine: Engine) -> str:
@@ -257,12 +267,3 @@ class Clients:
         task.cancel()
         await pause(self._world.chance.choice((0, 300, 2_000)))
         return None
-
-
-def _changed(action: Action, config: Mapping[str, Any], chance: Random, shards: int) -> dict[str, Any]:
-    if action.kind == "deploy":
-        return other_rules(config, chance)
-    found = other_limits(config, chance)
-    if found == config or chance.random() < _RULES_TOO:
-        found = other_rules(found, chance)
-    return fewer_limits(found, chance) if shards == 1 and chance.random() < _FEWER else found
