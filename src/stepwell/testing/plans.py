@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
@@ -140,31 +140,35 @@ def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
 def other_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     """The configuration of a function with other limits of what goes on at one moment. Their keys stay, so that its
     runs stay where they are (ADR 0036)."""
-
-    def other(limits: Any) -> Any:
-        if type(limits) is dict and "limit" in limits:
-            return limits | {"limit": random.choice((1, 2, 3, 6))}
-        if type(limits) is dict:
-            return {kind: other(each) for kind, each in limits.items()}
-        return [other(each) for each in limits]
-
-    return {**config, "concurrency": other(config["concurrency"])} if "concurrency" in config else {**config}
+    return _with_limits(config, lambda limits: [limit | {"limit": random.choice((1, 2, 3, 6))} for limit in limits])
 
 
 def fewer_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     """The configuration of a function without one of the limits that it has for itself. Only for a store with one
     shard: with several its new runs may be elsewhere than those that there are (ADR 0036)."""
 
-    def fewer(limits: list[Any]) -> list[Any]:
+    def fewer(limits: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = [limit for limit in limits if "scope" not in limit]
         gone = random.choice(own) if own else None
         return [limit for limit in limits if limit is not gone]
 
+    return _with_limits(config, fewer)
+
+
+def _with_limits(
+    config: Mapping[str, Any], change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Each list of limits is changed: that of all, or one of those of steps and one of those of runs."""
     found = {**config}
-    limits = found.pop("concurrency", [])
-    left = {kind: fewer(each) for kind, each in limits.items()} if type(limits) is dict else fewer(limits)
-    if any(left.values()) if type(left) is dict else left:
-        found["concurrency"] = left
+    limits = found.get("concurrency", [])
+    if issubclass(type(limits), dict):
+        found["concurrency"] = {kind: change(each) for kind, each in limits.items()}
+        empty = not any(found["concurrency"].values())
+    else:
+        found["concurrency"] = change(limits)
+        empty = not found["concurrency"]
+    if empty:
+        del found["concurrency"]
     return found
 
 
