@@ -33,7 +33,7 @@ def is_postgres(address: str) -> bool:
 
 def may_have_password(address: str) -> bool:
     """Whether it may be a secret."""
-    return is_postgres(address) and ("@" in address or "password=" in address)
+    return address.startswith(_SCHEMES) and ("@" in address or "password=" in address)
 
 
 def shown(address: str) -> str:
