@@ -205,13 +205,14 @@ async def test_calls_in_flight_hear_that_another_was_told_to_leave_their_queue_a
             await first.app.send([Event("shop/ordered", {})])
             await second.app.send([Event("shop/ordered", {})])
         refused.set()
+        clock, timers = other.engine.clock, other.engine.timers
         while not other.engine.pressed.known:
-            await asyncio.sleep(0)
+            await rest(1, clock, timers)
         (until,) = other.engine.pressed.known.values()
 
         held.set()
         while not moments:
-            await asyncio.sleep(0)
+            await rest(1, clock, timers)
 
         assert min(moments) >= until
 

@@ -16,8 +16,8 @@ from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.questions import GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
 from stepwell.storage.postgres.store import PostgresStore
-from tests.postgres import ask as ask_server
 from tests.postgres import administrate, asyncpg, at, emptied, server
+from tests.postgres import ask as ask_server
 from tests.storage.conftest import postgres
 from tests.storage.nouns import item, note, run, step
 
