@@ -18,6 +18,9 @@ class Raw(Protocol):
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
     async def execute(self, query: str, *args: Any) -> str: ...
     async def executemany(self, command: str, args: Iterable[Sequence[Any]]) -> None: ...
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Sequence[Any]], columns: Sequence[str], schema_name: str
+    ) -> str: ...
     async def close(self, *, timeout: float | None = None) -> None: ...  # noqa: ASYNC109 - asyncpg's own
     def terminate(self) -> None: ...
     def is_closed(self) -> bool: ...
@@ -52,6 +55,11 @@ class Connection:
             await self._raw.execute(text, *_written(rows[0]))
         else:
             await self._raw.executemany(text, [_written(row) for row in rows])
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a table of ours by COPY: several times as many a second as by statements."""
+        records = [_written(row) for row in rows]
+        await self._raw.copy_records_to_table(table, records=records, columns=columns, schema_name="stepwell")
 
     async def close(self) -> None:
         with suppress(Exception):
