@@ -28,7 +28,8 @@ class Pressed:
 
     async def hear(self) -> None:
         """Read what others have written. Raises ``StorageError``."""
-        self.learn(heard(await self._store.read(ListCells(PREFIX, LAST, self._clock.now_ms(), _HEARD_MAX))))
+        cells = await self._store.read(ListCells(PREFIX, LAST, self._clock.now_ms(), _HEARD_MAX))
+        self.learn(heard(cells))
 
     def until(self, queues: Iterable[str]) -> int:
         """The moment before which nothing of any of these is to begin; 0 if there is none."""
