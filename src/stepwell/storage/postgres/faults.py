@@ -83,6 +83,12 @@ def _explain(error: BaseException, where: str) -> StorageError | None:
         )
     if fault(error) is Fault.REFUSED:
         return None
+    if isinstance(error, ConnectionError) and "SSL" in why:  # asyncpg has no other sign of it
+        return StorageUnavailable(
+            what=f"the database {where} is not reached by TLS, which its URL asks for",
+            why=why,
+            fix="turn it on at the server (ssl = on), or leave sslmode out of the URL where the network is trusted",
+        )
     return StorageUnavailable(
         what=f"the database {where} does not answer",
         why=why,
