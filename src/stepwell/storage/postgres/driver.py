@@ -62,12 +62,12 @@ class Connection:
         await self._raw.copy_records_to_table(table, records=records, columns=columns, schema_name="stepwell")
 
     async def close(self) -> None:
-        with suppress(Exception):
+        with suppress(Exception):  # asyncpg has let go of it then; the server may be gone, or slow to say goodbye
             await self._raw.close(timeout=2)
 
     def terminate(self) -> None:
         """Let go of it without a word: whatever was under way on it is left to the server."""
-        with suppress(Exception):
+        with suppress(Exception):  # of a socket that is closed already
             self._raw.terminate()
 
 
