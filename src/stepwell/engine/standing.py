@@ -42,6 +42,8 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
         reason = order.reason or before.reason
         pause = order.pause and msgspec.structs.replace(order.pause, since=before.since, reason=reason)
         order = msgspec.structs.replace(order, since=before.since, reason=reason, pause=pause)
+    if order == before and (order.pause is None or order.pause.runs != PausedRuns.CANCEL):
+        return draft.decision(order)  # who is not answered asks again: nobody else is to begin anew because of that
     draft.add(GiveOrder(order))
     if order.kind == StandingKind.ARCHIVE:
         for function in meant:
