@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.conformance import describe
+from tests.on_postgres import on_postgres
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
@@ -19,7 +20,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--conformance", action="store_true", help="Only tests of the protocol's checklist, and of features."
     )
-    parser.addoption("--shards", type=int, default=1, help="How many shards a store has in tests/spec.")
+    parser.addoption("--shards", type=int, help="How many shards a store has in tests/spec.")
+    parser.addoption(
+        "--store",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="What harnesses and servers keep everything in. On PostgreSQL, tests that are about files are left out.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--store") == "postgres":
+        on_postgres()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

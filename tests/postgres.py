@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -75,16 +76,26 @@ def ask(url: str, text: str, *values: Any) -> list[Any]:
         finally:
             await connection.close()
 
-    return asyncio.run(run())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # whoever asks is on a loop already
+        return thread.submit(lambda: asyncio.run(run())).result()
 
 
 @cache
 def _shared(shards: int) -> str:
     """A database that the tests of a process use one after the other."""
-    name = f"stepwell_test_{os.getpid()}_of_{shards}"
-    administrate(f"CREATE DATABASE {name}")
-    atexit.register(_drop, name)
-    return at(name)
+    return kept_database(f"of_{shards}")
+
+
+def kept_database(name: str | None = None) -> str:
+    """The URL of an empty database that is there until this process ends."""
+    full = f"stepwell_test_{os.getpid()}_{name or next(_numbers)}"
+    administrate(f"CREATE DATABASE {full}")
+    atexit.register(_drop, full)
+    return at(full)
 
 
 def _drop(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import Context
 from datetime import datetime
 from functools import partial, wraps
@@ -24,8 +24,10 @@ from stepwell.runtime.engine import Engine
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.pool import THREADS_MAX, Pool
 from stepwell.sdk.transport import InProcess
+from stepwell.storage.interface import Store
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing.answers import Answers
+from stepwell.testing.database import AwaitedStore, open_database
 from stepwell.testing.loop import Stuck, VirtualClock, VirtualLoop, VirtualTimers
 from stepwell.testing.node import Door, Node
 from stepwell.testing.published import Published
@@ -46,11 +48,12 @@ _SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing 
 class Driver:
     """Runs coroutines and timers of the engine that is up at present, in no time at all or while time goes by.
 
-    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has: our
-    own tests try that it makes no difference.
+    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has, and
+    ``_lend`` where that is if nobody says: our own tests try that they make no difference.
     """
 
-    _shards: ClassVar[int] = 1
+    _shards: ClassVar[int | None] = None
+    _lend: ClassVar[Callable[[], AbstractContextManager[str]] | None] = None
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Driver:
         patience: float,
         settings: Settings,
         concurrency: int = CALLS_MAX,
+        store: str | None = None,
     ) -> None:
         start_ms = to_ms(start)
         self._apps = apps
@@ -74,12 +78,16 @@ class Driver:
         self._answers = Answers(self._clock.now_ms)
         self._dies: Dies | None = None
         self._sent = 0
-        self._store: SqliteStore | None = None
+        self._url = store
+        self._lent = ExitStack()
+        self._store: Store | None = None
         self._node: Node | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._store = SqliteStore.inline(shards=self._shards)
+            if self._url is None and self._lend is not None:
+                self._url = self._lent.enter_context(self._lend())
+            self._store = self._finish(self._open())
             self._boot()
             self._finish(self._bind())
         except BaseException as error:
@@ -96,13 +104,14 @@ class Driver:
         if self._store is not None:
             self._finish(self._store.close())
         self._loop.close()
+        self._lent.close()
         if error is None:
             self._answers.raise_unanswered()
             self._stubs.check_all_asked()
             self._answers.check_all_asked()
 
     @property
-    def store(self) -> SqliteStore:
+    def store(self) -> Store:
         """The database, which outlives the processes."""
         assert self._store is not None, "the harness is used outside of its 'with' statement"
         return self._store
@@ -112,6 +121,11 @@ class Driver:
         """The engine that runs at present; a crash replaces it."""
         assert self._node is not None, "the harness is used outside of its 'with' statement"
         return self._node.engine
+
+    async def _open(self) -> Store:
+        if self._url is None:
+            return SqliteStore.inline(shards=self._shards or 1)
+        return await open_database(self._url, self._shards, self._loop)
 
     async def _bind(self) -> None:
         for app in self._apps:
@@ -156,6 +170,8 @@ class Driver:
         self._node.vanish()
         self._loop.abandon()
         self._node = None
+        if isinstance(self._store, AwaitedStore):
+            self._finish(self._store.settle())
         self._stubs.under_way.clear()
 
     def _do(self, make: Callable[[], Coroutine[Any, Any, A]]) -> A:
