@@ -109,6 +109,12 @@ def emptied(shards: int) -> str:
     The first store that opens it makes the tables.
     """
     url = _shared(shards)
+    empty(url)
+    return url
+
+
+def empty(url: str) -> None:
+    """Take out of its tables what is in them, if there are any."""
     tables = [name for (name,) in ask(url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")]
     if tables:
         kept = {"meta", "shards"}
@@ -116,4 +122,3 @@ def emptied(shards: int) -> str:
         texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
         texts += ["UPDATE stepwell.shards SET version = 0, swept_at = 0"]
         administrate("; ".join(texts), url)
-    return url

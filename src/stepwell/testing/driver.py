@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from contextvars import Context
 from datetime import datetime
 from functools import partial, wraps
@@ -53,7 +53,7 @@ class Driver:
     """
 
     _shards: ClassVar[int | None] = None
-    _lend: ClassVar[Callable[[], AbstractContextManager[str]] | None] = None
+    _lend: ClassVar[Callable[[], AbstractContextManager[str | None]]] = nullcontext
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Driver:
 
     def __enter__(self) -> Self:
         try:
-            if self._url is None and self._lend is not None:
+            if self._url is None:
                 self._url = self._lent.enter_context(self._lend())
             self._store = self._finish(self._open())
             self._boot()

@@ -25,8 +25,7 @@ from hypothesis.stateful import (
 from stepwell import Event, Stepwell
 from stepwell.model.questions import Count
 from stepwell.testing import Harness, harness
-from stepwell.testing.audit import audit
-from stepwell.testing.tables import Tables
+from tests.tables import tables
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = ("a", "b")
@@ -145,7 +144,7 @@ class Machine(RuleBasedStateMachine):
         self.model = self.model_of(options)
         self.version = self.app(options)
         self.t = harness(self.version).__enter__()
-        self.tables = Tables(self.t.store)
+        self.tables = tables(self.t)
 
     def app(self, options: Mapping[str, Any]) -> Stepwell:
         app = Stepwell("shop")
@@ -242,7 +241,7 @@ class Machine(RuleBasedStateMachine):
         left = self.t.ask(Count(int(self.t.now.timestamp() * 1000)))
         assert (left.live_runs, left.items, left.leased, left.blocked) == (0, 0, 0, 0)
         assert self.tables.ask("SELECT * FROM slots") == []
-        assert list(audit(self.tables.ask)) == []
+        assert self.tables.audit() == []
 
     def wait_a_little(self) -> None:
         self.t.advance(1)
