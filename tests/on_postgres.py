@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from stepwell.storage.interface import Store
+from stepwell.storage.postgres.store import PostgresStore
+from stepwell.testing.database import AwaitedStore
 from stepwell.testing.driver import Driver
 from tests import postgres
 
@@ -20,7 +22,8 @@ _NAMES: Final = ("--db", "--store")
 _FILES: Final = {"dev": ".stepwell/dev.db", "start": "stepwell.db"}
 """What a server uses that is told nothing."""
 
-_free: list[str] = []
+_open = Driver._open
+_free: list[_Kept] = []
 _free_for_servers: list[str] = []
 _instead: dict[Path, str] = {}
 _running: Counter[str] = Counter()
@@ -31,7 +34,12 @@ def on_postgres() -> None:
     """From now on, in this process."""
     global _on
     _on = True
-    Driver._lend = staticmethod(lent)
+    Driver._open = _opened  # type: ignore[method-assign]
+
+
+def chosen() -> bool:
+    """Whether this test run is one on PostgreSQL."""
+    return _on
 
 
 def about_files(items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -49,14 +57,38 @@ def told() -> Iterator[str]:
         yield f"  {count:4}  {reason}"
 
 
-@contextmanager
-def lent() -> Iterator[str]:
-    """The URL of a database that nobody else uses meanwhile. What is in it others have left."""
-    url = _free.pop() if _free else postgres.kept_database()
-    try:
-        yield url
-    finally:
-        _free.append(url)
+async def _opened(driver: Driver) -> Store:
+    """The store of a harness, in a database that it has to itself. Connections are kept from one to the next: to make
+    them, and to prepare what they are asked, takes most of the time of a usual test."""
+    if driver._url is not None:
+        return await _open(driver)
+    kept = _free.pop() if _free else await _Kept.made(driver)
+    postgres.empty(kept.url)
+    driver._url = kept.url
+
+    async def give_back() -> None:
+        _free.append(kept)
+
+    return AwaitedStore(kept, driver._loop, give_back)
+
+
+class _Kept:
+    """A store that goes on when it is closed."""
+
+    def __init__(self, url: str, store: PostgresStore) -> None:
+        self.url = url
+        self.shards = store.shards
+        self.commit, self.read, self.sweep = store.commit, store.read, store.sweep
+        self.new_epoch, self.changed, self.now_ms = store.new_epoch, store.changed, store.now_ms
+
+    @classmethod
+    async def made(cls, driver: Driver) -> _Kept:
+        url = postgres.kept_database()
+        with driver._loop.working("a new database"):
+            return cls(url, await PostgresStore.open(url, shards=driver._shards))
+
+    async def close(self) -> None:
+        """Somebody else will use it."""
 
 
 def serving(command: str, folder: Path, options: Sequence[str]) -> tuple[list[str], str | None]:

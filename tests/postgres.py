@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -114,11 +115,46 @@ def emptied(shards: int) -> str:
 
 
 def empty(url: str) -> None:
-    """Take out of its tables what is in them, if there are any."""
-    tables = [name for (name,) in ask(url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")]
+    """Take out of its tables what is in them, if there are any. Versions of shards go on: a store may know them."""
+    connected = kept_connection(url)
+    tables = connected.ask("SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")
     if tables:
-        kept = {"meta", "shards"}
-        texts = [f"DELETE FROM stepwell.{name}" for name in tables if name not in kept]
+        texts = [f"DELETE FROM stepwell.{name}" for (name,) in tables if name not in ("meta", "shards")]
         texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
-        texts += ["UPDATE stepwell.shards SET version = 0, swept_at = 0"]
-        administrate("; ".join(texts), url)
+        connected.run("; ".join(texts))
+
+
+class Kept:
+    """A connection beside those of a store, for whoever is in the middle of something else."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = _here(asyncpg.connect(url, server_settings={"search_path": "stepwell"}))
+
+    def ask(self, text: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        return [tuple(row) for row in _here(self._connection.fetch(text, *values))]
+
+    def run(self, script: str) -> None:
+        """Run statements without values."""
+        _here(self._connection.execute(script))
+
+
+@cache
+def kept_connection(url: str) -> Kept:
+    return Kept(url)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One that runs in a thread: whoever asks may be on a loop already."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
+def _here(work: Any) -> Any:
+    return asyncio.run_coroutine_threadsafe(_awaited(work), _loop()).result()
+
+
+async def _awaited(work: Any) -> Any:
+    return await work

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
-from collections.abc import Callable, Coroutine
-from functools import cache
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-from stepwell.storage.postgres.driver import Connection
+from stepwell.storage.tables import TABLES
 from stepwell.testing import Harness
 from stepwell.testing.audit import audit, audit_file
 from stepwell.testing.invariants import Violation
@@ -30,6 +26,10 @@ class InMemory:
     def audit(self) -> list[Violation]:
         return list(audit(self.ask))
 
+    def all(self) -> list[Any]:
+        """Every row, behind the name of its table."""
+        return self._tables.all()
+
     def version(self) -> object:
         """Another one when anything was written."""
         return self._tables.changes()
@@ -44,19 +44,7 @@ class InDatabase:
     def ask(self, text: str, *values: Any) -> list[Any]:
         numbers = iter(range(1, len(values) + 1))
         asked = re.sub(r"\?", lambda _: f"${next(numbers)}", text)
-
-        async def ask(connection: Connection) -> list[Any]:
-            return await connection.fetch(asked, values)
-
-        return _done(self._url, ask)
-
-    def run(self, script: str) -> None:
-        """Several statements without values."""
-
-        async def run(connection: Connection) -> None:
-            await connection.execute(script)
-
-        _done(self._url, run)
+        return postgres.kept_connection(self._url).ask(asked, *values)
 
     def audit(self) -> list[Violation]:
         with tempfile.TemporaryDirectory() as folder:
@@ -64,30 +52,11 @@ class InDatabase:
             copied(self._url, file)
             return audit_file(file)
 
+    def all(self) -> list[Any]:
+        return [(table.name, *row) for table in TABLES for row in self.ask(f"SELECT * FROM {table.name}")]
+
     def version(self) -> object:
         return self.ask("SELECT shard, version FROM shards ORDER BY shard")
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One that runs in a thread: whoever asks may be on a loop already."""
-    loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, daemon=True).start()
-    return loop
-
-
-@cache
-def _connection(url: str) -> Connection:
-    async def connect() -> Connection:
-        raw: Any = await postgres.asyncpg.connect(url, server_settings={"search_path": "stepwell"})
-        return Connection(raw, "")
-
-    return asyncio.run_coroutine_threadsafe(connect(), _loop()).result()
-
-
-def _done(url: str, work: Callable[[Connection], Coroutine[Any, Any, Any]]) -> Any:
-    connection = _connection(url)
-    return asyncio.run_coroutine_threadsafe(work(connection), _loop()).result()
 
 
 def tables(t: Harness) -> InMemory | InDatabase:

@@ -7,11 +7,12 @@ as its own, and touches none that others have made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stepwell.errors import ConfigurationError
+from stepwell.limits import POOL_MIN
 from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question
 from stepwell.storage.address import is_postgres, shown
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
+_POOL: Final = POOL_MIN + 1  # two transactions side by side, as nowhere else; each connection takes a while to make
 # It ends with the connection. Whoever tests through a pooler in transaction mode has nothing to hold on to.
 _LOCK: Final = "SELECT pg_try_advisory_lock(8319385945374026861)"  # the number after that of migrations
 _MARKED: Final = f"SELECT 1 FROM {SCHEMA}.meta WHERE key = 'harness'"
@@ -49,7 +51,7 @@ async def open_database(url: str, shards: int | None, loop: VirtualLoop) -> Awai
     with loop.working(f"the database {shown(url)}"):
         try:
             await held.take(shards)
-            return AwaitedStore(await _open(url), held, loop)
+            return AwaitedStore(await _open(url), loop, held.give_back)
         except BaseException:
             await held.give_back()
             raise
@@ -58,14 +60,17 @@ async def open_database(url: str, shards: int | None, loop: VirtualLoop) -> Awai
 async def _open(url: str) -> PostgresStore:
     from stepwell.storage.postgres.store import PostgresStore
 
-    return await PostgresStore.open(url)
+    return await PostgresStore.open(url, pool=_POOL)
 
 
 class AwaitedStore:
-    """A store whose threads have a time of their own: that of the loop does not move until they have answered."""
+    """A store whose threads have a time of their own: that of the loop does not move until they have answered.
 
-    def __init__(self, store: Store, held: _Held, loop: VirtualLoop) -> None:
-        self._store, self._held, self._loop = store, held, loop
+    ``closed`` is what is to be done when it is closed, besides to close the store.
+    """
+
+    def __init__(self, store: Store, loop: VirtualLoop, closed: Callable[[], Awaitable[None]]) -> None:
+        self._store, self._loop, self._closed = store, loop, closed
         self._under_way: set[asyncio.Future[Verdict]] = set()
 
     @property
@@ -108,7 +113,7 @@ class AwaitedStore:
     async def close(self) -> None:
         with self._loop.working("the database"):
             await self._store.close()
-            await self._held.give_back()
+            await self._closed()
 
 
 class _Held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import suppress
 from contextvars import Context
 from datetime import datetime
 from functools import partial, wraps
@@ -48,12 +48,11 @@ _SILENCE_S_MAX: Final = 10.0  # and one that waits longer than this for nothing 
 class Driver:
     """Runs coroutines and timers of the engine that is up at present, in no time at all or while time goes by.
 
-    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has, and
-    ``_lend`` where that is if nobody says: our own tests try that they make no difference.
+    Used in a ``with`` statement, outside of which there is no engine. ``_shards`` is how many its store has: our
+    own tests try that it makes no difference.
     """
 
     _shards: ClassVar[int | None] = None
-    _lend: ClassVar[Callable[[], AbstractContextManager[str | None]]] = nullcontext
 
     def __init__(
         self,
@@ -79,14 +78,11 @@ class Driver:
         self._dies: Dies | None = None
         self._sent = 0
         self._url = store
-        self._lent = ExitStack()
         self._store: Store | None = None
         self._node: Node | None = None
 
     def __enter__(self) -> Self:
         try:
-            if self._url is None:
-                self._url = self._lent.enter_context(self._lend())
             self._store = self._finish(self._open())
             self._boot()
             self._finish(self._bind())
@@ -104,7 +100,6 @@ class Driver:
         if self._store is not None:
             self._finish(self._store.close())
         self._loop.close()
-        self._lent.close()
         if error is None:
             self._answers.raise_unanswered()
             self._stubs.check_all_asked()
