@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stepwell import ConfigurationError, Context, Debounce, Event, StorageError, Stepwell
+from stepwell import ConfigurationError, Context, Debounce, Event, Stepwell, StorageError
 from stepwell.storage.postgres.store import PostgresStore
 from stepwell.testing import harness
 from tests import postgres
