@@ -23,6 +23,9 @@ _FILES: Final = {"dev": ".stepwell/dev.db", "start": "stepwell.db"}
 """What a server uses that is told nothing."""
 
 _open = Driver._open
+_LEASE: Final = "3s"
+"""Whoever leads on a file begins anew with all that the one before was doing; a peer waits for a lease to run out."""
+
 _free: list[_Kept] = []
 _free_for_servers: list[str] = []
 _instead: dict[Path, str] = {}
@@ -98,6 +101,8 @@ def serving(command: str, folder: Path, options: Sequence[str]) -> tuple[list[st
     given = asking(folder, options)
     if not any(name in given for name in _NAMES):
         given += ["--store", instead_of(folder / _FILES[command])]
+    if "--lease" not in given:
+        given += ["--lease", _LEASE]
     url = next(given[at + 1] for at, name in enumerate(given) if name in _NAMES)
     _running[url] += 1
     return given, url
