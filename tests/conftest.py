@@ -58,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """A worker of pytest-xdist has ended: each has looked at all tests."""
-    LEFT_OUT.update(node.workeroutput.get("left_out", {}))
+    LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))  # one that was killed says nothing
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
