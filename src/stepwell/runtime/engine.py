@@ -359,6 +359,18 @@ class Engine:
         if self.shared and not self.alone:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
+    async def until_saved(self, run_id: str | None) -> None:
+        """What a run executed here has begun to write is durable, or any run if it is not said which.
+
+        In several shards works overtake one another, and what a branch sends is for the wait of the branch before it.
+        """
+        if self.store.shards == 1:
+            return
+        live = self.caller.live
+        calls = live.values() if run_id is None else [live[run_id]] if run_id in live else []
+        if any(call.leased.promised for call in calls):
+            await self.store.commit(Decision())  # it follows all that came before
+
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
         pause = _STORAGE_PAUSE_MS
