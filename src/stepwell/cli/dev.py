@@ -27,8 +27,8 @@ from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
 from stepwell.server.run import PortInUse, Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
 from stepwell.storage.address import is_postgres
+from stepwell.views.wording import count
 
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting

@@ -25,8 +25,8 @@ from stepwell.protocol.signing import SigningKey, signing_key
 from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
 from stepwell.server.run import Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
 from stepwell.storage.address import is_postgres, may_have_password
+from stepwell.views.wording import count
 
 DB: Final = "stepwell.db"
 _SECRETS: Final = {

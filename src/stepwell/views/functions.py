@@ -13,7 +13,7 @@ from stepwell.model.event import rfc3339
 from stepwell.model.pause import Pause
 from stepwell.model.questions import FunctionItems, ListStandingOrders, StoredFunction
 from stepwell.model.standing import Orders, StandingKind, StandingOrder
-from stepwell.server.views import Reader, View, moment
+from stepwell.views.nouns import Reader, View, moment
 
 
 class TriggerView(View, frozen=True, omit_defaults=True):

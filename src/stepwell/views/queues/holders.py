@@ -7,9 +7,9 @@ from typing import Final
 from stepwell.engine.ending import lock_owner
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetItem, GetRun, SlotHolders
-from stepwell.server.queues.shapes import HolderView
-from stepwell.server.trace_views import Bodies
-from stepwell.server.views import Reader, moment
+from stepwell.views.nouns import Reader, moment
+from stepwell.views.queues.shapes import HolderView
+from stepwell.views.trace import Bodies
 
 HOLDERS_SHOWN: Final = 5
 

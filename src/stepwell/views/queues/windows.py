@@ -15,8 +15,8 @@ from stepwell.model.event import rfc3339
 from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.questions import HeldIds, ListCells
-from stepwell.server.queues.shapes import WindowView
-from stepwell.server.views import Reader, moment
+from stepwell.views.nouns import Reader, moment
+from stepwell.views.queues.shapes import WindowView
 
 By = Literal["debounce", "batch"]
 

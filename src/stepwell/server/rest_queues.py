@@ -22,9 +22,10 @@ from stepwell.server.desk import find_function, situation
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.parameters import choice, named, number, text
-from stepwell.server.queues.backlogs import function_queue, queues
-from stepwell.server.queues.controls import NAMES, limits, reset_view, resettable
-from stepwell.server.queues.shapes import (
+from stepwell.views.nouns import outcome_view
+from stepwell.views.queues.backlogs import function_queue, queues
+from stepwell.views.queues.controls import NAMES, limits, reset_view, resettable
+from stepwell.views.queues.shapes import (
     ActedView,
     ForgottenView,
     FunctionQueueView,
@@ -32,8 +33,7 @@ from stepwell.server.queues.shapes import (
     QueueView,
     WindowView,
 )
-from stepwell.server.queues.windows import By, cells, window_view
-from stepwell.server.views import outcome_view
+from stepwell.views.queues.windows import By, cells, window_view
 
 _KEYS: Final = number("limit", "how many keys at most", default=20, most=200)
 _WINDOWS: Final = (

@@ -10,14 +10,14 @@ from typing import Literal
 
 import msgspec
 
-from stepwell.server.queues.shapes import HolderView
-from stepwell.server.trace_views import (
+from stepwell.views.nouns import ErrorView, OutcomeView, View
+from stepwell.views.queues.shapes import HolderView
+from stepwell.views.trace import (
     AttemptView,
     Bodies,
     NoteView,
     nobody,
 )
-from stepwell.server.views import ErrorView, OutcomeView, View
 
 
 class Sleeping(View, frozen=True, tag_field="kind", tag="sleeping"):

@@ -10,13 +10,13 @@ from stepwell.engine.registry import Registry
 from stepwell.model.event import Event, rfc3339
 from stepwell.model.questions import Notes
 from stepwell.model.run import Rerun, Run
-from stepwell.server.trace_views import note_view
-from stepwell.server.views import Reader, moment
-from stepwell.server.why.ended import cause
-from stepwell.server.why.events import explain_event, nearest, trigger_names
-from stepwell.server.why.live import deadlines, gates
-from stepwell.server.why.shapes import EventWhy, RunWhy, Situation, Why
-from stepwell.server.why.text import sentences
+from stepwell.views.nouns import Reader, moment
+from stepwell.views.trace import note_view
+from stepwell.views.why.ended import cause
+from stepwell.views.why.events import explain_event, nearest, trigger_names
+from stepwell.views.why.live import deadlines, gates
+from stepwell.views.why.shapes import EventWhy, RunWhy, Situation, Why
+from stepwell.views.why.text import sentences
 
 __all__ = [
     "EventWhy",

@@ -20,7 +20,7 @@ from stepwell.model.run import Run
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
 from stepwell.model.wait import Wait, WaitKind, signal_of
 from stepwell.protocol.messages import Executing
-from stepwell.server.views import NULL, ErrorView, Reader, RunView, View, error_view, moment, raw, whole_run
+from stepwell.views.nouns import NULL, ErrorView, Reader, RunView, View, error_view, moment, raw, whole_run
 
 OUTPUT_BYTES_SHOWN: Final = 16 * 1024  # a trace of a thousand steps must not weigh as much as the run's whole state
 CHILDREN_SHOWN: Final = 50

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from stepwell.server.views import OutcomeView, View
+from stepwell.views.nouns import OutcomeView, View
 
 COUNT_MAX: Final = 10_000
 """From here on a number is only the least: counting costs a look at each row."""

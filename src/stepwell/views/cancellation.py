@@ -6,7 +6,7 @@ import msgspec
 
 from stepwell.model.event import rfc3339
 from stepwell.model.order import Order
-from stepwell.server.views import View, moment
+from stepwell.views.nouns import View, moment
 
 
 class CancellationView(View, frozen=True):

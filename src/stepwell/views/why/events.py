@@ -18,8 +18,8 @@ from stepwell.model.history import Outcome, OutcomeKind
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell, GetRun, HeldIds, ListFunctions, Outcomes, RunsOfEvent
 from stepwell.model.trigger import EventTrigger
-from stepwell.server.views import OutcomeView, Reader, outcome_view
-from stepwell.server.why.shapes import EventWhy, HeldBack, StartedRun, Unstarted
+from stepwell.views.nouns import OutcomeView, Reader, outcome_view
+from stepwell.views.why.shapes import EventWhy, HeldBack, StartedRun, Unstarted
 
 _NEAREST_MAX: Final = 3
 _ALIKE: Final = 0.7

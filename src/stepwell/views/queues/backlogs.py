@@ -27,17 +27,17 @@ from stepwell.model.questions import (
     ListStandingOrders,
 )
 from stepwell.model.standing import Orders, StandingKind
-from stepwell.server.queues.holders import holders
-from stepwell.server.queues.names import ALL, By, limit_of, named, ranges
-from stepwell.server.queues.shapes import (
+from stepwell.views.nouns import Reader, moment
+from stepwell.views.queues.holders import holders
+from stepwell.views.queues.names import ALL, By, limit_of, named, ranges
+from stepwell.views.queues.shapes import (
     COUNT_MAX,
     AmountView,
     BacklogView,
     FunctionQueueView,
     QueueView,
 )
-from stepwell.server.views import Reader, moment
-from stepwell.server.why.shapes import Situation
+from stepwell.views.why.shapes import Situation
 
 _KEYS_PER_READ: Final = 500  # some milliseconds each, so that nobody else who reads waits for long
 _KEYS_MAX: Final = 10_000

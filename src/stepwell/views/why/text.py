@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, tzinfo
 
-from stepwell.server.trace_views import AttemptView, gathered
-from stepwell.server.views import ErrorView
-from stepwell.server.why.shapes import (
+from stepwell.views.nouns import ErrorView
+from stepwell.views.trace import AttemptView, gathered
+from stepwell.views.why.shapes import (
     Cancelled,
     Cause,
     Completed,
@@ -37,7 +37,7 @@ from stepwell.server.why.shapes import (
     WaitingForSignal,
     Why,
 )
-from stepwell.server.wording import at, count, nth_attempt, parse_moment, relative, span
+from stepwell.views.wording import at, count, nth_attempt, parse_moment, relative, span
 
 _DEPTH = "  "
 

@@ -8,10 +8,10 @@ from typing import Final
 from stepwell.model.questions import Attempts, GetRun, GetSteps
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import DEFER, Attempt, Step, StepStatus
-from stepwell.server.trace_views import child_run, own_attempts, step_attempts
-from stepwell.server.views import ErrorView, Reader, error_view
-from stepwell.server.why.live import Explain
-from stepwell.server.why.shapes import Cancelled, Cause, Completed, Failed, Frame
+from stepwell.views.nouns import ErrorView, Reader, error_view
+from stepwell.views.trace import child_run, own_attempts, step_attempts
+from stepwell.views.why.live import Explain
+from stepwell.views.why.shapes import Cancelled, Cause, Completed, Failed, Frame
 
 _UNSAID: Final = ErrorView(name="Error", message="Function execution error")
 _BY_EVENT: Final = re.compile(

@@ -33,11 +33,11 @@ from stepwell.model.questions import (
 from stepwell.model.run import Run
 from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
-from stepwell.server.queues.holders import holders
-from stepwell.server.queues.shapes import COUNT_MAX
-from stepwell.server.trace_views import child_run, max_attempts
-from stepwell.server.views import Reader, error_view
-from stepwell.server.why.shapes import (
+from stepwell.views.nouns import Reader, error_view
+from stepwell.views.queues.holders import holders
+from stepwell.views.queues.shapes import COUNT_MAX
+from stepwell.views.trace import child_run, max_attempts
+from stepwell.views.why.shapes import (
     Deadline,
     Due,
     Executing,

@@ -11,7 +11,7 @@ import msgspec
 from stepwell.model.duration import format_duration
 from stepwell.model.event import rfc3339
 from stepwell.model.order import Order
-from stepwell.server.views import View, moment
+from stepwell.views.nouns import View, moment
 
 
 class ReplayStatus(StrEnum):

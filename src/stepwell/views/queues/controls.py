@@ -25,10 +25,10 @@ from stepwell.model.function import Function
 from stepwell.model.history import Cell
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import GetCell, ListCells, SlotKeys
-from stepwell.server.queues.holders import holders
-from stepwell.server.queues.shapes import COUNT_MAX, LimitKeyView, LimitsView, LimitView, ResetView
-from stepwell.server.views import Reader
-from stepwell.server.why.shapes import Situation
+from stepwell.views.nouns import Reader
+from stepwell.views.queues.holders import holders
+from stepwell.views.queues.shapes import COUNT_MAX, LimitKeyView, LimitsView, LimitView, ResetView
+from stepwell.views.why.shapes import Situation
 
 NAMES: Final[dict[type, str]] = {
     Concurrency: "concurrency",
