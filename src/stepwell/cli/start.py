@@ -96,6 +96,7 @@ def command(
     json_logs: bool,
     allow_host: tuple[str, ...],
     connect_gateway_port: int | None,
+    ui: bool,
     **options: Any,
 ) -> None:
     """Run the server for production: engine and HTTP, for apps that serve their functions over HTTP.
@@ -131,7 +132,7 @@ def command(
     if not is_postgres(settings.path):
         prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    start = Start(Host(settings, sockets, guard, gate), live, settings, address_of(sockets[0]))
+    start = Start(Host(settings, sockets, guard, gate, ui=ui), live, settings, address_of(sockets[0]))
     run_to_end(live, start.run())
     leave(0)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, Access, access
+from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, PAGES, Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refuse_socket, refused
 
 if TYPE_CHECKING:
     from stepwell.server.apps import Apps
+    from stepwell.server.pages import Pages
 
 _JSON: Final = (b"content-type", b"application/json")
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
@@ -28,17 +29,20 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class App:
-    """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register.
+    """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register. With ``ui``
+    it has pages for people.
 
     The events route is plain ASGI. The rest is a Starlette application, which is imported when it is first needed or
     when ``warm()`` is called: a server that has just started need not wait for it.
     """
 
-    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None) -> None:
+    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None, *, ui: bool = False) -> None:
         self._engine = engine
         self._apps = apps
         self._guard = guard
         self._rest: Any = None
+        self._ui = ui
+        self._pages: Pages | None = None
 
     def warm(self) -> None:
         """Be ready for every route."""
@@ -46,6 +50,10 @@ class App:
             from stepwell.server.rest import Rest
 
             self._rest = Rest(self._engine, self._apps, self._guard)
+        if self._ui and self._pages is None:
+            from stepwell.server.pages import Pages
+
+            self._pages = Pages(self._engine, self._guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -60,12 +68,20 @@ class App:
             self._guard.check_host(asked.host)
             if needed is Access.EVENT_KEY:
                 await self._events(scope, asked, receive, send, path[3:])
+            elif needed in PAGES and self._ui and _from_browser(scope):
+                self.warm()
+                assert self._pages is not None
+                await self._pages(scope, receive, send)
             else:
                 await self._other(scope, asked, receive, send, needed)
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=needed in FOR_PAGES)
+            told = _told(error, path)
+            if told.status == 404 and self._pages is not None and _wants_html(scope):
+                await self._pages.missing(scope, receive, send, told)
+                return
+            await _fail(told, path, send, cors=needed in FOR_PAGES)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -109,10 +125,24 @@ class App:
         await self._rest.realtime.connect(scope, receive, send)
 
 
-async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:
+def _from_browser(scope: Scope) -> bool:
+    """``/`` is for programs what it is where there are no pages."""
+    return scope["path"] != "/" or _wants_html(scope)
+
+
+def _wants_html(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and any(
+        name == b"accept" and b"text/html" in value for name, value in scope["headers"]
+    )
+
+
+def _told(error: Exception, path: str) -> Refused:
     if not isinstance(error, Refused | StepwellError | TimeoutError):
         log.exception("a request failed", path=path)
-    told = by_status(408) if isinstance(error, TimeoutError) else refused(error)
+    return by_status(408) if isinstance(error, TimeoutError) else refused(error)
+
+
+async def _fail(told: Refused, path: str, send: Send, *, cors: bool) -> None:
     headers: Headers = [_JSON]
     if cors:
         headers.append(_ANY_ORIGIN)
