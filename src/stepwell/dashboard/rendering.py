@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -13,7 +14,7 @@ from stepwell.dashboard.assets import asset_url
 from stepwell.dashboard.json_text import json_text
 from stepwell.dashboard.states import state_of
 from stepwell.model.event import rfc3339
-from stepwell.views.wording import count, relative, size, span
+from stepwell.views.wording import count, parse_moment, relative, size, span
 
 
 def render(template: str, context: Mapping[str, Any], block: str = "") -> str:
@@ -34,10 +35,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of)
-    made.globals.update(asset=asset_url, moment=_moment, lasting=_lasting)
+    made.filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
+    made.globals.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
     made.globals["ui"] = made.get_template("parts/ui.html").module
     return made
+
+
+def _members(text: msgspec.Raw) -> list[tuple[str, str]]:
+    """The members of a JSON object, or one without a name if it is none."""
+    value = msgspec.json.decode(text)
+    found: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+    return [(name, str(each)) for name, each in found.items() if each is not None]
 
 
 def _moment(ms: int | None, now: int) -> Markup:

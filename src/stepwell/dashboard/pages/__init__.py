@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.page import Page
-from stepwell.dashboard.pages import run, runs, step, timeline
+from stepwell.dashboard.pages import event, events, function, functions, run, runs, step, timeline
 
-PAGES: Final[tuple[Page, ...]] = (runs.PAGE, run.PAGE, timeline.PAGE, step.PAGE)
+PAGES: Final[tuple[Page, ...]] = (
+    runs.PAGE,
+    run.PAGE,
+    timeline.PAGE,
+    step.PAGE,
+    events.PAGE,
+    event.PAGE,
+    functions.PAGE,
+    function.PAGE,
+)

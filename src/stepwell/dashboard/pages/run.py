@@ -81,13 +81,20 @@ async def show(visit: Visit) -> Shown:
         error=error,
         frame=first_user_frame(error.stack) if error is not None else None,
         output=None if failed else run.output,
-        why=[with_links(sentence) for sentence in why.text],
+        why=[with_links(sentence) for sentence in _without_name(why.text, run)],
         links=_links(run, event, reruns),
         again=run.rerun,
         metadata=[each for each in metadata if not each.step_id],
         address=visit.address,
     )
     return Shown(title=view.name, view=view, topics=(f"run:{run.id}",))
+
+
+def _without_name(sentences: Sequence[str], run: Run) -> Sequence[str]:
+    """What the heading says already is left out: the name, the id, and that a run which has not ended is as it is."""
+    first, *others = sentences
+    told = first.removeprefix(f"{run.function_id} {run.id} ")
+    return [f"It {told}", *others] if run.ended or not others else others
 
 
 def _links(run: Run, event: Event | None, reruns: Sequence[str]) -> list[Link]:

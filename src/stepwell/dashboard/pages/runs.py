@@ -25,7 +25,7 @@ _STATES: Final = (
     RunStatus.COMPLETED,
 )
 _HOUR: Final = 3_600_000
-_AGES: Final = {
+AGES: Final = {
     "15m": ("Last 15 minutes", _HOUR // 4),
     "1h": ("Last hour", _HOUR),
     "24h": ("Last 24 hours", 24 * _HOUR),
@@ -84,7 +84,7 @@ async def show(visit: Visit) -> Shown:
     status = query.get("status", "").upper()
     status = status if status in RunStatus.__members__ else ""
     function, app = query.get("function", ""), query.get("app", "")
-    age = query.get("age", "") if query.get("age", "") in _AGES else ""
+    age = query.get("age", "") if query.get("age", "") in AGES else ""
     q = query.get("q", "").strip()
     wrong = ""
     try:
@@ -97,7 +97,7 @@ async def show(visit: Visit) -> Shown:
         chips=await _chips(reader),
         functions=sorted({*registry.functions, *registry.departed, *([function] if function else ())}),
         apps=sorted({each.app_id for each in registry.functions.values()} | ({app} if app else set())),
-        ages=_AGES,
+        ages=AGES,
         status=status,
         function=function,
         app=app,
@@ -123,7 +123,7 @@ async def _find(visit: Visit, registry: Registry, status: str, function: str, ap
         status=status or None,
         function_id=function or None,
         app=frozenset(each.id for each in known if each.app_id == app) if app else None,
-        since=visit.now - _AGES[age][1] if age else None,
+        since=visit.now - AGES[age][1] if age else None,
         text=q.lower() if condition is None else "",
         condition=condition,
     )
