@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.errors import StepwellError
@@ -43,17 +44,27 @@ class App:
         self._rest: Any = None
         self._ui = ui
         self._pages: Pages | None = None
+        self._warming = Lock()
 
     def warm(self) -> None:
         """Be ready for every route."""
+        self._warm_rest()
+        if self._ui:
+            self._warm_pages()
+
+    def _warm_rest(self) -> None:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
             self._rest = Rest(self._engine, self._apps, self._guard)
-        if self._ui and self._pages is None:
-            from stepwell.server.pages import Pages
 
-            self._pages = Pages(self._engine, self._guard)
+    def _warm_pages(self) -> Pages:
+        with self._warming:  # ``warm`` is called on a thread, and there is one that counts failed logins
+            if self._pages is None:
+                from stepwell.server.pages import Pages
+
+                self._pages = Pages(self._engine, self._guard)
+            return self._pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -69,17 +80,15 @@ class App:
             if needed is Access.EVENT_KEY:
                 await self._events(scope, asked, receive, send, path[3:])
             elif needed in PAGES and self._ui and _from_browser(scope):
-                self.warm()
-                assert self._pages is not None
-                await self._pages(scope, receive, send)
+                await self._warm_pages()(scope, receive, send)
             else:
                 await self._other(scope, asked, receive, send, needed)
         except Disconnected:
             return
         except Exception as error:
             told = _told(error, path)
-            if told.status == 404 and self._pages is not None and _wants_html(scope):
-                await self._pages.missing(scope, receive, send, told)
+            if told.status == 404 and self._ui and _wants_html(scope):
+                await self._warm_pages().missing(scope, receive, send, told)
                 return
             await _fail(told, path, send, cors=needed in FOR_PAGES)
 
@@ -107,7 +116,7 @@ class App:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
-        self.warm()
+        self._warm_rest()
         await self._rest(scope, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +130,7 @@ class App:
         except Refused as error:
             await refuse_socket(error, send, self._guard.kind, CONNECT)
             return
-        self.warm()
+        self._warm_rest()
         await self._rest.realtime.connect(scope, receive, send)
 
 

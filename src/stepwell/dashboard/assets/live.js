@@ -48,7 +48,7 @@ export function unhurried(work, pause = 250) {
         again = false;
         run();
       }
-    }, Math.max(pause, 3 * (performance.now() - began)));
+    }, Math.max(pause, 8 * (performance.now() - began)));
   };
 }
 

@@ -102,7 +102,11 @@ def _links(run: Run, event: Event | None, reruns: Sequence[str]) -> list[Link]:
     found += [("Sent its event", event.sent_by if event is not None else None)]
     found += [("Deferred by", deferred_by(event) if event is not None else None)]
     found += [("Run again as", each) for each in reruns]
-    return [Link(what, id) for what, id in found if id is not None and id != run.id]
+    first: dict[str, str] = {}  # by id: who invokes a run has also sent its event
+    for what, id in found:
+        if id is not None and id != run.id:
+            first.setdefault(id, what)
+    return [Link(what, id) for id, what in first.items()]
 
 
 PAGE: Final = Page(path="/runs/{run_id}", show=show, section="runs", template="run.html", parts=("summary", "detail"))
