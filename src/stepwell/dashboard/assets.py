@@ -36,7 +36,7 @@ class Asset:
 def all_assets() -> dict[str, Asset]:
     """Each by its name, such as ``vendor/htmx.js``."""
     found: dict[str, Asset] = {}
-    _gather(files(__package__) / "assets", "", found)
+    _gather(files("stepwell.dashboard") / "assets", "", found)
     return found
 
 

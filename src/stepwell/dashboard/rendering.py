@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -35,16 +35,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
-    made.globals.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
-    made.globals["ui"] = made.get_template("parts/ui.html").module
+    filters: Any = made.filters
+    names: Any = made.globals
+    filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
+    names.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
+    names["ui"] = made.get_template("parts/ui.html").module
     return made
 
 
 def _members(text: msgspec.Raw) -> list[tuple[str, str]]:
     """The members of a JSON object, or one without a name if it is none."""
-    value = msgspec.json.decode(text)
-    found: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+    value: object = msgspec.json.decode(text)
+    found = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
     return [(name, str(each)) for name, each in found.items() if each is not None]
 
 

@@ -65,7 +65,7 @@ function draw() {
 
 function scale() {
   const length = range[1] - range[0];
-  const count = narrow.matches ? 2 : 4;
+  const count = Math.min(6, Math.max(1, Math.floor(axis.clientWidth / 110)));
   axis.replaceChildren(...Array.from({ length: count + 1 }, (_, index) => {
     const mark = document.createElement("span");
     mark.textContent = index ? `+${span(length * index / count)}` : "0";
@@ -209,6 +209,7 @@ box.addEventListener("click", (event) => {
 panel.addEventListener("click", (event) => event.target.closest("[data-close-step]") && close());
 document.addEventListener("keydown", (event) => event.key === "Escape" && chosen && close());
 narrow.addEventListener("change", draw);
+addEventListener("resize", () => requestAnimationFrame(draw));
 onChange(async () => {
   await load();
   if (chosen && !panel.hidden) choose(chosen, true);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
@@ -75,7 +75,7 @@ async def show(visit: Visit) -> Shown:
 
 async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
     reader = visit.source.reader
-    bodies = {} if run.ended else visit.source.situation().bodies(run.id)
+    bodies: Mapping[str, Executing] = {} if run.ended else visit.source.situation().bodies(run.id)
     step = await reader.read(GetStep(run.id, step_id))
     if step is None and step_id not in bodies:
         raise Missing("There is no such step", "It may not have begun yet.")

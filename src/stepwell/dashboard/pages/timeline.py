@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ from stepwell.dashboard.page import Data, Page, Visit
 from stepwell.dashboard.pages.run import find_run
 from stepwell.dashboard.timeline import timeline
 from stepwell.model.questions import Attempts, GetSteps
+from stepwell.protocol.messages import Executing
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -19,7 +21,7 @@ async def show(visit: Visit) -> Data:
     run = await find_run(visit)
     steps = await reader.read(GetSteps(run.id))
     attempts = await reader.read(Attempts(run.id))
-    bodies = {} if run.ended else visit.source.situation().bodies(run.id)
+    bodies: Mapping[str, Executing] = {} if run.ended else visit.source.situation().bodies(run.id)
     return Data(_encode(timeline(run, steps, attempts, bodies, visit.now)))
 
 
