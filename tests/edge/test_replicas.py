@@ -7,6 +7,7 @@ ones.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -292,3 +293,26 @@ async def test_I15_what_one_that_died_left_sleeping_wakes_in_another_within_a_se
     late = [ms for (ms,) in await look(url, LATE)]
     assert min(late) >= 0, "none before its time"
     assert sorted(late)[197] <= 1_000
+
+
+async def test_an_event_is_decided_however_often_the_functions_change_meanwhile(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(url, ordering, ordering) as [(replica, member), (_, other)]:
+        engine, load, loads = member.engine, member.engine.load, itertools.count(1)
+        for loop in (engine._watcher, engine._dispatcher):
+            await loop.stop()
+        told = asyncio.Event()
+
+        async def overtaken() -> None:
+            await load()
+            if next(loads) < 30 and not told.is_set():
+                await (other.resume("shop-order") if engine.registry.paused else other.pause("shop-order"))
+
+        await other.pause("shop-order")
+        monkeypatch.setattr(engine, "load", overtaken)
+        [event_id] = await replica.app.send(Event("shop/ordered", {}))
+        told.set()
+
+        assert next(loads) <= 6  # three times for the event, and its run may have begun by now
+        assert await ended(other, [event_id])

@@ -41,6 +41,8 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
     if before is not None:
         pause = order.pause and msgspec.structs.replace(order.pause, since=before.since)
         order = msgspec.structs.replace(order, since=before.since, pause=pause)
+    if order == before and (order.pause is None or order.pause.runs != PausedRuns.CANCEL):
+        return draft.decision(order)  # who is not answered asks again: nobody else is to begin anew because of that
     draft.add(GiveOrder(order))
     if order.kind == StandingKind.ARCHIVE:
         for function in meant:

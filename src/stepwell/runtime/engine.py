@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
-
-import msgspec
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
@@ -17,35 +15,29 @@ from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
 from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
-from stepwell.engine.registration import ask_anew, register, serve
-from stepwell.engine.registry import Registry, under_orders
+from stepwell.engine.registration import register, serve
+from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
-from stepwell.errors import ConfigurationError, NotFound, StorageError, StorageUnavailable
+from stepwell.errors import NotFound, StorageError, StorageUnavailable
 from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
 from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
-from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import (
-    ListApps,
-    ListFunctions,
-    ListStandingOrders,
     RegistryStamp,
     ShardsWithCell,
-    StoredFunction,
 )
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
-from stepwell.model.standing import Orders, StandingKind
-from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
 from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
+from stepwell.runtime import registered
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.decisions import Decisions, shutting_down
 from stepwell.runtime.dispatcher import Dispatcher
@@ -72,19 +64,6 @@ _BEGINNING_MS = 25  # between the last look at whether a body may begin, and its
 
 Observer = Callable[[Sequence[Change]], None]
 """Is shown what a decision wrote, once that is durable. Called on the event loop: it must return at once."""
-
-
-def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Function]:
-    """One function that this version refuses must not keep the others from running (invariants §1.8)."""
-    for each in stored:
-        try:
-            function = parse_function(each.config, each.app_id, version=each.version)
-        except ConfigurationError as error:
-            log.error("a stored function cannot be read and is left out", function=each.id, error=str(error))
-            continue
-        if each.pause is not None:
-            function = msgspec.structs.replace(function, pause=each.pause)
-        yield under_orders(function, orders)
 
 
 class Engine:
@@ -158,23 +137,9 @@ class Engine:
 
     async def load(self) -> None:
         """Read the registered functions."""
-        stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
-        stored = await self.store.read(ListFunctions(archived=True))
-        served = {app.id for app in await self.store.read(ListApps())}
-        standing = await self.store.read(ListStandingOrders())
+        registry, stamp = await registered.load(self.store.read)
         if stamp >= self.stamp:  # several may read at once
-            orders = Orders(standing)
-            archived = {
-                each.id for each in stored if orders.find(StandingKind.ARCHIVE, each.id, each.app_id) is not None
-            }
-            here = [each for each in stored if each.archived_at is None and each.id not in archived]
-            left = [
-                each
-                for each in stored
-                if each.id in archived or (each.archived_at is not None and each.app_id in served)
-            ]
-            self.registry = Registry(_readable(here, orders), _readable(left, orders))
-            self.stamp = stamp
+            self.registry, self.stamp = registry, stamp
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does, unless all are peers."""
@@ -237,11 +202,9 @@ class Engine:
         Returns whether anything changed. Raises ``ConfigurationError``.
         """
         functions = read_functions(app_id, configs)
-        verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
-        await self.load()
-        changed = bool(verdict.result.value)
-        if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
-            await self.commit(lambda draft: ask_anew(draft, app_id, [function.id for function in functions]))
+        changed = bool(await self.declare(lambda draft: register(draft, app_id, functions, app)))
+        if not changed:
+            await self.load()  # this process may not have read them yet
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:
