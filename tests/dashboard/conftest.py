@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.meta.sources import ROOT
 
 __all__ = ["start_dev"]  # a fixture of theirs, which is ours too
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 SHOTS = Path(os.environ.get("STEPWELL_SCREENSHOTS", ROOT / ".screenshots"))
 
 APP = """
