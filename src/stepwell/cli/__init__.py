@@ -93,7 +93,7 @@ def _module(name: str) -> str:
 
 def complain(error: StepwellError) -> None:
     """What, why and fix on standard error."""
-    from stepwell.server.wording import printable
+    from stepwell.views.wording import printable
 
     click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(str(error))}", err=True)
 

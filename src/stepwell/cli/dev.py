@@ -27,8 +27,8 @@ from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
 from stepwell.server.run import PortInUse, Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
 from stepwell.storage.address import is_postgres
+from stepwell.views.wording import count
 
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
@@ -69,6 +69,7 @@ def command(
     json_logs: bool,
     allow_host: tuple[str, ...],
     connect_gateway_port: int | None,
+    ui: bool,
     **options: Any,
 ) -> None:
     """Run an app here: engine, worker and HTTP in one process.
@@ -100,7 +101,7 @@ def command(
         prepare_folder(Path(settings.path).parent)
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    here = Host(settings, sockets, guard, gate)
+    here = Host(settings, sockets, guard, gate, ui=ui)
     dev = Dev(named, here, live, settings, sockets, reload=reload and named is not None, moved=moved)
     reason = run_to_end(live, dev.run(changed=before.changed if before else None))
     if reason.startswith(_RELOAD):

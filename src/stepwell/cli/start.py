@@ -23,8 +23,8 @@ from stepwell.protocol.signing import SigningKey, signing_key
 from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
 from stepwell.server.run import Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
 from stepwell.storage.address import is_postgres
+from stepwell.views.wording import count
 
 DB: Final = "stepwell.db"
 
@@ -85,6 +85,7 @@ def command(
     json_logs: bool,
     allow_host: tuple[str, ...],
     connect_gateway_port: int | None,
+    ui: bool,
     **options: Any,
 ) -> None:
     """Run the server for production: engine and HTTP, for apps that serve their functions over HTTP.
@@ -113,7 +114,7 @@ def command(
     if not is_postgres(settings.path):
         prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    start = Start(Host(settings, sockets, guard, gate), live, settings, address_of(sockets[0]))
+    start = Start(Host(settings, sockets, guard, gate, ui=ui), live, settings, address_of(sockets[0]))
     run_to_end(live, start.run())
     leave(0)
 

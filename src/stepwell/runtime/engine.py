@@ -42,6 +42,7 @@ from stepwell.runtime.caller import Caller
 from stepwell.runtime.decisions import Decisions, shutting_down
 from stepwell.runtime.dispatcher import Dispatcher
 from stepwell.runtime.health import Health, health_of
+from stepwell.runtime.hints import Hints
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
@@ -131,6 +132,7 @@ class Engine:
         self._sweeper = Sweeper(store, retention_ms)
         self._retention = Loop("retention", self._sweeper.tick, clock, timers)
         self._watcher = Loop("watcher", self._look_for_others, clock, timers)
+        self.hints = Hints(self.observers, clock, timers, self._look_now)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Engine:
         self._leases.start()
         if self._tidies:
             self._retention.start()
-        if self.shared:
+        if self.shared and not self._watcher.started:
             self._watcher.start()
 
     async def drain(self, grace_ms: int) -> None:
@@ -424,9 +426,11 @@ class Engine:
         changed, before = await self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
         self._looked_at = max(before, changed.until)
+        if changed.others:
+            self.hints.others_wrote()
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
-            return now + self._look_again()
+            return self._next_look(now)
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
@@ -434,12 +438,23 @@ class Engine:
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
-        return now + self._look_again()
+        return self._next_look(now)
+
+    def _next_look(self, now: int) -> int | None:
+        return now + self._look_again() if self.leads or self.hints.wanted else None
+
+    def _look_now(self) -> None:
+        """Somebody looks at what others write. A process that does not lead has no need of its own to know of that."""
+        if self.shared and not self.stopping:
+            if not self._watcher.started:
+                self._watcher.start()
+            self._watcher.wake()
 
     def _look_again(self) -> int:
-        """When to look for others the next time. A call in flight must soon hear of what they do to its run; of what
-        else they leave to do it is told early enough twice a second (I15), and an idle process is to be quiet."""
-        if self.caller.live or not self.peers:
+        """When to look for others the next time. A call in flight must soon hear of what they do to its run, and who
+        looks at a page of what they write; of what else they leave to do it is told early enough twice a second (I15),
+        and an idle process is to be quiet."""
+        if self.caller.live or not self.peers or self.hints.wanted:
             return _OTHERS_LOOK_MS
         return _IDLE_LOOK_MS + int(self._plan_ids.chance() * (_IDLE_LOOK_MS_MAX - _IDLE_LOOK_MS))
 
