@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.edge.conftest import Dev, eventually, start_dev
+from tests.edge.conftest import PATIENCE_S, Dev, eventually, start_dev
 from tests.meta.sources import ROOT
 
 __all__ = ["start_dev"]  # a fixture of theirs, which is ours too
@@ -101,6 +101,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=1_000 * PATIENCE_S)  # of a busy machine
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
@@ -117,7 +118,7 @@ class Visitor:
         self._said: list[str] = []
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self._said.append(f"uncaught: {error}"))
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1_000 * PATIENCE_S)
 
     def open(self, path: str) -> Page:
         self.page.goto(self.server.url + path)

