@@ -285,6 +285,7 @@ def test_an_event_nobody_listens_to_names_those_that_are_like_it(dev: Dev) -> No
     assert why["text"][-2:] == ["No function has a trigger for 'shop/orderd'.", "Did you mean 'shop/ordered'?"]
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 @pytest.mark.slow
 def test_without_a_leader_nothing_moves(start_dev: Callable[..., Dev]) -> None:
     dev = start_dev("--no-reload")

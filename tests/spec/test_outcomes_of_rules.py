@@ -248,6 +248,7 @@ def test_each_event_has_a_result_with_its_reason_and_the_run_that_caused_it(name
         check(t, CASES[name])
 
 
+@pytest.mark.sqlite("is judged at each commit by triggers and queries of SQLite")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_results_are_the_same_whichever_commit_the_process_dies_at(name: str) -> None:

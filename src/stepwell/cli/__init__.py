@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from stepwell import __version__
+from stepwell.cli.arguments import hide_secrets
 from stepwell.errors import StepwellError
 
 # Help is repeated here, so that listing the commands imports none of them.
@@ -118,4 +119,5 @@ def main() -> None:
         if not text.isascii() and text != text.encode(errors="replace").decode():
             click.echo(f"error: {text!a} is not text in UTF-8", err=True)
             sys.exit(2)
+    hide_secrets()
     cli(prog_name="stepwell")

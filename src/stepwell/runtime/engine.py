@@ -46,6 +46,7 @@ from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.outbound import NowhereOutbound, Outbound
+from stepwell.runtime.pressed import Pressed
 from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
@@ -118,7 +119,7 @@ class Engine:
         self.shared = shared
         self.peers = peers
         self._tidies = tidies
-        self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
+        self.pressed = Pressed(store, clock)
         self.stamp = 0  # of the functions that are known
         self.declaring = 0  # changes of functions that are under way
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
@@ -358,6 +359,18 @@ class Engine:
         if self.shared and not self.alone:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
+    async def until_saved(self, run_id: str | None) -> None:
+        """What a run executed here has begun to write is durable, or any run if it is not said which.
+
+        In several shards works overtake one another, and what a branch sends is for the wait of the branch before it.
+        """
+        if self.store.shards == 1:
+            return
+        live = self.caller.live
+        calls = live.values() if run_id is None else [live[run_id]] if run_id in live else []
+        if any(call.leased.promised for call in calls):
+            await self.store.commit(Decision())  # it follows all that came before
+
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
         pause = _STORAGE_PAUSE_MS
@@ -432,8 +445,11 @@ class Engine:
 
     async def _hear_of_pressure(self, now: int) -> None:
         # If there is none, a decision may have found otherwise while this was read: only a claim knows.
-        for shard in await self.store.read(ShardsWithCell(PREFIX, now)):
+        shards = await self.store.read(ShardsWithCell(PREFIX, now))
+        for shard in shards:
             self.decisions.pressing.arise(shard)
+        if shards and self.caller.live:
+            await self.pressed.hear()
 
     @property
     def dispatch_failures(self) -> int:
