@@ -312,7 +312,7 @@ def _play(point, before):
     count, struck, violations = 0, False, []
     with Wired() as t:
         t.function("f")(None)
-        guard = Guard(Tables(t.store), {}, lambda: to_ms(t.now))
+        guard = Guard(Tables(t.store), lambda: to_ms(t.now))
 
         def dies(now_before, work):
             nonlocal count, struck

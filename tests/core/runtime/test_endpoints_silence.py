@@ -204,7 +204,7 @@ def test_88_no_step_is_lost_wherever_the_process_dies(parts, before):
 def _play(parts, point, before):
     count, struck = 0, False
     with Paged(parts) as t:
-        guard = Guard(Tables(t.store), {}, lambda: to_ms(t.now))
+        guard = Guard(Tables(t.store), lambda: to_ms(t.now))
         violations = []
 
         def dies(now_before, work):
