@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.conformance import describe
+from tests.on_postgres import LEFT_OUT, about_files, on_postgres, told
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
@@ -19,17 +21,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--conformance", action="store_true", help="Only tests of the protocol's checklist, and of features."
     )
-    parser.addoption("--shards", type=int, default=1, help="How many shards a store has in tests/spec.")
+    parser.addoption("--shards", type=int, help="How many shards a store has in tests/spec.")
+    parser.addoption(
+        "--store",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="What harnesses and servers keep everything in. On PostgreSQL, tests that are about files are left out.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--store") == "postgres":
+        on_postgres()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Results say what they show of the protocol; docs/reference/conformance.md is made of that."""
     describe(items)
+    if config.getoption("--store") == "postgres":
+        others = about_files(items)
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
     if config.getoption("--conformance"):
         shown = ("statement", "feature")
         others = [item for item in items if not any(name in shown for name, _ in item.user_properties)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in set(others)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests were left out, and why."""
+    for line in told():
+        terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: each has looked at all tests."""
+    LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))  # one that was killed says nothing
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(LEFT_OUT)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,10 +10,12 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -75,16 +77,26 @@ def ask(url: str, text: str, *values: Any) -> list[Any]:
         finally:
             await connection.close()
 
-    return asyncio.run(run())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # whoever asks is on a loop already
+        return thread.submit(lambda: asyncio.run(run())).result()
 
 
 @cache
 def _shared(shards: int) -> str:
     """A database that the tests of a process use one after the other."""
-    name = f"stepwell_test_{os.getpid()}_of_{shards}"
-    administrate(f"CREATE DATABASE {name}")
-    atexit.register(_drop, name)
-    return at(name)
+    return kept_database(f"of_{shards}")
+
+
+def kept_database(name: str | None = None) -> str:
+    """The URL of an empty database that is there until this process ends."""
+    full = f"stepwell_test_{os.getpid()}_{name or next(_numbers)}"
+    administrate(f"CREATE DATABASE {full}")
+    atexit.register(_drop, full)
+    return at(full)
 
 
 def _drop(name: str) -> None:
@@ -98,11 +110,51 @@ def emptied(shards: int) -> str:
     The first store that opens it makes the tables.
     """
     url = _shared(shards)
-    tables = [name for (name,) in ask(url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")]
-    if tables:
-        kept = {"meta", "shards"}
-        texts = [f"DELETE FROM stepwell.{name}" for name in tables if name not in kept]
-        texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
-        texts += ["UPDATE stepwell.shards SET version = 0, swept_at = 0"]
-        administrate("; ".join(texts), url)
+    empty(url)
     return url
+
+
+def empty(url: str) -> None:
+    """Take out of its tables what is in them, if there are any. Versions of shards go on: a store may know them."""
+    connected = kept_connection(url)
+    tables = connected.ask("SELECT tablename::text FROM pg_tables WHERE schemaname = 'stepwell'")
+    if tables:
+        texts = [f"DELETE FROM stepwell.{name}" for (name,) in tables if name not in ("meta", "shards")]
+        texts += ["UPDATE stepwell.meta SET value = 0 WHERE key IN ('epoch', 'posting')"]
+        connected.run("; ".join(texts))
+
+
+class Kept:
+    """A connection beside those of a store, for whoever is in the middle of something else."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = _here(asyncpg.connect(url, server_settings={"search_path": "stepwell"}))
+
+    def ask(self, text: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        return [tuple(row) for row in _here(self._connection.fetch(text, *values))]
+
+    def run(self, script: str) -> None:
+        """Run statements without values."""
+        _here(self._connection.execute(script))
+
+
+@cache
+def kept_connection(url: str) -> Kept:
+    return Kept(url)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One that runs in a thread: whoever asks may be on a loop already."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
+def _here(work: Any) -> Any:
+    return asyncio.run_coroutine_threadsafe(_awaited(work), _loop()).result()
+
+
+async def _awaited(work: Any) -> Any:
+    return await work

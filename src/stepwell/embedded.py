@@ -446,6 +446,7 @@ def _output(run: Run) -> Any:
 
 async def signal_to(engine: Engine, name: str, data: bytes) -> str | None:
     """Hand a signal of an app to the engine in its process; it passes the same checks as one from outside."""
+    await engine.until_saved(None)
     return await engine.signal(checked_signal(name, data, bytes_max=engine.settings.event_bytes_max))
 
 
@@ -467,4 +468,6 @@ async def send_payloads(engine: Engine, payloads: Sequence[EventPayload], seed: 
         )
         for payload in payloads
     ]
+    for run_id in {payload.run_id for payload in payloads if payload.run_id is not None}:
+        await engine.until_saved(run_id)
     return await engine.send(events, seed=seed, source="sdk")

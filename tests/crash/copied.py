@@ -6,6 +6,7 @@ It is no export, which writes what an installation is and leaves out what follow
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ _SEEN = (
 
 def copied(url: str, path: Path) -> None:
     """Write everything that is in the database to a new file."""
-    found = asyncio.run(_read(url))
+    with ThreadPoolExecutor(1) as thread:  # whoever asks may be on a loop already
+        found = thread.submit(lambda: asyncio.run(_read(url))).result()
     file = apsw.Connection(str(path))
     execute = executor(file)
     migrate(execute, str(path))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
+from tests import on_postgres
 from tests.edge.served_here import App, free_port, serving
 
 T = TypeVar("T")
@@ -140,8 +141,9 @@ class Dev:
         if target is not None and not (folder / "app.py").exists():
             (folder / "app.py").write_text(app)
         port = [] if "--port" in options else ["--port", "0"]
+        given, self._database = on_postgres.serving(self.command, folder, options)
         self.process = subprocess.Popen(
-            [*launcher, *STEPWELL, self.command, *([target] if target else []), *port, *options],
+            [*launcher, *STEPWELL, self.command, *([target] if target else []), *port, *given],
             cwd=folder,
             env={**environment(), **(variables or {})},
             stdout=subprocess.PIPE,
@@ -239,6 +241,8 @@ class Dev:
         self.exit_code()
         if self.process.stdout is not None:
             self.process.stdout.close()
+        on_postgres.stopped(self._database)
+        self._database = None
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -260,7 +264,7 @@ def environment() -> dict[str, str]:
 
 def command(*args: str, cwd: Path, input: str | None = None, launcher: Sequence[str] = ()) -> Done:
     """A command of ``stepwell``, run to its end."""
-    return ran(*launcher, *STEPWELL, *args, cwd=cwd, input=input)
+    return ran(*launcher, *STEPWELL, *on_postgres.asking(cwd, args), cwd=cwd, input=input)
 
 
 def ran(*command: str, cwd: Path, input: str | None = None) -> Done:
@@ -276,6 +280,12 @@ def ran(*command: str, cwd: Path, input: str | None = None) -> Done:
         timeout=60,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _databases() -> Iterator[None]:
+    yield
+    on_postgres.give_back()
 
 
 @pytest.fixture(scope="module")

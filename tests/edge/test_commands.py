@@ -16,8 +16,8 @@ from stepwell.cli.client import data
 from stepwell.cli.show import functions_table, runs_table
 from stepwell.clock import SystemClock
 from stepwell.model.event import rfc3339
-from stepwell.server.function_views import FunctionView
-from stepwell.server.views import ListedRun
+from stepwell.views.functions import FunctionView
+from stepwell.views.nouns import ListedRun
 from tests.edge.conftest import Dev, command, eventually
 
 pytestmark = pytest.mark.slow
@@ -326,7 +326,11 @@ def test_wrong_usage_is_a_code_of_its_own(tmp_path: Path, args: tuple[str, ...])
         (("send", "p/x", "--data", b'{"a":"\xff"}'), "is not text in UTF-8"),
         (("runs", "--function", b"\xff"), "is not text in UTF-8"),
         (("runs", "--token", "a\nb"), "the token is not one"),
-        (("runs", "--db", "app.py/x.db"), "not a directory"),
+        pytest.param(
+            ("runs", "--db", "app.py/x.db"),
+            "not a directory",
+            marks=pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does"),
+        ),
     ],
 )
 def test_what_cannot_be_sent_or_read_is_said_in_a_sentence(
@@ -352,6 +356,7 @@ def test_a_file_that_is_no_python_is_not_taken_for_a_module(tmp_path: Path, targ
     assert f"{target.partition(':')[0]} is not a .py file" in done.err and "fix:" in done.err
 
 
+@pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does")
 @pytest.mark.parametrize("args", [("dev", "app.py"), ("runs",), ("why", "last")])
 def test_an_empty_name_of_a_database_is_said_to_be_empty(tmp_path: Path, args: tuple[str, ...]) -> None:
     (tmp_path / "app.py").touch()

@@ -458,6 +458,7 @@ def test_a_call_that_nobody_takes_goes_to_another_worker(dev: Dev) -> None:
             assert dev.ended(run_id)["output"] == "done"
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 def test_only_the_process_that_runs_the_functions_lets_workers_in(tmp_path: Path) -> None:
     options = ("--no-discovery", "--no-poll", "--retry-interval", "50ms")
     leads, follows = Dev(tmp_path, *options, target=None), None

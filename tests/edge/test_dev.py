@@ -216,6 +216,7 @@ def test_a_killed_server_is_followed_by_one_that_goes_on(start_dev: Start) -> No
     assert second.ended(run_id)["output"] == "after-the-kill"
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 def test_a_second_server_on_the_same_database_sends_and_reads_and_takes_over(start_dev: Start) -> None:
     first, second = start_dev("--no-reload"), None
     first.get("/v2/health")
@@ -239,6 +240,7 @@ def test_a_port_that_was_asked_for_and_is_in_use_is_not_replaced(start_dev: Star
     assert "--port" in dev.output
 
 
+@pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process from outside")
 def test_a_full_disk_refuses_events_and_recovers_by_itself(start_dev: Start) -> None:
     dev = start_dev("--no-reload")

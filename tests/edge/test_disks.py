@@ -17,6 +17,7 @@ from tests.edge.conftest import Dev, Done, command, eventually, ran
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does"),
     pytest.mark.skipif(sys.platform != "linux", reason="only on Linux root can give up its rights, and be limited"),
 ]
 

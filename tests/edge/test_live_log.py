@@ -29,7 +29,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.history import Note, Outcome
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
-from stepwell.server.wording import printable
+from stepwell.views.wording import printable
 from tests.edge.conftest import Dev, eventually
 
 PARENT = "01HF7YAT00000000000000000A"
@@ -168,6 +168,7 @@ def test_an_attempt_of_a_run_that_began_before_we_listened_names_its_function() 
     assert told.function == "shop-bill"
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 @pytest.mark.slow
 def test_a_process_that_takes_over_says_so(start_dev: Callable[..., Dev]) -> None:
     first = start_dev("--no-reload")

@@ -309,6 +309,7 @@ async def test_two_who_copy_the_same_do_not_write_a_row_twice(tmp_path: Path, ur
         await each.close()
 
 
+@pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does")
 def test_the_command_says_what_it_would_do_does_it_and_takes_it_back(tmp_path: Path, url: str) -> None:
     filled(tmp_path / "a.db")
 

@@ -15,6 +15,8 @@ from stepwell.storage.leader import LeaderLock
 from stepwell.storage.sqlite import SqliteStore
 from tests.edge.conftest import APP, command
 
+pytestmark = pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does")
+
 
 def customers(path: Path) -> None:
     other = apsw.Connection(str(path))

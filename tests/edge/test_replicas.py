@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Concurrency, Context, Event, Stepwell
+from stepwell import BackpressureError, Concurrency, Context, Event, Stepwell
 from stepwell.embedded import Embedded
 from stepwell.model.questions import RunItems
 from stepwell.runtime.loop import rest
@@ -178,6 +178,44 @@ async def test_what_nobody_serves_waits_quietly_until_somebody_comes(url: str) -
         async with replicas(url, ordering) as [(third, last)]:
             assert await last.wait(run.id) == 3
             assert len(third.began) == 2
+
+
+async def test_calls_in_flight_hear_that_another_was_told_to_leave_their_queue_alone(url: str) -> None:
+    held, refused = asyncio.Event(), asyncio.Event()
+    moments: list[int] = []
+
+    def calling(app: Stepwell, replica: Replica) -> None:
+        @app.create_function(id="call", trigger="shop/ordered", retries=0)
+        async def call(ctx: Context[Any]) -> None:
+            async def one() -> None:
+                replica.began.append("one")
+                await (refused if replica is both[0] else held).wait()
+                if replica is both[0]:
+                    raise BackpressureError("429", "3s")
+
+            async def two() -> None:
+                moments.append(engine.engine.clock.now_ms())
+
+            await ctx.step.run("one", one)
+            await ctx.step.run("two", two)
+
+    both: list[Replica] = []
+    async with replicas(url, calling, calling) as [(first, engine), (second, other)]:
+        both += [first, second]
+        while not (first.began and second.began):  # whoever accepts an event mostly begins its run
+            await first.app.send([Event("shop/ordered", {})])
+            await second.app.send([Event("shop/ordered", {})])
+        refused.set()
+        clock, timers = other.engine.clock, other.engine.timers
+        while not other.engine.pressed.known:
+            await rest(1, clock, timers)
+        (until,) = other.engine.pressed.known.values()
+
+        held.set()
+        while not moments:
+            await rest(1, clock, timers)
+
+        assert min(moments) >= until
 
 
 async def test_I12_a_limit_holds_over_all_of_them(url: str) -> None:

@@ -58,6 +58,7 @@ def test_the_keys_that_it_makes_are_good_ones(start: Callable[..., Start], tmp_p
     assert made.out != command("keys", "--env", "test", cwd=tmp_path).out
 
 
+@pytest.mark.sqlite("is about a file: where it is, what is in it, or what its disk does")
 def test_flags_go_before_the_environment_and_that_before_the_file(start: Callable[..., Start], tmp_path: Path) -> None:
     (tmp_path / "stepwell.toml").write_text(
         f'signing-key = "{OLD}"\nevent-key = ["{EVENT_KEY}", "{EVENT_KEY}-2"]\ndb = "file.db"\nmax-event-bytes = 100\n'

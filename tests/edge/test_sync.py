@@ -136,7 +136,7 @@ def test_19_a_function_that_is_gone_starts_nothing_and_what_it_has_started_finis
 def test_19_a_run_whose_code_is_gone_waits_until_it_is_back(
     attached: Dev, here: App, status: int, body: dict[str, str]
 ) -> None:
-    sleep = [{"op": "Sleep", "id": "a" * 40, "name": "200ms", "displayName": "nap"}]
+    sleep = [{"op": "Sleep", "id": "a" * 40, "name": "1s", "displayName": "nap"}]
     has_code = True
 
     def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
@@ -170,7 +170,7 @@ def test_19_a_run_that_is_tried_again_says_so_although_its_function_is_gone(atta
 
 
 def test_19_a_changed_function_goes_on_with_the_runs_it_has(attached: Dev, here: App) -> None:
-    sleep = [{"op": "Sleep", "id": "a" * 40, "name": "300ms", "displayName": "nap"}]
+    sleep = [{"op": "Sleep", "id": "a" * 40, "name": "1s", "displayName": "nap"}]
 
     def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
         if asked.call["steps"]:

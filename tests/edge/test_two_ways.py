@@ -49,6 +49,9 @@ def asked_again(here: App, times: int = 4) -> None:
     eventually(lambda: len(here.puts()) >= count)
 
 
+@pytest.mark.sqlite(
+    "where workers may be connected to another process, being asked again moves no app back to its address"
+)
 def test_a_worker_takes_an_app_over_and_to_be_asked_again_does_not_take_it_back(dev: Dev, here: App) -> None:
     with worker(dev) as one:
         one.connect()

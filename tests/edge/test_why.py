@@ -17,10 +17,10 @@ from stepwell.clock import to_ms
 from stepwell.limits import LEASE_LOSSES_MAX, STEP_BYTES_MAX
 from stepwell.model.questions import GetRun, Question
 from stepwell.model.run import Run
-from stepwell.server.trace_views import trace_view
-from stepwell.server.why import RunWhy, Situation, why_run
-from stepwell.server.why.shapes import Postponed
 from stepwell.testing import Harness, harness
+from stepwell.views.trace import trace_view
+from stepwell.views.why import RunWhy, Situation, why_run
+from stepwell.views.why.shapes import Postponed
 from tests.edge.conftest import Dev, command, eventually
 
 A = TypeVar("A")
@@ -285,6 +285,7 @@ def test_an_event_nobody_listens_to_names_those_that_are_like_it(dev: Dev) -> No
     assert why["text"][-2:] == ["No function has a trigger for 'shop/orderd'.", "Did you mean 'shop/ordered'?"]
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 @pytest.mark.slow
 def test_without_a_leader_nothing_moves(start_dev: Callable[..., Dev]) -> None:
     dev = start_dev("--no-reload")

@@ -42,5 +42,6 @@ def shards(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in SPREAD:
+    on_file = metafunc.config.getoption("--store") == "sqlite"
+    if on_file and metafunc.module.__name__.rpartition(".")[2] in SPREAD:
         metafunc.parametrize("shards", [1, 4], indirect=True, ids=["one-shard", "four-shards"])

@@ -345,6 +345,7 @@ def test_what_is_decided_while_a_process_looks_for_what_others_wrote_is_not_forg
         assert known == [True], "so the next claim looks"
 
 
+@pytest.mark.sqlite("plays what goes on at the same moment in a store that answers at once")
 def test_what_another_process_has_written_counts_more_than_a_claim_from_before_it(app, calls, monkeypatch) -> None:
     declare(app, calls)
     with harness(app) as t:

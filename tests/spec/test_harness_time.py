@@ -224,6 +224,7 @@ def test_an_idle_year_costs_next_to_nothing(app):
         assert idle < 365 * 24 * 5
 
 
+@pytest.mark.sqlite("counts how often a loop turns whose store answers at once")
 def test_a_cron_costs_the_same_for_each_tick(app):
     @app.create_function(id="tick", trigger=TriggerCron("0 * * * *"))
     async def tick(ctx: Context) -> None: ...

@@ -23,10 +23,10 @@ from stepwell import (
     TriggerEvent,
 )
 from stepwell.model.questions import GetEvent, ListEvents, Notes, Outcomes
-from stepwell.server.why.events import explain_event
 from stepwell.testing import Harness, harness
 from stepwell.testing.harness import START
 from stepwell.testing.sweep import sweep
+from stepwell.views.why.events import explain_event
 from tests.edge.test_why import Asking, at_once
 
 HOUR = timedelta(hours=1)
@@ -248,6 +248,7 @@ def test_each_event_has_a_result_with_its_reason_and_the_run_that_caused_it(name
         check(t, CASES[name])
 
 
+@pytest.mark.sqlite("is judged at each commit by triggers and queries of SQLite")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_results_are_the_same_whichever_commit_the_process_dies_at(name: str) -> None:

@@ -481,3 +481,22 @@ def test_a_wait_without_a_timeout_says_that_it_needs_one(app) -> None:
         t.advance("1m")
 
         t.assert_failed(t.run(bill), "timeout")
+
+
+def test_an_event_reaches_a_branch_of_the_call_that_sends_it(app):
+    """What one branch sends finds the wait of the branch before it, in however many shards the two are."""
+
+    @app.create_function(id="both", trigger="asked")
+    async def both(ctx: Context):
+        found, _ = await ctx.group.parallel(
+            [
+                lambda: ctx.step.wait_for_event("wait", "decided", timeout="1h"),
+                lambda: ctx.step.run("send", app.send, Event("decided", {"n": 1})),
+            ]
+        )
+        return found.data["n"]
+
+    with harness(app) as t:
+        t.send("asked", {})
+
+        t.assert_completed(t.run(both), 1)

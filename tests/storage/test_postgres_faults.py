@@ -17,8 +17,8 @@ from stepwell.model.item import Lease
 from stepwell.model.questions import GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres.store import PostgresStore
+from tests.postgres import administrate, asyncpg, at, emptied, server
 from tests.postgres import ask as ask_server
-from tests.postgres import asyncpg, at, emptied, server
 from tests.storage.conftest import postgres
 from tests.storage.nouns import item, note, run, step
 
@@ -301,6 +301,41 @@ async def test_a_read_only_database_is_said_and_written_to_again_when_it_can_be(
 
     assert (await store.commit(count_up("a", 0))).result == 2
     await store.close()
+
+
+async def test_what_the_server_cannot_do_is_said_at_once():
+    """It never gets better, so nobody tries again."""
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    refuse = """
+        CREATE FUNCTION stepwell_test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN RAISE 'no cells on Tuesdays' USING ERRCODE = '0A000'; END $$;
+        CREATE TRIGGER stepwell_test_refuse BEFORE INSERT ON stepwell.cells
+          FOR EACH ROW EXECUTE FUNCTION stepwell_test_refuse()"""
+    await asyncio.to_thread(administrate, refuse, url)
+    try:
+        with pytest.raises(StorageError, match="cannot do what Stepwell asks for") as raised:
+            await asyncio.wait_for(store.commit(count_up("n", 1)), 5)
+    finally:
+        await asyncio.to_thread(administrate, "DROP FUNCTION stepwell_test_refuse CASCADE", url)
+    assert not isinstance(raised.value, StorageUnavailable)
+    assert "no cells on Tuesdays" in raised.value.why
+    assert (await store.commit(count_up("n", 1))).result == 1
+    await store.close()
+
+
+async def test_tables_that_a_migration_changes_meanwhile_are_read_as_they_are_now():
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    for _ in range(8):  # until the server knows the statement
+        await store.commit(count_up("n", 1))
+    text = "ALTER TABLE stepwell.cells ALTER COLUMN value TYPE {}"
+    await asyncio.to_thread(administrate, text.format("varchar(99999)"), url)
+    try:
+        assert (await store.commit(count_up("n", 1))).result == 9
+    finally:
+        await asyncio.to_thread(administrate, text.format("text"), url)
+        await store.close()
 
 
 async def test_a_pooler_that_forgets_statements_is_found_out_and_served():

@@ -31,7 +31,7 @@ NEWER = "; ".join(
         f"UPDATE stepwell.meta SET value = {LATEST + 1} WHERE key = 'schema'",
     ]
 )
-"""What a migration may do while the version before it serves (ADR 0047)."""
+"""What a migration may do while the version before it serves (ADR 0045)."""
 
 
 class Migrates(Faults):

@@ -247,9 +247,7 @@ class Decisions:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self.make_use_of_room()
         if outcome.pressure:
-            now = self._engine.clock.now_ms()
-            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
-            self._engine.pressure = known | dict(outcome.pressure)
+            engine.pressed.learn(outcome.pressure)
             self.pressing.arise()
         elif outcome.pressing is not None:
             self.pressing.settle(outcome.pressing, number, shard)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.engine.admission import ready, unserved
 from stepwell.engine.dispatch import claim
-from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import NextDues, Occupied
+from stepwell.model.questions import NextDues, ShardsWithBacklog
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -88,7 +87,8 @@ class Dispatcher:
         names = self._waited_for()
         if not names:
             return set()
-        return {shard for shard, _ in await engine.store.read(Occupied(names, EVERYWHERE))}
+        shards = await engine.store.read(ShardsWithBacklog(names))
+        return set(shards)
 
     def _waited_for(self) -> tuple[str, ...]:
         """The backlogs from which this process takes: only those of functions that it serves. One whose peer alone

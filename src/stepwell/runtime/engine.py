@@ -42,10 +42,12 @@ from stepwell.runtime.caller import Caller
 from stepwell.runtime.decisions import Decisions, shutting_down
 from stepwell.runtime.dispatcher import Dispatcher
 from stepwell.runtime.health import Health, health_of
+from stepwell.runtime.hints import Hints
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.outbound import NowhereOutbound, Outbound
+from stepwell.runtime.pressed import Pressed
 from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
@@ -118,7 +120,7 @@ class Engine:
         self.shared = shared
         self.peers = peers
         self._tidies = tidies
-        self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
+        self.pressed = Pressed(store, clock)
         self.stamp = 0  # of the functions that are known
         self.declaring = 0  # changes of functions that are under way
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
@@ -130,6 +132,7 @@ class Engine:
         self._sweeper = Sweeper(store, retention_ms)
         self._retention = Loop("retention", self._sweeper.tick, clock, timers)
         self._watcher = Loop("watcher", self._look_for_others, clock, timers)
+        self.hints = Hints(self.observers, clock, timers, self._look_now)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -155,7 +158,7 @@ class Engine:
         self._leases.start()
         if self._tidies:
             self._retention.start()
-        if self.shared:
+        if self.shared and not self._watcher.started:
             self._watcher.start()
 
     async def drain(self, grace_ms: int) -> None:
@@ -358,6 +361,18 @@ class Engine:
         if self.shared and not self.alone:
             await rest(UNSEEN_MS + _BEGINNING_MS, self.clock, self.timers)
 
+    async def until_saved(self, run_id: str | None) -> None:
+        """What a run executed here has begun to write is durable, or any run if it is not said which.
+
+        In several shards works overtake one another, and what a branch sends is for the wait of the branch before it.
+        """
+        if self.store.shards == 1:
+            return
+        live = self.caller.live
+        calls = live.values() if run_id is None else [live[run_id]] if run_id in live else []
+        if any(call.leased.promised for call in calls):
+            await self.store.commit(Decision())  # it follows all that came before
+
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
         pause = _STORAGE_PAUSE_MS
@@ -411,9 +426,11 @@ class Engine:
         changed, before = await self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
         self._looked_at = max(before, changed.until)
+        if changed.others:
+            self.hints.others_wrote()
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
-            return now + self._look_again()
+            return self._next_look(now)
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
@@ -421,19 +438,33 @@ class Engine:
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
-        return now + self._look_again()
+        return self._next_look(now)
+
+    def _next_look(self, now: int) -> int | None:
+        return now + self._look_again() if self.leads or self.hints.wanted else None
+
+    def _look_now(self) -> None:
+        """Somebody looks at what others write. A process that does not lead has no need of its own to know of that."""
+        if self.shared and not self.stopping:
+            if not self._watcher.started:
+                self._watcher.start()
+            self._watcher.wake()
 
     def _look_again(self) -> int:
-        """When to look for others the next time. A call in flight must soon hear of what they do to its run; of what
-        else they leave to do it is told early enough twice a second (I15), and an idle process is to be quiet."""
-        if self.caller.live or not self.peers:
+        """When to look for others the next time. A call in flight must soon hear of what they do to its run, and who
+        looks at a page of what they write; of what else they leave to do it is told early enough twice a second (I15),
+        and an idle process is to be quiet."""
+        if self.caller.live or not self.peers or self.hints.wanted:
             return _OTHERS_LOOK_MS
         return _IDLE_LOOK_MS + int(self._plan_ids.chance() * (_IDLE_LOOK_MS_MAX - _IDLE_LOOK_MS))
 
     async def _hear_of_pressure(self, now: int) -> None:
         # If there is none, a decision may have found otherwise while this was read: only a claim knows.
-        for shard in await self.store.read(ShardsWithCell(PREFIX, now)):
+        shards = await self.store.read(ShardsWithCell(PREFIX, now))
+        for shard in shards:
             self.decisions.pressing.arise(shard)
+        if shards and self.caller.live:
+            await self.pressed.hear()
 
     @property
     def dispatch_failures(self) -> int:

@@ -215,7 +215,7 @@ class LiveCall:
     def unsure(self) -> bool:
         """Whether too much time has passed since it was known what other processes have done to this run, or nothing
         of its queue is to begin for a while."""
-        if self._engine.pressure and self._pressed_until():
+        if self._engine.pressed.known and self._pressed_until():
             return True
         return self._behindhand
 
@@ -330,9 +330,7 @@ class LiveCall:
 
     def _pressed_until(self) -> int:
         """The moment before which nothing of its queue is to begin; 0 if there is none."""
-        now, known = self._engine.clock.now_ms(), self._engine.pressure
-        found = max(known.get(queue, 0) for queue in queues(self.leased.run, self.leased.function))
-        return found if found > now else 0
+        return self._engine.pressed.until(queues(self.leased.run, self.leased.function))
 
     def fail(self, error: Exception) -> None:
         """Something that goes on beside the call went wrong, as nobody foresaw: it ends, and spends an attempt.

@@ -24,8 +24,10 @@ from stepwell.runtime.engine import Engine
 from stepwell.sdk.client import EventPayload
 from stepwell.sdk.pool import THREADS_MAX, Pool
 from stepwell.sdk.transport import InProcess
+from stepwell.storage.interface import Store
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing.answers import Answers
+from stepwell.testing.database import AwaitedStore, open_database
 from stepwell.testing.loop import Stuck, VirtualClock, VirtualLoop, VirtualTimers
 from stepwell.testing.node import Door, Node
 from stepwell.testing.published import Published
@@ -50,7 +52,7 @@ class Driver:
     own tests try that it makes no difference.
     """
 
-    _shards: ClassVar[int] = 1
+    _shards: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Driver:
         patience: float,
         settings: Settings,
         concurrency: int = CALLS_MAX,
+        store: str | None = None,
     ) -> None:
         start_ms = to_ms(start)
         self._apps = apps
@@ -74,12 +77,13 @@ class Driver:
         self._answers = Answers(self._clock.now_ms)
         self._dies: Dies | None = None
         self._sent = 0
-        self._store: SqliteStore | None = None
+        self._url = store
+        self._store: Store | None = None
         self._node: Node | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._store = SqliteStore.inline(shards=self._shards)
+            self._store = self._finish(self._open())
             self._boot()
             self._finish(self._bind())
         except BaseException as error:
@@ -102,7 +106,7 @@ class Driver:
             self._answers.check_all_asked()
 
     @property
-    def store(self) -> SqliteStore:
+    def store(self) -> Store:
         """The database, which outlives the processes."""
         assert self._store is not None, "the harness is used outside of its 'with' statement"
         return self._store
@@ -112,6 +116,11 @@ class Driver:
         """The engine that runs at present; a crash replaces it."""
         assert self._node is not None, "the harness is used outside of its 'with' statement"
         return self._node.engine
+
+    async def _open(self) -> Store:
+        if self._url is None:
+            return SqliteStore.inline(shards=self._shards or 1)
+        return await open_database(self._url, self._shards, self._loop)
 
     async def _bind(self) -> None:
         for app in self._apps:
@@ -156,6 +165,8 @@ class Driver:
         self._node.vanish()
         self._loop.abandon()
         self._node = None
+        if isinstance(self._store, AwaitedStore):
+            self._finish(self._store.settle())
         self._stubs.under_way.clear()
 
     def _do(self, make: Callable[[], Coroutine[Any, Any, A]]) -> A:

@@ -56,14 +56,18 @@ def harness(
     max_steps: int = STEPS_PER_RUN_MAX,
     max_chain: int = RUN_CHAIN_MAX,
     concurrency: int = CALLS_MAX,
+    store: str | None = None,
 ) -> Harness:
     """An engine for these apps on a virtual clock, with a store in memory; use it in a ``with`` statement.
 
     Time starts at ``start`` and moves only by ``advance`` and ``advance_to``, and as far as the functions' own code
     waits in ``run_until_idle``. ``seed`` decides ids and jitter. ``patience`` is how many real seconds a function that
     runs in a thread may give no sign of life. ``retry_interval`` replaces the back-off table by one fixed pause.
-    ``max_event_bytes``, ``max_steps``, ``max_chain`` and ``concurrency`` are those of ``app.embedded``. Raises
-    ``ConfigurationError``.
+    ``max_event_bytes``, ``max_steps``, ``max_chain`` and ``concurrency`` are those of ``app.embedded``.
+
+    ``store`` is the URL of a PostgreSQL database for tests, ``postgresql://user@host/name``, in place of memory. Each
+    harness makes its tables there or empties them, and one at a time has it. Raises ``ConfigurationError``; on entry
+    also if another harness is using that database, or its tables were not made by one, and ``StorageError``.
     """
     settings = Settings(
         retry_ms=None if retry_interval is None else length_ms("retry_interval", retry_interval),
@@ -71,7 +75,7 @@ def harness(
         steps_max=max_steps,
         chain_max=max_chain,
     )
-    return Harness(_apps(app), _moment(start), seed, patience, settings, concurrency)
+    return Harness(_apps(app), _moment(start), seed, patience, settings, concurrency, store)
 
 
 class Harness(Driver):

@@ -75,6 +75,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._armed = 0
         self._cancelled = 0
         self._working: dict[int, str] = {}
+        self._works = itertools.count()
         self._doorbell = threading.Event()
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
 
@@ -247,7 +248,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             executor = self._pool
         work = executor.submit(func, *args)
         future = asyncio.wrap_future(work, loop=self)
-        key = id(work)
+        key = next(self._works)
         self._working[key] = _name(func, args)
         # After the future's own callback, so that the result is on its way when the thread no longer counts. To cancel
         # the future does not end the thread.
@@ -267,6 +268,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
         self.call_soon(run)
         return future
+
+    @contextmanager
+    def working(self, name: str) -> Generator[None]:
+        """Time stands still meanwhile: whoever is at it has a time of its own, and will ring."""
+        key = next(self._works)
+        self._working[key] = name
+        try:
+            yield
+        finally:
+            self._working.pop(key, None)
+
+    def wait_for(self, future: asyncio.Future[Any], name: str) -> None:
+        """Time stands still until this is done, by somebody with a time of its own."""
+        key = next(self._works)
+        self._working[key] = name
+        future.add_done_callback(lambda _: self._working.pop(key, None))
 
     def _ring(self, key: int) -> None:
         if not self.is_closed():

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stepwell.storage.interface import Store
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.storage.sqlite.driver import executor
 
@@ -19,7 +20,8 @@ _ALL = (
 class Tables:
     """The tables of a store that works in line: what is asked here sees every commit at once."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
+        assert isinstance(store, SqliteStore), "only a store in memory is looked at like this"
         self.shards = f"({', '.join(map(str, range(store.shards)))})"
         """All shards of the store, for an ``IN``: so that a query finds its rows by an index."""
         # A judge must not depend on the questions whose answers it judges.

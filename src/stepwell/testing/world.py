@@ -301,7 +301,7 @@ class World:
     def knows_pressure(self, queues: Collection[str]) -> bool:
         """Whether the process that runs the present code has heard that one of these queues is to be left alone."""
         process = NODE.get()
-        known = process.node.engine.pressure if process is not None else {}
+        known = process.node.engine.pressed.known if process is not None else {}
         return any(known.get(queue, 0) > self.clock.now_ms() for queue in queues)
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:

@@ -299,6 +299,7 @@ def test_88_the_next_call_knows_what_was_reported_in_the_one_that_was_cut_off():
         assert t.app.requests[-1].ctx["attempt"] == 0, "a lost lease is not the function's fault"
 
 
+@pytest.mark.sqlite("is judged at each commit by triggers and queries of SQLite")
 @pytest.mark.parametrize("before", [True, False])
 def test_88_no_step_is_lost_or_done_again_wherever_the_process_dies(before):
     point, struck = 0, True

@@ -185,6 +185,7 @@ def test_an_answer_is_not_ours_and_cannot_act_as_if_it_were():
 # Processes that die ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite("is judged at each commit by triggers and queries of SQLite")
 @pytest.mark.parametrize(
     "parts",
     [["a", "b"], ["a", ("nap", "1m"), "b"], ["a", ("group", "b", "c"), "d"]],

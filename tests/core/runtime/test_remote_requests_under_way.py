@@ -5,12 +5,12 @@ from __future__ import annotations
 from stepwell.model.questions import Attempts, GetRequest
 from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED, Unreachable
 from stepwell.testing.answers import FetchRequest
-from stepwell.testing.tables import Tables
 from tests.core.runtime.flows import DIALECTS
 from tests.core.runtime.requesting import API, KEY, MODEL, everything
 from tests.core.runtime.scripted import Javascript, Steps, hashed, pause
 from tests.core.runtime.test_remote_requests_unwritten import gone
 from tests.core.runtime.wired import Wired
+from tests.tables import tables
 
 
 @DIALECTS
@@ -163,7 +163,7 @@ def test_a_request_that_waits_for_a_slot_does_not_begin_after_a_cancel():
         t.advance("1h")
 
         assert [made.url for made in t.fetches] == [f"{API}/1"]
-        assert Tables(t.store).ask("SELECT * FROM slots") == []
+        assert tables(t).ask("SELECT * FROM slots") == []
 
 
 def test_a_failure_of_the_functions_own_code_ends_the_requests_with_the_run():

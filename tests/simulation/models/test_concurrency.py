@@ -24,6 +24,7 @@ from stepwell.testing import Harness, harness
 from stepwell.testing.tables import Tables
 from tests.simulation.models.machine import DAY, KEYS, check
 
+pytestmark = pytest.mark.sqlite("sees each slot that is taken by a trigger of SQLite")
 FUNCTIONS = ("one", "two")
 LIMITS = {
     "function": lambda limit: Concurrency(limit),

@@ -15,6 +15,7 @@ from tests.simulation.models.test_singleton import SingletonMachine
 from tests.simulation.models.test_throttle import ThrottleMachine
 from tests.simulation.mutants import MUTANTS, MUTANTS_OF_RULES
 
+pytestmark = pytest.mark.sqlite("is about the models, which are the same wherever the store is")
 PLANTED = [
     (ThrottleMachine, "throttles let everybody through"),
     (ThrottleMachine, "nobody calls those who wait their turn"),

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from stepwell.errors import ConfigurationError, StorageError
 from stepwell.ids import secret
-from stepwell.storage.address import place
+from stepwell.storage.address import place, torn
 from stepwell.storage.postgres.driver import Connect, Raw
 from stepwell.storage.postgres.library import asyncpg
 
@@ -41,6 +41,8 @@ class Session:
                 why="it does not begin with postgresql://",
                 fix="write it as postgresql://user:password@host:5432/database",
             )
+        if torn(dsn):
+            raise _unreadable(None)
         self.where = place(dsn)
         self.statements_cached = statements_cached
         self._dsn, self._connect = dsn, connect
@@ -63,6 +65,8 @@ class Session:
                 max_cached_statement_lifetime=0,
                 connection_class=_Named,
             )
+        except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
+            raise _unreadable(f"the server says: {error}") from None  # of what else is in the URL it makes settings
         except ValueError as error:
             # Without its cause: a password that is not quoted is cut in pieces, and what says so shows one of them.
             raise _unreadable(str(error) if isinstance(error, asyncpg.ClientConfigurationError) else None) from None
@@ -73,5 +77,6 @@ def _unreadable(why: str | None) -> ConfigurationError:
     return ConfigurationError(
         what="the URL of the database cannot be read",
         why=why or "it is not like postgresql://user:password@host:port/database",
-        fix="write other characters than letters and digits in the password as % and their number: / is %2F",
+        fix=f"{'correct that; ' if why else ''}write other characters than letters and digits in the password as % and "
+        "their number: / is %2F",
     )

@@ -1,4 +1,4 @@
-"""Ends the sessions of processes that stopped where the server itself does not end them (ADR 0046).
+"""Ends the sessions of processes that stopped where the server itself does not end them (ADR 0044).
 
 The driver lets the server read a statement that is new to a connection, and sends its values when that has answered. A
 server that waits for them does not count as idle, so the timeout that a transaction sets for itself does not end it,

@@ -253,8 +253,10 @@ class PostgresStore:
     async def _look_quietly(self) -> None:
         try:
             await self._look()
-        except Exception:  # the next commit will say what is wrong
-            return
+        except Exception as error:
+            if fault(error) is Fault.REFUSED:
+                raise  # it would be so each time, and nobody would hear of others any more
+            return  # the next commit says what is wrong, and until then it is told how long ago others were heard of
 
     async def _look(self) -> None:
         asked_at = monotonic_s()
