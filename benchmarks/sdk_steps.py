@@ -46,6 +46,9 @@ class Remembers:
     async def catch_up(self) -> bool:
         return False
 
+    async def hear(self) -> None:
+        """There is nobody else."""
+
     async def save(self, op: Op) -> Settled:
         assert op.data is not None
         self.memos[op.id] = Memo("data", op.data, op.ended_at)

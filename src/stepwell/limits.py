@@ -133,3 +133,11 @@ CONNECT_LEASE = timedelta(minutes=2)  # a call whose worker says nothing of it f
 CONNECT_LEASE_MIN = timedelta(seconds=4)  # workers extend leases after whole seconds
 CONNECT_PATIENCE = timedelta(seconds=10)  # for a worker to come back, before a run without one is put aside
 CONNECT_TOKEN_LIFE = timedelta(minutes=5)  # from the request to connect to the connection
+
+# The dashboard. Each page that is open has a connection, and is told what changes.
+HINT_TOPICS_MAX = 16  # what one page looks at
+HINT_SUBSCRIBERS_MAX = 1_024  # pages that look at one process
+SEARCH_ROWS_MAX = 2_000  # of runs that one request looks at for those that match; the next one goes on there
+JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one click away
+SESSION_LIFE = timedelta(hours=12)  # from a login to the next
+LOGIN_FAILURES_MAX = 10  # of all who try, in a minute

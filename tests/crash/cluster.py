@@ -24,7 +24,6 @@ from tests.proxy import Proxies, Proxy
 ROOT = Path(__file__).parents[2]
 EVENT_KEY = "evtkey-prod-for-the-faults"
 SIGNING_KEY = "signkey-prod-" + "0123456789abcdef" * 4
-LEASE_S = 6.0
 READY_S_MAX = 90.0
 _POOL = 5
 _POOLED = 10  # connections that all of them share
@@ -149,8 +148,8 @@ class Process:
 class Cluster:
     """All of it. Each replica reaches the database through a proxy of its own, and so does everybody the app."""
 
-    def __init__(self, folder: Path, replicas: int, seed: int, *, pooled: bool = False) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, replicas: int, seed: int, *, lease_s: float, pooled: bool = False) -> None:
+        self.folder, self.lease_s = folder, lease_s
         self.chance = random.Random(seed)
         self.postgres = Postgres()
         self.pooler = Pooler(self.postgres.url, pool=_POOLED) if pooled else None
@@ -216,7 +215,7 @@ class Cluster:
 
     def _command(self, port: int, link: Proxy) -> list[str]:
         return [
-            sys.executable, "-m", "stepwell.cli", "start", "--port", str(port), "--lease", f"{LEASE_S:.0f}s",
+            sys.executable, "-m", "stepwell.cli", "start", "--port", str(port), "--lease", f"{self.lease_s:.0f}s",
             "--store", self.postgres.at("stepwell", link.port), "--pool", str(_POOL),
             "-u", f"http://127.0.0.1:{self.to_app.port}/api", "--allow-private", "--retry-interval", _RETRY,
             "--grace", "1s",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tests.crash.cluster import LEASE_S, Cluster
+from tests.crash.cluster import Cluster
 
 Fault = Callable[[Cluster], str]
 
@@ -52,7 +52,7 @@ def freeze_a_replica(cluster: Cluster) -> str:
     """For longer than its lease: what it was doing is done by others, and what it still says is refused."""
     replica = cluster.chance.choice(cluster.replicas)
     replica.pause()
-    time.sleep(LEASE_S + 1 + cluster.chance.random())
+    time.sleep(cluster.lease_s + 1 + cluster.chance.random())
     replica.resume()
     return replica.name
 
@@ -62,7 +62,7 @@ def cut_a_replica_off(cluster: Cluster) -> str:
     place = cluster.chance.randrange(len(cluster.links))
     link = cluster.links[place]
     cluster.proxies.tell(link.refuse)
-    seconds = _rest(cluster, 0.01, LEASE_S + 2)
+    seconds = _rest(cluster, 0.01, cluster.lease_s + 2)
     cluster.proxies.tell(link.heal)
     return f"replica-{place}, for {seconds:.1f} s"
 
@@ -73,7 +73,7 @@ def silence_a_replica(cluster: Cluster) -> str:
     link = cluster.links[place]
     ways = cluster.chance.choice([("up",), ("down",), ("up", "down")])
     cluster.proxies.tell(link.silence, *ways)
-    seconds = _rest(cluster, 0.1, LEASE_S + 2)
+    seconds = _rest(cluster, 0.1, cluster.lease_s + 2)
     lost = cluster.chance.random() < 0.3
     if lost:
         cluster.proxies.tell(link.lose)

@@ -30,14 +30,15 @@ from tests.crash.faults import FAULTS
 from tests.crash.verdict import violations
 from tests.postgres import ask
 
-_REPLICAS = 4
+_REPLICAS, _LEASE_S = 4, 6.0
+_QUICK_REPLICAS, _QUICK_LEASE_S = 2, 3.0
 _CLIENTS = 4
 _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
 _TRIES = 20
 _QUIET_S_MAX = 180.0
 _WELL_S_MAX = 90.0
-_LEFT = """
+LEFT = """
 SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
   + (SELECT count(*) FROM stepwell.items WHERE kind = 'window')"""
 
@@ -85,7 +86,7 @@ class Client:
     def _watch(self) -> None:
         while not self._over.wait(_PAUSE_S):
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is the server's turn to be away
-                self._unfinished = ask(self._database, _LEFT)[0][0]
+                self._unfinished = ask(self._database, LEFT)[0][0]
 
     def _sent(self, port: int, event: Any, number: int) -> bool:
         try:
@@ -130,6 +131,7 @@ def main() -> int:
         "--only", action="append", choices=list(FAULTS), help="this fault and no other; may be repeated"
     )
     parser.add_argument("--pooled", action="store_true", help="through pgbouncer in transaction mode")
+    parser.add_argument("--quick", action="store_true", help="two replicas with short leases: about 2 s for each fault")
     parser.add_argument("--keep", action="store_true", help="keep the tables, the ledger and the logs")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     options = parser.parse_args()
@@ -140,7 +142,8 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
-    cluster = Cluster(folder, _REPLICAS, seed, pooled=options.pooled)
+    replicas, lease_s = (_QUICK_REPLICAS, _QUICK_LEASE_S) if options.quick else (_REPLICAS, _LEASE_S)
+    cluster = Cluster(folder, replicas, seed, lease_s=lease_s, pooled=options.pooled)
     try:
         found, counts, play = _played(cluster, options.cycles, seed, options.only or list(FAULTS), say)
     finally:
@@ -173,13 +176,16 @@ def _played(
             play.cycle(number)
         client.finish()
         cluster.wait_ready()
-        quiet = wait_until(lambda: ask(cluster.postgres.url, _LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
+        quiet = wait_until(lambda: ask(cluster.postgres.url, LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
         say(f"  quiet after {quiet:.1f} s")
     except Stuck as error:
         stuck = f"I10: {error}"
     finally:
         client.finish()
-    copied(cluster.postgres.url, cluster.folder / "crash.db")
+    try:
+        copied(cluster.postgres.url, cluster.folder / "crash.db")
+    except asyncpg.UndefinedTableError:  # not even the tables were made
+        return [stuck or "I10: there are no tables"], {}, play
     more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths)
     # What is under way is no violation: if it did not come to an end, that is what is to be told.
     return [stuck] if stuck else more, {**counts, "repeated": client.repeated}, play

@@ -19,6 +19,16 @@ _STARTED_BY = {
 }
 """By every how manieth event."""
 
+_ORDER = {
+    "sequence": ["s0", "s1", "s2", "s3", "s4"],
+    "waiter": ["before", "answer", "after"],
+    "parent": ["child", "thank"],
+    "limited": ["alone", "rest", "again"],
+    "sync": ["one", "rest", "two"],
+    **{name: ["work", "rest"] for name in _RULED},
+}
+"""In which the steps come of functions that do one thing at a time."""
+
 _OUTCOMES = """
 SELECT event_id, function_id FROM runs WHERE batch IS NULL
 UNION ALL SELECT e.event_id, r.function_id FROM runs AS r JOIN run_events AS e ON e.run_id = r.id WHERE r.batch > 0
@@ -83,6 +93,7 @@ def violations(folder: Path, acknowledged: dict[str, int], deaths: list[int]) ->
     }
     found += _outcomes(db, sent)
     found += _began_again(db, lines)
+    found += _disordered(db)
     for table in ("items WHERE kind <> 'cron'", "waits", "slots"):
         left = db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
         if left:
@@ -110,6 +121,21 @@ def _outcomes(db: apsw.Connection, sent: dict[str, tuple[Any, str]]) -> list[str
             if function not in _RULED and (count := runs.get((key, function), 0)) != wanted:
                 found.append(f"I19: the events with the id {key} have {count} runs of {function}")
     return found
+
+
+def _disordered(db: apsw.Connection) -> list[str]:
+    """I5: results are remembered in the order in which the code came to them, in which a replay is given them."""
+    remembered: dict[tuple[str, str], list[str]] = defaultdict(list)
+    rows = db.execute("""
+        SELECT r.function_id, r.id, s.name FROM steps AS s JOIN runs AS r ON r.shard = s.shard AND r.id = s.run_id
+        WHERE s.ended_at IS NOT NULL ORDER BY s.position, s.ended_at""")
+    for function, run, name in rows:
+        remembered[function.removeprefix("crash-"), run].append(name)
+    return [
+        f"I5: the steps of run {run} of {function} are remembered in the order {', '.join(names)}"
+        for (function, run), names in remembered.items()
+        if function in _ORDER and names != _ORDER[function][: len(names)]
+    ]
 
 
 def _began_again(db: apsw.Connection, lines: list[dict[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from stepwell.cli.show import apps_table
 from stepwell.model.event import rfc3339
-from stepwell.server.function_views import AppView, SyncError, SyncView
+from stepwell.views.functions import AppView, SyncError, SyncView
 from tests.edge.conftest import Dev, Done, command, eventually
 from tests.edge.served_here import App, free_port, serving
 from tests.edge.started import NEW, NEW_KEY, Start, start

@@ -13,7 +13,8 @@ from stepwell.cli.tree import trace_tree
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import Attempt, Step, StepStatus
 from stepwell.protocol.messages import Executing
-from stepwell.server.trace_views import (
+from stepwell.views.nouns import run_view
+from stepwell.views.trace import (
     AttemptView,
     StepView,
     TraceView,
@@ -22,8 +23,7 @@ from stepwell.server.trace_views import (
     step_view,
     with_running,
 )
-from stepwell.server.views import run_view
-from stepwell.server.wording import clock_time, nth_attempt, parse_moment, size
+from stepwell.views.wording import clock_time, nth_attempt, parse_moment, size
 
 NOW = 1_700_000_000_000
 ERROR = b'{"name":"OSError","message":"no line"}'

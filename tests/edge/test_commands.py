@@ -16,8 +16,8 @@ from stepwell.cli.client import data
 from stepwell.cli.show import functions_table, runs_table
 from stepwell.clock import SystemClock
 from stepwell.model.event import rfc3339
-from stepwell.server.function_views import FunctionView
-from stepwell.server.views import ListedRun
+from stepwell.views.functions import FunctionView
+from stepwell.views.nouns import ListedRun
 from tests.edge.conftest import Dev, command, eventually
 
 pytestmark = pytest.mark.slow

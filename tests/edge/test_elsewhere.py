@@ -37,7 +37,7 @@ def test_so_it_is_in_a_file(name: str, tmp_path: Path) -> None:
     assert read(name, "--config", str(file)).params["concurrency"] == 7
 
 
-@pytest.mark.parametrize("flags", [["--tick", "10"], ["--tick", "150ms"], ["--persist"], ["--no-ui"]])
+@pytest.mark.parametrize("flags", [["--tick", "10"], ["--tick", "150ms"], ["--persist"]])
 def test_what_changes_nothing_is_accepted_and_says_why(name: str, flags: list[str]) -> None:
     with read(name, *flags):
         (told,) = without_effect()

@@ -21,10 +21,10 @@ from stepwell import (
 )
 from stepwell.cli.waiting import limits as drawn
 from stepwell.clock import to_ms
-from stepwell.server.queues.controls import limits
-from stepwell.server.queues.shapes import LimitKeyView, LimitsView, LimitView
-from stepwell.server.why import Situation
 from stepwell.testing import Harness, harness
+from stepwell.views.queues.controls import limits
+from stepwell.views.queues.shapes import LimitKeyView, LimitsView, LimitView
+from stepwell.views.why import Situation
 from tests.edge.conftest import Dev
 from tests.edge.test_why import Asking, at_once
 

@@ -29,7 +29,7 @@ from stepwell.model.failure import Failure
 from stepwell.model.history import Note, Outcome
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
-from stepwell.server.wording import printable
+from stepwell.views.wording import printable
 from tests.edge.conftest import Dev, eventually
 
 PARENT = "01HF7YAT00000000000000000A"

@@ -12,10 +12,10 @@ from stepwell import Context, Event, Stepwell
 from stepwell.cli.tree import trace_tree
 from stepwell.model.questions import GetRun
 from stepwell.runtime.engine import Engine
-from stepwell.server.trace_views import TraceView, trace_view
-from stepwell.server.why import why_run
-from stepwell.server.why.shapes import Situation
-from stepwell.server.why.text import sentences
+from stepwell.views.trace import TraceView, trace_view
+from stepwell.views.why import why_run
+from stepwell.views.why.shapes import Situation
+from stepwell.views.why.text import sentences
 
 
 async def looked(engine: Engine, run_id: str) -> tuple[TraceView, str]:

@@ -19,12 +19,12 @@ from stepwell.clock import to_ms
 from stepwell.engine.registry import Registry
 from stepwell.model.changes import Block, Decision, Enqueue
 from stepwell.model.item import Item
-from stepwell.server.queues import backlogs
-from stepwell.server.queues.names import named
-from stepwell.server.queues.shapes import AmountView, FunctionQueueView, QueueView
-from stepwell.server.why import Situation
 from stepwell.storage.sqlite import SqliteStore
 from stepwell.testing import Harness, harness
+from stepwell.views.queues import backlogs
+from stepwell.views.queues.names import named
+from stepwell.views.queues.shapes import AmountView, FunctionQueueView, QueueView
+from stepwell.views.why import Situation
 from tests.edge.conftest import STEPWELL, Dev, environment, eventually
 from tests.edge.test_why import Asking, at_once
 

@@ -7,6 +7,7 @@ ones.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Concurrency, Context, Event, Stepwell
+from stepwell import BackpressureError, Concurrency, Context, Event, Stepwell
 from stepwell.embedded import Embedded
 from stepwell.model.questions import RunItems
 from stepwell.runtime.loop import rest
@@ -179,6 +180,44 @@ async def test_what_nobody_serves_waits_quietly_until_somebody_comes(url: str) -
             assert len(third.began) == 2
 
 
+async def test_calls_in_flight_hear_that_another_was_told_to_leave_their_queue_alone(url: str) -> None:
+    held, refused = asyncio.Event(), asyncio.Event()
+    moments: list[int] = []
+
+    def calling(app: Stepwell, replica: Replica) -> None:
+        @app.create_function(id="call", trigger="shop/ordered", retries=0)
+        async def call(ctx: Context[Any]) -> None:
+            async def one() -> None:
+                replica.began.append("one")
+                await (refused if replica is both[0] else held).wait()
+                if replica is both[0]:
+                    raise BackpressureError("429", "3s")
+
+            async def two() -> None:
+                moments.append(engine.engine.clock.now_ms())
+
+            await ctx.step.run("one", one)
+            await ctx.step.run("two", two)
+
+    both: list[Replica] = []
+    async with replicas(url, calling, calling) as [(first, engine), (second, other)]:
+        both += [first, second]
+        while not (first.began and second.began):  # whoever accepts an event mostly begins its run
+            await first.app.send([Event("shop/ordered", {})])
+            await second.app.send([Event("shop/ordered", {})])
+        refused.set()
+        clock, timers = other.engine.clock, other.engine.timers
+        while not other.engine.pressed.known:
+            await rest(1, clock, timers)
+        (until,) = other.engine.pressed.known.values()
+
+        held.set()
+        while not moments:
+            await rest(1, clock, timers)
+
+        assert min(moments) >= until
+
+
 async def test_I12_a_limit_holds_over_all_of_them(url: str) -> None:
     working: set[str] = set()
     most: list[int] = []
@@ -292,3 +331,26 @@ async def test_I15_what_one_that_died_left_sleeping_wakes_in_another_within_a_se
     late = [ms for (ms,) in await look(url, LATE)]
     assert min(late) >= 0, "none before its time"
     assert sorted(late)[197] <= 1_000
+
+
+async def test_an_event_is_decided_however_often_the_functions_change_meanwhile(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(url, ordering, ordering) as [(replica, member), (_, other)]:
+        engine, load, loads = member.engine, member.engine.load, itertools.count(1)
+        for loop in (engine._watcher, engine._dispatcher):
+            await loop.stop()
+        told = asyncio.Event()
+
+        async def overtaken() -> None:
+            await load()
+            if next(loads) < 30 and not told.is_set():
+                await (other.resume("shop-order") if engine.registry.paused else other.pause("shop-order"))
+
+        await other.pause("shop-order")
+        monkeypatch.setattr(engine, "load", overtaken)
+        [event_id] = await replica.app.send(Event("shop/ordered", {}))
+        told.set()
+
+        assert next(loads) <= 6  # three times for the event, and its run may have begun by now
+        assert await ended(other, [event_id])

@@ -17,10 +17,10 @@ from stepwell.clock import to_ms
 from stepwell.limits import LEASE_LOSSES_MAX, STEP_BYTES_MAX
 from stepwell.model.questions import GetRun, Question
 from stepwell.model.run import Run
-from stepwell.server.trace_views import trace_view
-from stepwell.server.why import RunWhy, Situation, why_run
-from stepwell.server.why.shapes import Postponed
 from stepwell.testing import Harness, harness
+from stepwell.views.trace import trace_view
+from stepwell.views.why import RunWhy, Situation, why_run
+from stepwell.views.why.shapes import Postponed
 from tests.edge.conftest import Dev, command, eventually
 
 A = TypeVar("A")

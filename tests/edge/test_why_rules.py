@@ -26,8 +26,8 @@ from stepwell import (
 from stepwell.clock import to_ms
 from stepwell.model.questions import GetEvent, ListEvents
 from stepwell.protocol.messages import Executing
-from stepwell.server.why import Situation, why_event, why_run
 from stepwell.testing import Harness, harness
+from stepwell.views.why import Situation, why_event, why_run
 from tests.edge.test_why import Asking, at_once
 
 
@@ -183,7 +183,7 @@ def test_a_run_that_waits_for_a_place_says_which_run_has_to_end(app) -> None:
 
 
 def test_a_place_in_a_long_line_is_counted_up_to_a_number(app, monkeypatch) -> None:
-    monkeypatch.setattr("stepwell.server.why.live.COUNT_MAX", 2)
+    monkeypatch.setattr("stepwell.views.why.live.COUNT_MAX", 2)
 
     @app.create_function(id="work", trigger="go", throttle=Throttle(1, "1h", burst=0))
     async def work(ctx): ...

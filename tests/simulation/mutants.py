@@ -8,7 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell.engine import admission, again, bulk, dispatch, due, ending, pausing, pressure, progress, standing
+from stepwell.engine import (
+    admission,
+    again,
+    bulk,
+    dispatch,
+    due,
+    ending,
+    pausing,
+    pressure,
+    progress,
+    registration,
+    standing,
+)
 from stepwell.flow import (
     Concurrency,
     Debounce,
@@ -310,6 +322,22 @@ def _favour_the_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dispatch, "_fair", favour)
 
 
+def _hear_of_functions_late(patch: pytest.MonkeyPatch) -> None:
+    """Decisions go on by the functions that there were until the new ones have been read."""
+
+    async def late(self: Any, plan: Any) -> Any:
+        value = (await self.commit(plan)).result.value
+        if value:
+            await self.load()
+        return value
+
+    patch.setattr(runtime.Engine, "declare", late)
+
+
+def _ask_nobody_by_new_limits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registration, "review", lambda draft, app_id: None)
+
+
 MUTANTS_OF_RULES: dict[str, Mutant] = {
     "places are given to everybody": _no_places,
     "nobody has a head start": _no_head_start,
@@ -377,5 +405,7 @@ MUTANTS: dict[str, Mutant] = {
     "a claim forgets what it has settled itself": _forget_what_a_claim_settles,
     "an invoke that was unsure is done again": _invoke_again_when_unsure,
     "a call believes it knows what it has cut off": _hear_everything,
+    "functions change, and decisions hear of it late": _hear_of_functions_late,
+    "nobody who waits is asked by new limits": _ask_nobody_by_new_limits,
     "an order to cancel many stops at those that have begun": _stop_after_the_queued,
 }

@@ -31,6 +31,15 @@ def test_what_is_due_in_one_shard_may_put_runs_aside_in_another():
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
+@pytest.mark.parametrize("seed", [20080, 20149, 20599])
+def test_decisions_of_many_shards_that_overtake_each_other_end_well(seed: int) -> None:
+    """Operators who are not answered ask again and again, of a disk that is slow all the time; and a run takes the
+    place of one that began later than the decision to replace it."""
+    report = play(seed, shards=16)
+
+    assert report.violations == (), "\n".join(report.story[-40:])
+
+
 @pytest.mark.parametrize("seed", [1796, 2403, 2524, 4275])
 def test_queues_are_left_alone_by_every_process_that_has_heard_of_it(seed: int) -> None:
     """Two queues are told to wait until one moment, and processes that have been deposed go on for a while."""

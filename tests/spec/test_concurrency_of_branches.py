@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from stepwell import Event
+from stepwell import Event, Stepwell
 from stepwell.testing import Harness, harness
 from tests.spec.looking import Meter, holders, totals
 
@@ -37,6 +38,33 @@ def test_the_branches_of_a_run_count_each(app, limit: int) -> None:
 
         t.assert_completed(t.run(function))
         assert meter.most_in_all == min(limit, 5)
+        nothing_is_left(t)
+
+
+@pytest.mark.parametrize(("before", "after", "most"), [(3, 1, 1), (1, 3, 3), (2, 0, 5)])
+def test_branches_of_a_call_that_is_under_way_count_by_the_limit_that_there_is_now(
+    app, before: int, after: int, most: int
+) -> None:
+    meter = Meter()
+
+    def work(app: Stepwell, limit: int) -> Any:
+        @app.create_function(id="work", trigger="go", concurrency=limit or None)
+        async def function(ctx):
+            await ctx.step.run("first", asyncio.sleep, 60)
+            await asyncio.gather(*(ctx.step.run(f"branch {n}", meter.work) for n in range(5)))
+
+        return function
+
+    function, later = work(app, before), Stepwell(app.app_id)
+    work(later, after)
+    with harness(app) as t:
+        t.send(go(1))
+        t.advance("30s")
+        t._do(lambda: t.engine.register(app.app_id, later.configs()))
+        t.advance("10m")
+
+        t.assert_completed(t.run(function))
+        assert meter.most_in_all == most
         nothing_is_left(t)
 
 

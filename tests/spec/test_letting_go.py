@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from stepwell.engine.releasing import ITEMS_PER_DECISION_MAX
 from stepwell.model.changes import Change, Release, ReleaseItem, ReleaseShared
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, FunctionItems, NextBacklog
+from stepwell.protocol.events import Incoming
 from stepwell.testing import Harness, harness
 
 MANY = 3 * ITEMS_PER_DECISION_MAX + 20
@@ -208,6 +210,31 @@ def test_a_lowered_limit_lets_nobody_go(app) -> None:
         t.advance("1m")
 
         assert (running(t, bill), watch.released) == (30, [])
+
+
+def test_nobody_begins_by_the_limit_that_there_was_while_the_new_one_is_being_read(
+    app, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Stepwell("shop")
+    declare(app, Watch(), run_concurrency=RunConcurrency(3))
+    bill = declare(later, Watch(), run_concurrency=RunConcurrency(1))
+
+    with harness(app) as t:
+        t.send(go(1))
+        engine, load = t.engine, t.engine.load
+
+        async def meanwhile() -> None:
+            monkeypatch.setattr(engine, "load", load)
+            await engine.send([Incoming(name="go", data=b'{"n":1}')])
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await load()
+
+        monkeypatch.setattr(engine, "load", meanwhile)
+        t._do(lambda: t.engine.register("shop", later.configs()))
+        t.advance("1m")
+
+        assert [run.status for run in t.runs(bill)] == ["RUNNING", "QUEUED"]
 
 
 def test_those_who_are_throttled_no_more_go_soon(app) -> None:

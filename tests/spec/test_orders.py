@@ -134,6 +134,18 @@ def test_while_it_is_drained_nothing_new_begins_and_what_there_is_goes_on(app, b
         assert statuses(t, bill) == ["COMPLETED", "RUNNING"]
 
 
+def test_who_drains_again_without_a_reason_keeps_the_one_of_before(app, bill) -> None:
+    with harness(app) as t:
+        t.drain(**BILL, reason="moving")
+        t.drain(**BILL)
+        (first,) = t.send(Event("go"))
+        t.drain(**BILL, reason="the disk is full")
+        (second,) = t.send(Event("go"))
+
+        reasons = [t.ask(Outcomes(event_id))[0].reason.rpartition(": ")[2] for event_id in (first, second)]
+        assert reasons == ["moving", "the disk is full"]
+
+
 def test_runs_that_are_queued_go_on_too(app) -> None:
     @app.create_function(id="bill", trigger="go", concurrency=1)
     async def bill(ctx):

@@ -23,10 +23,10 @@ from stepwell import (
     TriggerEvent,
 )
 from stepwell.model.questions import GetEvent, ListEvents, Notes, Outcomes
-from stepwell.server.why.events import explain_event
 from stepwell.testing import Harness, harness
 from stepwell.testing.harness import START
 from stepwell.testing.sweep import sweep
+from stepwell.views.why.events import explain_event
 from tests.edge.test_why import Asking, at_once
 
 HOUR = timedelta(hours=1)

@@ -209,6 +209,20 @@ def test_a_new_rate_holds_at_once_for_those_who_wait(app) -> None:
         assert starts(t, function) == [0, 60, 120]
 
 
+def test_a_slower_rate_holds_for_those_who_wait_from_the_last_start_on(app) -> None:
+    work(app, Throttle(1, "1m", burst=0))
+    slower = Stepwell("shop")
+    function = work(slower, Throttle(1, "1h", burst=0))
+
+    with harness(app) as t:
+        t.send(numbered(4))
+        t.advance("90s")
+        t.crash(app=slower)
+        t.advance("3h")
+
+        assert starts(t, function) == [0, 60, 3660, 7260]
+
+
 def test_those_who_wait_start_at_once_when_the_rule_is_gone(app) -> None:
     work(app, Throttle(1, "1d", burst=0))
     free = Stepwell("shop")

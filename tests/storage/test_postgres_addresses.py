@@ -7,9 +7,10 @@ import traceback
 
 import pytest
 
-from stepwell.errors import ConfigurationError, StepwellError
+from stepwell.errors import ConfigurationError, StepwellError, StorageUnavailable
 from stepwell.storage.address import is_postgres, place
 from stepwell.storage.postgres.store import PostgresStore
+from tests.postgres import server
 
 
 @pytest.mark.parametrize(
@@ -21,13 +22,15 @@ from stepwell.storage.postgres.store import PostgresStore
         ("postgresql://[::1]:5432/shop", "shop at [::1]:5432"),
         ("postgresql:///shop?host=/run/postgresql", "shop at /run/postgresql"),
         ("postgresql://ann:secret@/", "postgres at localhost"),
+        ("postgresql://ann:secret@%2Frun%2Fpostgresql:5433/shop", "shop at /run/postgresql:5433"),
+        ("postgresql://ann:secret@db/my%20shop", "my shop at db"),
     ],
 )
 def test_a_database_is_named_by_where_it_is(url: str, shown: str):
     assert place(url) == shown
 
 
-UNQUOTED = ["xq/zj", "123/zj", "123?zj", "123#zj", "xq#zj", "xq?zj", "xq[zj", "xq@zj", "xq/zj@xq"]
+UNQUOTED = ["xq/zj", "123/zj", "123?zj", "123#zj", "xq#zj", "xq?zj", "xq[zj", "xq@zj", "xq/zj@xq", "xq@zj/123"]
 
 
 @pytest.mark.parametrize("password", UNQUOTED)
@@ -67,3 +70,29 @@ def test_the_address_of_something_else_is_no_file(address: str):
 @pytest.mark.parametrize("path", ["shop.db", ":memory:", "/var/lib/shop.db", "C:/shop.db", "C:\\shop.db", "a:b.db"])
 def test_a_path_is_one(path: str):
     assert not is_postgres(path)
+
+
+def test_a_setting_that_the_server_does_not_know_is_named():
+    url = server()
+    with pytest.raises(ConfigurationError, match="cannot be read") as raised:
+        asyncio.run(PostgresStore.open(f"{url}{'&' if '?' in url else '?'}sslmood=require"))
+
+    assert "sslmood" in raised.value.why
+
+
+@pytest.mark.slow
+def test_a_server_without_tls_is_told_from_one_that_is_down():
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"N")
+        await reader.read()
+        writer.close()
+
+    async def ask() -> None:
+        listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        async with listening:
+            await PostgresStore.open(f"postgresql://joe:secret@127.0.0.1:{port}/shop?sslmode=require")
+
+    with pytest.raises(StorageUnavailable, match="is not reached by TLS, which its URL asks for"):
+        asyncio.run(ask())

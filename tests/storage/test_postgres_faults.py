@@ -15,14 +15,25 @@ from stepwell.model.changes import CreateRun, Decision, Drop, Enqueue, Grant, Pa
 from stepwell.model.history import Cell
 from stepwell.model.item import Lease
 from stepwell.model.questions import GetCell, GetItem, GetRun, GetSteps, Notes, Question, ask
+from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres.store import PostgresStore
+from tests.postgres import administrate, asyncpg, at, emptied, server
 from tests.postgres import ask as ask_server
-from tests.postgres import asyncpg, at, emptied, server
 from tests.storage.conftest import postgres
 from tests.storage.nouns import item, note, run, step
 
 SHARDS = 4
 TOKEN = 7
+KINDS = {
+    "lost before": "lost before",
+    "lost after": "lost after",
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "55P03": "lock not available",
+    "57014": "statement took too long",
+    "53300": "too many connections",
+}
+"""What may go wrong with a statement: the connection before it or after it, or what the server says, by its code."""
 
 
 class Faults:
@@ -31,12 +42,22 @@ class Faults:
     def __init__(self, url: str, number: int = -1, kind: str = "") -> None:
         self.url, self.number, self.kind = url, number, kind
         self.seen: list[str] = []
+        self.full = 0
+        """How many connections more the server refuses to take."""
+
+    def strike(self, text: str) -> str:
+        """What is to go wrong with this statement; empty if nothing."""
+        self.seen.append(text)
+        return self.kind if len(self.seen) - 1 == self.number else ""
 
     async def connect(self) -> Any:
-        return _Faulty(self, await asyncpg.connect(self.url))
+        if self.full:
+            self.full -= 1
+            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+        return Faulty(self, await asyncpg.connect(self.url))
 
 
-class _Faulty:
+class Faulty:
     def __init__(self, faults: Faults, raw: Any) -> None:
         self._faults, self._raw = faults, raw
         self.close, self.terminate, self.is_closed = raw.close, raw.terminate, raw.is_closed
@@ -52,18 +73,18 @@ class _Faulty:
         await self._pass(command, self._raw.executemany(command, args))
 
     async def _pass(self, text: str, work: Any) -> Any:
-        faults = self._faults
-        faults.seen.append(text)
-        if len(faults.seen) - 1 != faults.number:
+        kind = self._faults.strike(text)
+        if not kind:
             return await work
-        if faults.kind == "lost after":
+        if kind == "lost after":
             await work
         else:
             work.close()
-        if faults.kind.startswith("lost"):
+        if kind.startswith("lost"):
             self._raw.terminate()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        raise asyncpg.SerializationError("could not serialize access")
+        await self._raw.execute(f"DO $$ BEGIN RAISE SQLSTATE '{kind}'; END $$")  # the server itself says it
+        raise AssertionError("it is an error")
 
 
 def count_up(key: str, place: int, number: int = 1) -> Callable[[], Plan]:
@@ -92,19 +113,35 @@ def move(here: int, there: int) -> Callable[[], Plan]:
 async def script(store: PostgresStore) -> list[Any]:
     """Decisions of every kind of path, and what is there at the end."""
     lease = Lease("r1", TOKEN)
+
+    async def commit(work: Decision | Callable[[], Plan]) -> Verdict:
+        """As the engine does: what is refused for now is asked for again."""
+        while True:
+            try:
+                return await store.commit(work)
+            except StorageUnavailable:
+                continue
+
+    async def read(question: Question[Any]) -> Any:
+        while True:
+            try:
+                return await store.read(question)
+            except StorageUnavailable:
+                continue
+
     verdicts = [
-        await store.commit(Decision((CreateRun(run()), Enqueue(item()), Grant("r1", TOKEN, 900)), result="born")),
-        await store.commit(Decision((SaveStep(step()), SaveNote(note("once"))), lease)),
-        await store.commit(Decision((SaveNote(note("never")),), Lease("r1", 1))),
-        await store.commit(count_up("a", 0)),
-        await store.commit(move(3, 1)),
-        *await asyncio.gather(*(store.commit(count_up("a", 0)) for _ in range(5))),
-        await store.commit(Decision((Park(lease, 400, 100),), lease)),
-        await store.commit(Decision((Drop("r1"),), lease)),
+        await commit(Decision((CreateRun(run()), Enqueue(item()), Grant("r1", TOKEN, 900)), result="born")),
+        await commit(Decision((SaveStep(step()), SaveNote(note("once"))), lease)),
+        await commit(Decision((SaveNote(note("never")),), Lease("r1", 1))),
+        await commit(count_up("a", 0)),
+        await commit(move(3, 1)),
+        *sorted(await asyncio.gather(*(commit(count_up("a", 0)) for _ in range(5))), key=lambda found: found.result),
+        await commit(Decision((Park(lease, 400, 100),), lease)),
+        await commit(Decision((Drop("r1"),), lease)),
     ]
     questions: list[Question[Any]] = [GetRun("r1"), GetSteps("r1"), Notes("r1"), GetItem("r1"), GetCell("a", 0, 0)]
     questions += [GetCell("n", 0, 1), GetCell("n", 0, 3)]
-    return [*((verdict.held, verdict.result) for verdict in verdicts), *[await store.read(q) for q in questions]]
+    return [*((verdict.held, verdict.result) for verdict in verdicts), *[await read(q) for q in questions]]
 
 
 async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
@@ -120,7 +157,7 @@ async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lost before", "lost after", "conflict"])
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS.values())
 async def test_a_fault_at_any_statement_changes_nothing(kind: str):
     expected, statements = await play()
     assert {"COMMIT", "ROLLBACK"} <= set(statements)  # what it is about
@@ -130,6 +167,20 @@ async def test_a_fault_at_any_statement_changes_nothing(kind: str):
 
         assert found == expected, (kind, number, seen[number])
         assert len(seen) > number
+
+
+async def test_a_server_that_takes_no_more_connections_for_a_while_is_asked_again():
+    faults = Faults(await asyncio.to_thread(emptied, SHARDS))
+    store = await PostgresStore.open(faults.url, shards=SHARDS, pool=3, connect=faults.connect)
+
+    faults.full = 3
+    assert (await store.commit(count_up("a", 0))).result == 1
+    assert faults.full == 0
+
+    faults.full, faults.number, faults.kind = 3, len(faults.seen) + 2, "lost before"
+    assert (await store.commit(count_up("a", 0))).result == 2
+    assert faults.full == 0
+    await store.close()
 
 
 @pytest.mark.slow
@@ -186,6 +237,31 @@ async def test_a_process_that_stops_in_the_midst_of_a_transaction_does_not_hold_
     await store.close()
 
 
+async def test_a_process_that_stops_in_the_midst_of_a_statement_does_not_hold_its_shard_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The server has read the statement, and waits for its values: it ends neither the transaction nor the session."""
+    monkeypatch.setattr("stepwell.storage.postgres.sessions.STALLED_S", 0.3)
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    stopped, beside = await asyncpg.connect(url), await asyncpg.connect(url)
+    await stopped.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100")
+    await stopped.execute("SET LOCAL statement_timeout = 200")
+    await stopped.execute("UPDATE stepwell.shards SET version = version + 1 WHERE shard = 0")
+    await stopped.prepare("SELECT version FROM stepwell.shards WHERE shard = $1")
+    await beside.fetch("SELECT version FROM stepwell.shards")
+    waiting = asyncio.ensure_future(store.commit(count_up("a", 0)))
+    assert (await asyncio.wait([waiting], timeout=0.5))[1] == {waiting}, "the shard is held"
+
+    assert await store.end_stalled() == 1
+
+    assert (await waiting).result == 1
+    assert await beside.fetchval("SELECT 1") == 1, "whoever rests is left alone"
+    assert await store.end_stalled() == 0
+    await beside.close()
+    await store.close()
+
+
 def test_every_transaction_says_so_itself():
     from stepwell.storage.postgres.statements import BEGIN
 
@@ -227,11 +303,46 @@ async def test_a_read_only_database_is_said_and_written_to_again_when_it_can_be(
     await store.close()
 
 
+async def test_what_the_server_cannot_do_is_said_at_once():
+    """It never gets better, so nobody tries again."""
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    refuse = """
+        CREATE FUNCTION stepwell_test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN RAISE 'no cells on Tuesdays' USING ERRCODE = '0A000'; END $$;
+        CREATE TRIGGER stepwell_test_refuse BEFORE INSERT ON stepwell.cells
+          FOR EACH ROW EXECUTE FUNCTION stepwell_test_refuse()"""
+    await asyncio.to_thread(administrate, refuse, url)
+    try:
+        with pytest.raises(StorageError, match="cannot do what Stepwell asks for") as raised:
+            await asyncio.wait_for(store.commit(count_up("n", 1)), 5)
+    finally:
+        await asyncio.to_thread(administrate, "DROP FUNCTION stepwell_test_refuse CASCADE", url)
+    assert not isinstance(raised.value, StorageUnavailable)
+    assert "no cells on Tuesdays" in raised.value.why
+    assert (await store.commit(count_up("n", 1))).result == 1
+    await store.close()
+
+
+async def test_tables_that_a_migration_changes_meanwhile_are_read_as_they_are_now():
+    url = await asyncio.to_thread(emptied, SHARDS)
+    store = await PostgresStore.open(url, shards=SHARDS)
+    for _ in range(8):  # until the server knows the statement
+        await store.commit(count_up("n", 1))
+    text = "ALTER TABLE stepwell.cells ALTER COLUMN value TYPE {}"
+    await asyncio.to_thread(administrate, text.format("varchar(99999)"), url)
+    try:
+        assert (await store.commit(count_up("n", 1))).result == 9
+    finally:
+        await asyncio.to_thread(administrate, text.format("text"), url)
+        await store.close()
+
+
 async def test_a_pooler_that_forgets_statements_is_found_out_and_served():
     # Given a connection that is another one with each transaction, as far as prepared statements go
     url = await asyncio.to_thread(emptied, SHARDS)
 
-    class Pooled(_Faulty):
+    class Pooled(Faulty):
         async def _pass(self, text: str, work: Any) -> Any:
             if text.lstrip().startswith("BEGIN"):
                 await self._raw.execute("DISCARD ALL")
@@ -280,7 +391,7 @@ async def test_a_look_that_is_under_way_when_a_store_is_closed_leaves_nothing_be
     looks, ended, silent = asyncio.Event(), threading.Event(), False
     here = asyncio.get_running_loop()
 
-    class Silent(_Faulty):
+    class Silent(Faulty):
         async def _pass(self, text: str, work: Any) -> Any:
             if not silent:
                 return await work

@@ -19,11 +19,11 @@ from stepwell.model.questions import (
     ListFunctions,
     ListStandingOrders,
     NextDues,
-    Occupied,
     OthersListen,
     Postings,
     Question,
     RegistryStamp,
+    ShardsWithBacklog,
     Standings,
 )
 from stepwell.storage.postgres import statements as sql
@@ -140,7 +140,7 @@ def test_a_plan_that_reads_all_is_found_out(plans: dict[str, Any]):
 
 def test_whatever_reads_tables_that_grow_is_asked_where_that_is_set():
     few = {ListApps(), ListFunctions(), ListStandingOrders(), RegistryStamp(), LastPosting(), OthersListen("", 0)}
-    others = {GetRun("r"), NextDues(), Occupied((), 0), Standings(()), Postings(0, "", 1)}
+    others = {GetRun("r"), NextDues(), ShardsWithBacklog(()), Standings(()), Postings(0, "", 1)}
 
     assert {question for question in (few | others) if asked_alone(question)} == few
 
@@ -156,7 +156,7 @@ async def test_a_burst_into_tables_that_were_empty_is_read_by_index():
         Standings(("i",)),
         DueItems(0, 5, 3),
         NextDues(),
-        Occupied(("b",), -1),
+        ShardsWithBacklog(("b/c",)),
     ]
     for _ in range(6):  # by then the server keeps a plan for all values
         for question in questions:

@@ -26,8 +26,8 @@ from tests.storage.plans import Statement, plan_of
 
 pytestmark = pytest.mark.slow
 
-# Runs in the hands of an administrator, on a connection of its own, and names no rows of runs.
-ADMINISTRATION = {"citus", "schema", "checkup", "moving"}
+# Runs in the hands of an administrator, on a connection of its own, and names no rows of runs; or asks of sessions.
+ADMINISTRATION = {"citus", "schema", "checkup", "moving", "sessions"}
 
 # Looks at all shards, and may: it reads outside of locks, in each shard by that shard's indexes.
 EVERYWHERE = {
@@ -37,7 +37,9 @@ EVERYWHERE = {
     "NEXT_TIMERS": "which shards have a timer that is due: asked again under the lock of each",
     "SHARDS_WITH_CELL": "which shards have a cell: asked again under the lock of each",
     "FIRST_WAIT_PATHS": "which shards have waits for an event: asked again under the lock of each",
-    "OCCUPIED": "which shards have a backlog: asked again under the lock of each",
+    "FIRST_OCCUPIED": "which shards have a backlog: asked again under the lock of each",
+    "FIND_WAITS_EVERYWHERE": "the waits for an event: asked again when the shards of those found are locked",
+    "STANDINGS_OF_SHARDS": "who holds some leases: only read, and what is written is refused by the token",
 }
 
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|LOCK|COPY)\b")

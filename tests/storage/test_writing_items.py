@@ -39,6 +39,7 @@ from stepwell.model.questions import (
     NextDues,
     Occupied,
     RunItems,
+    ShardsWithBacklog,
     ShardsWithCell,
     SlotHolders,
     Standings,
@@ -422,10 +423,14 @@ async def test_backlogs_are_found_in_which_somebody_waits(store: Store):
 
     waiting = {(shard_of(name, store.shards), "ready/a") for name in ("r1", "r2")}
     waiting.add((shard_of("r3", store.shards), "unserved/b"))
-    assert sorted(await store.read(Occupied(names, EVERYWHERE))) == sorted(waiting)
+    assert sorted(await store.read(ShardsWithBacklog(names))) == sorted({shard for shard, _ in waiting})
     for shard in range(store.shards):
-        assert set(await store.read(Occupied(names, shard))) == {found for found in waiting if found[0] == shard}
-    assert await store.read(Occupied((), EVERYWHERE)) == []
+        assert {(shard, name) for name in await store.read(Occupied(names, shard))} == {
+            found for found in waiting if found[0] == shard
+        }
+    assert await store.read(ShardsWithBacklog(())) == []
+    assert await store.read(ShardsWithBacklog(("ready/ab",))) == [shard_of("r4", store.shards)]
+    assert await store.read(ShardsWithBacklog(("ready/aa", "unserved/a"))) == []
 
 
 async def test_shards_are_found_in_which_a_cell_has_not_expired(store: Store):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from stepwell import __version__
+from stepwell.cli.arguments import hide_secrets
 from stepwell.errors import StepwellError
 
 # Help is repeated here, so that listing the commands imports none of them.
@@ -92,7 +93,7 @@ def _module(name: str) -> str:
 
 def complain(error: StepwellError) -> None:
     """What, why and fix on standard error."""
-    from stepwell.server.wording import printable
+    from stepwell.views.wording import printable
 
     click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(str(error))}", err=True)
 
@@ -118,4 +119,5 @@ def main() -> None:
         if not text.isascii() and text != text.encode(errors="replace").decode():
             click.echo(f"error: {text!a} is not text in UTF-8", err=True)
             sys.exit(2)
+    hide_secrets()
     cli(prog_name="stepwell")

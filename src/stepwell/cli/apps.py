@@ -11,7 +11,7 @@ from stepwell.cli.client import Api, connect, data, opened, posted
 from stepwell.cli.options import print_json, reaching, reading
 from stepwell.clock import SystemClock
 from stepwell.errors import NotFound
-from stepwell.server.function_views import AppView, SyncView
+from stepwell.views.functions import AppView, SyncView
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[COMMAND]")

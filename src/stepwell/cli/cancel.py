@@ -10,9 +10,9 @@ import msgspec
 from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reaching
-from stepwell.server.cancellation_view import CancellationView
-from stepwell.server.views import RunView
-from stepwell.server.wording import count
+from stepwell.views.cancellation import CancellationView
+from stepwell.views.nouns import RunView
+from stepwell.views.wording import count
 
 _LOOK_S = 0.1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import msgspec
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
+from stepwell.cli.arguments import begin_again
 from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
 from stepwell.cli.live import LiveLog, wants_colour
@@ -27,8 +27,8 @@ from stepwell.sdk.app import Stepwell
 from stepwell.sdk.function import Function
 from stepwell.server.guard import LOOPBACK, Guard
 from stepwell.server.run import PortInUse, Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
 from stepwell.storage.address import is_postgres
+from stepwell.views.wording import count
 
 DB: Final = str(Path(".stepwell") / "dev.db")
 _RELOADED: Final = "STEPWELL_RELOADED"  # from one image of the process to the next; no setting
@@ -69,6 +69,7 @@ def command(
     json_logs: bool,
     allow_host: tuple[str, ...],
     connect_gateway_port: int | None,
+    ui: bool,
     **options: Any,
 ) -> None:
     """Run an app here: engine, worker and HTTP in one process.
@@ -100,11 +101,11 @@ def command(
         prepare_folder(Path(settings.path).parent)
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    here = Host(settings, sockets, guard, gate)
+    here = Host(settings, sockets, guard, gate, ui=ui)
     dev = Dev(named, here, live, settings, sockets, reload=reload and named is not None, moved=moved)
     reason = run_to_end(live, dev.run(changed=before.changed if before else None))
     if reason.startswith(_RELOAD):
-        _begin_again(sockets, reason.removeprefix(_RELOAD))
+        _reload(sockets, reason.removeprefix(_RELOAD))
     leave(1 if reason == _BROKEN else 0)
 
 
@@ -237,15 +238,13 @@ class _Before(msgspec.Struct):
         return found, False
 
 
-def _begin_again(sockets: list[socket.socket], changed: str) -> None:
+def _reload(sockets: list[socket.socket], changed: str) -> None:
     """The same process with fresh code: nothing of the old modules can be left over."""
     for sock in sockets:
         sock.set_inheritable(True)
     before = _Before([sock.fileno() for sock in sockets], changed)
     os.environ[_RELOADED] = msgspec.json.encode(before).decode()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    begin_again()
 
 
 def _listen(host: str, port: int | None) -> tuple[list[socket.socket], bool]:

@@ -123,7 +123,7 @@ def _report(store: str, checks: list[Check], found: Sequence[Finding], repaired:
 
 
 def _tell(report: Report, repair: bool) -> None:
-    from stepwell.server.wording import count, printable
+    from stepwell.views.wording import count, printable
 
     click.echo(report.store)
     for check in report.checks:

@@ -15,7 +15,6 @@ _NO_POLLING: Final = "nothing is polled here, each item is taken when it is due"
 _WITHOUT_EFFECT: Final = {
     "tick": _NO_POLLING,
     "persist": "everything is kept anyway, in the file named with --db",
-    "no_ui": "there are no pages that could be left out",
 }
 """By the names of the parameters: why an option changes nothing."""
 
@@ -49,7 +48,6 @@ def elsewhere() -> tuple[Callable[[Any], Any], ...]:
     accepted = (
         click.option("--tick", type=Tick(), expose_value=False, help=f"Without effect: {_NO_POLLING}."),
         click.option("--persist", is_flag=True, hidden=True, expose_value=False),
-        click.option("--no-ui", is_flag=True, hidden=True, expose_value=False),
     )
     refused = (click.option(name, hidden=True, expose_value=False, callback=_refuse) for name in _REFUSED)
     return (*accepted, *refused)

@@ -11,9 +11,9 @@ from stepwell.cli.client import connect, data, opened
 from stepwell.cli.listing import Listing
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
-from stepwell.server.views import EventView
-from stepwell.server.why.shapes import EventWhy
-from stepwell.server.wording import printable
+from stepwell.views.nouns import EventView
+from stepwell.views.why.shapes import EventWhy
+from stepwell.views.wording import printable
 
 
 @click.group(cls=Listing)
@@ -71,7 +71,7 @@ def show(id: str, as_json: bool, url: str | None, db: str | None, token: str | N
         why: EventWhy = data(api.get(f"{path}/why"), EventWhy)
     finally:
         api.close()
-    from stepwell.server.why import sentences
+    from stepwell.views.why import sentences
 
     event: EventView = data(body, EventView)
     facts = {"id": event.id, "ts": event.ts, "source": event.source, "v": event.v}

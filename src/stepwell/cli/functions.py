@@ -7,7 +7,7 @@ import click
 from stepwell.cli.client import connect, data, opened
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
-from stepwell.server.function_views import FunctionView
+from stepwell.views.functions import FunctionView
 
 
 @click.command()

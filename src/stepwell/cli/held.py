@@ -12,8 +12,8 @@ from stepwell.cli.listing import Listing
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching, reading
 from stepwell.clock import SystemClock
-from stepwell.server.queues.shapes import ActedView, WindowView
-from stepwell.server.wording import count, printable
+from stepwell.views.queues.shapes import ActedView, WindowView
+from stepwell.views.wording import count, printable
 
 _ABOUT: Final = {
     "debounce": "List the events that wait until no more of them come: for which run, and until when.",

@@ -133,11 +133,19 @@ class Host:
 
     Without an app, or with one whose functions are wrong, it accepts events and keeps the runs they start until a
     version comes that serves them. Workers connect at the sockets ``gate``, if there are any.
+    With ``ui`` there are pages for people.
     """
 
     def __init__(
-        self, settings: Engineering, sockets: Sequence[socket], guard: Guard, gate: Sequence[socket] = ()
+        self,
+        settings: Engineering,
+        sockets: Sequence[socket],
+        guard: Guard,
+        gate: Sequence[socket] = (),
+        *,
+        ui: bool = True,
     ) -> None:
+        self._ui = ui
         self._settings = settings
         self._sockets = sockets
         self._gate = gate
@@ -183,7 +191,7 @@ class Host:
             own_ports=[sock.getsockname()[1] for sock in (*self._sockets, *self._gate)],
             gate=gate,
         )
-        http = App(engine, self._guard, self._apps)
+        http = App(engine, self._guard, self._apps, ui=self._ui)
         headers = [("x-inngest-server-kind", self._guard.kind)]
         self._listener = Listener(http, self._sockets, engine.clock, engine.timers, headers)
         await self._listener.start()
@@ -223,6 +231,7 @@ class Host:
         if self._apps is not None:
             await self._apps.stop()
         if self._member is not None:
+            self.engine.hints.close()
             self.engine.realtime.close_subscribers()  # they would keep the listener waiting
             self._workers.closing = True
             self.engine.closing = True  # who waits for a result would keep the listener waiting

@@ -10,8 +10,8 @@ from stepwell.cli.listing import Listing
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching, reading
 from stepwell.clock import SystemClock
-from stepwell.server.function_views import FunctionView
-from stepwell.server.queues.shapes import ForgottenView, LimitsView
+from stepwell.views.functions import FunctionView
+from stepwell.views.queues.shapes import ForgottenView, LimitsView
 
 _RESETTABLE = ("rate-limit", "idempotency", "throttle")
 

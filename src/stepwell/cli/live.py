@@ -27,7 +27,7 @@ from stepwell.model.questions import GetRun, GetSteps
 from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.runtime.engine import Engine
-from stepwell.server.wording import printable
+from stepwell.views.wording import printable
 
 _BATCH_S: Final = 0.04
 _BATCH_MAX: Final = 150  # decisions; more than this within one batch is more than anybody reads

@@ -65,7 +65,7 @@ def command(store: str, shards: int | None, citus: bool, dry_run: bool, as_json:
 
 
 def _tell(report: Report) -> None:
-    from stepwell.server.wording import count
+    from stepwell.views.wording import count
 
     for name in report.applied:
         click.echo(f"applied      {name}")

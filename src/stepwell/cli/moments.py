@@ -7,7 +7,7 @@ import click
 from stepwell.errors import ConfigurationError
 from stepwell.model.duration import to_ms
 from stepwell.model.event import rfc3339
-from stepwell.server.wording import parse_moment
+from stepwell.views.wording import parse_moment
 
 
 def moment(option: str, text: str | None, now: int) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from stepwell.cli.client import Api, data
 from stepwell.errors import NotFound
 from stepwell.ids import is_ulid
-from stepwell.server.views import ListedRun
+from stepwell.views.nouns import ListedRun
 
 _SEARCHED: Final = 500
 _END: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4,25}")

@@ -9,7 +9,7 @@ from stepwell.cli.client import data, opened, posted
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reaching
 from stepwell.cli.ordering import give
-from stepwell.server.function_views import FunctionView
+from stepwell.views.functions import FunctionView
 
 _EVENTS = {"skip": "Events start no run.", "hold": "Events start runs that wait."}
 _RUNS = {

@@ -12,7 +12,7 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.naming import function_path
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
-from stepwell.server.queues.shapes import FunctionQueueView, QueueView
+from stepwell.views.queues.shapes import FunctionQueueView, QueueView
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -12,8 +12,8 @@ from stepwell.cli.moments import moment
 from stepwell.cli.options import print_json, reaching
 from stepwell.clock import SystemClock
 from stepwell.ids import secret
-from stepwell.server.replay_view import ReplayView
-from stepwell.server.wording import count
+from stepwell.views.replay import ReplayView
+from stepwell.views.wording import count
 
 _KEY_BITS = 128
 _LOOK_S = 0.2

@@ -8,7 +8,7 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.options import print_json, reading
 from stepwell.cli.replay import followed, told
 from stepwell.errors import NotFound
-from stepwell.server.replay_view import ReplayView
+from stepwell.views.replay import ReplayView
 
 
 @click.command()

@@ -13,8 +13,8 @@ from stepwell.cli.options import print_json, reaching
 from stepwell.cli.values import json_array, json_object, json_value, text_of
 from stepwell.errors import NotFound
 from stepwell.ids import secret
-from stepwell.server.trace_views import TraceView
-from stepwell.server.views import RunView
+from stepwell.views.nouns import RunView
+from stepwell.views.trace import TraceView
 
 _KEY_BITS = 128
 

@@ -10,8 +10,8 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.naming import run_id
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
-from stepwell.server.trace_views import TraceView
-from stepwell.server.wording import printable
+from stepwell.views.trace import TraceView
+from stepwell.views.wording import printable
 
 _LOOK_S_MIN, _LOOK_S_MAX = 0.05, 0.5
 
@@ -47,7 +47,7 @@ def _trace(api: Api, run: str) -> TraceView:
 def _print(api: Api, trace: TraceView) -> None:
     from stepwell.cli.show import console
     from stepwell.cli.tree import trace_tree
-    from stepwell.server.why import RunWhy, sentences
+    from stepwell.views.why import RunWhy, sentences
 
     out, now = console(), SystemClock().now_ms()
     out.print(trace_tree(trace, now))

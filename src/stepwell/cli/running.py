@@ -14,8 +14,8 @@ from stepwell.clock import SystemClock
 from stepwell.model.duration import format_duration
 from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.server.run import new_event_loop
-from stepwell.server.wording import count
 from stepwell.storage.address import shown
+from stepwell.views.wording import count
 
 EVERYWHERE: Final = ("0.0.0.0", "::")
 _LEAD_LOOK_MS: Final = 100

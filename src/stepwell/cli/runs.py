@@ -11,7 +11,7 @@ from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
 from stepwell.model.run import RunStatus
-from stepwell.server.views import ListedRun
+from stepwell.views.nouns import ListedRun
 
 _LOOK_S = 0.5
 

@@ -13,7 +13,7 @@ from stepwell.cli.options import print_json, reaching
 from stepwell.cli.values import json_object, text_of
 from stepwell.clock import SystemClock, to_ms
 from stepwell.ids import RandomIds
-from stepwell.server.wording import at, count, parse_moment
+from stepwell.views.wording import at, count, parse_moment
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -64,7 +64,7 @@ def command(
 
 def _report(answer: bytes, *, as_json: bool) -> None:
     from stepwell.cli.client import opened
-    from stepwell.server.why.shapes import EventWhy
+    from stepwell.views.why.shapes import EventWhy
 
     why: EventWhy = data(answer, EventWhy)
     if as_json:

@@ -72,6 +72,7 @@ def serving(*, db: str, grace: str, environment: bool = False) -> Callable[[F], 
             show_default=True,
             help="After how long without a sign of life another process takes over what one was doing.",
         ),
+        click.option("--ui/--no-ui", default=True, show_default=True, help="Pages for people, at the same port."),
         click.option("-u", "--sdk-url", type=Address(), multiple=True, help="An app that serves its functions there."),
         click.option(
             "--retry-interval", type=Length(), help="One pause for all retries, such as 1s, in place of back-off."

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.server.function_views import AppView, FunctionView, SyncError, SyncView
-from stepwell.server.views import EventView, ListedRun
-from stepwell.server.wording import clock_time, parse_moment, printable, relative, span
+from stepwell.views.functions import AppView, FunctionView, SyncError, SyncView
+from stepwell.views.nouns import EventView, ListedRun
+from stepwell.views.wording import clock_time, parse_moment, printable, relative, span
 
 STYLES: Final = {
     "QUEUED": "cyan",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder
@@ -25,16 +23,10 @@ from stepwell.protocol.signing import SigningKey, signing_key
 from stepwell.runtime.reach import Network, Reach
 from stepwell.server.guard import Guard, Keys
 from stepwell.server.run import Stop, bind, bind_beside, leave
-from stepwell.server.wording import count
-from stepwell.storage.address import is_postgres, may_have_password
+from stepwell.storage.address import is_postgres
+from stepwell.views.wording import count
 
 DB: Final = "stepwell.db"
-_SECRETS: Final = {
-    "signing_key": (("--signing-key",), "STEPWELL_SIGNING_KEY"),
-    "signing_key_fallback": (("--signing-key-fallback",), "STEPWELL_SIGNING_KEY_FALLBACK"),
-    "event_key": (("--event-key",), "STEPWELL_EVENT_KEY"),
-    "db": (("--store", "--db"), "STEPWELL_STORE"),
-}
 
 
 @click.command(context_settings={"auto_envvar_prefix": "STEPWELL"})
@@ -42,6 +34,7 @@ _SECRETS: Final = {
     "--config",
     type=click.Path(dir_okay=False),
     is_eager=True,
+    expose_value=False,
     callback=take_file,
     help="A TOML file with these options by their names. Flags and the environment go before it.",
 )
@@ -79,11 +72,7 @@ _SECRETS: Final = {
     metavar="CIDR",
     help="Apps, and what they let us ask, may be in this network.",
 )
-@click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    config: str | None,
     signing_key: tuple[str, ...],
     signing_key_fallback: tuple[str, ...],
     event_key: tuple[str, ...],
@@ -96,6 +85,7 @@ def command(
     json_logs: bool,
     allow_host: tuple[str, ...],
     connect_gateway_port: int | None,
+    ui: bool,
     **options: Any,
 ) -> None:
     """Run the server for production: engine and HTTP, for apps that serve their functions over HTTP.
@@ -104,11 +94,6 @@ def command(
     as STEPWELL_ and their name in capitals (STEPWELL_RETRY_INTERVAL; several values with spaces between them), and
     the keys under the names that SDKs read.
     """
-    given = {"signing_key": signing_key, "signing_key_fallback": signing_key_fallback, "event_key": event_key}
-    shown = [name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if may_have_password(options["db"]) and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
-        given["db"] = (options["db"],)
-        shown.append("db")
     signing = _signing_keys(signing_key, signing_key_fallback)
     if not event_key:
         raise ConfigurationError(
@@ -123,15 +108,13 @@ def command(
         reach=Reach(private=allow_private, networks=allow_network),
     )
     settings = engineering(apps, **options)
-    if shown and os.name == "posix":
-        _hide({name: given[name] for name in shown})
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, keys=keys)
     sockets = bind(host, port)
     gate = bind_beside(sockets, connect_gateway_port)
     if not is_postgres(settings.path):
         prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    start = Start(Host(settings, sockets, guard, gate), live, settings, address_of(sockets[0]))
+    start = Start(Host(settings, sockets, guard, gate, ui=ui), live, settings, address_of(sockets[0]))
     run_to_end(live, start.run())
     leave(0)
 
@@ -187,28 +170,3 @@ def _signing_keys(first: Sequence[str], others: Sequence[str]) -> tuple[SigningK
             fix="make one with 'stepwell keys' and give it as INNGEST_SIGNING_KEY or --signing-key",
         )
     return tuple(dict.fromkeys(map(signing_key, (*first, *others))))
-
-
-def _hide(given: dict[str, tuple[str, ...]]) -> None:
-    """Begin again with the keys in the environment: arguments can be read by all who may list processes (S34)."""
-    arguments = sys.orig_argv[1:]
-    for name, values in given.items():
-        options, variable = _SECRETS[name]
-        for option in options:
-            arguments = _without(arguments, option)
-        os.environ[variable] = " ".join(values)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *arguments])
-
-
-def _without(arguments: Sequence[str], option: str) -> list[str]:
-    """The arguments without an option and its values."""
-    kept: list[str] = []
-    left = iter(arguments)
-    for argument in left:
-        if argument == option:
-            next(left, None)
-        elif not argument.startswith(f"{option}="):
-            kept.append(argument)
-    return kept

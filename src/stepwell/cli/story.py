@@ -25,9 +25,9 @@ from stepwell.model.changes import (
 from stepwell.model.event import INTERNAL_PREFIX, Event
 from stepwell.model.run import Run, RunStatus
 from stepwell.model.step import DEFER, Attempt, Step, StepStatus
-from stepwell.server.views import error_view
-from stepwell.server.why.ended import BY_PARENT
-from stepwell.server.wording import clock_time, count, span
+from stepwell.views.nouns import error_view
+from stepwell.views.why.ended import BY_PARENT
+from stepwell.views.wording import clock_time, count, span
 
 Lookup = Callable[[str], tuple[Run, list[Step]] | None]
 

@@ -9,7 +9,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepwell.cli.show import STYLES, took
-from stepwell.server.trace_views import (
+from stepwell.views.nouns import (
+    NULL,
+    ErrorView,
+    MetadataView,
+    RunView,
+)
+from stepwell.views.trace import (
     CANCELLED,
     RUNNING,
     AttemptView,
@@ -17,14 +23,8 @@ from stepwell.server.trace_views import (
     TraceView,
     gathered,
 )
-from stepwell.server.views import (
-    NULL,
-    ErrorView,
-    MetadataView,
-    RunView,
-)
-from stepwell.server.why.ended import first_user_frame
-from stepwell.server.wording import at, clock_time, count, nth_attempt, parse_moment, printable, relative, size, span
+from stepwell.views.why.ended import first_user_frame
+from stepwell.views.wording import at, clock_time, count, nth_attempt, parse_moment, printable, relative, size, span
 
 _MARKS: Final = {
     RUNNING: ("▶", "green"),

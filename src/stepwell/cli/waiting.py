@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.show import bare_table, when
-from stepwell.server.queues.shapes import (
+from stepwell.views.queues.shapes import (
     AmountView,
     BacklogView,
     FunctionQueueView,
@@ -22,7 +22,7 @@ from stepwell.server.queues.shapes import (
     ResetView,
     WindowView,
 )
-from stepwell.server.wording import printable
+from stepwell.views.wording import printable
 
 _MIDDLE: Final = 84
 _STATES: Final = (

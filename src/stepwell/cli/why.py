@@ -10,7 +10,7 @@ from stepwell.cli.options import print_json, reading
 from stepwell.clock import SystemClock
 from stepwell.errors import NotFound
 from stepwell.ids import is_ulid
-from stepwell.server.wording import printable
+from stepwell.views.wording import printable
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(id: str, as_json: bool, url: str | None, db: str | None, token: str 
     if as_json:
         print_json(answer)
         return
-    from stepwell.server.why import Why, sentences
+    from stepwell.views.why import Why, sentences
 
     for line in sentences(decoded(answer, Why), SystemClock().now_ms(), None):
         click.echo(printable(line))

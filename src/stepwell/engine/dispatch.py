@@ -126,7 +126,7 @@ def _crowds(draft: Draft, shard: int, waiting: Sequence[str] | None) -> Generato
     """The backlogs that are not empty of those who wait for a process."""
     if waiting is None:
         return (yield from ask(Backlogs(READY, CROWDS_PER_CLAIM_MAX, shard)))
-    found = [name for _, name in (yield from ask(Occupied(tuple(waiting), shard)))]
+    found = yield from ask(Occupied(tuple(waiting), shard))
     first = int(draft.moment.chance * len(found))
     return (*found[first:], *found[:first])[:CROWDS_PER_CLAIM_MAX]
 

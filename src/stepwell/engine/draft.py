@@ -80,6 +80,7 @@ class Draft:
     ``held`` are the events that it holds back.
     ``locks`` are the keys that runs it creates hold alone, or that it frees, with the run.
     ``freed`` are the backlogs of which it lets somebody go because there is room for them.
+    ``places`` are those that it has asked to hold, and ``all_held`` whether that is all there is.
     ``released`` is how many items it lets go of a backlog that goes as a whole.
     ``put_off`` is what it says of functions that runs put off until their end, by run and step.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
@@ -120,6 +121,8 @@ class Draft:
         self.ready: bool | None = None
         self.pressure: dict[str, int] = {}
         self.pressing: bool | None = None
+        self.places: set[int] = set()
+        self.all_held = one_shard
         self.released = 0
         self._is_full = is_full
         self._presses = presses

@@ -56,7 +56,10 @@ def finish(
     changes: list[Change] = [DropRunItems(run.id) if tidy or run.guarded else Drop(run.id)]
     if failure is not None:
         output = failure.json()
-    changes.append(FinishRun(run.id, advance(run.status, status), draft.now, output, reason))
+    # A decision has the time at which it began, and where there are several shards another one, which began later, may
+    # have been made first: no run ends before it was there.
+    ended_at = max(draft.now, run.queued_at if run.started_at is None else run.started_at)
+    changes.append(FinishRun(run.id, advance(run.status, status), ended_at, output, reason))
     if tidy or run.guarded:
         changes.append(CloseWaits(run.id))
     if tidy:

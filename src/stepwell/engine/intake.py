@@ -33,6 +33,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 def accept(draft: Draft, events: Sequence[Event], *, seeded: bool = False) -> Plan:
     """Accept events that were validated. ``seeded`` events may have been accepted before: those change nothing."""
+    if not draft.one_shard:  # at once: one after the other may be in the wrong order, and the plan would begin again
+        ids = (id for event in events for id in (event.id, event.sent_by) if id is not None)
+        yield from _hold(draft, set(map(place_of, ids)))
     for event in events:
         if seeded and (yield from ask(GetEvent(event.id))) is not None:
             continue
@@ -82,13 +85,21 @@ def publish(
                 outcome = Outcome(event_id=event.id, function_id=function_id, kind=kind, at=draft.now, reason=reason)
                 draft.add(SaveOutcome(outcome))
     # Held where it is saved: a wait that looks back for it from now on, which holds everything, comes after it.
-    all_held = draft.one_shard or (yield from ask(Lock((place_of(event.id),))))
+    if not draft.one_shard:
+        yield from _hold(draft, {place_of(event.id)})
     paths = yield from ask(WaitPaths(event.name, EVERYWHERE))
     if paths or heard:
         fields = fields or event.fields()
         probes = tuple(_probes(fields, paths))
-        waits = (yield from find_waits(draft, event.name, probes, all_held)) if paths else []
+        waits = (yield from find_waits(draft, event.name, probes, draft.all_held)) if paths else []
         yield from _resume(draft, event, fields, waits, heard)
+
+
+def _hold(draft: Draft, places: set[int]) -> Generator[Any, Any, None]:
+    """Let nobody else write at these places, each of which is asked for once."""
+    if not places <= draft.places:
+        draft.places |= places
+        draft.all_held = yield from ask(Lock(tuple(sorted(places))))
 
 
 def announce(draft: Draft) -> Generator[Any, Any, None]:

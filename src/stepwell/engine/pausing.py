@@ -34,6 +34,8 @@ def pause(draft: Draft, function_id: str, *, events: str, runs: str, reason: str
     found = Pause(
         since=draft.now if function.pause is None else function.pause.since, events=events, runs=runs, reason=reason
     )
+    if found == function.pause and runs != PausedRuns.CANCEL:
+        return draft.decision(found)  # who is not answered asks again: nobody else is to begin anew because of that
     if runs == PausedRuns.CANCEL:
         wanted = live_runs(function.app_id, function.id, draft.now)
         cancellation = order(draft, OrderKind.CANCEL, wanted)

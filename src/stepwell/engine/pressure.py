@@ -7,7 +7,7 @@ is put out of sight, and one timer for each queue brings it back, so that a deep
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +28,8 @@ from stepwell.model.questions import GetCell, ask
 from stepwell.model.run import Run
 
 PREFIX: Final = "pressure/"
+LAST: Final = "pressure0"
+"""Cells of pressure are between these: 0 is the character after the slash."""
 
 
 class Pressure(msgspec.Struct, frozen=True):
@@ -59,6 +61,11 @@ def whole(function_id: str) -> str:
 def backlog(queue: str) -> str:
     """Where runs of this queue wait for the moment; the cell that knows why has the same name, and so has the timer."""
     return PREFIX + queue
+
+
+def heard(cells: Iterable[Cell]) -> dict[str, int]:
+    """The moments of queues of which such cells were found."""
+    return {cell.key.removeprefix(PREFIX): cell.expires_at for cell in cells}
 
 
 def press(

@@ -169,13 +169,15 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
     """The call has more branches than slots. The value is how many more it has now: at most ``wanted``, but for what an
     earlier try took, of which nobody heard.
 
-    What is free is free: were anybody blocked by this limit, the slot would have gone to them.
+    What is free is free: were anybody blocked by this limit, the slot would have gone to them. The limits are those
+    that there are by now: they may have changed since the call began.
     """
     run = leased.run
+    function = draft.registry.of_run(run.function_id) or leased.function
     held = max(leased.width, (yield from ask(CountHeld(run.slots[0], run.id))))
     room = max(0, wanted - (held - leased.width))
-    limits = [control for control in leased.function.controls if isinstance(control, GRANT)]
-    for slot, control in pairs(run.slots, limits, leased.function.id):
+    limits = [control for control in function.controls if isinstance(control, GRANT)]
+    for slot, control in pairs(run.slots, limits, function.id):
         used = yield from ask(CountSlots(slot, run.place))
         while room > 0 and isinstance(control.grant(used + room - 1), Blocked):
             room -= 1

@@ -77,13 +77,6 @@ def serve(draft: Draft, function_ids: Iterable[str]) -> Plan:
     return draft.decision()
 
 
-def ask_anew(draft: Draft, app_id: str, function_ids: Sequence[str]) -> Plan:
-    """Whoever waits by the rules of these functions is asked by those that hold now."""
-    review(draft, app_id)
-    yield from let_go_all(draft, map(unserved, function_ids))
-    return draft.decision()
-
-
 def _drop_crons(draft: Draft, function: Function) -> Generator[Any, Any, None]:
     """Those that it had and has no more."""
     kept = {cron_item_id(function.id, cron) for cron in cron_triggers(function)}

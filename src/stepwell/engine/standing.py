@@ -30,7 +30,7 @@ from stepwell.model.standing import EVERYTHING, Orders, StandingKind, StandingOr
 def give(draft: Draft, order: StandingOrder) -> Plan:
     """Let this hold from now on. The value is the order, ``None`` if there is nothing of that name.
 
-    One of this kind that holds already keeps its moment.
+    One of this kind that holds already keeps its moment, and its reason unless another is given.
     """
     yield from ask(Lock((EVERYWHERE,)))
     meant = yield from _meant(order.target)
@@ -39,8 +39,11 @@ def give(draft: Draft, order: StandingOrder) -> Plan:
     standing = {(each.kind, each.target): each for each in (yield from ask(ListStandingOrders()))}
     before = standing.get((order.kind, order.target))
     if before is not None:
-        pause = order.pause and msgspec.structs.replace(order.pause, since=before.since)
-        order = msgspec.structs.replace(order, since=before.since, pause=pause)
+        reason = order.reason or before.reason
+        pause = order.pause and msgspec.structs.replace(order.pause, since=before.since, reason=reason)
+        order = msgspec.structs.replace(order, since=before.since, reason=reason, pause=pause)
+    if order == before and (order.pause is None or order.pause.runs != PausedRuns.CANCEL):
+        return draft.decision(order)  # who is not answered asks again: nobody else is to begin anew because of that
     draft.add(GiveOrder(order))
     if order.kind == StandingKind.ARCHIVE:
         for function in meant:

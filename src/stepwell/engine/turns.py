@@ -90,6 +90,7 @@ def _await_turn(draft: Draft, key: str, function: Function, item: Item) -> Gener
                 draft.cells[key] = verdict.remember
                 draft.add(PutCell(verdict.remember, item.home))
             return None
+    _keep(draft, control, cell, item.home)
     _, at = control.turns(cell, draft.now) if not isinstance(verdict, Later) else (0, verdict.at)
     _call(draft, key, function.id, draft.now if not isinstance(verdict, Later) else at, item.home)
     return key
@@ -129,7 +130,9 @@ def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
         draft.add(Drop(key, item.place))
         yield from let_go(draft, key, item.home)
         return
-    count, after = control.turns((yield from _cell(draft, key, item.home)), draft.now)
+    cell = yield from _cell(draft, key, item.home)
+    _keep(draft, control, cell, item.home)
+    count, after = control.turns(cell, draft.now)
     waiting = yield from ask(Backlog(key, count + 1, item.home))
     if count and waiting:
         draft.add(draft.room(key, count, item.home))
@@ -142,6 +145,13 @@ def take_turns(draft: Draft, item: Item) -> Generator[Any, Any, None]:
 def _call(draft: Draft, key: str, function_id: str, at: int, place: int) -> None:
     draft.add(Schedule(Item(id=key, kind=ItemKind.THROTTLE, function_id=function_id, at=at, place=place, queued_at=at)))
     draft.due(at)
+
+
+def _keep(draft: Draft, control: Throttle, cell: Cell | None, place: int) -> None:
+    kept = control.kept(cell)
+    if kept is not None:
+        draft.cells[kept.key] = kept
+        draft.add(PutCell(kept, place))
 
 
 def _throttle(function: Function) -> Throttle | None:

@@ -76,7 +76,14 @@ class Throttle(msgspec.Struct, frozen=True):
         following = gcra.next_ns(tat, now, interval, self.burst)
         if following is None:
             return Later(gcra.free_at_ms(tat, interval, self.burst))
-        return Go(Cell(key=key, value=f"{following}/{now}", expires_at=gcra.expiry_ms(following)))
+        return Go(Cell(key=key, value=f"{following}/{now}", expires_at=_expiry(following, interval)))
+
+    def kept(self, cell: Cell | None) -> Cell | None:
+        """The cell that has to be remembered for longer, because the rate is slower than at the last start."""
+        expires_at = _expiry(self._tat(cell), self._interval)
+        if cell is None or expires_at <= cell.expires_at:
+            return None
+        return msgspec.structs.replace(cell, expires_at=expires_at)
 
     def turns(self, cell: Cell | None, now: int) -> tuple[int, int]:
         """How many runs may start at this moment, and when the one after them may."""
@@ -90,4 +97,11 @@ class Throttle(msgspec.Struct, frozen=True):
         if cell is None:
             return 0
         tat, _, last = cell.value.partition("/")
-        return gcra.within(int(tat), int(last), self._interval, self.burst)
+        interval = self._interval  # as if the rate had been this one at the last start
+        return gcra.at_least(gcra.within(int(tat), int(last), interval, self.burst), int(last), interval)
+
+
+def _expiry(tat: int, interval: int) -> int:
+    """When it is forgotten. That makes no difference from ``tat`` on, but for a rule that has become slower meanwhile,
+    which whoever waits for the next turn finds out when that was to come."""
+    return gcra.expiry_ms(tat + interval)

@@ -153,15 +153,23 @@ class NextDues(Question[list[tuple[int, int]]], frozen=True):
     timers_only: bool = False
 
 
-class Occupied(Question[list[tuple[int, str]]], frozen=True):
-    """Which of these backlogs are not empty, each with the shard in which somebody waits there: in ``shard``, or
-    ``EVERYWHERE``.
+class Occupied(Question[list[str]], frozen=True):
+    """Which of these backlogs are not empty in a shard. Their names have a kind, which ends with the first slash.
 
-    Costs one look for each name and shard, however many wait.
+    Costs a look for each kind, and one for each backlog of that kind that is not empty, however many wait there.
     """
 
     names: tuple[str, ...]
     shard: int
+
+
+class ShardsWithBacklog(Question[list[int]], frozen=True):
+    """The shards in which one of these backlogs is not empty.
+
+    Costs a look for each kind and shard, as long as nobody waits in another backlog of that kind.
+    """
+
+    names: tuple[str, ...]
 
 
 class ShardsWithCell(Question[list[int]], frozen=True):

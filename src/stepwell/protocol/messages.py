@@ -274,6 +274,10 @@ class Reports(Progress, Protocol):
         """Read what another process has written about this run: ``call`` knows it then. False if none ever has."""
         ...
 
+    async def hear(self) -> None:
+        """Find out what the app has reported to other processes until now: ``call`` knows it then."""
+        ...
+
     def report(self, ops: Sequence[Op], version: int | None) -> Awaitable[None]:
         """Make several ops durable, all or none; ``call`` knows them then. Raises ``Superseded``.
 

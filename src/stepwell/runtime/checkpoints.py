@@ -24,6 +24,7 @@ async def store(engine: Engine, run_id: str, token: int, ops: Sequence[Op]) -> S
     live = engine.caller.live.get(run_id)
     # A call that goes on here although its lease has run out says nothing of the one that a peer makes meanwhile.
     if live is not None and live.leased.lease.token == token:
+        await live.hear()  # of what it has reported elsewhere before
         if live.lost:
             return Standing.STALE
         if too_large(live.leased, given):

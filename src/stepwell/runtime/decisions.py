@@ -12,11 +12,16 @@ from stepwell.engine.draft import Outcome as Effects
 from stepwell.engine.leased import Leased
 from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Change, Decision, Plan
+from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Lock, RegistryStamp, ask
+from stepwell.runtime.registered import look
 from stepwell.storage.interface import Verdict
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
+
+_OVERTAKEN_MAX = 3
+"""So often a decision is made again side by side with all others, because functions had changed meanwhile."""
 
 
 class Doubt:
@@ -91,10 +96,16 @@ class Decisions:
         self._loading = asyncio.Lock()
 
     def commit(
-        self, plan: Callable[[Draft], Plan], shard: int | None = None, place: int | None = None
+        self,
+        plan: Callable[[Draft], Plan],
+        shard: int | None = None,
+        place: int | None = None,
+        *,
+        overtaken: int = 0,
     ) -> asyncio.Future[Verdict]:
         """Run a plan, then do what it says is to be done now: call what it leased, wake what it touched. A claim says
-        of which ``shard`` it is; another plan may say at which ``place`` what it decides about is.
+        of which ``shard`` it is; another plan may say at which ``place`` what it decides about is. ``overtaken`` is how
+        often the functions have changed while it was made.
 
         That follows also if whoever waits for the future gives up and cancels it: what was written was written, and the
         runs that were born in our hands are ours to call.
@@ -140,6 +151,8 @@ class Decisions:
                 one_shard=self._one_shard,
             )
             written = draft.changes
+            if overtaken >= _OVERTAKEN_MAX:
+                return _alone(draft, plan)
             made = plan(draft)
             if place is not None and engine.store.shards > 1:
                 made = _at(place, made)
@@ -150,7 +163,9 @@ class Decisions:
             self._settled += taken
             error = future.exception()
             if isinstance(error, _Stale):
-                again = engine.spawn(self._commit_again(plan, place, verdict, error.stamp))
+                if verdict.done():
+                    return  # nobody waits any more, and nothing was written: made again and again, such would pile up
+                again = engine.spawn(self._commit_again(plan, shard, place, overtaken + 1, verdict, error.stamp))
                 # If it is cut off, even before it begins, whoever waits hears of it.
                 again.add_done_callback(lambda _: None if verdict.done() else verdict.set_exception(shutting_down()))
                 return
@@ -181,14 +196,20 @@ class Decisions:
         return verdict
 
     async def _commit_again(
-        self, plan: Callable[[Draft], Plan], place: int | None, verdict: asyncio.Future[Verdict], stamp: int
+        self,
+        plan: Callable[[Draft], Plan],
+        shard: int | None,
+        place: int | None,
+        overtaken: int,
+        verdict: asyncio.Future[Verdict],
+        stamp: int,
     ) -> None:
         """Another process had registered functions: the same with those that there are now."""
         try:
             async with self._loading:
                 if self._engine.stamp == stamp:  # else another commit has read them meanwhile
                     await self._engine.load()
-            found = await self.commit(plan, place=place)
+            found = await self.commit(plan, shard, place, overtaken=overtaken)
         except Exception as error:  # whatever it is, it is for whoever waits for the verdict
             if not verdict.done():
                 verdict.set_exception(error)
@@ -226,9 +247,7 @@ class Decisions:
                 self._full = True  # whether there was no room, or none that was not promised to those who waited
                 self.make_use_of_room()
         if outcome.pressure:
-            now = self._engine.clock.now_ms()
-            known = {queue: until for queue, until in self._engine.pressure.items() if until > now}
-            self._engine.pressure = known | dict(outcome.pressure)
+            engine.pressed.learn(outcome.pressure)
             self.pressing.arise()
         elif outcome.pressing is not None:
             self.pressing.settle(outcome.pressing, number, shard)
@@ -245,6 +264,14 @@ def _at(place: int, plan: Plan) -> Plan:
     run first asks who waits, anywhere."""
     yield from ask(Lock((place,)))
     return (yield from plan)
+
+
+def _alone(draft: Draft, plan: Callable[[Draft], Plan]) -> Plan:
+    """With the functions as they are, and nobody who could change them meanwhile: it comes to its end, however often
+    they change."""
+    yield from ask(Lock((EVERYWHERE,)))
+    draft.registry, _ = yield from look()
+    return (yield from plan(draft))
 
 
 def _unless_stale(plan: Plan, stamp: int) -> Plan:

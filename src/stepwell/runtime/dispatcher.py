@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepwell.engine.admission import ready, unserved
 from stepwell.engine.dispatch import claim
-from stepwell.model.place import EVERYWHERE
-from stepwell.model.questions import NextDues, Occupied
+from stepwell.model.questions import NextDues, ShardsWithBacklog
 
 if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
@@ -42,8 +42,18 @@ class Dispatcher:
         if 0 < room < len(shards):
             following += [await self._claim(shard, engine.decisions.look_for_room()) for shard in shards]
         elif shards:  # side by side, each with its share of the room
-            following += await asyncio.gather(*(self._claim(shard, room // len(shards)) for shard in shards))
+            following += await self._claim_each(shards, room // len(shards))
         return min((at for at in following if at is not None), default=None)
+
+    async def _claim_each(self, shards: Sequence[int], room: int) -> list[int | None]:
+        """One that fails does not end this before the others are over: the next tick would claim beside them, and where
+        the database is slow there would be more and more."""
+        claims = [self._claim(shard, room) for shard in shards]
+        found = await asyncio.gather(*claims, return_exceptions=True)
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+        return [each for each in found if not isinstance(each, BaseException)]
 
     async def _claim(self, shard: int, room: int) -> int | None:
         engine = self._engine
@@ -77,7 +87,8 @@ class Dispatcher:
         names = self._waited_for()
         if not names:
             return set()
-        return {shard for shard, _ in await engine.store.read(Occupied(names, EVERYWHERE))}
+        shards = await engine.store.read(ShardsWithBacklog(names))
+        return set(shards)
 
     def _waited_for(self) -> tuple[str, ...]:
         """The backlogs from which this process takes: only those of functions that it serves. One whose peer alone

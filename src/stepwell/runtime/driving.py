@@ -136,7 +136,9 @@ class Drive:
                 call = self._renewed(call)
             if self._progress.lost:
                 raise Superseded
-            return await self._once_more(call)
+            answer = await self._once_more(call)
+            await self._progress.hear()
+            return answer
         finally:
             if self._gate is not None:
                 self._gate.leave()

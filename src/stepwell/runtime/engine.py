@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
-
-import msgspec
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
@@ -17,43 +15,39 @@ from stepwell.engine.draft import Draft, Moment
 from stepwell.engine.intake import accept
 from stepwell.engine.pressure import PREFIX
 from stepwell.engine.recovery import first_token, give_back, take_over
-from stepwell.engine.registration import ask_anew, register, serve
-from stepwell.engine.registry import Registry, under_orders
+from stepwell.engine.registration import register, serve
+from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
-from stepwell.errors import ConfigurationError, NotFound, StorageError, StorageUnavailable
+from stepwell.errors import NotFound, StorageError, StorageUnavailable
 from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
 from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.event import INVOKED, Event, routed
-from stepwell.model.function import Function
 from stepwell.model.history import Outcome
 from stepwell.model.place import place_for, place_of
 from stepwell.model.questions import (
-    ListApps,
-    ListFunctions,
-    ListStandingOrders,
     RegistryStamp,
     ShardsWithCell,
-    StoredFunction,
 )
 from stepwell.model.run import Run
 from stepwell.model.settings import Settings
-from stepwell.model.standing import Orders, StandingKind
-from stepwell.protocol.config import parse_function
 from stepwell.protocol.events import Incoming, seeded_id
 from stepwell.protocol.messages import Executing, Transport
 from stepwell.protocol.registration import read_functions
 from stepwell.protocol.signals import Signal
+from stepwell.runtime import registered
 from stepwell.runtime.caller import Caller
 from stepwell.runtime.decisions import Decisions, shutting_down
 from stepwell.runtime.dispatcher import Dispatcher
 from stepwell.runtime.health import Health, health_of
+from stepwell.runtime.hints import Hints
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
 from stepwell.runtime.outbound import NowhereOutbound, Outbound
+from stepwell.runtime.pressed import Pressed
 from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
@@ -71,19 +65,6 @@ _BEGINNING_MS = 25  # between the last look at whether a body may begin, and its
 
 Observer = Callable[[Sequence[Change]], None]
 """Is shown what a decision wrote, once that is durable. Called on the event loop: it must return at once."""
-
-
-def _readable(stored: Sequence[StoredFunction], orders: Orders) -> Iterator[Function]:
-    """One function that this version refuses must not keep the others from running (invariants §1.8)."""
-    for each in stored:
-        try:
-            function = parse_function(each.config, each.app_id, version=each.version)
-        except ConfigurationError as error:
-            log.error("a stored function cannot be read and is left out", function=each.id, error=str(error))
-            continue
-        if each.pause is not None:
-            function = msgspec.structs.replace(function, pause=each.pause)
-        yield under_orders(function, orders)
 
 
 class Engine:
@@ -139,7 +120,7 @@ class Engine:
         self.shared = shared
         self.peers = peers
         self._tidies = tidies
-        self.pressure: dict[str, int] = {}  # queues of which nothing is to begin before a moment, as far as we know
+        self.pressed = Pressed(store, clock)
         self.stamp = 0  # of the functions that are known
         self.declaring = 0  # changes of functions that are under way
         self._looked_at = 0.0  # until this moment it is known whether other processes have written
@@ -151,28 +132,15 @@ class Engine:
         self._sweeper = Sweeper(store, retention_ms)
         self._retention = Loop("retention", self._sweeper.tick, clock, timers)
         self._watcher = Loop("watcher", self._look_for_others, clock, timers)
+        self.hints = Hints(self.observers, clock, timers, self._look_now)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Read the registered functions."""
-        stamp = await self.store.read(RegistryStamp())  # first, so that it can only be too old
-        stored = await self.store.read(ListFunctions(archived=True))
-        served = {app.id for app in await self.store.read(ListApps())}
-        standing = await self.store.read(ListStandingOrders())
+        registry, stamp = await registered.load(self.store.read)
         if stamp >= self.stamp:  # several may read at once
-            orders = Orders(standing)
-            archived = {
-                each.id for each in stored if orders.find(StandingKind.ARCHIVE, each.id, each.app_id) is not None
-            }
-            here = [each for each in stored if each.archived_at is None and each.id not in archived]
-            left = [
-                each
-                for each in stored
-                if each.id in archived or (each.archived_at is not None and each.app_id in served)
-            ]
-            self.registry = Registry(_readable(here, orders), _readable(left, orders))
-            self.stamp = stamp
+            self.registry, self.stamp = registry, stamp
 
     async def lead(self) -> None:
         """Begin to run what is owed. The caller has made sure that no other process does, unless all are peers."""
@@ -190,7 +158,7 @@ class Engine:
         self._leases.start()
         if self._tidies:
             self._retention.start()
-        if self.shared:
+        if self.shared and not self._watcher.started:
             self._watcher.start()
 
     async def drain(self, grace_ms: int) -> None:
@@ -235,11 +203,9 @@ class Engine:
         Returns whether anything changed. Raises ``ConfigurationError``.
         """
         functions = read_functions(app_id, configs)
-        verdict = await self.commit(lambda draft: register(draft, app_id, functions, app))
-        await self.load()
-        changed = bool(verdict.result.value)
-        if changed and not self.shared:  # else whoever asked meanwhile, with the old rules, has asked again
-            await self.commit(lambda draft: ask_anew(draft, app_id, [function.id for function in functions]))
+        changed = bool(await self.declare(lambda draft: register(draft, app_id, functions, app)))
+        if not changed:
+            await self.load()  # this process may not have read them yet
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:
@@ -460,9 +426,11 @@ class Engine:
         changed, before = await self.store.changed(), self._looked_at
         self._others |= changed.others  # for as long as what follows from it fails
         self._looked_at = max(before, changed.until)
+        if changed.others:
+            self.hints.others_wrote()
         if not self._others:
             self.caller.undisturbed(before, self._looked_at)
-            return now + self._look_again()
+            return self._next_look(now)
         stamp = await self.store.read(RegistryStamp())
         if stamp != self.stamp:
             await self.load()
@@ -470,19 +438,33 @@ class Engine:
         self._dispatcher.wake()
         await self.caller.look()
         self._others = False
-        return now + self._look_again()
+        return self._next_look(now)
+
+    def _next_look(self, now: int) -> int | None:
+        return now + self._look_again() if self.leads or self.hints.wanted else None
+
+    def _look_now(self) -> None:
+        """Somebody looks at what others write. A process that does not lead has no need of its own to know of that."""
+        if self.shared and not self.stopping:
+            if not self._watcher.started:
+                self._watcher.start()
+            self._watcher.wake()
 
     def _look_again(self) -> int:
-        """When to look for others the next time. A call in flight must soon hear of what they do to its run; of what
-        else they leave to do it is told early enough twice a second (I15), and an idle process is to be quiet."""
-        if self.caller.live or not self.peers:
+        """When to look for others the next time. A call in flight must soon hear of what they do to its run, and who
+        looks at a page of what they write; of what else they leave to do it is told early enough twice a second (I15),
+        and an idle process is to be quiet."""
+        if self.caller.live or not self.peers or self.hints.wanted:
             return _OTHERS_LOOK_MS
         return _IDLE_LOOK_MS + int(self._plan_ids.chance() * (_IDLE_LOOK_MS_MAX - _IDLE_LOOK_MS))
 
     async def _hear_of_pressure(self, now: int) -> None:
         # If there is none, a decision may have found otherwise while this was read: only a claim knows.
-        for shard in await self.store.read(ShardsWithCell(PREFIX, now)):
+        shards = await self.store.read(ShardsWithCell(PREFIX, now))
+        for shard in shards:
             self.decisions.pressing.arise(shard)
+        if shards and self.caller.live:
+            await self.pressed.hear()
 
     @property
     def dispatch_failures(self) -> int:

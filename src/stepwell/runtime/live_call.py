@@ -215,9 +215,9 @@ class LiveCall:
     def unsure(self) -> bool:
         """Whether too much time has passed since it was known what other processes have done to this run, or nothing
         of its queue is to begin for a while."""
-        if self._engine.pressure and self._pressed_until():
+        if self._engine.pressed.known and self._pressed_until():
             return True
-        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
+        return self._behindhand
 
     @property
     def stopping(self) -> bool:
@@ -237,11 +237,7 @@ class LiveCall:
                     return
                 await rest(until - self._engine.clock.now_ms(), self._engine.clock, self._engine.timers)
                 continue
-            try:
-                await self._engine.caller.look()
-            except StorageError as error:
-                log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
-                await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+            await self._look_at_all()
 
     async def catch_up(self) -> bool:
         """Read the steps that the app has reported to another process, if it has. Waits while they cannot be read.
@@ -255,6 +251,17 @@ class LiveCall:
             return False
         await asyncio.shield(self._catching_up)
         return True
+
+    async def hear(self) -> None:
+        """Know all that the app has reported to other processes until now, as they give us time to do.
+
+        What it tells us comes after that; held up, this process would put it before, and the function find its results
+        in another order than before. Waits while it cannot be read.
+        """
+        if self._behindhand:
+            while not self.lost and not await self._look_at_all():
+                pass
+        await self.catch_up()
 
     async def watch(self, step_id: str) -> Settled:
         """Wait until a pending step moves. Others tell us when they settle one; due moments we keep ourselves."""
@@ -323,9 +330,7 @@ class LiveCall:
 
     def _pressed_until(self) -> int:
         """The moment before which nothing of its queue is to begin; 0 if there is none."""
-        now, known = self._engine.clock.now_ms(), self._engine.pressure
-        found = max(known.get(queue, 0) for queue in queues(self.leased.run, self.leased.function))
-        return found if found > now else 0
+        return self._engine.pressed.until(queues(self.leased.run, self.leased.function))
 
     def fail(self, error: Exception) -> None:
         """Something that goes on beside the call went wrong, as nobody foresaw: it ends, and spends an attempt.
@@ -346,6 +351,21 @@ class LiveCall:
             known = self.leased.steps.get(step.id)
             if not step.open and (known is None or known.open):
                 self.leased.gain(step)
+
+    @property
+    def _behindhand(self) -> bool:
+        """Whether others may have written about this run so long ago that it must be known."""
+        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
+
+    async def _look_at_all(self) -> bool:
+        """Read what others have done to the runs of all calls. False, after a pause, if that cannot be read."""
+        try:
+            await self._engine.caller.look()
+        except StorageError as error:
+            log.error("storage unavailable, holding on", error=error.what, again_in_ms=_LOOK_PAUSE_MS)
+            await rest(_LOOK_PAUSE_MS, self._engine.clock, self._engine.timers)
+            return False
+        return True
 
     async def _patiently(self, question: Question[A]) -> A:
         while True:

@@ -64,6 +64,10 @@ class Loop:
         self._task: asyncio.Task[None] | None = None
         self._due: int | None = 0
 
+    @property
+    def started(self) -> bool:
+        return self._task is not None
+
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"stepwell {self.name}")
 

@@ -385,6 +385,9 @@ class Reporting:
     async def catch_up(self) -> bool:
         return False
 
+    async def hear(self) -> None:
+        """An app hears of nobody else."""
+
     async def save(self, op: Op) -> Settled:
         if op.op in LAZY:
             self._lazy.append(op)  # it goes with the next step, or with the end

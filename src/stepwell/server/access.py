@@ -21,6 +21,8 @@ class Access(StrEnum):
     TOKEN_OR_KEY = "a token, or a signing key"
     SIGNING_KEY = "a signing key"
     DEVELOPMENT = "development only"
+    SESSION = "a session of the dashboard"
+    VISITOR = "everybody who has a browser"
 
 
 # An address that is not here needs a signing key: whoever adds a route has to say so to open it.
@@ -32,10 +34,15 @@ _OTHERS: Final = {
     "/v1/realtime/publish": Access.TOKEN_OR_KEY,
     "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,
 }
+# Pages by the first segment of their address, if this server has any: it may be told to have none.
+_PAGES: Final = frozenset({"", "runs", "events", "functions", "live", "logout"})
 _OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
 
 FOR_PAGES: Final = frozenset({Access.EVENT_KEY, Access.TOKEN})
 """What web pages of any origin may ask for: what they show is in the address, never what a browser adds."""
+
+PAGES: Final = frozenset({Access.SESSION, Access.VISITOR})
+"""What people look at (``server/pages.py``). Where there are no pages, these addresses are like any other."""
 
 CHECKED_BY_ROUTE: Final = frozenset({Access.PUBLIC, Access.TOKEN, Access.TOKEN_OR_KEY})
 """Where the listener lets everybody in, because nothing has to be shown or the route looks at it."""
@@ -47,5 +54,10 @@ def access(path: str) -> Access:
         return Access.EVENT_KEY
     found = _OTHERS.get(path)
     if found is None:
+        first, _, rest = path[1:].partition("/")
+        if first in _PAGES:
+            return Access.SESSION
+        if path == "/login" or (first == "assets" and rest):
+            return Access.VISITOR
         return Access.TOKEN if _OUTPUT.fullmatch(path) else Access.SIGNING_KEY
     return found

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.errors import StepwellError
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
-from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, Access, access
+from stepwell.server.access import CHECKED_BY_ROUTE, FOR_PAGES, PAGES, Access, access
 from stepwell.server.guard import Envelope, Guard, Headers, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refuse_socket, refused
 
 if TYPE_CHECKING:
     from stepwell.server.apps import Apps
+    from stepwell.server.pages import Pages
 
 _JSON: Final = (b"content-type", b"application/json")
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
@@ -28,24 +30,41 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class App:
-    """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register.
+    """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register. With ``ui``
+    it has pages for people.
 
     The events route is plain ASGI. The rest is a Starlette application, which is imported when it is first needed or
     when ``warm()`` is called: a server that has just started need not wait for it.
     """
 
-    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None) -> None:
+    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None, *, ui: bool = False) -> None:
         self._engine = engine
         self._apps = apps
         self._guard = guard
         self._rest: Any = None
+        self._ui = ui
+        self._pages: Pages | None = None
+        self._warming = Lock()
 
     def warm(self) -> None:
         """Be ready for every route."""
+        self._warm_rest()
+        if self._ui:
+            self._warm_pages()
+
+    def _warm_rest(self) -> None:
         if self._rest is None:
             from stepwell.server.rest import Rest
 
             self._rest = Rest(self._engine, self._apps, self._guard)
+
+    def _warm_pages(self) -> Pages:
+        with self._warming:  # ``warm`` is called on a thread, and there is one that counts failed logins
+            if self._pages is None:
+                from stepwell.server.pages import Pages
+
+                self._pages = Pages(self._engine, self._guard)
+            return self._pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -60,12 +79,18 @@ class App:
             self._guard.check_host(asked.host)
             if needed is Access.EVENT_KEY:
                 await self._events(scope, asked, receive, send, path[3:])
+            elif needed in PAGES and self._ui and _from_browser(scope):
+                await self._warm_pages()(scope, receive, send)
             else:
                 await self._other(scope, asked, receive, send, needed)
         except Disconnected:
             return
         except Exception as error:
-            await _fail(error, path, send, cors=needed in FOR_PAGES)
+            told = _told(error, path)
+            if told.status == 404 and self._ui and _wants_html(scope):
+                await self._warm_pages().missing(scope, receive, send, told)
+                return
+            await _fail(told, path, send, cors=needed in FOR_PAGES)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:
         if not key or "/" in key:
@@ -91,7 +116,7 @@ class App:
             self._guard.check_token(asked.authorization)
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
-        self.warm()
+        self._warm_rest()
         await self._rest(scope, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,14 +130,28 @@ class App:
         except Refused as error:
             await refuse_socket(error, send, self._guard.kind, CONNECT)
             return
-        self.warm()
+        self._warm_rest()
         await self._rest.realtime.connect(scope, receive, send)
 
 
-async def _fail(error: Exception, path: str, send: Send, *, cors: bool) -> None:
+def _from_browser(scope: Scope) -> bool:
+    """``/`` is for programs what it is where there are no pages."""
+    return scope["path"] != "/" or _wants_html(scope)
+
+
+def _wants_html(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and any(
+        name == b"accept" and b"text/html" in value for name, value in scope["headers"]
+    )
+
+
+def _told(error: Exception, path: str) -> Refused:
     if not isinstance(error, Refused | StepwellError | TimeoutError):
         log.exception("a request failed", path=path)
-    told = by_status(408) if isinstance(error, TimeoutError) else refused(error)
+    return by_status(408) if isinstance(error, TimeoutError) else refused(error)
+
+
+async def _fail(told: Refused, path: str, send: Send, *, cors: bool) -> None:
     headers: Headers = [_JSON]
     if cors:
         headers.append(_ANY_ORIGIN)

@@ -15,15 +15,15 @@ from stepwell.model.questions import ListOrders
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.orders import Selection, cancel_many, count_many, end_cancellation, find_cancellation
 from stepwell.server.apps import app_uuid
-from stepwell.server.cancellation_view import CancellationView, cancellation_view
 from stepwell.server.desk import find_function
 from stepwell.server.envelopes import Page, v1, v2
 from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.parameters import CURSOR, LIMIT
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import NOBODY
-from stepwell.server.views import View, moment
-from stepwell.server.wording import parse_moment
+from stepwell.views.cancellation import CancellationView, cancellation_view
+from stepwell.views.nouns import View, moment
+from stepwell.views.wording import parse_moment
 
 _NAME: Final = "runs of {}"
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]

@@ -11,7 +11,7 @@ from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
 from stepwell.server.parameters import CURSOR, LIMIT, STATUS, Parameter, flag, moment, named, text
 from stepwell.server.replies import name_of, ulid_of
-from stepwell.server.why import Situation, nearest
+from stepwell.views.why import Situation, nearest
 
 Query = dict[str, Any]
 

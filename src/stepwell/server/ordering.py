@@ -22,7 +22,7 @@ from stepwell.server.envelopes import v2
 from stepwell.server.operations import Asked, Operation, Style
 from stepwell.server.parameters import choice, named
 from stepwell.server.replies import Refused
-from stepwell.server.views import View
+from stepwell.views.nouns import View
 
 _PauseEvents = Literal["skip", "hold"]
 _PauseRuns = Literal["finish", "hold", "cancel"]

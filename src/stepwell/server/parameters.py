@@ -10,7 +10,7 @@ import msgspec
 from stepwell.limits import ID_CHARS_MAX
 from stepwell.model.run import RunStatus
 from stepwell.server.replies import Refused, name_of, ulid_of
-from stepwell.server.wording import parse_moment
+from stepwell.views.wording import parse_moment
 
 ULID: Final = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}
 # What can be sent as part of an address, and no control character.

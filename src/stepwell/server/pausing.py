@@ -13,9 +13,9 @@ from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import pause, resume
 from stepwell.server.desk import find_function
 from stepwell.server.envelopes import v2
-from stepwell.server.function_views import FunctionView, function_view
 from stepwell.server.operations import Asked, Operation, Style
-from stepwell.server.views import View
+from stepwell.views.functions import FunctionView, function_view
+from stepwell.views.nouns import View
 
 
 class Pausing(msgspec.Struct, frozen=True, kw_only=True):

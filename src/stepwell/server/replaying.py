@@ -22,9 +22,9 @@ from stepwell.server.desk import find_function
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import CURSOR, LIMIT
-from stepwell.server.replay_view import ReplayView, WaitedFor, replay_view
 from stepwell.server.replies import Refused
-from stepwell.server.views import View
+from stepwell.views.nouns import View
+from stepwell.views.replay import ReplayView, WaitedFor, replay_view
 
 _STATUSES: Final = {"enum": [*REPLAYED, *(status.lower() for status in REPLAYED)]}
 Status = Annotated[str, msgspec.Meta(extra_json_schema=_STATUSES)]

@@ -17,7 +17,6 @@ from stepwell.server.cancelling import Cancelling, CancellingV2
 from stepwell.server.connect import Connect
 from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
-from stepwell.server.function_views import AppView, FunctionView, app_views, function_view
 from stepwell.server.guard import Guard
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.metadata import Annotations
@@ -25,15 +24,16 @@ from stepwell.server.openapi import document
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.ordering import OrderingV2
 from stepwell.server.pausing import PausingV2
-from stepwell.server.queues.rest import QueuesV2
 from stepwell.server.realtime import Realtime
 from stepwell.server.replaying import ReplayingV2
 from stepwell.server.replies import by_status
 from stepwell.server.rest_apps import AppsV2
+from stepwell.server.rest_queues import QueuesV2
 from stepwell.server.rest_v1 import V1
 from stepwell.server.rest_v2 import EVENTS, V2
 from stepwell.server.state import State
 from stepwell.server.sync import Sync
+from stepwell.views.functions import AppView, FunctionView, app_views, function_view
 
 PREFIXES: Final = ("/v2", "/api/v2")
 

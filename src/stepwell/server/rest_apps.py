@@ -18,7 +18,13 @@ from stepwell.runtime.outbound import ADDRESS_NOT_ALLOWED
 from stepwell.server.apps import Apps, Attached, attaching
 from stepwell.server.desk import find_function, find_run
 from stepwell.server.envelopes import v2
-from stepwell.server.function_views import (
+from stepwell.server.guard import Keys
+from stepwell.server.operations import Asked, Opaque, Operation, Style
+from stepwell.server.parameters import flag, text
+from stepwell.server.replies import Refused
+from stepwell.server.rest_v1 import INVOCATION, nameless_event
+from stepwell.server.sync import APP
+from stepwell.views.functions import (
     AppView,
     FunctionView,
     SyncError,
@@ -26,13 +32,7 @@ from stepwell.server.function_views import (
     app_views,
     function_view,
 )
-from stepwell.server.guard import Keys
-from stepwell.server.operations import Asked, Opaque, Operation, Style
-from stepwell.server.parameters import flag, text
-from stepwell.server.replies import Refused
-from stepwell.server.rest_v1 import INVOCATION, nameless_event
-from stepwell.server.sync import APP
-from stepwell.server.views import View, moment
+from stepwell.views.nouns import View, moment
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
 _LIST: Final = "list them: stepwell apps, or GET /v2/apps and /v2/syncs"

@@ -21,7 +21,7 @@ from stepwell.server.desk import events_query, find_event, find_run, list_events
 from stepwell.server.envelopes import plain, v1
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.replies import Refused
-from stepwell.server.views import raw
+from stepwell.views.nouns import raw
 
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # accounts and environments, of which there is one
 _JOBS_SHOWN: Final = 10

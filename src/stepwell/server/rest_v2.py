@@ -19,8 +19,7 @@ from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
 from stepwell.server.parameters import choice, flag
 from stepwell.server.replies import Refused
-from stepwell.server.trace_views import TraceView, trace_view
-from stepwell.server.views import (
+from stepwell.views.nouns import (
     EventView,
     ListedRun,
     OutcomeView,
@@ -32,9 +31,10 @@ from stepwell.server.views import (
     run_view,
     whole_run,
 )
-from stepwell.server.why import why_event, why_run
-from stepwell.server.why.events import explain_event
-from stepwell.server.why.shapes import EventWhy, HeldBack, RunWhy, StartedRun, Unstarted
+from stepwell.views.trace import TraceView, trace_view
+from stepwell.views.why import why_event, why_run
+from stepwell.views.why.events import explain_event
+from stepwell.views.why.shapes import EventWhy, HeldBack, RunWhy, StartedRun, Unstarted
 
 _OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
 _EVENT: Final = {

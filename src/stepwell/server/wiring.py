@@ -176,22 +176,26 @@ def _open_sqlite(path: str, durability: Literal["full", "normal"]) -> tuple[Stor
 
 
 async def _open_postgres(address: str, pool: int, shards: int | None) -> tuple[Store, Clock, Loop]:
-    """The store, its time, and the loop that goes on measuring that."""
+    """The store, its time, and the loop that goes on measuring that and ends what has stopped."""
     store = await _postgres(address).open(address, shards=shards, pool=pool)
     clock = MeasuredClock(monotonic_s)
 
-    async def measure(now: int) -> int:
+    async def measure() -> None:
         asked = clock.monotonic()
         clock.measure(await store.now_ms(), asked, clock.monotonic())
+
+    async def look_after(now: int) -> int:
+        await measure()
+        await store.end_stalled()
         return now + _MEASURE_MS
 
     try:
         for _ in range(_MEASURED_FIRST):  # the first answers are slow
-            await measure(0)
+            await measure()
     except BaseException:
         await store.close()
         raise
-    return store, clock, Loop("clock", measure, clock, LoopTimers(clock))
+    return store, clock, Loop("clock", look_after, clock, LoopTimers(clock))
 
 
 def _postgres(address: str) -> type[PostgresStore]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from stepwell.errors import ConfigurationError
 
@@ -33,7 +33,7 @@ def is_postgres(address: str) -> bool:
 
 def may_have_password(address: str) -> bool:
     """Whether it may be a secret."""
-    return is_postgres(address) and ("@" in address or "password=" in address)
+    return address.startswith(_SCHEMES) and ("@" in address or "password=" in address)
 
 
 def shown(address: str) -> str:
@@ -48,9 +48,15 @@ def place(dsn: str) -> str:
     except ValueError:
         return "with an address that cannot be read"
     netloc = parts.netloc.rpartition("@")[2]
-    quoted = "@" in parts.netloc or "@" not in dsn
+    quoted = ("@" in parts.netloc or "@" not in dsn) and not torn(dsn)
     if not quoted or not all(_HOST.fullmatch(host) for host in netloc.split(",")):
         return "with an address that cannot be read"  # a slash in a password ends what looks like the host
     hosts = parse_qs(parts.query).get("host", [])
-    host = netloc or ",".join(hosts) or "localhost"
-    return f"{parts.path.lstrip('/') or 'postgres'} at {host}"
+    host = unquote(netloc) or ",".join(hosts) or "localhost"
+    return f"{unquote(parts.path).lstrip('/') or 'postgres'} at {host}"
+
+
+def torn(dsn: str) -> bool:
+    """Whether a password that is not quoted has torn the address apart: what looks like the name of the database is the
+    end of it, and the host."""
+    return "@" in dsn.partition("://")[2].partition("/")[2].partition("?")[0]

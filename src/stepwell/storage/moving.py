@@ -16,7 +16,7 @@ import msgspec
 from stepwell.errors import StorageError
 from stepwell.storage.tables import TABLES, Table
 
-ROWS_MAX: Final = 1_000  # of one transaction, and as many as a backend likes to be given at once
+ROWS_MAX: Final = 4_000  # of one transaction, and as many as a backend likes to be given at once
 BYTES_MAX: Final = 4 << 20  # of one transaction, as far as rows of one table go
 
 Row = tuple[Any, ...]
@@ -131,7 +131,9 @@ def batched(table: Table, rows: Iterable[Row]) -> Iterator[Batch]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += sum(len(value) for value in row if isinstance(value, bytes | str))
+        for value in row:
+            if isinstance(value, bytes | str):
+                size += len(value)
         if len(batch) == ROWS_MAX or size >= BYTES_MAX:
             yield Batch(table, batch)
             batch, size = [], 0

@@ -113,7 +113,8 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.NextDue: _shard,
     q.NextDues: _nowhere,  # it says by itself which shards
     q.ShardsWithCell: _nowhere,
-    q.Occupied: lambda x: NOWHERE if x.shard == EVERYWHERE else x.shard,
+    q.Occupied: _shard,
+    q.ShardsWithBacklog: _nowhere,
     q.AnyLease: _everywhere,
     q.WaitPaths: _place,
     q.FindWaits: _place,

@@ -75,8 +75,16 @@ class Interval(msgspec.Struct, frozen=True, order=True):
     who: str = ""
 
 
-def audit(ask: Ask) -> Iterator[Violation]:
-    """Everything in the tables that is not as the rules say (I12, I13, I14, I19, I20, I21, I22, I23)."""
+def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
+    """Everything in the tables that is not as the rules say (I12, I13, I14, I19, I20, I21, I22, I23).
+
+    ``overlap_ms`` is how long a decision may be under way while others are made, as where there are several shards. It
+    takes the time when it begins and then waits for its shards, so of two whose times are closer than that the tables
+    do not say which was first. Who takes the place of a run may have begun before that run did: then it ends before it
+    is queued, and both have the time of the one who waited. So of what a run held only the part is judged that is
+    certain: from so long after it was queued or started until its end. That no moment ever has more than it may is
+    held by ``invariants.Guard``, which counts after each commit and needs no times.
+    """
     functions = {
         id: (parse_function(config, app_id, version=version), updated_at)
         for id, app_id, config, version, updated_at in ask(_FUNCTIONS)
@@ -89,13 +97,13 @@ def audit(ask: Ask) -> Iterator[Violation]:
         for run in everything:
             for lock in run.locks:
                 if lock.startswith("singleton/"):
-                    shared[lock].append(_life(run))
+                    shared[lock].append(_life(run, overlap_ms))
                 elif run.version == function.version:  # those before may be there because more were allowed
-                    shared[lock].append(_under_way(run))
+                    shared[lock].append(_under_way(run, overlap_ms))
         yield from _starts(function, present)
-        yield from _windows(ask, function, present, updated_at)
-        yield from _batches(ask, function, everything, updated_at)
-        yield from _ticks(ask, function, updated_at)
+        yield from _windows(ask, function, present, updated_at, overlap_ms)
+        yield from _batches(ask, function, everything, updated_at, overlap_ms)
+        yield from _ticks(ask, function, updated_at, overlap_ms)
         limits |= _limits(function, present)
     for lock, intervals in shared.items():
         if lock.startswith("singleton/"):
@@ -193,7 +201,9 @@ def _limits(function: Function, runs: Sequence[Past]) -> dict[str, int]:
 # Windows -------------------------------------------------------------------------------------------------------------
 
 
-def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int) -> Iterator[Violation]:
+def _windows(
+    ask: Ask, function: Function, runs: Sequence[Past], updated_at: int, overlap_ms: int
+) -> Iterator[Violation]:
     """I20: one run for each key and window, with the newest event, not before its time."""
     control = next((each for each in function.controls if isinstance(each, Debounce)), None)
     if control is None:
@@ -214,7 +224,7 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
         for event_id, ts, _ in others:
             if (ts, event_id) > (run.event.ts, run.event.id) and ts > run.event.ts:
                 yield Violation("I20", f"{run.id} of {function.id} has an event that is older than {event_id}")
-        if opened_at <= updated_at:
+        if opened_at <= updated_at + overlap_ms:
             continue  # it was opened under another rule
         windows[key].append(run)
         until = run.event.received_at + period
@@ -224,11 +234,13 @@ def _windows(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
             yield Violation("I20", f"{run.id} of {function.id} was not held back until {rfc3339(until)}")
     for place, found in windows.items():
         for before, after in pairwise(sorted(found, key=lambda run: run.queued_at)):
-            if after.queued_at - before.queued_at < period:
+            if after.queued_at - before.queued_at < period - overlap_ms:
                 yield Violation("I20", f"{place} started {before.id} and {after.id} for one window")
 
 
-def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int) -> Iterator[Violation]:
+def _batches(
+    ask: Ask, function: Function, runs: Sequence[Past], updated_at: int, overlap_ms: int
+) -> Iterator[Violation]:
     """I21: each event in one batch, none too large, none too early, with the events of one key."""
     control = next((each for each in function.controls if isinstance(each, BatchEvents)), None)
     text = """
@@ -254,7 +266,7 @@ def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
                 yield Violation("I21", f"event {event.id} is in {batch_of[event.id]} and in {run.id}")
             batch_of[event.id] = run.id
         opened_at = min(event.received_at for event in events)
-        if control is None or run.again or run.version != function.version or opened_at <= updated_at:
+        if control is None or run.again or run.version != function.version or opened_at <= updated_at + overlap_ms:
             continue
         keys = {control.window(function.id, {"event": event.fields()}, run.queued_at) for event in events}
         if len(keys) > 1:
@@ -269,7 +281,7 @@ def _batches(ask: Ask, function: Function, runs: Sequence[Past], updated_at: int
 # Ticks ---------------------------------------------------------------------------------------------------------------
 
 
-def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]:
+def _ticks(ask: Ask, function: Function, updated_at: int, overlap_ms: int) -> Iterator[Violation]:
     """I23: each tick once, in its order, never early, and none left out where none may be."""
     text = """
       SELECT json_extract(e.data, '$.cron'), json_extract(e.data, '$.scheduledAt'), e.received_at, r.id
@@ -286,7 +298,7 @@ def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]
         for (before, came, _), (after, later, _) in pairwise(ticks):
             if before == after:
                 yield Violation("I23", f"the tick {after} of {who} came twice")
-            if later < came:
+            if later + overlap_ms < came:
                 yield Violation("I23", f"the tick {after} of {who} came before {before}")
         trigger = triggers.get(cron)
         if trigger is None:
@@ -298,7 +310,7 @@ def _ticks(ask: Ask, function: Function, updated_at: int) -> Iterator[Violation]
                 yield Violation("I23", f"{tick} is no tick of {who}")
             if came < moment:
                 yield Violation("I23", f"the tick {tick} of {who} came before its time")
-        since = [moment for moment in moments if moment > updated_at]
+        since = [moment for moment in moments if moment > updated_at + overlap_ms]
         if trigger.missed == "all" and since:
             missing = {*schedule.between(since[0], since[-1])} - {*since}
             if missing:
@@ -336,14 +348,14 @@ def _past(ask: Ask, function_id: str) -> Iterator[Past]:
         )
 
 
-def _life(run: Past) -> Interval:
-    return Interval(run.queued_at, _FOREVER if run.ended_at is None else run.ended_at, run.id)
+def _life(run: Past, overlap_ms: int) -> Interval:
+    return Interval(run.queued_at + overlap_ms, _FOREVER if run.ended_at is None else run.ended_at, run.id)
 
 
-def _under_way(run: Past) -> Interval:
+def _under_way(run: Past, overlap_ms: int) -> Interval:
     if run.started_at is None:
         return Interval(0, 0, run.id)
-    return Interval(run.started_at, _FOREVER if run.ended_at is None else run.ended_at, run.id)
+    return Interval(run.started_at + overlap_ms, _FOREVER if run.ended_at is None else run.ended_at, run.id)
 
 
 def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:

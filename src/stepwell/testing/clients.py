@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,7 +25,7 @@ from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.runtime.standing import give as give_order
 from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.testing.faults import pause
-from stepwell.testing.plans import APP, Action, other_rules
+from stepwell.testing.plans import APP, Action, fewer_limits, other_limits, other_rules
 
 if TYPE_CHECKING:
     from stepwell.testing.world import World
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
+_RULES_TOO: Final = 0.4  # of those whose limits change
+_FEWER: Final = 0.2  # of them are not limited by one of their rules any more
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
 
@@ -71,8 +73,8 @@ class Clients:
             self.begin(self._rerun(action.pick, f"k{len(self.all)}"))
         elif action.kind == "replay":
             self.begin(self._replay(action, f"k{len(self.all)}"))
-        elif action.kind == "deploy":
-            self.begin(self._deploy(action.pick))
+        elif action.kind in ("deploy", "limit"):
+            self.begin(self._deploy(action))
         else:
             raise AssertionError(action.kind)
 
@@ -209,13 +211,17 @@ class Clients:
             if kind == StandingKind.ARCHIVE and one.target == target:
                 one.until = min(one.until, self._world.clock.now_ms())
 
-    async def _deploy(self, pick: float) -> None:
-        """The rules of one function are others from now on."""
-        world = self._world
-        number, chance = int(pick * len(world.configs)), Random(f"deploy {pick}")
-        configs = world.configs = [
-            other_rules(config, chance) if place == number else config for place, config in enumerate(world.configs)
-        ]
+    async def _deploy(self, action: Action) -> None:
+        """The rules of one function are others from now on, or its limits."""
+        world, chance = self._world, Random(f"deploy {action.pick}")
+        if action.kind == "limit":
+            specs = world.plan.functions
+            name = f"{APP}-{specs[int(action.pick * len(specs))].id}"
+        else:
+            name = world.configs[int(action.pick * len(world.configs))]["id"]
+        old = next(config for config in world.configs if config["id"] == name)
+        new = self._changed(action, old, chance)
+        configs = world.configs = [new if config is old else config for config in world.configs]
 
         async def register(engine: Engine) -> bool:
             await engine.register(APP, configs)
@@ -223,7 +229,18 @@ class Clients:
 
         while await self._ask(register) is None:
             pass
-        self._world.reach("deployed")
+        world.reach("deployed" if action.kind == "deploy" else "limits changed")
+
+    def _changed(self, action: Action, config: Mapping[str, Any], chance: Random) -> dict[str, Any]:
+        if action.kind == "deploy":
+            return other_rules(config, chance)
+        found = other_limits(config, chance)
+        if found == config or chance.random() < _RULES_TOO:
+            found = other_rules(found, chance)
+        if self._world.plan.shards == 1 and chance.random() < _FEWER:
+            self._world.reach("limit taken away")
+            found = fewer_limits(found, chance)
+        return found
 
     async def resume(self, function_id: str) -> None:
         async def resume_it(engine: Engine) -> str:

@@ -66,7 +66,7 @@ def _events(world: World) -> Iterator[Violation]:
         for spec in world.plan.functions:
             function_id = f"w-{spec.id}"
             found = outcomes.pop((event_id, function_id), [])
-            if not found and world.may_be_archived(function_id, received_at):
+            if not found and world.may_be_archived(function_id, event_id, received_at):
                 world.reach("no outcome: archived")
             elif len(found) != (1 if spec.matches(name, key) else 0):
                 yield Violation("I2", f"event {event_id} ({name}) and function {function_id} had the outcomes {found}")
@@ -296,7 +296,7 @@ def _ticks(world: World) -> Iterator[Violation]:
     latest: dict[str, int] = {}
     for function_id, tick, queued_at in world.tables.ask(text):
         world.reach("tick")
-        if queued_at < latest.get(function_id, 0):
+        if queued_at + world.overlap_ms < latest.get(function_id, 0):
             yield Violation("I23", f"the tick {tick} of {function_id} came after a later one")
         latest[function_id] = queued_at
 
@@ -327,7 +327,8 @@ def _orders(world: World) -> Iterator[Violation]:
         if (run_id > order or later > 0) and reason == f"cancellation {order}":
             yield Violation("F86", f"run {run_id} came after cancellation {order} and was cancelled by it")
         # A run for which events are held back has its id before it is made.
-        if run_id < order and later < 0 and done_at is not None and ended_at > done_at:
+        before = run_id < order and later < -world.overlap_ms  # else it may have been created after it was gone through
+        if before and done_at is not None and ended_at > done_at + world.overlap_ms:
             yield Violation("F86", f"run {run_id} is {status}: cancellation {order} passed it over")
 
 
@@ -352,8 +353,9 @@ def _replays(world: World) -> Iterator[Violation]:
             what.functions[0], statuses, what.created_before, what.ended_before, order,
         )  # fmt: skip
         ids = {row[0] for row in meant}
-        # What ends in the very moment of the order may end after it was gone through.
-        sure = {run_id for run_id, ended_at in meant if ended_at < (what.ended_before or 0)}
+        # What ends in the very moment of the order, or by a decision that overlaps with it, may end after it was gone
+        # through.
+        sure = {run_id for run_id, ended_at in meant if ended_at < (what.ended_before or 0) - world.overlap_ms}
         ((first,),) = world.tables.ask(
             "SELECT count(*) FROM runs WHERE original IS NULL AND json_extract(rerun, '$.replay') = ?", order
         )

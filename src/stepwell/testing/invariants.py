@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from stepwell.testing.limits import Limits
 from stepwell.testing.tables import Tables
 
 
@@ -226,7 +227,11 @@ WHERE t.value ->> 'cron' IS NOT NULL AND f.archived_at IS NULL
 _USED: Final = """
 SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%'
 FROM slots WHERE shard IN {shards} GROUP BY key"""
-_BLOCKED: Final = "SELECT DISTINCT backlog FROM items WHERE shard IN {shards} AND backlog IS NOT NULL"
+_BLOCKED: Final = """
+SELECT DISTINCT i.backlog, i.function_id FROM items AS i WHERE i.shard IN {shards} AND i.backlog IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND at IS NOT NULL
+    AND (kind = 'review' OR id = 'release/' || i.backlog)) -- they are about to be asked, by the limits there are now"""
+_LIMITED: Final = ("fn/", "env/", "account/", "run/")
 _NEXT: Final = """
 SELECT count(*) FROM items AS i JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
 WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pressure/%' OR i.backlog LIKE 'paused/%'
@@ -235,14 +240,10 @@ WHERE i.shard IN {shards} AND i.lease = 0 AND (i.at <= ?1 OR i.backlog LIKE 'pre
 
 
 class Guard:
-    """Watches one store. ``limits`` maps keys of slots (or what they begin with, ending in ``/``) to their limits.
+    """Watches one store. ``alone`` says that there are keys which one run may hold. ``seen`` tells which rare states
+    came up."""
 
-    ``alone`` says that there are keys which one run may hold. ``seen`` tells which rare states came up.
-    """
-
-    def __init__(
-        self, tables: Tables, limits: Mapping[str, int], now: Callable[[], int], *, alone: bool = False
-    ) -> None:
+    def __init__(self, tables: Tables, now: Callable[[], int], *, alone: bool = False) -> None:
         tables.ask(_TRIGGERS.format(shards=tables.shards))
         self.checks = 0
         self.seen: set[str] = set()
@@ -250,8 +251,9 @@ class Guard:
         self._relations, self._clocks, self._used, self._blocked, self._next = (
             text.format(shards=tables.shards) for text in (_RELATIONS, _CLOCKS, _USED, _BLOCKED, _NEXT)
         )
-        self._limits = limits
-        self._alone = alone
+        self._limits = Limits(tables.ask)
+        self._allowed: dict[str, int] = {}
+        self._counted = alone
         self._now = now
 
     def check(self) -> list[Violation]:
@@ -259,25 +261,47 @@ class Guard:
         self.checks += 1
         now = self._now()
         found = [Violation(*row) for row in self._ask(self._relations, now)]
-        if self._limits or self._alone:
+        self._limits.look()
+        self._counted |= bool(self._limits)  # from then on: a limit may be taken away and given back
+        if self._counted:
             used: dict[str, int] = {}
             for key, count, wide in self._ask(self._used):
                 used[key] = count
                 if wide:
                     self.seen.add("branches share a limit")
-                limit = self.limit(key)
                 if key.startswith("singleton/"):
                     self.seen.add("one alone")
                     if count > 1:
                         found.append(Violation("I22", f"{count} runs hold {key}"))
-                if limit is not None and count > limit:
-                    found.append(Violation("I12", f"{count} calls are in flight under {key}, whose limit is {limit}"))
+            found += self._too_many(used)
             found += self._idle_room(used, now)
         return found
 
     def clocks(self) -> list[Violation]:
         """Schedules of which no tick is to come. A world stops its clocks in the end, so it asks before."""
         return [Violation(*row) for row in self._ask(self._clocks)]
+
+    def allowed(self, key: str) -> int | None:
+        """How many may hold this slot now; ``None`` if no limit is known for it."""
+        limit = self._limits.most(key)
+        return None if limit is None else max(limit, self._allowed.get(key, 0))
+
+    def _too_many(self, used: Mapping[str, int]) -> list[Violation]:
+        """I12. Where a limit was lowered those who were there stay, and nobody takes the place of one that has gone."""
+        found: list[Violation] = []
+        before, self._allowed = self._allowed, {}
+        for key, count in used.items():
+            limit = self._limits.most(key)
+            if limit is None:
+                self._allowed[key] = count  # nothing limits it any more, or for a while
+                continue
+            allowed = max(limit, before.get(key, 0))
+            if count > allowed:
+                found.append(Violation("I12", f"{count} calls are in flight under {key}, whose limit is {limit}"))
+            elif count > limit:
+                self.seen.add("more than a lowered limit")
+            self._allowed[key] = max(limit, min(allowed, count))
+        return found
 
     def _idle_room(self, used: Mapping[str, int], now: int) -> list[Violation]:
         """A backlog with room is stuck for ever (I10, I11), unless somebody is on the way to take it.
@@ -286,21 +310,15 @@ class Guard:
         by nobody, or in a queue that is to be left alone, keeps it for later if nobody else could use it.
         """
         found: list[Violation] = []
-        for (backlog,) in self._ask(self._blocked):
-            limit = self.limit(backlog)
+        for backlog, function_id in self._ask(self._blocked):
+            limit = self._limits.of(backlog, function_id)
+            if limit is None and backlog.startswith(_LIMITED):
+                found.append(Violation("I11", f"items wait in {backlog}, which nothing limits any more"))
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
             ((coming,),) = self._ask(self._next, now, backlog)
             if used.get(backlog, 0) + coming < limit:
-                found.append(
-                    Violation("I11", f"items wait in {backlog}, which has room: {used.get(backlog, 0)} of {limit} used")
-                )
-        return found
-
-    def limit(self, key: str) -> int | None:
-        """How many may hold this slot; ``None`` if no limit is known for it."""
-        found = self._limits.get(key)
-        if found is None:
-            found = self._limits.get(key[: key.rfind("/") + 1])
+                count = used.get(backlog, 0)
+                found.append(Violation("I11", f"items wait in {backlog}, which has room: {count} of {limit} used"))
         return found

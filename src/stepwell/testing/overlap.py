@@ -50,6 +50,11 @@ class OverlappingStore:
     def shards(self) -> int:
         return self._store.shards
 
+    @property
+    def under_way(self) -> int:
+        """How many works have been given to it and are not done."""
+        return len(self._tasks)
+
     def commit(self, work: Work) -> asyncio.Future[Verdict]:
         """Works of one shard are applied in the order of a caller's calls; those of which nobody knows it, after all
         that it gave before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ _PAUSING: Final = 0.3  # of the worlds
 _REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2
 _ORDERING: Final = 0.2
+_LIMITING: Final = 0.25
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
@@ -68,6 +69,7 @@ def make_plan(seed: int, shards: int = 1) -> Plan:
     actions = _with_reruns(Random(f"reruns {seed}"), actions)
     actions = _with_deployments(Random(f"deployments {seed}"), actions)
     actions = _with_orders(Random(f"orders {seed}"), actions)
+    actions = _with_new_limits(Random(f"limits {seed}"), functions, actions)
     faults = swarm(random)
     calls_max = random.choice((1, 2, 5)) if random.random() < 0.25 else CALLS_MAX
     return Plan(seed=seed, functions=functions, actions=actions, faults=faults, calls_max=calls_max, shards=shards)
@@ -118,8 +120,7 @@ def _with_reruns(random: Random, actions: tuple[Action, ...]) -> tuple[Action, .
 
 
 def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
-    """The configuration of a function with other numbers in its rules for starts. Limits of what goes on at one moment
-    stay: more may be under way for a while after they were lowered."""
+    """The configuration of a function with other numbers in its rules for starts."""
     found: dict[str, Any] = {**config, "name": f"version {random.randrange(1_000)}"}
     if "throttle" in found:
         found["throttle"] = found["throttle"] | {"limit": random.choice((1, 3, 20)), "burst": random.choice((0, 2))}
@@ -134,6 +135,68 @@ def other_rules(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
     if "singleton" in found:
         found["singleton"] = found["singleton"] | {"mode": random.choice(("skip", "cancel"))}
     return found
+
+
+def other_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function with other limits of what goes on at one moment. Their keys stay, so that its
+    runs stay where they are (ADR 0036)."""
+    return _with_limits(config, lambda limits: [limit | {"limit": random.choice((1, 2, 3, 6))} for limit in limits])
+
+
+def fewer_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function without one of the limits that it has for itself. Only for a store with one
+    shard: with several its new runs may be elsewhere than those that there are (ADR 0036)."""
+
+    def fewer(limits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        own = [limit for limit in limits if "scope" not in limit]
+        gone = random.choice(own) if own else None
+        return [limit for limit in limits if limit is not gone]
+
+    return _with_limits(config, fewer)
+
+
+def _with_limits(
+    config: Mapping[str, Any], change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Each list of limits is changed: that of all, or one of those of steps and one of those of runs."""
+    found = {**config}
+    limits = found.get("concurrency", [])
+    if issubclass(type(limits), dict):
+        found["concurrency"] = {kind: change(each) for kind, each in limits.items()}
+        empty = not any(found["concurrency"].values())
+    else:
+        found["concurrency"] = change(limits)
+        empty = not found["concurrency"]
+    if empty:
+        del found["concurrency"]
+    return found
+
+
+def _with_new_limits(random: Random, functions: tuple[Spec, ...], actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """In some worlds a function gets other limits, and perhaps other rules, soon after many events have come for it at
+    once. As with deployments everybody knows it."""
+    ruled = [place for place, spec in enumerate(functions) if spec.event is not None and _makes_wait(spec)]
+    if not ruled or random.random() >= _LIMITING:
+        return actions
+    found = [action for action in actions if action.kind != "depose"]
+    for _ in range(random.randint(1, 3)):
+        place, at = random.choice(ruled), random.randint(0, len(found))
+        burst = Action(
+            kind="send",
+            after_ms=random.choice(_GAPS_MS),
+            event=functions[place].event or "",
+            key=random.choice(KEYS),
+            copies=random.choice((3, 6, 9)),
+        )
+        gap = random.choice((0, 1, 40, 900, 5_000, 31_000))
+        limit = Action(kind="limit", after_ms=gap, pick=(place + random.random()) / len(functions))
+        found[at:at] = [burst, limit]
+    return tuple(found)
+
+
+def _makes_wait(spec: Spec) -> bool:
+    rules = spec.rules
+    return bool(spec.limits() or rules.runs_max or rules.throttle or rules.rate_limit or rules.debounce_ms)
 
 
 def _with_deployments(random: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:

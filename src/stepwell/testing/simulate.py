@@ -36,6 +36,7 @@ MUST_HAPPEN = frozenset(
         *("blocked by a limit", "branches share a limit", "start later", "repeated step", "own code fails", "tick"),
         *("crash", "two at once", "start failed", "stale body", "client asks again", "doubled work"),
         "left alone",
+        *("action limit", "limits changed"),
         *("action deploy", "deployed", "start put off", "one alone", "batch", "as many at work as may be"),
         *(f"outcome {kind}" for kind in ("rate-limited", "singleton", "debounced", "paused", "drained")),
         *("order: archive", "order: drain", "order taken back: archive", "no outcome: archived"),

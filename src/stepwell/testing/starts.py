@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stepwell.testing.audit import audit
 from stepwell.testing.invariants import Violation
@@ -11,12 +11,10 @@ from stepwell.testing.invariants import Violation
 if TYPE_CHECKING:
     from stepwell.testing.world import World
 
-_OVERLAP_MS_MAX: Final = 1_000  # how long a decision may be under way
-
 
 def starts(world: World) -> Iterator[Violation]:
     """Everything that did not start as it must, and which of the rarer things came up."""
-    yield from audit(world.tables.ask)
+    yield from audit(world.tables.ask, overlap_ms=world.overlap_ms)
     yield from _order_of_batches(world)
     for (run_id,) in world.tables.ask("SELECT run_id FROM run_events WHERE run_id NOT IN (SELECT id FROM runs)"):
         yield Violation("I21", f"events are held back for run {run_id}, which never was")
@@ -35,8 +33,7 @@ def _order_of_batches(world: World) -> Iterator[Violation]:
       SELECT h.run_id, e.received_at FROM run_events AS h JOIN events AS e ON e.shard = h.shard AND e.id = h.event_id
       ORDER BY h.run_id, h.place"""
     latest: dict[str, int] = {}
-    overlap = _OVERLAP_MS_MAX if world.plan.shards > 1 else 0
     for run_id, received_at in world.tables.ask(text):
-        if received_at + overlap < latest.get(run_id, 0):
+        if received_at + world.overlap_ms < latest.get(run_id, 0):
             yield Violation("I21", f"run {run_id} has its events out of order")
         latest[run_id] = received_at

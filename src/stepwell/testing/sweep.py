@@ -69,13 +69,12 @@ def sweep(
     scenario: Scenario,
     *,
     judged: bool,
-    limits: dict[str, int] | None = None,
     **options: Any,
 ) -> CrashReport:
     """As ``crash_sweep``, but failures are reported, not raised. If ``judged`` the invariants are checked as well."""
     failures: list[CrashFailure] = []
     whole = _Play(0, False)
-    error = whole.run(app, scenario, judged, limits, options)
+    error = whole.run(app, scenario, judged, options)
     if error is not None:
         return CrashReport(0, (CrashFailure(0, False, "no crash at all", error),))
     places = tuple(whole.places)
@@ -84,7 +83,7 @@ def sweep(
         point += 1
         for before in (True, False):
             play = _Play(point, before)
-            error = play.run(app, scenario, judged, limits, options)
+            error = play.run(app, scenario, judged, options)
             if not play.struck:
                 return CrashReport(point - 1, tuple(failures), places)
             if error is not None:
@@ -108,7 +107,6 @@ class _Play:
         app: Stepwell | Sequence[Stepwell],
         scenario: Scenario,
         judged: bool,
-        limits: dict[str, int] | None,
         options: dict[str, Any],
     ) -> str | None:
         """Play it; the error it ended with."""
@@ -117,7 +115,7 @@ class _Play:
         try:
             with t:
                 if judged:
-                    self._guard = Guard(Tables(t.store), limits or {}, lambda: to_ms(t.now))
+                    self._guard = Guard(Tables(t.store), lambda: to_ms(t.now))
                 scenario(t)
                 if judged:
                     self._violations += map(str, audit(Tables(t.store).ask))

@@ -45,6 +45,7 @@ T = TypeVar("T")
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
+_OVERLAP_MS_MAX: Final = 1_000  # how long a decision is under way at most, where they overlap
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
 
 
@@ -71,11 +72,12 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         self.clock = VirtualClock(self.loop, START_MS)
         inline = SqliteStore.inline(hook=self, shards=plan.shards)
-        overlapping = OverlappingStore(inline, Random(f"overlap {plan.seed}"), NODE.get) if plan.shards > 1 else None
-        self.store = CheckingStore(overlapping or inline)
+        chance = Random(f"overlap {plan.seed}")
+        self.overlapping = OverlappingStore(inline, chance, NODE.get) if plan.shards > 1 else None
+        self.store = CheckingStore(self.overlapping or inline)
         self.tables = Tables(inline)
         alone = any(spec.rules.singleton for spec in plan.functions)
-        self.guard = Guard(self.tables, _limits(plan), self.clock.now_ms, alone=alone)
+        self.guard = Guard(self.tables, self.clock.now_ms, alone=alone)
         self.shards = ShardGuard(self.tables, plan.shards, self.clock.now_ms) if plan.shards > 1 else None
         self.violations: list[Violation] = []
         self.story: list[str] = []
@@ -89,6 +91,7 @@ class World:
         self.acked: dict[str, tuple[str, str]] = {}
         self.archived: list[Archived] = []
         self.written: dict[str, int] = {}
+        self._jumped_ms = 0  # by how much the clock has jumped under decisions that were under way
         self._events = 0  # the last that was written
         self._changes = 0  # of rows, so far
         self._pressures: dict[str, tuple[int, float, Process | None]] = {}
@@ -149,6 +152,8 @@ class World:
         leader = self.processes.leader
         if action.kind == "jump":
             self.clock.jump(action.delay_ms)
+            if self.overlapping is not None and self.overlapping.under_way:
+                self._jumped_ms += action.delay_ms
         elif action.kind not in ("crash", "depose"):
             self.clients.act(action)
         elif leader is None:
@@ -223,6 +228,8 @@ class World:
             return
         if rule in ("F92", "F93", "F96") and self.reached["two at once"]:
             return  # who was deposed has not heard of it: only a process that shares its file asks each time
+        if rule == "ADR 30" and self.reached["limit taken away"]:
+            return  # a queue is what a limit has a key for: without the limit its runs are in that of their function
         violation = Violation(rule, what)
         if violation not in self.violations:
             self.violations.append(violation)
@@ -252,7 +259,7 @@ class World:
             return
         slots = {run_id: self.tables.slots(run_id) for run_id in working}
         for slot in slots[start.run_id]:
-            busy, limit = sum(slot in slots[run_id] for run_id in working), self.guard.limit(slot)
+            busy, limit = sum(slot in slots[run_id] for run_id in working), self.guard.allowed(slot)
             if limit is not None and busy > limit:
                 self.fail("I12", f"{busy} bodies are at work under {slot}, whose limit is {limit}")
             if limit is not None and busy == limit:
@@ -294,7 +301,7 @@ class World:
     def knows_pressure(self, queues: Collection[str]) -> bool:
         """Whether the process that runs the present code has heard that one of these queues is to be left alone."""
         process = NODE.get()
-        known = process.node.engine.pressure if process is not None else {}
+        known = process.node.engine.pressed.known if process is not None else {}
         return any(known.get(queue, 0) > self.clock.now_ms() for queue in queues)
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
@@ -312,15 +319,28 @@ class World:
         return await process.node.engine.signal(Signal(name, data))
 
     @property
-    def decided_again(self) -> bool:
-        """Whether decisions may have been made again, after later ones: what operators decide about functions is known
-        to none that is under way."""
-        return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain"))
+    def overlap_ms(self) -> int:
+        """How far apart the times of two decisions have to be for the tables to tell which was first.
 
-    def may_be_archived(self, function_id: str, at: int) -> bool:
-        """Whether nothing may have matched the function at that moment, as far as clients can know."""
+        Where decisions overlap each has the time at which it began, and then waits for its shards while others pass it,
+        and while the clock may be set forward.
+        """
+        return _OVERLAP_MS_MAX + self._jumped_ms if self.overlapping is not None else 0
+
+    @property
+    def decided_again(self) -> bool:
+        """Whether decisions may have been made again, after later ones: what operators decide about functions, and what
+        is deployed, is known to none that is under way."""
+        return any(self.reached[f"action {kind}"] for kind in ("pause", "archive", "drain", "deploy", "limit"))
+
+    def may_be_archived(self, function_id: str, event_id: str, received_at: int) -> bool:
+        """Whether this event may have matched nothing, as far as clients can know: it is decided by what holds when it
+        is written, which may be much later than it came."""
         spans = [one for one in self.archived if one.target == of_function(function_id)]
-        return any(one.since <= at <= one.until for one in spans) or (bool(spans) and self.reached["two at once"] > 0)
+        decided_at = self.written.get(event_id, received_at)
+        return any(one.since <= decided_at and received_at <= one.until for one in spans) or (
+            bool(spans) and self.reached["two at once"] > 0
+        )
 
     @property
     def messages(self) -> LocalMessages:
@@ -337,17 +357,3 @@ class World:
 def play(seed: int, shards: int = 1) -> Report:
     """The world of a seed, in a store with so many shards."""
     return World(make_plan(seed, shards)).play()
-
-
-def _limits(plan: Plan) -> dict[str, int]:
-    """Which limit belongs to which key of slots: the key itself, or what all keys of one limit begin with."""
-    found: dict[str, int] = {}
-    for spec in plan.functions:
-        for limit in spec.limits():
-            key = limit.slot(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
-            found[key if limit.key is None else key[: key.rfind("/") + 1]] = limit.limit
-        runs_max = spec.rules.options()["run_concurrency"]
-        if runs_max is not None:
-            key = runs_max.place(f"{APP}-{spec.id}", {"event": {"data": {"key": "a"}}}, 0) or ""
-            found[key if runs_max.key is None else key[: key.rfind("/") + 1]] = runs_max.limit
-    return found

@@ -292,9 +292,9 @@ def test_what_a_peer_has_left_behind_is_taken_over_although_a_call_that_it_fence
 def test_a_peer_takes_from_what_waits_only_what_is_for_it() -> None:
     asked: list[Occupied] = []
 
-    def occupied(question: Occupied) -> list[tuple[int, str]]:
+    def occupied(question: Occupied) -> list[str]:
         asked.append(question)
-        return [(0, "unserved/shop-bill")]
+        return ["unserved/shop-bill"]
 
     answers: Answers = {Occupied: occupied, DueItems: [], BacklogItems: [_item()], GetRun: run()}
 

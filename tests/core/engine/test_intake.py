@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from stepwell.engine.intake import accept
@@ -43,6 +44,21 @@ def test_the_place_of_an_event_is_locked_unless_there_is_one_shard(one_shard: bo
     decide(accept(draft(function(), one_shard=one_shard), [event()]), {Lock: lock})
 
     assert locked == ([] if one_shard else [Lock((place_of("e1"),))])
+
+
+def test_the_places_of_all_events_of_a_request_are_held_at_once() -> None:
+    locked: list[Lock] = []
+
+    def lock(asked: Lock) -> bool:
+        locked.append(asked)
+        return False
+
+    ids = [f"01H{'0' * 21}{place}" for place in ("07", "0M", "07", "03")]
+    events = [msgspec.structs.replace(event(), id=id, sent_by=f"01H{'0' * 21}01") for id in ids]
+
+    decide(accept(draft(function()), events), {Lock: lock})
+
+    assert locked == [Lock((1, 3, 7, 20))]
 
 
 def test_an_event_and_the_run_it_starts_are_one_decision() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from stepwell.clock import to_ms
+from stepwell.engine.reports import Standing
+from stepwell.engine.reports import checkpoint as reported
 from stepwell.model.changes import Decision, Grant
 from stepwell.model.questions import GetItem
+from stepwell.protocol.instructions import instruction
+from stepwell.protocol.messages import STEP_RUN, Op
 from stepwell.testing.invariants import Guard
 from stepwell.testing.tables import Tables
 from tests.core.runtime.paged import completed, sleeping, step
@@ -331,3 +337,36 @@ def _play(point, before):
             assert app.bodies == ["a", "b", "c"], "what was stored is not done again"
         assert violations == []
     return struck
+
+
+@pytest.mark.parametrize("told", ["with its answer", "while it goes on"])
+def test_86_what_a_call_tells_us_comes_after_what_its_app_has_reported_to_another_process(told):
+    """Whoever makes the call may be held up, and not have read yet what another has stored: results that were out of
+    order would come to the function in another order than before."""
+    stacks = []
+
+    with Wired() as t:
+        t.function("f")(None)
+
+        async def answer(request):
+            stacks.append(request.ctx["stack"]["stack"])
+            if len(stacks) > 1:
+                return reply(206, [completed()])
+            call = t.engine.caller.live[request.ctx["run_id"]]
+            for name in ("a", "b"):
+                op = instruction(Op(op=STEP_RUN, id=hashed(name), name=name, repeat=0, kind="run", data=b"1"))
+                run_id, token = call.leased.run.id, call.leased.lease.token
+                plan = partial(reported, run_id=run_id, token=token, ops=(op,))
+                assert (await t.engine.commit(plan)).result.value is Standing.STORED
+            t.engine.shared = True
+            call.seen -= 1  # it has not looked for a second
+            if told == "with its answer":
+                return reply(206, [step("c")])
+            assert (await t.asked("POST", *checkpoint(request, step("c")))).status == 200
+            return reply(500, {"name": "Error", "message": "once"})
+
+        t.app.before = answer
+        run = t.finish("f")
+
+        assert stacks == [[], [hashed("a"), hashed("b"), hashed("c")]]
+        assert list(run.steps) == ["a", "b", "c"]

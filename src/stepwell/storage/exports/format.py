@@ -22,7 +22,7 @@ import msgspec
 
 from stepwell.errors import StorageError
 from stepwell.storage.moving import Row
-from stepwell.storage.tables import Table
+from stepwell.storage.tables import TABLES, Table
 
 FORMAT: Final = "stepwell-export"
 VERSION: Final = 1
@@ -51,6 +51,7 @@ class Trailer(msgspec.Struct, frozen=True):
     end: End
 
 
+_COLUMNS: Final = {table.name: frozenset(table.columns) for table in TABLES}
 _decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -70,13 +71,13 @@ def read(table: Table, line: bytes) -> Row:
     fields = found.get(table.name)
     if fields is None or len(found) != 1:
         raise ValueError(f"a row of {table.name} is missing")
-    unknown = fields.keys() - set(table.columns)
-    if unknown:
-        raise ValueError(f"{table.name} has no column {min(unknown)}")
-    return tuple(
-        _bytes(value) if name in table.blobs and value is not None else value
-        for name, value in ((name, fields.get(name)) for name in table.columns)
-    )
+    if not fields.keys() <= _COLUMNS[table.name]:
+        raise ValueError(f"{table.name} has no column {min(fields.keys() - _COLUMNS[table.name])}")
+    for name in table.blobs:
+        value = fields.get(name)
+        if value is not None:
+            fields[name] = _bytes(value)
+    return tuple(map(fields.get, table.columns))
 
 
 def told(path: str, standard: str) -> str:

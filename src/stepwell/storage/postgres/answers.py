@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
@@ -44,6 +44,11 @@ def _ids(ids: Iterable[str]) -> list[str]:
     return list(ids)
 
 
+def _kinds(names: Iterable[str]) -> list[str]:
+    """With what names of backlogs begin."""
+    return sorted({f"{name.partition('/')[0]}/" for name in names})
+
+
 def _standings(found: Rows) -> dict[str, tuple[int, bool]]:
     return {item_id: (lease, bool(poked)) for item_id, lease, poked in found}
 
@@ -82,7 +87,6 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.GetCell: (sql.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
     q.AnyCell: (sql.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
     q.CountSlots: (sql.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
-    q.Occupied: (sql.OCCUPIED, lambda x, s: (_ids(x.names), x.shard), _all(tuple)),
     q.ShardsWithCell: (sql.SHARDS_WITH_CELL, lambda x, s: (x.prefix, x.now), _column),
     q.CountHeld: (sql.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
     q.Children: (sql.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
@@ -144,6 +148,7 @@ def asked_alone(question: q.Question[Any]) -> bool:
     return type(question) in _FEW
 
 
+Parts = Sequence[tuple[int, Any]]  # the shards that are asked, and what each of them is
 Paths = dict[tuple[int, str], list[str]]  # by shard and event name
 
 
@@ -163,6 +168,8 @@ class Reader:
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
             q.NextDues: self._next_dues,
+            q.Occupied: self._occupied,
+            q.ShardsWithBacklog: self._shards_with_backlog,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
@@ -170,18 +177,25 @@ class Reader:
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
         }
+        # What is asked of several shards and answered by one statement; all else is asked in one after the other.
+        self._at_once: dict[type, Callable[[Any, Parts], Awaitable[Any]]] = {
+            q.WaitPaths: self._wait_paths_everywhere,
+            q.FindWaits: self._find_waits_everywhere,
+            q.Standings: self._standings_of_shards,
+        }
 
     async def answer(self, question: q.Question[A]) -> A:
         if type(question) not in QUESTIONS:
             raise TypeError(f"not a question: {question!r}")
         if self._shards == 1:
             return await self._answer(question, 0)
-        if type(question) is q.WaitPaths and question.place == EVERYWHERE:
-            return cast("A", await self._wait_paths_everywhere(question.event_name))
         asked = parts(question, self._shards)
         if len(asked) == 1:
             ((shard, part),) = asked
             return cast("A", await self._answer(part, shard))
+        at_once = self._at_once.get(type(question))
+        if at_once is not None:
+            return cast("A", gather(question, [await at_once(question, asked)]))
         return cast("A", gather(question, [await self._answer(part, shard) for shard, part in asked]))
 
     async def _answer(self, question: q.Question[A], shard: int) -> A:
@@ -243,8 +257,9 @@ class Reader:
             found = self._paths[key] = await self._find_paths(x, s)
         return found
 
-    async def _wait_paths_everywhere(self, event_name: str) -> list[str]:
+    async def _wait_paths_everywhere(self, x: q.WaitPaths, asked: Parts) -> list[str]:
         """Each event asks this, and hardly any has somebody waiting: one look for all shards."""
+        event_name = x.event_name
         key = (EVERYWHERE, event_name)
         found = None if self._paths is None else self._paths.get(key)
         if found is None:
@@ -273,6 +288,31 @@ class Reader:
             for path, value in dict.fromkeys(x.probes)
             for row in await self._fetch(sql.FIND_WAITS, (s, x.event_name, path, value, x.now))
         ]
+
+    async def _find_waits_everywhere(self, x: q.FindWaits, asked: Parts) -> list[Wait]:
+        probes = list(dict.fromkeys(x.probes))
+        paths, values = [path for path, _ in probes], [value for _, value in probes]
+        found = await self._fetch(sql.FIND_WAITS_EVERYWHERE, (x.event_name, paths, values, x.now))
+        return [rows.wait(row) for row in found]
+
+    async def _standings_of_shards(self, x: q.Standings, asked: Parts) -> dict[str, tuple[int, bool]]:
+        named = [(str(shard), item_id) for shard, part in asked for item_id in part.item_ids]
+        values = ",".join(shard for shard, _ in named), [item_id for _, item_id in named]
+        return _standings(await self._fetch(sql.STANDINGS_OF_SHARDS, values))
+
+    async def _occupied(self, x: q.Occupied, s: int) -> list[str]:
+        """By what is there, not by the names: nearly all of those of many functions are empty."""
+        names = frozenset(x.names)
+        return [name for (name,) in await self._fetch(sql.OCCUPIED, (s, _kinds(x.names))) if name in names]
+
+    async def _shards_with_backlog(self, x: q.ShardsWithBacklog, s: int) -> list[int]:
+        names = frozenset(x.names)
+        firsts = await self._fetch(sql.FIRST_OCCUPIED, (_kinds(x.names),))
+        found = {shard for shard, first in firsts if first in names}
+        for shard in {shard for shard, _ in firsts} - found:  # others wait there, and perhaps one of these behind them
+            if await self._occupied(q.Occupied(x.names, shard), shard):
+                found.add(shard)
+        return sorted(found)
 
     async def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
         values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)

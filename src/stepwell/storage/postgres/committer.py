@@ -121,7 +121,7 @@ class Committer:
         while True:
             try:
                 return await self._marked(shard, writer, number)
-            except Exception as error:
+            except Exception as error:  # also one that will come each time: until it is known, nothing is said
                 if fault(error) is Fault.UNPREPARED:
                     self._unprepared()
                 if not await pauses.another():
@@ -144,7 +144,7 @@ class Committer:
             return
         try:
             await self._roll_back(transaction, connection)
-        except Exception:
+        except Exception:  # whatever it was, the first error is the one to tell, and without us the server rolls back
             connection.terminate()
         else:
             connection.clean = True

@@ -17,19 +17,21 @@ class Connections:
         self._connect, self._name = connect, name
         self._free: deque[Connection] = deque()
         self._room = asyncio.Semaphore(size)
+        self._forgotten = 0
 
     @asynccontextmanager
     async def borrow(self) -> AsyncGenerator[Connection]:
         """A connection that is in no transaction. One on which anything raises is given up, unless it was cleaned
         (``Connection.clean``)."""
         async with self._room:
+            forgotten = self._forgotten
             connection = self._take() or Connection(await self._connect(), self._name())
             connection.clean = False
             try:
                 yield connection
                 connection.clean = True
             finally:
-                if connection.clean and connection.usable:
+                if connection.clean and connection.usable and forgotten == self._forgotten:
                     self._free.append(connection)
                 else:
                     connection.terminate()
@@ -48,7 +50,8 @@ class Connections:
             await self._free.pop().close()
 
     def forget(self) -> None:
-        """Let go of the connections that are not in use: whatever is wrong with one may be wrong with all."""
+        """Let go of all connections, of those in use when they come back: what is wrong with one may be with all."""
+        self._forgotten += 1
         while self._free:
             self._free.pop().terminate()
 

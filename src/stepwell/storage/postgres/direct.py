@@ -23,6 +23,7 @@ async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
             why="the package asyncpg is not installed",
             fix='pip install "stepwell[postgres]"',
         ) from None
+    from stepwell.storage.postgres.driver import Connection
     from stepwell.storage.postgres.faults import explained
     from stepwell.storage.postgres.session import Session
 
@@ -30,9 +31,9 @@ async def connected(url: str) -> AsyncGenerator[tuple[Any, str], None]:
     session = Session(url, statements_cached=False)
     try:
         connection: Any = await session.connect()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise explained(error, session.where) from error
     try:
         yield connection, session.where
     finally:
-        await connection.close()
+        await Connection(connection, "").close()  # a server that is gone must not hide why that is so

@@ -18,6 +18,9 @@ class Raw(Protocol):
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
     async def execute(self, query: str, *args: Any) -> str: ...
     async def executemany(self, command: str, args: Iterable[Sequence[Any]]) -> None: ...
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Sequence[Any]], columns: Sequence[str], schema_name: str
+    ) -> str: ...
     async def close(self, *, timeout: float | None = None) -> None: ...  # noqa: ASYNC109 - asyncpg's own
     def terminate(self) -> None: ...
     def is_closed(self) -> bool: ...
@@ -53,13 +56,18 @@ class Connection:
         else:
             await self._raw.executemany(text, [_written(row) for row in rows])
 
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a table of ours by COPY: several times as many a second as by statements."""
+        records = [_written(row) for row in rows]
+        await self._raw.copy_records_to_table(table, records=records, columns=columns, schema_name="stepwell")
+
     async def close(self) -> None:
-        with suppress(Exception):
+        with suppress(Exception):  # asyncpg has let go of it then; the server may be gone, or slow to say goodbye
             await self._raw.close(timeout=2)
 
     def terminate(self) -> None:
         """Let go of it without a word: whatever was under way on it is left to the server."""
-        with suppress(Exception):
+        with suppress(Exception):  # of a socket that is closed already
             self._raw.terminate()
 
 

@@ -23,7 +23,6 @@ _BY_STATE: Final = {
     "40001": Fault.AGAIN,  # serialization failure
     "40P01": Fault.AGAIN,  # deadlock
     "55P03": Fault.AGAIN,  # lock not available
-    "0A000": Fault.AGAIN,  # the plan of a statement is of tables that a migration has changed since
     "25P03": Fault.LOST,  # this process was stopped in the midst of a transaction, which was then ended
     "57P01": Fault.LOST,  # terminated by an administrator
     "57P02": Fault.LOST,  # another backend has crashed
@@ -42,6 +41,8 @@ _BY_STATE: Final = {
 
 def fault(error: BaseException) -> Fault:
     """What to do about an error of a statement."""
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return Fault.AGAIN  # its plan is of tables that a migration has changed since
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
         if state.startswith("08"):
@@ -73,8 +74,21 @@ def _explain(error: BaseException, where: str) -> StorageError | None:
             return StorageUnavailable(what=what.format(where=where), why=why, fix=fix)
     if isinstance(error, StorageError):
         return None
+    if state == "0A000" and fault(error) is Fault.REFUSED:
+        return StorageError(
+            what=f"the database {where} cannot do what Stepwell asks for",
+            why=why,
+            fix="use PostgreSQL 13 or later; if an extension, a pooler or another product is in its place, see whether "
+            "it is what refuses",
+        )
     if fault(error) is Fault.REFUSED:
         return None
+    if isinstance(error, ConnectionError) and "SSL" in why:  # asyncpg has no other sign of it
+        return StorageUnavailable(
+            what=f"the database {where} is not reached by TLS, which its URL asks for",
+            why=why,
+            fix="turn it on at the server (ssl = on), or leave sslmode out of the URL where the network is trusted",
+        )
     return StorageUnavailable(
         what=f"the database {where} does not answer",
         why=why,

@@ -192,7 +192,7 @@ class PostgresTarget:
     async def _insert(self, batch: Batch) -> None:
         table, rows = batch
         if not table.sharded:
-            await self._connection.many(_insertion(table), rows)
+            await self._add(table, rows)
             return
         spread = await self._spread(table, rows)
         versions = dict(
@@ -202,9 +202,16 @@ class PostgresTarget:
             placed = [(shard, *row, (versions[shard] << _NUMBER_BITS) + n) for n, (shard, row) in enumerate(spread)]
         else:
             placed = [(shard, *row) for shard, row in spread]
-        await self._connection.many(_insertion(table), placed)
+        await self._add(table, placed)
         if table.name in _BESIDE_EVENTS:
             await self._bring_events(table, spread)
+
+    async def _add(self, table: Table, rows: Sequence[Row]) -> None:
+        columns = [*(["shard"] if table.sharded else []), *table.columns, *(["seen"] if table.name in _SEEN else [])]
+        if table.zero:
+            zeros = (0,) * len(table.zero)
+            rows = [(*row, *zeros) for row in rows]
+        await self._connection.copy(table.name, [*columns, *table.zero], rows)
 
     async def _spread(self, table: Table, rows: Sequence[Row]) -> list[tuple[int, Row]]:
         """The rows with their shards, in their order."""
@@ -253,13 +260,6 @@ def _understood(where: str) -> Generator[None, None, None]:
         if ours is error:
             raise
         raise ours from error
-
-
-def _insertion(table: Table) -> str:
-    columns = [*(["shard"] if table.sharded else []), *table.columns, *(["seen"] if table.name in _SEEN else [])]
-    values = ", ".join([*(f"${n}" for n in range(1, len(columns) + 1)), *("0" for _ in table.zero)])
-    columns += table.zero
-    return f"INSERT INTO {SCHEMA}.{table.name} ({_names(columns)}) VALUES ({values})"
 
 
 def _selection(table: Table) -> str:

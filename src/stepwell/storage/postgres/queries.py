@@ -55,6 +55,11 @@ OPEN_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = $2 AND kind = $3 AND
 GET_STEP: Final = _STEPS + "WHERE shard = $1 AND run_id = $2 AND id = $3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = $1 AND id = $2"
 STANDINGS: Final = "SELECT id, lease, poked FROM stepwell.items " + _MANY
+# Of several shards, each of which looks only for what is there. $1 are their numbers, with commas, one for each id.
+STANDINGS_OF_SHARDS: Final = """
+SELECT i.id, i.lease, i.poked FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
+CROSS JOIN LATERAL (SELECT id, lease, poked FROM stepwell.items WHERE shard = s.shard AND id = n.id OFFSET 0) AS i"""
 DUE_ITEMS: Final = _ITEMS + "WHERE shard = $1 AND at <= $2 ORDER BY at, id LIMIT $3"
 DUE_TIMERS: Final = _ITEMS + "WHERE shard = $1 AND at <= $2 AND kind <> 'run' ORDER BY at, id LIMIT $3"
 NEXT_DUE: Final = "SELECT min(at) FROM stepwell.items WHERE shard = $1 AND at > $2"
@@ -68,13 +73,23 @@ SHARDS_WITH_CELL: Final = """
 SELECT s.shard FROM stepwell.shards AS s
 WHERE EXISTS (SELECT 1 FROM stepwell.cells AS c WHERE c.shard = s.shard
   AND c.key > $1 AND c.key < substr($1::text, 1, length($1::text) - 1) || '0' AND c.expires_at > $2)"""
-# Not by EXISTS: as a join of three, PostgreSQL reads the backlogs of all shards to find the few that are named.
-OCCUPIED: Final = """
-SELECT shard, name FROM (
-  SELECT s.shard, n.name,
-    (SELECT min(i.queued_at) FROM stepwell.items AS i WHERE i.shard = s.shard AND i.backlog = n.name) AS first
-  FROM stepwell.shards AS s, unnest($1::text[]) AS n (name) WHERE ($2::bigint < 0 OR s.shard = $2)) AS found
+# What begins with one of these prefixes, which end in a slash: the first in each shard, and all in one.
+FIRST_OCCUPIED: Final = """
+SELECT shard, first FROM (
+  SELECT s.shard, (SELECT i.backlog FROM stepwell.items AS i
+    WHERE i.shard = s.shard AND i.backlog > p.prefix AND i.backlog < substr(p.prefix, 1, length(p.prefix) - 1) || '0'
+    ORDER BY i.backlog LIMIT 1) AS first
+  FROM stepwell.shards AS s, unnest($1::text[]) AS p (prefix)) AS found
 WHERE first IS NOT NULL"""
+OCCUPIED: Final = """
+WITH RECURSIVE found (prefix, name) AS (
+  SELECT p.prefix, p.prefix COLLATE "C" FROM unnest($2::text[]) AS p (prefix)
+  UNION ALL
+  SELECT prefix, (SELECT backlog FROM stepwell.items
+    WHERE shard = $1 AND backlog > found.name AND backlog < substr(prefix, 1, length(prefix) - 1) || '0'
+    ORDER BY backlog LIMIT 1)
+  FROM found WHERE found.name IS NOT NULL)
+SELECT name FROM found WHERE name IS NOT NULL"""
 NOW: Final = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 # No lease is longer, and beyond it there is all that sleeps.
@@ -97,6 +112,13 @@ FIND_WAITS: Final = (
     + """
 WHERE shard = $1 AND event_name = $2 AND path = $3 AND value = $4 AND expires_at > $5 ORDER BY run_id, id"""
 )
+# In all shards, for probes of which the n-th has the n-th path and value.
+FIND_WAITS_EVERYWHERE: Final = """
+SELECT w.run_id, w.id, w.kind, w.event_name, w.since, w.expires_at, w.condition, w.path, w.value
+FROM stepwell.shards AS s CROSS JOIN unnest($2::text[], $3::text[]) AS n (path, value) CROSS JOIN LATERAL (
+  SELECT * FROM stepwell.waits
+  WHERE shard = s.shard AND event_name = $1 AND path = n.path AND value = n.value AND expires_at > $4
+  OFFSET 0) AS w"""
 GET_WAITS: Final = _WAITS + "WHERE shard = $1 AND run_id = $2 ORDER BY id"
 GET_REQUEST: Final = (
     "SELECT run_id, step_id, content FROM stepwell.requests WHERE shard = $1 AND run_id = $2 AND step_id = $3"

@@ -205,5 +205,6 @@ def _no_right(where: str, said: str) -> StorageError:
     return StorageError(
         what=f"this user may not use the schema {SCHEMA!r} in {where}: {said}",
         why="Stepwell keeps its tables in a schema of its own, and makes it unless it is there",
-        fix=f"as an administrator of the database: CREATE SCHEMA {SCHEMA} AUTHORIZATION the_user",
+        fix=f"as an administrator of the database: CREATE SCHEMA {SCHEMA} AUTHORIZATION the_user; or, as the owner of "
+        f"the tables, if they are there: GRANT USAGE ON SCHEMA {SCHEMA} TO the_user, and what else a server needs",
     )

@@ -16,7 +16,7 @@ from stepwell.model.changes import Decision, Plan
 from stepwell.model.questions import Question, RegistryStamp
 from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.interface import Changed, Swept, Verdict
-from stepwell.storage.postgres import queries
+from stepwell.storage.postgres import queries, sessions
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, asked_alone
 from stepwell.storage.postgres.committer import Committer, Pauses
@@ -143,6 +143,15 @@ class PostgresStore:
         except Exception as error:
             raise explained(error, self._session.where) from error
 
+    async def end_stalled(self) -> int:
+        """End the sessions of this installation whose process stopped in the midst of a statement, for what the server
+        itself does not; how many these were. To be asked now and then: they hold locks. Raises ``StorageError``."""
+        self._refuse_closed()
+        try:
+            return await self._thread.run(self._end_stalled())
+        except Exception as error:
+            raise explained(error, self._session.where) from error
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -234,21 +243,37 @@ class PostgresStore:
             self._homes.stamp = answer
 
     async def _tell_time(self) -> int:
-        async with self._readers.borrow() as connection:
-            ((now,),) = await connection.fetch(queries.NOW)
+        ((now,),) = await self._fetch_at_once(queries.NOW)
         return int(now)
+
+    async def _end_stalled(self) -> int:
+        ((count,),) = await self._fetch_at_once(sessions.END_STALLED, (sessions.STALLED_S,))
+        return int(count)
 
     async def _look_quietly(self) -> None:
         try:
             await self._look()
-        except Exception:  # the next commit will say what is wrong
-            return
+        except Exception as error:
+            if fault(error) is Fault.REFUSED:
+                raise  # it would be so each time, and nobody would hear of others any more
+            return  # the next commit says what is wrong, and until then it is told how long ago others were heard of
 
     async def _look(self) -> None:
         asked_at = monotonic_s()
-        async with self._readers.borrow() as connection:
-            found = await connection.fetch(sql.VERSIONS)
+        found = await self._fetch_at_once(sql.VERSIONS)
         self._versions.looked(cast("list[tuple[int, int]]", found), asked_at)
+
+    async def _fetch_at_once(self, text: str, row: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Ask without patience, because an answer that comes late is worth little."""
+        try:
+            async with self._readers.borrow() as connection:
+                return await connection.fetch(text, row)
+        except Exception as error:
+            if fault(error) is not Fault.UNPREPARED:
+                raise
+        self._prepare_no_more()
+        async with self._readers.borrow() as connection:
+            return await connection.fetch(text, row)
 
     def _prepare_no_more(self) -> None:
         self._session.statements_cached = False
@@ -271,7 +296,7 @@ async def _ask(connection: Connection, question: Question[A], shards: int) -> A:
 
 
 async def _prepare(session: Session, shards: int | None) -> int:
-    raw: Any = await session.connect(patient=True)
+    raw: Any = await session.connect(patient=True, prepared=False)
     try:
         migrated = await migrate(raw, session.where, shards=shards)
         await refuse_moved(raw, session.where)
@@ -281,7 +306,7 @@ async def _prepare(session: Session, shards: int | None) -> int:
 
 
 async def _found(session: Session) -> int:
-    raw: Any = await session.connect()
+    raw: Any = await session.connect(prepared=False)
     try:
         found = await layout(raw, session.where)
     finally:

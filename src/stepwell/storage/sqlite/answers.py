@@ -87,6 +87,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.GetCell: (decisions.GET_CELL, lambda x, s: (s, x.key, x.now), _one(rows.cell)),
     q.AnyCell: (decisions.ANY_CELL, lambda x, s: (s, x.prefix, x.now), _flag),
     q.CountSlots: (decisions.COUNT_SLOTS, lambda x, s: (s, x.key), _value),
+    q.Occupied: (decisions.OCCUPIED, lambda x, s: (s, _ids(x.names)), _column),
     q.CountHeld: (decisions.COUNT_HELD, lambda x, s: (s, x.key, x.holder), _value),
     q.Children: (decisions.CHILDREN, lambda x, s: (s, x.run_id), _all(rows.run)),
     q.RunsOfStatus: (decisions.RUNS_OF_STATUS, lambda x, s: (s, x.status, x.after, x.before, x.limit), _all(rows.run)),
@@ -153,7 +154,7 @@ class Reader:
             q.WaitPaths: self._wait_paths,
             q.DueItems: self._due_items,
             q.NextDues: self._next_dues,
-            q.Occupied: self._occupied,
+            q.ShardsWithBacklog: self._shards_with_backlog,
             q.ShardsWithCell: self._shards_with_cell,
             q.Backlog: self._backlog,
             q.Backlogs: self._backlogs,
@@ -193,9 +194,8 @@ class Reader:
         text = decisions.NEXT_TIMERS if x.timers_only else decisions.NEXT_DUES
         return [row for row in self._execute(text, (self._all_shards,)).fetchall() if row[1] is not None]
 
-    def _occupied(self, x: q.Occupied, s: int) -> list[tuple[int, str]]:
-        shards = self._all_shards if x.shard == EVERYWHERE else f"[{s}]"
-        return self._execute(decisions.OCCUPIED, (shards, _ids(x.names))).fetchall()
+    def _shards_with_backlog(self, x: q.ShardsWithBacklog, s: int) -> list[int]:
+        return _column(self._execute(decisions.SHARDS_WITH_BACKLOG, (self._all_shards, _ids(x.names))).fetchall())
 
     def _shards_with_cell(self, x: q.ShardsWithCell, s: int) -> list[int]:
         return _column(self._execute(decisions.SHARDS_WITH_CELL, (self._all_shards, x.prefix, x.now)).fetchall())

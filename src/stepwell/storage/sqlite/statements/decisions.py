@@ -52,8 +52,12 @@ SELECT found.value FROM json_each(?1) AS found
 WHERE EXISTS (SELECT 1 FROM cells WHERE shard = found.value
   AND key > ?2 AND key < substr(?2, 1, length(?2) - 1) || '0' AND expires_at > ?3)"""
 OCCUPIED: Final = """
-SELECT found.value, found_name.value FROM json_each(?1) AS found, json_each(?2) AS found_name
-WHERE EXISTS (SELECT 1 FROM items WHERE shard = found.value AND backlog = found_name.value)"""
+SELECT found.value FROM json_each(?2) AS found
+WHERE EXISTS (SELECT 1 FROM items WHERE shard = ?1 AND backlog = found.value)"""
+SHARDS_WITH_BACKLOG: Final = """
+SELECT found.value FROM json_each(?1) AS found
+WHERE EXISTS (SELECT 1 FROM json_each(?2) AS found_name
+  WHERE EXISTS (SELECT 1 FROM items WHERE shard = found.value AND backlog = found_name.value))"""
 
 # No lease is longer, and beyond it there is all that sleeps.
 ANY_LEASE: Final = (

@@ -1,0 +1,1 @@
+"""The dashboard: pages over what the store answers, and their assets. It reads; it changes nothing."""

@@ -1,0 +1,11 @@
+// Everything that each page has. What only one kind of page has is in a module of its own, which looks for its place.
+import "./time.js";
+import "./prefs.js";
+import "./keys.js";
+import "./copy.js";
+import "./list.js";
+import "./parts.js";
+import { connect } from "./live.js";
+
+connect();
+if (document.querySelector("[data-trace]")) import("./trace.js");

@@ -1,0 +1,129 @@
+// A list that is live and stands still: what it shows changes in place; what is new comes in at the top while the top
+// is what somebody looks at, and waits behind a button while it is not.
+import { onChange, unhurried } from "./live.js";
+import { tick } from "./time.js";
+
+const list = document.querySelector("[data-list]");
+const WATCHED = 60; // pixels from the top within which new rows may come in
+const SHOWN_MAX = 400; // rows; older ones fall off at the end while new ones come in at the top
+
+if (list) {
+  onChange((topics) => {
+    if (topics === null || topics.has(list.dataset.list)) refresh();
+  });
+  list.addEventListener("click", further);
+  document.body.addEventListener("htmx:after:swap", () => counts(list));
+}
+
+const rowsOf = (root) => root.querySelector("#rows");
+
+async function load(address) {
+  const url = new URL(address, location.href);
+  url.searchParams.set("part", "results");
+  const answer = await fetch(url, { headers: { Accept: "text/html" }, cache: "no-store" });
+  if (answer.redirected) location.reload();
+  if (!answer.ok) throw new TypeError(`${answer.status}`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+const refresh = unhurried(async () => {
+  const here = document.getElementById("results");
+  if (!here || here.dataset.first !== "yes") return;
+  const address = location.href;
+  const found = await load(address);
+  if (location.href !== address) return; // the filters have changed meanwhile
+  counts(found);
+  const there = found.getElementById("results");
+  const [ours, theirs] = [rowsOf(here), rowsOf(there)];
+  if (!ours || !theirs) {
+    here.replaceWith(document.adoptNode(there));
+    tick();
+    return;
+  }
+  const fresh = [];
+  let newest = true;
+  for (const row of [...theirs.rows]) {
+    const known = document.getElementById(row.id);
+    if (!known) {
+      if (newest) fresh.push(row);
+      continue;
+    }
+    newest = false;
+    renew(known, row);
+  }
+  // More that is new than fits on a page: what is between is not here, so the list begins anew.
+  const whole = newest && theirs.rows.length > 0;
+  const seen = scrollY < WATCHED && !ours.contains(document.activeElement);
+  if (whole && seen) ours.replaceChildren(...fresh.map((row) => document.adoptNode(row)));
+  else if (seen) enter(ours, fresh);
+  else offer(here, fresh.length, whole);
+  tick(ours);
+});
+
+function renew(known, row) {
+  for (const [index, cell] of [...known.cells].entries()) {
+    const other = row.cells[index];
+    if (cell.classList.contains("c-name")) continue; // the link may have the focus, and says the same
+    if (plain(cell) !== plain(other)) cell.replaceChildren(...other.cloneNode(true).childNodes);
+  }
+  known.dataset.status = row.dataset.status;
+}
+
+// What the clock writes anew is no difference.
+function plain(cell) {
+  const time = cell.querySelector("time, .lasting");
+  return time ? time.outerHTML.replace(/(title="[^"]*"|>[^<]*<)/g, "") + (time.className ? "" : cell.children.length) : cell.innerHTML;
+}
+
+function enter(rows, fresh) {
+  if (!fresh.length) return;
+  for (const row of fresh) row.classList.add("is-new");
+  rows.prepend(...fresh.map((row) => document.adoptNode(row)));
+  while (rows.rows.length > SHOWN_MAX) rows.lastElementChild.remove();
+}
+
+function offer(here, count, whole) {
+  let place = here.querySelector(".fresh");
+  if (!count) return;
+  if (!place) {
+    place = document.createElement("div");
+    place.className = "fresh";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.addEventListener("click", async () => {
+      place.remove();
+      const found = await load(location.href);
+      here.replaceWith(document.adoptNode(found.getElementById("results")));
+      tick();
+      scrollTo({ top: 0 });
+    });
+    place.append(button);
+    here.prepend(place);
+  }
+  place.firstElementChild.textContent = `${count}${whole ? " or more" : ""} new`;
+}
+
+// How many there are of each state stands beside the filters, which nothing replaces while somebody chooses.
+function counts(root) {
+  for (const each of root.querySelectorAll("[data-count-of]")) {
+    const place = document.querySelector(`[data-count="${each.dataset.countOf}"]`);
+    if (place) place.textContent = each.textContent;
+  }
+}
+
+async function further(event) {
+  const link = event.target.closest?.("[data-further]");
+  if (!link || event.ctrlKey || event.metaKey) return;
+  const ours = rowsOf(list);
+  if (!ours) return; // nothing to add to: the link leads there
+  event.preventDefault();
+  link.setAttribute("aria-busy", "true");
+  const there = (await load(link.href)).getElementById("results");
+  const [first] = rowsOf(there)?.rows ?? [];
+  ours.append(...[...(rowsOf(there)?.rows ?? [])].map((row) => document.adoptNode(row)));
+  const [old, next] = [link.closest(".further"), there.querySelector(".further")];
+  if (next) old.replaceWith(document.adoptNode(next));
+  else old.remove();
+  tick(ours);
+  first?.querySelector(".row-link")?.focus({ preventScroll: true });
+}

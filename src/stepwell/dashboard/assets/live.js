@@ -1,0 +1,102 @@
+// Hints from the server: it says what has changed of what this page shows, and the page looks again.
+//
+// A page that nobody sees has no connection: browsers allow six to one server, and nothing is to be done for it. When it
+// is seen again, or the connection comes back, everything may have changed.
+const listeners = new Set();
+const badge = document.getElementById("connection");
+const words = { connecting: "Connecting", live: "Live", offline: "Offline, trying again", still: "Not live" };
+let source = null;
+let late = 0;
+let known = false;
+
+function tell(state) {
+  if (!badge) return;
+  badge.dataset.state = state;
+  badge.querySelector(".connection-word").textContent = words[state];
+  badge.title = words[state];
+}
+
+/** Calls `look(changed)` when something has changed: `changed` are the topics, or null if it may be anything. */
+export function onChange(look) {
+  listeners.add(look);
+  return () => listeners.delete(look);
+}
+
+function changed(topics) {
+  for (const look of listeners) look(topics);
+}
+
+/** `work` at once, and then no sooner than `pause` ms after it has ended; calls meanwhile are one. */
+export function unhurried(work, pause = 250) {
+  let busy = false;
+  let again = false;
+  return async function run() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    const began = performance.now();
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // the server is away: the connection says so
+    }
+    setTimeout(() => {
+      busy = false;
+      if (again) {
+        again = false;
+        run();
+      }
+    }, Math.max(pause, 8 * (performance.now() - began)));
+  };
+}
+
+function open() {
+  const topics = document.body.dataset.topics;
+  if (source || !topics) return;
+  source = new EventSource(`/live?topics=${encodeURIComponent(topics)}`);
+  source.addEventListener("open", () => {
+    clearTimeout(late);
+    tell("live");
+    if (known) changed(null);
+    known = true;
+  });
+  source.addEventListener("message", (message) => changed(new Set(message.data.split(" "))));
+  source.addEventListener("error", () => {
+    tell("offline");
+    if (source?.readyState === EventSource.CLOSED) {
+      // Refused, not merely away: the session may have ended. A look at the page itself leads to the login.
+      shut();
+      late = setTimeout(refused, 3000);
+    }
+  });
+}
+
+async function refused() {
+  try {
+    const answer = await fetch(location.href, { method: "HEAD", cache: "no-store" });
+    if (answer.redirected && new URL(answer.url).pathname === "/login") {
+      location.href = answer.url;
+      return;
+    }
+  } catch {}
+  open();
+}
+
+function shut() {
+  source?.close();
+  source = null;
+  clearTimeout(late);
+}
+
+export function connect() {
+  if (!document.body.dataset.topics) {
+    tell("still");
+    return;
+  }
+  open();
+  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : open()));
+  addEventListener("pagehide", shut);
+  addEventListener("pageshow", (event) => event.persisted && open());
+}

@@ -1,0 +1,13 @@
+// Parts of a page that are asked for again when something has changed: [data-part] names the block of its template.
+import { onChange, unhurried } from "./live.js";
+import { tick } from "./time.js";
+
+for (const part of document.querySelectorAll("[data-part]")) {
+  const name = part.dataset.part;
+  onChange(unhurried(async () => {
+    const url = new URL(location.href);
+    url.searchParams.set("part", name);
+    await htmx.ajax("GET", url.pathname + url.search, { target: part, swap: "innerMorph" });
+    tick(part);
+  }));
+}

@@ -1,0 +1,19 @@
+"""The pages, in the order in which an address is looked for. To add one: a file here, its template, a row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stepwell.dashboard.page import Page
+from stepwell.dashboard.pages import event, events, function, functions, run, runs, step, timeline
+
+PAGES: Final[tuple[Page, ...]] = (
+    runs.PAGE,
+    run.PAGE,
+    timeline.PAGE,
+    step.PAGE,
+    events.PAGE,
+    event.PAGE,
+    functions.PAGE,
+    function.PAGE,
+)

@@ -1,0 +1,67 @@
+"""Templates: everything that comes from outside is escaped, and a name that is misspelt is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from stepwell.dashboard.assets import asset_url
+from stepwell.dashboard.json_text import json_text
+from stepwell.dashboard.states import state_of
+from stepwell.model.event import rfc3339
+from stepwell.views.wording import count, parse_moment, relative, size, span
+
+
+def render(template: str, context: Mapping[str, Any], block: str = "") -> str:
+    """The page, or one block of it."""
+    found = _environment().get_template(template)
+    if not block:
+        return found.render(context)
+    return "".join(found.blocks[block](found.new_context(dict(context))))
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("stepwell.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: Any = made.filters
+    names: Any = made.globals
+    filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
+    names.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
+    names["ui"] = made.get_template("parts/ui.html").module
+    return made
+
+
+def _members(text: msgspec.Raw) -> list[tuple[str, str]]:
+    """The members of a JSON object, or one without a name if it is none."""
+    value: object = msgspec.json.decode(text)
+    found = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
+    return [(name, str(each)) for name, each in found.items() if each is not None]
+
+
+def _moment(ms: int | None, now: int) -> Markup:
+    """A moment as people count, which goes on counting in the browser, and says the date when asked."""
+    if ms is None:
+        return Markup('<span class="none">—</span>')
+    text = rfc3339(ms)
+    return Markup('<time datetime="{}" data-ms="{}">{}</time>').format(text, ms, relative(ms, now))
+
+
+def _lasting(start: int | None, end: int | None, now: int) -> Markup:
+    """A length of time; one that has not ended goes on counting in the browser."""
+    if start is None:
+        return Markup('<span class="none">—</span>')
+    if end is None:
+        return Markup('<span class="lasting" data-since="{}">{}</span>').format(start, span(now - start))
+    return escape(span(end - start))

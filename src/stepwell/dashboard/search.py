@@ -1,0 +1,123 @@
+"""Finds runs for a list: asks by the index that serves best, and looks at no more rows than one page is worth.
+
+Whatever has no index (a function's runs of one state, an app, a text, a condition on the event) is looked for row by
+row, and only in so many: the answer says how far it looked, and the next request goes on there. So no page costs more
+with what has happened since the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from stepwell.expressions import EvaluationError, Expression
+from stepwell.limits import SEARCH_ROWS_MAX
+from stepwell.model.questions import EventNames, GetEvent, GetRun, ListRuns
+from stepwell.model.run import Run, RunStatus
+from stepwell.views.nouns import Reader
+
+_PAGE: Final = 250  # rows of one read, when most of them may not be wanted
+_CONDITIONS_MAX: Final = 500  # events that are read one by one for a condition
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs. ``text`` is part of the id, of the name of the function or of that of the event, or the whole id;
+    ``condition`` is about ``event`` and ``output``."""
+
+    status: str | None = None
+    function_id: str | None = None
+    app: frozenset[str] | None = None
+    since: int | None = None
+    text: str = ""
+    condition: Expression | None = None
+
+    @property
+    def by_index(self) -> bool:
+        """Whether every row that the question finds is one of these."""
+        status = self.status is None or (self.status != RunStatus.COMPLETED and self.function_id is None)
+        return status and self.app is None and not self.text and self.condition is None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Runs, newest first, and the names of their events by the ids of those. With ``after`` there may be more: it is
+    the last that was looked at. ``looked`` is how many that were, ``stopped`` whether there were too many."""
+
+    runs: Sequence[Run]
+    names: Mapping[str, str]
+    after: str | None
+    looked: int
+    stopped: bool = False
+
+
+async def search(reader: Reader, wanted: Wanted, *, before: str | None, limit: int) -> Found:
+    """Up to ``limit`` runs that are wanted, from the one after ``before`` on."""
+    most = SEARCH_ROWS_MAX if wanted.condition is None else _CONDITIONS_MAX
+    runs: list[Run] = []
+    names: dict[str, str] = {}
+    looked, size = 0, limit + 1 if wanted.by_index else _PAGE
+    while looked < most:
+        page = await reader.read(_question(wanted, size, before))
+        found = await event_names(reader, page)
+        for run in page:
+            if wanted.since is not None and run.queued_at < wanted.since:
+                return Found(runs, names, None, looked)
+            if await _fits(reader, run, found.get(run.event_id, ""), wanted):
+                if len(runs) == limit:
+                    return Found(runs, names, before, looked)
+                runs.append(run)
+                names[run.event_id] = found.get(run.event_id, "")
+            before, looked = run.id, looked + 1
+        if len(page) < size:
+            return Found(runs, names, None, looked)
+    return Found(runs, names, before, looked, stopped=True)
+
+
+async def exact(reader: Reader, run_id: str) -> Found:
+    """The one run with this id, if it is there."""
+    run = await reader.read(GetRun(run_id))
+    if run is None:
+        return Found((), {}, None, 1)
+    return Found((run,), await event_names(reader, (run,)), None, 1)
+
+
+async def event_names(reader: Reader, runs: Sequence[Run]) -> dict[str, str]:
+    """The names of the events that started these runs, by the ids of the events."""
+    names: dict[str, str] = await reader.read(EventNames(tuple((run.id, run.event_id) for run in runs)))
+    return names
+
+
+def _question(wanted: Wanted, limit: int, before: str | None) -> ListRuns:
+    output = wanted.condition is not None
+    if wanted.status is not None and wanted.status != RunStatus.COMPLETED:
+        return ListRuns(limit, before=before, status=wanted.status, output=output)
+    return ListRuns(limit, before=before, function_id=wanted.function_id, output=output)
+
+
+async def _fits(reader: Reader, run: Run, event_name: str, wanted: Wanted) -> bool:
+    if wanted.status is not None and run.status != wanted.status:
+        return False
+    if wanted.function_id is not None and run.function_id != wanted.function_id:
+        return False
+    if wanted.app is not None and run.function_id not in wanted.app:
+        return False
+    text = wanted.text
+    if text and not any(text in each.lower() for each in (run.function_id, event_name, run.id, run.reason or "")):
+        return False
+    return wanted.condition is None or await _is_true(reader, run, wanted.condition)
+
+
+async def _is_true(reader: Reader, run: Run, condition: Expression) -> bool:
+    event = await reader.read(GetEvent(run.event_id, run.place))
+    fields = event.fields() if event is not None else {}
+    try:
+        output = _decode(run.output) if run.output else None
+        return condition.matches({"event": fields, "output": output}, now_ms=run.queued_at)
+    except (EvaluationError, msgspec.MsgspecError):
+        return False  # what cannot be worked out for one run is not true of it

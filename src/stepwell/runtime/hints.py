@@ -1,0 +1,196 @@
+"""Hints: tells whoever looks at something that it has changed, so that they look again (invariants §1.6).
+
+Nobody relies on a hint: it says no more than where to look. While nobody looks, nothing here is called. While somebody
+does, each change that was written costs one look into a table, and what changed within a moment is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from stepwell.clock import Clock
+from stepwell.errors import LimitExceeded, NotRunning
+from stepwell.limits import HINT_SUBSCRIBERS_MAX, HINT_TOPICS_MAX
+from stepwell.model import changes as c
+from stepwell.model.changes import Change
+from stepwell.runtime.loop import Timers
+
+RUNS: Final = "runs"
+EVENTS: Final = "events"
+FUNCTIONS: Final = "functions"
+
+_TOGETHER_MS: Final = 40  # what changes within this time is told at once: twenty-five hints a second at most
+_OTHERS_MS: Final = 500  # what other processes write is not known by name, so all who look are told, and not so often
+
+
+def run_topic(run_id: str) -> str:
+    return f"run:{run_id}"
+
+
+def event_topic(event_id: str) -> str:
+    return f"event:{event_id}"
+
+
+Topics = Callable[[Any], Iterable[str]]
+
+
+def _of_run(change: Any) -> Iterable[str]:
+    return (run_topic(change.run_id),)
+
+
+def _of_functions(change: Any) -> Iterable[str]:
+    return (FUNCTIONS,)
+
+
+_TOPICS: Final[Mapping[type, Topics]] = {
+    c.CreateRun: lambda x: (RUNS, run_topic(x.run.id), event_topic(x.run.event_id)),
+    c.StartRun: lambda x: (RUNS, run_topic(x.run_id)),
+    c.FinishRun: lambda x: (RUNS, run_topic(x.run_id)),
+    c.SaveStep: lambda x: (run_topic(x.step.run_id),),
+    c.SettleStep: _of_run,
+    c.SaveAttempt: lambda x: (run_topic(x.attempt.run_id),),
+    c.SaveNote: lambda x: (run_topic(x.note.run_id),),
+    c.SaveMetadata: lambda x: (run_topic(x.metadata.run_id),),
+    c.OpenWait: lambda x: (run_topic(x.wait.run_id),),
+    c.SaveEvent: lambda x: (EVENTS, event_topic(x.event.id)),
+    c.SaveOutcome: lambda x: (EVENTS, event_topic(x.outcome.event_id)),
+    c.SaveFunction: _of_functions,
+    c.ArchiveFunction: _of_functions,
+    c.PauseFunction: _of_functions,
+    c.GiveOrder: _of_functions,
+    c.WithdrawOrder: _of_functions,
+}
+"""What each change is about. A change that is not here changes nothing that is shown."""
+
+
+class Looking:
+    """Somebody who looks at these topics. ``close`` ends it, from either side."""
+
+    def __init__(self, topics: frozenset[str], forget: Callable[[Looking], None]) -> None:
+        self.topics = topics
+        self._forget = forget
+        self._changed: set[str] = set()
+        self._woken = asyncio.Event()
+        self._closed = False
+
+    def tell(self, changed: Iterable[str]) -> None:
+        """Something of this has changed. Who is slow is told once of all that has changed meanwhile."""
+        self._changed |= self.topics.intersection(changed)
+        if self._changed:
+            self._woken.set()
+
+    async def next(self) -> list[str] | None:
+        """The topics that have changed since the last answer, once there are any; ``None`` when it is over."""
+        await self._woken.wait()
+        if self._closed:
+            return None
+        self._woken.clear()
+        changed, self._changed = sorted(self._changed), set()
+        return changed
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._woken.set()
+            self._forget(self)
+
+
+class Hints:
+    """Who looks at what, in this process. ``observers`` are shown what is written; ``look`` wakes whoever finds out
+    what other processes have written."""
+
+    def __init__(
+        self,
+        observers: list[Callable[[Sequence[Change]], None]],
+        clock: Clock,
+        timers: Timers,
+        look: Callable[[], None],
+    ) -> None:
+        self._observers = observers
+        self._clock = clock
+        self._timers = timers
+        self._look = look
+        self._looking: dict[Looking, None] = {}
+        self._wanted: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        self._others_told = 0
+        self._others_wrote = False
+        self._waiting = False
+        self._closed = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self._looking)
+
+    def look(self, topics: Iterable[str]) -> Looking:
+        """Be told when something of this changes. Raises ``LimitExceeded`` and ``NotRunning``."""
+        if self._closed:
+            raise NotRunning("this process is shutting down", "it tells nobody any more what changes", "connect again")
+        found = frozenset(topics)
+        if len(found) > HINT_TOPICS_MAX:
+            why = f"one page looks at {HINT_TOPICS_MAX} at most"
+            raise LimitExceeded(f"these are {len(found)} topics", why, "open several pages")
+        if len(self._looking) >= HINT_SUBSCRIBERS_MAX:
+            raise LimitExceeded(
+                f"{len(self._looking):,} pages look at this process",
+                "each has a connection",
+                "close those that are not needed, or reload this one now and then",
+            )
+        looking = Looking(found, self._forget)
+        if not self._looking:
+            self._observers.append(self._observe)
+        self._looking[looking] = None
+        self._wanted.update(found)
+        self._look()
+        return looking
+
+    def others_wrote(self) -> None:
+        """Another process has written something."""
+        if not self._looking:
+            return
+        if not self._others_wrote:
+            self._others_wrote = True
+            self._timers.call_at(max(self._clock.now_ms(), self._others_told + _OTHERS_MS), self._tell_of_others)
+
+    def close(self) -> None:
+        """Send everybody away, and take nobody any more."""
+        self._closed = True
+        for looking in tuple(self._looking):
+            looking.close()
+
+    def _observe(self, changes: Sequence[Change]) -> None:
+        wanted, changed = self._wanted, self._changed
+        before = len(changed)
+        for change in changes:
+            topics = _TOPICS.get(type(change))
+            if topics is not None:
+                changed.update(topic for topic in topics(change) if topic in wanted)
+        if len(changed) > before:
+            self._tell_at(self._clock.now_ms() + _TOGETHER_MS)
+
+    def _tell_of_others(self) -> None:
+        self._others_wrote = False
+        self._others_told = self._clock.now_ms()
+        self._changed.update(self._wanted)
+        self._tell_at(self._others_told)
+
+    def _tell_at(self, at: int) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._timers.call_at(at, self._tell)
+
+    def _tell(self) -> None:
+        self._waiting = False
+        changed, self._changed = self._changed, set()
+        for looking in tuple(self._looking):
+            looking.tell(changed)
+
+    def _forget(self, looking: Looking) -> None:
+        del self._looking[looking]
+        self._wanted -= Counter(looking.topics)
+        if not self._looking:
+            self._observers.remove(self._observe)

@@ -1,0 +1,130 @@
+"""The list of runs, in a browser."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.dashboard.conftest import Visitor
+from tests.edge.conftest import Dev
+
+pytestmark = pytest.mark.slow
+
+
+def rows(visitor: Visitor) -> list[str]:
+    return [
+        each.removeprefix("r-") for each in visitor.page.eval_on_selector_all("#rows tr", "all => all.map(x => x.id)")
+    ]
+
+
+def query(visitor: Visitor) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(visitor.page.url).query)
+
+
+def test_the_front_door_leads_to_the_runs(visitor: Visitor) -> None:
+    page = visitor.open("/")
+
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    assert page.url.endswith("/runs")
+
+
+def test_a_run_appears_without_a_reload_and_its_state_changes_in_place(visitor: Visitor, shop: Dev) -> None:
+    page = visitor.open("/runs")
+    visitor.live()
+    page.evaluate("window.marked = true")
+
+    run_id = shop.start("shop/exported", user="ada", gate="appears")
+    row = page.locator(f"#r-{run_id}")
+    expect(row).to_contain_text("Running")
+    expect(page.locator("#rows tr").first).to_have_attribute("id", f"r-{run_id}")
+    shop.open_gate("appears")
+
+    expect(row).to_contain_text("Completed")
+    assert page.evaluate("window.marked") is True
+
+
+def test_new_runs_wait_behind_a_button_while_a_row_has_the_focus(visitor: Visitor, shop: Dev) -> None:
+    shop.ended(shop.start("shop/failing"))
+    page = visitor.open("/runs")
+    visitor.live()
+    before = rows(visitor)
+    page.keyboard.press("j")
+
+    run_id = shop.start("shop/failing")
+    button = page.get_by_role("button", name="1 new")
+    expect(button).to_be_visible()
+    assert rows(visitor) == before
+    button.click()
+
+    expect(page.locator("#rows tr").first).to_have_attribute("id", f"r-{run_id}")
+
+
+def test_filters_are_in_the_address_and_come_back_with_it(visitor: Visitor, shop: Dev) -> None:
+    failed, other = shop.start("shop/failing"), shop.start("shop/requested", id=1)
+    shop.ended(failed)
+    page = visitor.open("/runs")
+
+    page.get_by_role("radio", name="Failed").check()
+    expect(page.locator(f"#r-{other}")).to_have_count(0)
+    expect(page.locator(f"#r-{failed}")).to_be_visible()
+    assert query(visitor) == {"status": ["failed"]}
+    page.get_by_label("Function").select_option("shop-approve")
+    expect(page.get_by_text("No run matches")).to_be_visible()
+    page.get_by_role("radio", name="All").check()
+    expect(page.locator(f"#r-{other}")).to_be_visible()
+    assert query(visitor) == {"function": ["shop-approve"]}
+
+    page.reload()
+    expect(page.get_by_label("Function")).to_have_value("shop-approve")
+    expect(page.locator(f"#r-{failed}")).to_have_count(0)
+
+
+def test_the_search_takes_ids_names_and_conditions(visitor: Visitor, shop: Dev) -> None:
+    cheap, dear = shop.start("shop/ordered", order=1, amount=1), shop.send("shop/ordered", order=2, amount=99)
+    page = visitor.open("/runs")
+    search = page.get_by_label("Search runs")
+
+    search.fill(cheap)
+    expect(page.locator("#rows tr")).to_have_count(1)
+    search.fill("event.data.amount == 99")
+    expect(page.locator(f"#r-{cheap}")).to_have_count(0)
+    expect(page.locator("#rows tr")).to_have_count(1)
+    shown = page.locator("#rows a").first.get_attribute("href")
+    assert shop.get(f"/v2/runs/{shown.rpartition('/')[2]}")["eventId"] == dear
+    search.fill("event.data.amount ==")
+    expect(page.get_by_role("alert")).to_be_visible()
+    search.fill("invoice.wanted or no such thing")
+    expect(page.get_by_text("No run matches")).to_be_visible()
+
+
+def test_older_runs_are_added_below(visitor: Visitor, shop: Dev) -> None:
+    ids = [shop.start("shop/requested", id=number) for number in range(60)]
+    page = visitor.open("/runs?function=shop-approve")
+    assert len(rows(visitor)) == 50
+
+    page.get_by_role("link", name="Older runs").click()
+
+    expect(page.locator(f"#r-{ids[0]}")).to_be_visible()
+    assert [each for each in rows(visitor) if each in ids] == ids[::-1]
+
+
+def test_the_keyboard_alone_finds_and_opens_a_run(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/failing")
+    shop.ended(run_id)
+    page = visitor.open("/events")
+
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url("**/runs")
+    page.keyboard.press("/")
+    page.keyboard.type(run_id)
+    expect(page.locator("#rows tr")).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    assert visitor.focused() == "fail"
+    page.keyboard.press("Enter")
+
+    page.wait_for_url(f"**/runs/{run_id}")
+    expect(page.get_by_role("heading", name="fail", exact=True)).to_be_visible()
