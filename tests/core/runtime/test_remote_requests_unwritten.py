@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stepwell.engine import progress
 from stepwell.errors import StorageUnavailable
 from stepwell.model.changes import Decision, DropRequest
@@ -25,6 +27,7 @@ def breaks(monkeypatch, times):
     monkeypatch.setattr("stepwell.runtime.live_call.progress.answered", faulty)
 
 
+@pytest.mark.sqlite("counts how often a plan is made, which on PostgreSQL is once more")
 @DIALECTS
 def test_what_cannot_be_written_down_of_a_request_spends_an_attempt_of_the_step(dialect, monkeypatch, caplog):
     with Wired(dialect, retry_interval=60_000) as t:

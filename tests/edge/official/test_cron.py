@@ -13,7 +13,10 @@ from tests.edge.conftest import eventually
 from tests.edge.official.conftest import SDKS
 from tests.edge.official.deployments import Deployment, deployed
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.sqlite("sets the clock of a server, and on PostgreSQL that is the database's"),
+]
 
 SEVEN = datetime(2026, 3, 8, 7, tzinfo=UTC)  # New York goes from 01:59:59 to 03:00:00
 AT_SEVEN = {"new-york", "paris", "utc"}

@@ -145,6 +145,7 @@ def test_an_app_that_is_removed_starts_nothing_until_it_is_synced_again(both: De
 # A server that is killed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite("sets the clock of a server, and on PostgreSQL that is the database's")
 @pytest.mark.feature("F63", "F68", "F69", "F70", "F71", "F74", "F76", "F82")
 def test_a_server_that_is_killed_goes_on_with_all_that_it_held(both: Deployment, key: str) -> None:
     """An hour later by its clock: what was to wait an hour is due, and what was to be kept a day is kept."""

@@ -314,6 +314,7 @@ def test_a_server_that_stops_lets_nobody_wait(tmp_path: Path) -> None:
         pages.close()
 
 
+@pytest.mark.sqlite("one process leads on a file, and another takes over; on PostgreSQL all are peers")
 def test_a_page_may_talk_to_a_server_that_follows_another(tmp_path: Path) -> None:
     """Two servers share a file: the one that leads calls the page again, the other one hears of it and is asked."""
     shared = ("--db", "shared.db")
