@@ -15,6 +15,7 @@ SPREAD: Final = frozenset(
         "test_cancel",
         "test_debounce",
         "test_event_ids",
+        "test_fairness",
         "test_idempotency",
         "test_invoke",
         "test_priority",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ class Dispatcher:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._turn = 0  # which shard goes first: when room is scarce each has its turn
+        self._last = -1  # the shard that had room last: when it is scarce each has its turn
 
     async def tick(self, now: int) -> int | None:
         """Take what is due. When to come back: now if there may be more."""
@@ -40,10 +39,17 @@ class Dispatcher:
         following: list[int | None] = [at for shard, at in found if at > now and shard not in waiting]
         shards = self._in_turn({shard for shard, at in found if at <= now} | waiting)
         if 0 < room < len(shards):
-            following += [await self._claim(shard, engine.decisions.look_for_room()) for shard in shards]
+            following += [await self._claim_in_turn(shard) for shard in shards]
         elif shards:  # side by side, each with its share of the room
             following += await self._claim_each(shards, room // len(shards))
         return min((at for at in following if at is not None), default=None)
+
+    async def _claim_in_turn(self, shard: int) -> int | None:
+        """One call, if there is room: what is left is for the next, and the rest of this one for its next turn."""
+        room = self._engine.decisions.look_for_room()
+        if room > 0:
+            self._last = shard
+        return await self._claim(shard, min(room, 1))
 
     async def _claim_each(self, shards: Sequence[int], room: int) -> list[int | None]:
         """One that fails does not end this before the others are over: the next tick would claim beside them, and where
@@ -103,7 +109,5 @@ class Dispatcher:
         return (*map(ready, served), *map(unserved, served))
 
     def _in_turn(self, shards: set[int]) -> list[int]:
-        turn = deque(sorted(shards))
-        self._turn += 1
-        turn.rotate(self._turn)
-        return list(turn)
+        """Those after the one that had room last come first."""
+        return sorted(shards, key=lambda shard: (shard <= self._last, shard))

@@ -28,7 +28,7 @@ QUICKLY = settings(
 
 
 @pytest.mark.sqlite(
-    "holds within a shard: claims go from one shard to the next, so functions that are at several are not served alike"
+    "holds within a shard: shards have room in turn, so a function that is at many has more of it than one at a few"
 )
 @pytest.mark.slow
 @QUICKLY
@@ -63,9 +63,6 @@ def serve_all(functions: int, places: int, seed: int, crash: bool) -> None:
         assert all(EACH - spread < served[f"f{number}"] < EACH + spread + places for number in range(functions)), served
 
 
-@pytest.mark.sqlite(
-    "holds within a shard: claims go from one shard to the next, so functions that are at several are not served alike"
-)
 @pytest.mark.slow
 @QUICKLY
 @given(places=st.integers(2, 6), seed=st.integers(0, 1_000), deep=st.integers(10, 300))
