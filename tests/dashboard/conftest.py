@@ -99,8 +99,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for the tests of a file. Not for those of others: while Playwright is there its loop runs in this thread, and
+    no test may run another."""
     expect.set_options(timeout=1_000 * PATIENCE_S)  # of a busy machine
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

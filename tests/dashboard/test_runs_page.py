@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.dashboard.conftest import Visitor
-from tests.edge.conftest import Dev
+from tests.edge.conftest import Dev, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -118,11 +118,14 @@ def test_the_keyboard_alone_finds_and_opens_a_run(visitor: Visitor, shop: Dev) -
     page.keyboard.press("g")
     page.keyboard.press("r")
     page.wait_for_url("**/runs")
+    page.evaluate("window.swaps = 0; document.body.addEventListener('htmx:after:swap', () => window.swaps++)")
     page.keyboard.press("/")
     page.keyboard.type(run_id)
+    eventually(lambda: page.evaluate("window.swaps") == 1)
     expect(page.locator("#rows tr")).to_have_count(1)
     page.keyboard.press("Escape")
     page.keyboard.press("j")
+    eventually(lambda: page.evaluate("window.swaps") == 2)  # the row was there again, and has kept the focus
     assert visitor.focused() == "fail"
     page.keyboard.press("Enter")
 

@@ -69,7 +69,7 @@ def finish(
     if run.locks:
         changes += _give_up(draft, run, parked=parked)
     if run.parent and run.parent_step:
-        changes += _tell_parent(run, status, output, draft.now)
+        changes += _tell_parent(run, status, output, ended_at)
         draft.touched.append(run.parent)
         draft.due(draft.now)
     draft.add(*changes)

@@ -17,6 +17,7 @@ function move(by) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
   if (event.key === "Escape" && event.target.matches?.("[data-search]")) {
+    event.preventDefault(); // or the browser forgets what was searched for
     event.target.blur();
     return;
   }

@@ -12,7 +12,12 @@ if (list) {
     if (topics === null || topics.has(list.dataset.list)) refresh();
   });
   list.addEventListener("click", further);
-  document.body.addEventListener("htmx:after:swap", () => counts(list));
+  let row; // that the keyboard is at, which may be there again when the filters have been applied
+  document.body.addEventListener("htmx:before:swap", () => (row = document.activeElement?.closest("#rows tr")?.id));
+  document.body.addEventListener("htmx:after:swap", () => {
+    counts(list);
+    if (row) document.getElementById(row)?.querySelector(".row-link")?.focus({ preventScroll: true });
+  });
 }
 
 const rowsOf = (root) => root.querySelector("#rows");
