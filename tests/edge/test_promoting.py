@@ -234,10 +234,11 @@ def test_a_promotion_that_is_killed_again_and_again_ends_with_every_row_once(tmp
     filled(tmp_path / "a.db")
     before = content(tmp_path / "a.db")
     chance, stopped_at = Random(11), list[int]()
+    watching = postgres.kept_connection(url)  # to connect takes longer than a good part of the promotion
 
     def rows_there() -> int:
         try:
-            found = postgres.ask(url, "SELECT rows FROM stepwell.moves")
+            found = watching.ask("SELECT rows FROM stepwell.moves")
         except postgres.asyncpg.PostgresError:
             return 0
         return int(found[0][0]) if found else 0

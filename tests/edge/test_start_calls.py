@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from stepwell.protocol.signing import HEADER, SigningKey, sign
+from tests.edge.conftest import eventually
 from tests.edge.served_here import App, Asked, free_port
 from tests.edge.started import NEW_KEY, OLD, OLD_KEY, Start, app, attached, server, start
 
@@ -121,7 +122,7 @@ def test_21_an_app_may_register_by_itself_when_it_is_asked(start: Callable[..., 
 
     server = attached(start, app, "--port", str(app.register_at))
 
-    assert app.registered is not None and app.registered[0] == 200
+    assert eventually(lambda: app.registered)[0] == 200
     assert server.ended(server.start("here/go"))["output"] == "done"
 
 
