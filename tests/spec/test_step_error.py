@@ -158,3 +158,15 @@ def test_an_uncaught_group_of_step_errors_fails_the_run_at_once(app) -> None:
         t.send("ordered", {})
 
         t.assert_failed(t.run(bill), "no such card")
+
+
+def test_a_group_tells_what_its_members_say(app) -> None:
+    @app.create_function(id="bill", trigger="ordered", retries=0)
+    async def bill(ctx):
+        same, another = LookupError("no such card"), LookupError("no such card")
+        raise ExceptionGroup("several", [same, another, ValueError("no such shop"), KeyError("a"), KeyError("b")])
+
+    with harness(app) as t:
+        t.send("ordered", {})
+
+        t.assert_failed(t.run(bill), "LookupError: no such card; ValueError: no such shop; KeyError: 'a'; …")

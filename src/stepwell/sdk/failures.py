@@ -35,6 +35,7 @@ STACK_BYTES_MAX: Final = 16 * 1024
 MESSAGE_BYTES_MAX: Final = 16 * 1024
 _FRAMES_MAX: Final = 100
 _CAUSES_MAX: Final = 5
+_MEMBERS_MAX: Final = 3  # of a group, that are told of in its message
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -100,11 +101,15 @@ def _causes(error: BaseException) -> dict[str, object] | None:
         error = before
     found: dict[str, object] | None = None
     for one in reversed(chain):
-        name = one.name if isinstance(one, StepError) else type(one).__name__
-        text = one.message if isinstance(one, StepError) else _message(one)
+        name, text = _said(one)
         said: dict[str, object] = {"name": name, "message": _clean(text)}
         found = said if found is None else {**said, "cause": found}
     return found
+
+
+def _said(error: BaseException) -> tuple[str, str]:
+    """Its name and message; those of a step's error are of what was raised in the step."""
+    return (error.name, error.message) if isinstance(error, StepError) else (type(error).__name__, _message(error))
 
 
 def _wire_error(error: BaseException, place: str) -> WireError:
@@ -114,6 +119,9 @@ def _wire_error(error: BaseException, place: str) -> WireError:
     if isinstance(error, StepError):
         return WireError(error.name, _clean(error.message), error.stack, "step_errored")
     message = place + _message(error)
+    if len(leaves) > 1:
+        said = list(dict.fromkeys(": ".join(_said(one)) for one in leaves))  # a group itself says only how many
+        message += f": {'; '.join(said[:_MEMBERS_MAX])}" + ("; …" if len(said) > _MEMBERS_MAX else "")
     if isinstance(error, RetryAfterError) and _moment(error, 0) is None:
         message += f" (it asks for another try after {error.retry_after!r}, which is no length of time and no moment)"
     return WireError(type(error).__name__, _clean(message), _stack(error), _code(error))

@@ -63,6 +63,7 @@ def serve_all(functions: int, places: int, seed: int, crash: bool) -> None:
         assert all(EACH - spread < served[f"f{number}"] < EACH + spread + places for number in range(functions)), served
 
 
+@pytest.mark.sqlite("whose turn it is counts by shard: which of the others has room first is not known to the moment")
 @pytest.mark.slow
 @QUICKLY
 @given(places=st.integers(2, 6), seed=st.integers(0, 1_000), deep=st.integers(10, 300))
