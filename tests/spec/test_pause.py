@@ -22,7 +22,7 @@ from stepwell import (
     Throttle,
     TriggerCron,
 )
-from stepwell.errors import LimitExceeded
+from stepwell.errors import LimitExceeded, StorageUnavailable
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Backlog, Outcomes
 from stepwell.testing import Harness, harness
@@ -425,3 +425,38 @@ def test_a_run_is_not_started_again_while_its_function_is_paused(app) -> None:
         assert t.rerun(t.runs(bill)[0]).status == "QUEUED"
         t.resume(bill)
         assert statuses(t, bill) == ["COMPLETED"] * 2
+
+
+def test_a_pause_of_which_nobody_knows_whether_it_was_written_is_known_once_the_store_answers(app) -> None:
+    """I28: the next decision is made by what the store holds, and no later one has to ask it again."""
+
+    @app.create_function(id="bill", trigger="go")
+    async def bill(ctx): ...
+
+    with harness(app) as t:
+        store = t.engine.store
+        commit, read = store.commit, store.read
+        unanswered = iter(range(3))
+
+        def unsure(work: Any) -> asyncio.Future[Any]:
+            written = commit(work)
+            store.commit = commit  # type: ignore[method-assign]
+            told = asyncio.get_running_loop().create_future()
+            written.add_done_callback(lambda _: told.set_exception(StorageUnavailable("the disk fails", "who knows")))
+            return told
+
+        async def silent(question: Any) -> Any:
+            if next(unanswered, None) is not None:
+                raise StorageUnavailable("the disk fails", "it is read later")
+            return await read(question)
+
+        store.commit, store.read = unsure, silent  # type: ignore[method-assign]
+        with pytest.raises(StorageUnavailable):
+            t.pause(bill, reason="the bank is down")
+        store.read = read  # type: ignore[method-assign]
+        (event_id,) = t.send(Event("go"))
+
+        assert [kind for kind, _ in outcomes(t, event_id)] == ["paused"]
+        t.advance("1s")
+        assert t.engine.registry.functions["shop-bill"].pause is not None
+        assert t.engine.declaring == 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
@@ -51,6 +51,8 @@ from stepwell.runtime.pressed import Pressed
 from stepwell.runtime.realtime import Hub
 from stepwell.runtime.sweeper import Sweeper
 from stepwell.storage.interface import Store, Verdict
+
+A = TypeVar("A")
 
 _MS = type(LEASE)(milliseconds=1)
 _USUAL = Settings()
@@ -147,8 +149,8 @@ class Engine:
         self._looked_at = self.monotonic()
         epoch = await self.store.new_epoch()
         self.decisions.tokens = itertools.count(first_token(epoch))
-        await self.load()
-        await self._hear_of_pressure(self.clock.now_ms())
+        await self._patiently(self.load)
+        await self._patiently(lambda: self._hear_of_pressure(self.clock.now_ms()))
         if not self.peers:  # their leases are theirs: those of one that has died run out
             serves = self.caller.transport.serves
             served = [function_id for function_id in self.registry.functions if serves(function_id)]
@@ -205,7 +207,7 @@ class Engine:
         functions = read_functions(app_id, configs)
         changed = bool(await self.declare(lambda draft: register(draft, app_id, functions, app)))
         if not changed:
-            await self.load()  # this process may not have read them yet
+            await self._patiently(self.load)  # this process may not have read them yet
         return changed
 
     async def serve(self, function_ids: Collection[str]) -> None:
@@ -229,17 +231,24 @@ class Engine:
 
     async def _declare(self, plan: Callable[[Draft], Plan]) -> Any:
         self.declaring += 1
-        known = True
         try:
             value = (await self.commit(plan)).result.value
-            if value:
-                await self.load()
         except StorageError:
-            known = False  # it may have been written: from now on each decision asks
+            self.spawn(self._learn())  # it may have been written: until that is known each decision asks
             raise
-        finally:
-            self.declaring -= known
+        except BaseException:
+            self.declaring -= 1
+            raise
+        if value:
+            await self._learn()
+        else:
+            self.declaring -= 1
         return value
+
+    async def _learn(self) -> None:
+        """Know what a change of functions has written, or whether it has."""
+        await self._patiently(self.load)
+        self.declaring -= 1
 
     async def send(self, events: Sequence[Incoming], *, seed: str | None = None, source: str = "api") -> list[str]:
         """Accept validated events; their ids once they are durable, with all they cause (semantics §1.2).
@@ -375,10 +384,13 @@ class Engine:
 
     async def commit_patiently(self, plan: Callable[[Draft], Plan]) -> Verdict:
         """Like ``commit``, for what must be written: while the disk is full or failing, try again until it is not."""
+        return await self._patiently(lambda: self.commit(plan))
+
+    async def _patiently(self, work: Callable[[], Awaitable[A]]) -> A:
         pause = _STORAGE_PAUSE_MS
         while True:
             try:
-                return await self.commit(plan)
+                return await work()
             except StorageUnavailable as error:
                 log.error("storage unavailable, holding on", error=error.what, again_in_ms=pause)
             await rest(pause, self.clock, self.timers)
