@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import pytest
 from rich.console import Console
 
-from stepwell import Context, Stepwell
+from stepwell import Cancel, Concurrency, Context, Event, Priority, Stepwell
 from stepwell.cli.tree import trace_tree
 from stepwell.clock import to_ms
 from stepwell.limits import LEASE_LOSSES_MAX, STEP_BYTES_MAX
-from stepwell.model.questions import GetRun, Question
+from stepwell.model.questions import GetRun, Question, RunsOfEvent
 from stepwell.model.run import Run
 from stepwell.testing import Harness, harness
 from stepwell.views.trace import trace_view
@@ -313,3 +313,51 @@ def test_a_run_says_under_which_version_of_its_function_it_was_queued() -> None:
         t._do(lambda: t.engine.register("shop", older.configs()))
         t.send("go")
         assert ", under version 2 of the function" in drawn(t, "work")
+
+
+def test_a_run_in_line_says_by_how_much_its_priority_has_moved_it() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(id="work", trigger="work", concurrency=Concurrency(1), priority=Priority(run="event.data.by"))
+    async def work(ctx: Context) -> None:
+        await ctx.step.run("hold", asyncio.sleep, 7200)
+
+    def line(t: Harness, event_id: str) -> str:
+        (run,) = t.ask(RunsOfEvent(event_id))
+        why = at_once(why_run(Asking(t), t.engine.registry, run, Situation(now=to_ms(t.now))))
+        return next(line for line in why.text if "in line" in line)
+
+    with harness(app) as t:
+        t.send(Event("work", {"by": 0}))
+        a_little, much, back = t.send([Event("work", {"by": by}) for by in (1, 120, -3600)])
+
+        assert line(t, much) == "It is number 1 of 3 in line, moved forward by 2m 00s by its priority."
+        assert line(t, a_little) == "It is number 2 of 3 in line, moved forward by 1.00 s by its priority."
+        assert line(t, back) == "It is number 3 of 3 in line, moved back by 1h 00m by its priority."
+
+
+def test_a_run_names_the_events_that_would_cancel_it() -> None:
+    app = Stepwell("shop")
+
+    @app.create_function(
+        id="bill",
+        trigger="go",
+        cancel=[
+            Cancel("order/withdrawn", if_="async.data.order == event.data.order", timeout="1h"),
+            Cancel("shop/closed"),
+        ],
+    )
+    async def bill(ctx: Context) -> None:
+        await ctx.step.sleep("rest", "1d")
+
+    with harness(app) as t:
+        t.send(Event("go", {"order": "a7"}))
+
+        first, second = [line for line in explained(t, bill).text if "cancels it" in line]
+        withdrawn = "An event 'order/withdrawn' for which async.data.order == \"a7\" is true"
+        assert first == f"{withdrawn} cancels it, until 01:00:00 UTC (in 1h 00m)."
+        assert second == "An event 'shop/closed' cancels it, until 2027-01-01 00:00:00 UTC (in 365d 0h)."
+        t.advance("2h")
+        assert [listener.event for listener in explained(t, bill).listeners] == ["shop/closed"]
+        t.advance("1d")
+        assert explained(t, bill).listeners == ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from stepwell.dashboard import search
+from stepwell.views import search
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.dashboard.pages import functions, runs
 from stepwell.engine.registry import cron_triggers

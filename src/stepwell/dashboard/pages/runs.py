@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from stepwell.dashboard.page import Page, Shown, Visit, address
-from stepwell.dashboard.search import Found, Wanted, exact, search
+from stepwell.views.search import Found, Wanted, exact, search
 from stepwell.engine.registry import Registry
 from stepwell.errors import InvalidExpression
 from stepwell.expressions import compile_expression

@@ -14,7 +14,7 @@ from stepwell.views.nouns import Reader, moment
 from stepwell.views.trace import note_view
 from stepwell.views.why.ended import cause
 from stepwell.views.why.events import explain_event, nearest, trigger_names
-from stepwell.views.why.live import deadlines, gates
+from stepwell.views.why.live import deadlines, gates, listeners
 from stepwell.views.why.shapes import EventWhy, RunWhy, Situation, Why
 from stepwell.views.why.text import sentences
 
@@ -66,4 +66,5 @@ async def _explain(reader: Reader, registry: Registry, run: Run, situation: Situ
         copied_steps=again.copied,
         event_edited=again.edited,
         deadlines=() if run.ended else await deadlines(reader, run),
+        listeners=() if run.ended else await listeners(reader, run, situation.now),
     )

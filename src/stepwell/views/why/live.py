@@ -27,12 +27,14 @@ from stepwell.model.questions import (
     GetItem,
     GetRun,
     GetSteps,
+    GetWaits,
     ListStandingOrders,
     RunItems,
 )
 from stepwell.model.run import Run
 from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
+from stepwell.model.wait import WaitKind
 from stepwell.views.nouns import Reader, error_view
 from stepwell.views.queues.holders import holders
 from stepwell.views.queues.shapes import COUNT_MAX
@@ -46,6 +48,7 @@ from stepwell.views.why.shapes import (
     Lapsed,
     Leaderless,
     Limited,
+    Listener,
     Lost,
     Paused,
     Postponed,
@@ -92,6 +95,16 @@ async def deadlines(reader: Reader, run: Run) -> tuple[Deadline, ...]:
     """When a timeout of its function cancels a live run."""
     items = [item for item in await reader.read(RunItems(run.id)) if item.kind in _TIMEOUTS and item.at is not None]
     return tuple(Deadline(timeout=_TIMEOUTS[item.kind], at=rfc3339(item.at or 0)) for item in items)
+
+
+async def listeners(reader: Reader, run: Run, now: int) -> tuple[Listener, ...]:
+    """The events that cancel a live run."""
+    open_waits = sorted(await reader.read(GetWaits(run.id)), key=lambda wait: wait.id)
+    return tuple(
+        Listener(event=wait.event_name, condition=wait.condition, until=rfc3339(wait.expires_at))
+        for wait in open_waits
+        if wait.kind == WaitKind.CANCEL and wait.expires_at > now
+    )
 
 
 async def _gates(reader: Reader, registry: Registry, run: Run, situation: Situation, explain: Explain) -> list[Gate]:
@@ -157,18 +170,18 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
             reason=pause.reason,
         )
     if item.backlog.startswith(PREFIX):
-        return await _pressed(reader, item, item.backlog, situation)
+        return await _pressed(reader, run, item, item.backlog, situation)
     controls = function.controls if function else ()
     throttle = next((control for control in controls if isinstance(control, Throttle)), None)
     if item.backlog == run.throttle and throttle is not None:
-        return await _throttled(reader, throttle, item)
+        return await _throttled(reader, throttle, run, item)
     of_steps = [control for control in controls if isinstance(control, Concurrency)]
     of_runs = [control for control in controls if isinstance(control, RunConcurrency)]
     limits: dict[str, Concurrency | RunConcurrency] = {}
     limits.update(pairs(run.slots, of_steps, run.function_id))
     limits.update(pairs(places(run), of_runs, run.function_id))
     control = limits.get(item.backlog)
-    place = await _place(reader, item)
+    place = await _place(reader, run, item)
     held_by = await holders(reader, item.backlog, situation.bodies)
     return Limited(
         key=item.backlog,
@@ -184,7 +197,7 @@ async def _backlog(reader: Reader, registry: Registry, run: Run, item: Item, sit
     )
 
 
-async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situation) -> Pressed | Due:
+async def _pressed(reader: Reader, run: Run, item: Item, backlog: str, situation: Situation) -> Pressed | Due:
     cell = await reader.read(GetCell(backlog, situation.now, EVERYWHERE))
     if cell is None:
         return _due(item.queued_at, situation)  # it is being let go
@@ -195,11 +208,11 @@ async def _pressed(reader: Reader, item: Item, backlog: str, situation: Situatio
         run_id=said.run_id,
         step=said.step,
         message=said.message,
-        **(await _place(reader, item)),
+        **(await _place(reader, run, item)),
     )
 
 
-async def _place(reader: Reader, item: Item) -> dict[str, Any]:
+async def _place(reader: Reader, run: Run, item: Item) -> dict[str, Any]:
     """Where it stands in its backlog, counted up to a number: the members of a gate."""
     place: tuple[int, int] | None = await reader.read(BacklogPosition(item.id, COUNT_MAX))
     before, queued = place or (0, 1)
@@ -208,10 +221,11 @@ async def _place(reader: Reader, item: Item) -> dict[str, Any]:
         "queued": max(queued, before + 1),  # both were counted no further than so
         "position_more": before >= COUNT_MAX,
         "queued_more": queued >= COUNT_MAX,
+        "head_start_ms": run.scheduled_at - item.queued_at,
     }
 
 
-async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttled:
+async def _throttled(reader: Reader, throttle: Throttle, run: Run, item: Item) -> Throttled:
     timer = await reader.read(GetItem(item.backlog or "", EVERYWHERE))
     return Throttled(
         value=(item.backlog or "").split("/", 2)[2] if throttle.key is not None else None,
@@ -219,7 +233,7 @@ async def _throttled(reader: Reader, throttle: Throttle, item: Item) -> Throttle
         limit=throttle.limit,
         period_ms=to_ms(throttle.period),
         next_at=rfc3339(timer.at if timer is not None and timer.at is not None else item.queued_at),
-        **await _place(reader, item),
+        **await _place(reader, run, item),
     )
 
 

@@ -65,7 +65,8 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     ``expression`` what it was worked out from.
 
     ``position`` counts from 1; ``queued`` is how many are held back by the same limit. Both are only the least with
-    their ``more``. It can move when one of the ``holders`` lets its slot go."""
+    their ``more``. A priority has moved it forward by ``head_start_ms``, back if that is negative. It can move when one
+    of the ``holders`` lets its slot go."""
 
     key: str
     value: str | None
@@ -80,13 +81,14 @@ class Limited(View, frozen=True, tag_field="kind", tag="limited"):
     holders: tuple[HolderView, ...] = ()
     position_more: bool = False
     queued_more: bool = False
+    head_start_ms: int = 0
 
 
 class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):
     """Its start waits its turn. ``value`` is that of the key, ``expression`` what it was worked out from.
 
     ``limit`` starts are let through in each ``period_ms``; the next one at ``next_at``. ``position`` counts from 1;
-    ``queued`` is how many wait for the same turns.
+    ``queued`` is how many wait for the same turns. A priority has moved it forward by ``head_start_ms``.
     """
 
     value: str | None
@@ -98,6 +100,7 @@ class Throttled(View, frozen=True, tag_field="kind", tag="throttled"):
     queued: int
     position_more: bool = False
     queued_more: bool = False
+    head_start_ms: int = 0
 
 
 class Scheduled(View, frozen=True, tag_field="kind", tag="scheduled"):
@@ -126,7 +129,7 @@ class Paused(View, frozen=True, tag_field="kind", tag="paused"):
 class Pressed(View, frozen=True, tag_field="kind", tag="pressed"):
     """Nothing of its ``queue`` begins before ``until``, because what the function calls wants to be left alone: so said
     ``step`` of run ``run_id``, or without one its function's own code, with this ``message``. ``position`` counts from
-    1; ``queued`` is how many wait for the same."""
+    1; ``queued`` is how many wait for the same. A priority has moved it forward by ``head_start_ms``."""
 
     queue: str
     until: str
@@ -137,6 +140,7 @@ class Pressed(View, frozen=True, tag_field="kind", tag="pressed"):
     queued: int
     position_more: bool = False
     queued_more: bool = False
+    head_start_ms: int = 0
 
 
 class Executing(View, frozen=True, tag_field="kind", tag="executing"):
@@ -268,9 +272,19 @@ class Deadline(View, frozen=True):
     at: str
 
 
+class Listener(View, rename={"condition": "if"}, frozen=True):
+    """An event of this name cancels the run until this moment, if its ``condition``, over ``async``, is true for it:
+    what that says of the event that started the run is in it already."""
+
+    event: str
+    condition: str | None
+    until: str
+
+
 class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     """Why a run is where it is: the gates it waits at, one for each branch, or what ended it; and why it is there, if
-    somebody has started it again (``views.ListedRun``). ``deadlines`` are when it is cancelled if it has not got on."""
+    somebody has started it again (``views.ListedRun``). ``deadlines`` are when it is cancelled if it has not got on,
+    ``listeners`` the events that cancel it."""
 
     id: str
     function_id: str
@@ -288,6 +302,7 @@ class RunWhy(View, frozen=True, tag_field="subject", tag="run"):
     copied_steps: int = 0
     event_edited: bool = False
     deadlines: tuple[Deadline, ...] = ()
+    listeners: tuple[Listener, ...] = ()
 
 
 class Unstarted(View, frozen=True):

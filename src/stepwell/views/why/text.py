@@ -21,6 +21,7 @@ from stepwell.views.why.shapes import (
     Lapsed,
     Leaderless,
     Limited,
+    Listener,
     Lost,
     Paused,
     Postponed,
@@ -66,12 +67,17 @@ class _Words:
         for gate in why.gates:
             lines += self._gate(gate)
         lines += [self._deadline(deadline) for deadline in why.deadlines]
+        lines += [self._listener(listener) for listener in why.listeners]
         lines += [f"Note, {relative(parse_moment(note.at), self._now)}: {note.text}." for note in gathered(why.notes)]
         return lines
 
     def _deadline(self, deadline: Deadline) -> str:
         unless = "begun" if deadline.timeout == "start" else "ended"
         return f"Its {deadline.timeout} timeout cancels it at {self._at(deadline.at)} if it has not {unless} by then."
+
+    def _listener(self, listener: Listener) -> str:
+        condition = f" for which {listener.condition} is true" if listener.condition else ""
+        return f"An event {listener.event!r}{condition} cancels it, until {self._at(listener.until)}."
 
     def _gate(self, gate: Gate) -> list[str]:
         if isinstance(gate, Sleeping):
@@ -114,7 +120,7 @@ class _Words:
             return [
                 f"It is held back until {self._at(gate.until)}, with all that shares its queue: "
                 f"{who} of run {gate.run_id} was told to wait: {gate.message}.",
-                f"It is number {gate.position} of {gate.queued} in line.",
+                _in_line(gate),
             ]
         if isinstance(gate, Executing):
             return [self._executing(gate)]
@@ -279,9 +285,13 @@ def _again(why: RunWhy) -> list[str]:
     return [f"{by} started run {why.original_run_id} again{how}: that is this run."]
 
 
-def _in_line(gate: Limited | Throttled) -> str:
+def _in_line(gate: Limited | Throttled | Pressed) -> str:
     position = f"{gate.position:,}{' or later' if gate.position_more else ''}"
-    return f"It is number {position} of {gate.queued:,}{' or more' if gate.queued_more else ''} in line."
+    line = f"It is number {position} of {gate.queued:,}{' or more' if gate.queued_more else ''} in line"
+    if gate.head_start_ms:
+        where = "forward" if gate.head_start_ms > 0 else "back"
+        line += f", moved {where} by {span(abs(gate.head_start_ms))} by its priority"
+    return f"{line}."
 
 
 def _canceller(cause: Cancelled) -> str:

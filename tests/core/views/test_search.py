@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.dashboard.search import Found, Wanted, search
+from stepwell.views.search import Found, Wanted, search
 from stepwell.expressions import compile_expression
 from stepwell.ids import ulid
 from stepwell.limits import SEARCH_ROWS_MAX
