@@ -34,7 +34,7 @@ from stepwell.model.questions import (
 from stepwell.model.run import Run
 from stepwell.model.standing import Orders, StandingKind
 from stepwell.model.step import DEFER, TO_RUN, Attempt, Step, StepStatus
-from stepwell.model.wait import WaitKind
+from stepwell.model.wait import Wait, WaitKind
 from stepwell.views.nouns import Reader, error_view
 from stepwell.views.queues.holders import holders
 from stepwell.views.queues.shapes import COUNT_MAX
@@ -99,10 +99,10 @@ async def deadlines(reader: Reader, run: Run) -> tuple[Deadline, ...]:
 
 async def listeners(reader: Reader, run: Run, now: int) -> tuple[Listener, ...]:
     """The events that cancel a live run."""
-    open_waits = sorted(await reader.read(GetWaits(run.id)), key=lambda wait: wait.id)
+    found: list[Wait] = await reader.read(GetWaits(run.id))
     return tuple(
         Listener(event=wait.event_name, condition=wait.condition, until=rfc3339(wait.expires_at))
-        for wait in open_waits
+        for wait in sorted(found, key=lambda wait: wait.id)
         if wait.kind == WaitKind.CANCEL and wait.expires_at > now
     )
 
