@@ -388,3 +388,32 @@ def test_a_list_of_runs_fits_the_terminal_and_never_cuts_an_id(dev: Dev, columns
     lines = screen.getvalue().splitlines()
     assert any(line.rstrip().endswith(run_id) for line in lines)
     assert max(len(line) for line in lines) <= columns
+
+
+def test_what_is_rare_among_very_many_is_found_in_several_pages(start_dev: Callable[..., Dev]) -> None:
+    """The state has an index, the function too, both together have none: 2,000 runs are looked at for one answer."""
+    dev = start_dev(
+        app="""
+from stepwell import NonRetriableError, Stepwell
+app = Stepwell("shop")
+
+@app.create_function(id="rare", trigger="rare")
+async def rare(ctx):
+    raise NonRetriableError("no")
+
+@app.create_function(id="often", trigger="often")
+async def often(ctx):
+    raise NonRetriableError("no")
+"""
+    )
+    run_id = dev.start("rare")
+    dev.ended(run_id)
+    for _ in range(3):
+        assert dev.http("POST", f"/e/{dev.event_key}", [{"name": "often", "data": {}}] * 700).status == 200
+    eventually(lambda: dev.get("/v2/runs?status=RUNNING") == dev.get("/v2/runs?status=QUEUED") == [])
+
+    first = dev.http("GET", "/v2/runs?function=rare&status=FAILED").json
+    listed = dev.cli("runs", "--function", "rare", "--status", "failed", "--json").json
+
+    assert (first["data"], first["page"]["hasMore"]) == ([], True)
+    assert [run["id"] for run in listed] == [run_id]

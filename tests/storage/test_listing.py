@@ -67,11 +67,8 @@ async def test_runs_are_listed_by_function_status_and_moment(store: Store):
     await _runs(store)
 
     assert await _ids(store, ListRuns(10, function_id="other")) == ["run4", "run1"]
-    assert await _ids(store, ListRuns(10, status="COMPLETED")) == ["run3"]
     assert await _ids(store, ListRuns(10, status="FAILED")) == ["run2", "run1"]
     assert await _ids(store, ListRuns(10, status="QUEUED")) == ["run4", "run0"]
-    assert await _ids(store, ListRuns(10, function_id="other", status="FAILED")) == ["run1"]
-    assert await _ids(store, ListRuns(10, since=30)) == ["run4", "run3"]
     assert await _ids(store, ListRuns(1, status="FAILED", before="run2")) == ["run1"]
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from threading import Event
 
 import click
+import msgspec
 
 from stepwell.cli.client import Api, connect, data, opened
 from stepwell.cli.options import print_json, reading
@@ -43,29 +44,41 @@ def command(
     api = connect(url, db, token)
     try:
         if as_json:
-            print_json(bytes(opened(api.get("/v2/runs", query)).data))
+            print_json(msgspec.json.encode(_find(api, query, limit)[0]))
         elif watch:
             with suppress(KeyboardInterrupt):  # which is how one leaves
                 _watch(api, query)
         else:
-            _print(api, query)
+            _print(api, query, limit)
     finally:
         api.close()
 
 
-def _print(api: Api, query: dict[str, str]) -> None:
+def _find(api: Api, query: dict[str, str], limit: int) -> tuple[list[ListedRun], bool]:
+    """Up to so many, and whether there are more. What the server has to search for comes in several pages."""
+    found: list[ListedRun] = []
+    more: str | None = None
+    while True:
+        asked = query | {"limit": str(limit - len(found))} | ({"cursor": more} if more else {})
+        body = api.get("/v2/runs", asked)
+        found += data(body, list[ListedRun])
+        page = opened(body).page
+        more = page.cursor if page is not None and page.has_more else None
+        if more is None or len(found) >= limit:
+            return found, more is not None
+
+
+def _print(api: Api, query: dict[str, str], limit: int) -> None:
     from stepwell.cli.show import console, runs_table
 
-    body = api.get("/v2/runs", query)
-    runs: list[ListedRun] = data(body, list[ListedRun])
+    runs, more = _find(api, query, limit)
     out = console()
     if not runs:
         out.print("No runs." if len(query) == 1 else "No such runs.")
         return
     out.print(runs_table(runs, SystemClock().now_ms(), out.width))
-    page = opened(body).page
-    if page is not None and page.has_more:
-        out.print(f"\nThere are more: --limit {min(page.limit * 5, 1000)}", style="dim")
+    if more:
+        out.print(f"\nThere are more: --limit {min(limit * 5, 1000)}", style="dim")
 
 
 def _watch(api: Api, query: dict[str, str]) -> None:

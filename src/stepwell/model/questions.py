@@ -356,13 +356,13 @@ class RegistryStamp(Question[int], frozen=True):
 
 
 class ListRuns(Question[list[Run]], frozen=True):
-    """Runs, newest first. ``before`` is a run id, exclusive. Outputs are left out unless ``output``."""
+    """Runs, newest first: of one function, or in one state that is any but ``COMPLETED``, or all. ``before`` is a run
+    id, exclusive. Outputs are left out unless ``output``."""
 
     limit: int
     before: str | None = None
     function_id: str | None = None
     status: str | None = None
-    since: int | None = None
     output: bool = False
 
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from stepwell.errors import NotFound
 from stepwell.model.event import Event
-from stepwell.model.questions import GetEvent, GetRun, ListEvents, ListFunctions, ListRuns, StoredFunction
+from stepwell.model.questions import GetEvent, GetRun, ListEvents, ListFunctions, StoredFunction
 from stepwell.model.run import Run
 from stepwell.runtime.engine import Engine
 from stepwell.server.parameters import CURSOR, LIMIT, STATUS, Parameter, flag, moment, named, text
 from stepwell.server.replies import name_of, ulid_of
+from stepwell.views.search import Found, Wanted, search
 from stepwell.views.why import Situation, nearest
 
 Query = dict[str, Any]
@@ -85,18 +86,13 @@ async def find_function(engine: Engine, name: str) -> StoredFunction:
     )
 
 
-async def list_runs(engine: Engine, query: Query) -> tuple[list[Run], int, bool]:
-    """The page of runs that is asked for, its limit, and whether there are more."""
-    limit: int = query["limit"]
+async def list_runs(engine: Engine, query: Query) -> Found:
+    """The page of runs that is asked for. It may have fewer than it could: what no index has is looked for in so many
+    at once, and then there is more."""
     function = query["functionId"] or query["function"]
-    question = ListRuns(
-        limit + 1,
-        before=query["cursor"],
-        function_id=(await find_function(engine, function)).id if function else None,
-        status=query["status"],
-    )
-    runs = await engine.store.read(question)
-    return runs[:limit], limit, len(runs) > limit
+    function_id = (await find_function(engine, function)).id if function else None
+    wanted = Wanted(status=query["status"], function_id=function_id)
+    return await search(engine.store, wanted, before=query["cursor"], limit=query["limit"])
 
 
 async def list_events(

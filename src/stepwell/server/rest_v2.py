@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from stepwell.engine.again import FromStep
 from stepwell.limits import EVENT_ID_BYTES_MAX
-from stepwell.model.questions import EventNames, Outcomes, RunsOfEvent
+from stepwell.model.questions import Outcomes, RunsOfEvent
 from stepwell.protocol.events import parse_events
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import rerun
@@ -241,10 +241,9 @@ class V2:
         return v2(self._clock, shown)
 
     async def runs(self, asked: Asked) -> Response:
-        runs, limit, more = await list_runs(self._engine, asked.query)
-        names = await self._engine.store.read(EventNames(tuple((run.id, run.event_id) for run in runs)))
-        page = Page(limit, more, runs[-1].id if more else None)
-        return v2(self._clock, [listed_run(run, names.get(run.event_id)) for run in runs], page=page)
+        found = await list_runs(self._engine, asked.query)
+        page = Page(asked.query["limit"], found.after is not None, found.after)
+        return v2(self._clock, [listed_run(run, found.names.get(run.event_id)) for run in found.runs], page=page)
 
     async def run(self, asked: Asked) -> Response:
         return v2(self._clock, await self._run(asked.path["run_id"]))

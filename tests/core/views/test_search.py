@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from stepwell.views.search import Found, Wanted, search
 from stepwell.expressions import compile_expression
 from stepwell.ids import ulid
 from stepwell.limits import SEARCH_ROWS_MAX
 from stepwell.model.event import Event
 from stepwell.model.questions import EventNames, GetEvent, ListRuns
 from stepwell.model.run import Run, RunStatus
+from stepwell.views.search import Found, Wanted, search
 
 COUNT = 5_000
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from stepwell.views import search
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.dashboard.pages import functions, runs
 from stepwell.engine.registry import cron_triggers
 from stepwell.model.function import Function
 from stepwell.model.questions import ListRuns
 from stepwell.model.run import Run, RunStatus
+from stepwell.views import search
 from stepwell.views.queues.controls import limits
 from stepwell.views.queues.shapes import LimitView
 

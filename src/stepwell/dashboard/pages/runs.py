@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from stepwell.dashboard.page import Page, Shown, Visit, address
-from stepwell.views.search import Found, Wanted, exact, search
 from stepwell.engine.registry import Registry
 from stepwell.errors import InvalidExpression
 from stepwell.expressions import compile_expression
@@ -14,6 +13,7 @@ from stepwell.ids import is_ulid
 from stepwell.model.questions import ListRuns
 from stepwell.model.run import Run, RunStatus
 from stepwell.views.nouns import Reader
+from stepwell.views.search import Found, Wanted, exact, search
 
 _ROWS: Final = 50
 _COUNTED: Final = 100  # of each state: a count that goes on would cost more with each that fails

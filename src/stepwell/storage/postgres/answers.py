@@ -315,11 +315,11 @@ class Reader:
         return sorted(found)
 
     async def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
-        values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
+        values = (s, x.output, x.before or _ALL_IDS, x.limit)
         if x.function_id is not None:
             found = await self._fetch(sql.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
-        elif x.status is not None and x.status != "COMPLETED":
-            found = await self._fetch(sql.LIST_RUNS_OF_STATUS, values)
+        elif x.status is not None:
+            found = await self._fetch(sql.LIST_RUNS_OF_STATUS, (*values, x.status))
         else:
             found = await self._fetch(sql.LIST_RUNS, values)
         return [rows.run(row) for row in found]

@@ -222,16 +222,16 @@ WHERE id > $1 ORDER BY id LIMIT $3"""
 
 # What people ask -----------------------------------------------------------------------------------------------------
 
-# $2 output?, $3 before, $4 since, $5 limit, $6 status, $7 function
+# $2 output?, $3 before, $4 limit, $5 status or function
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
   CASE WHEN $2::boolean THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
   execution_version, throttle, locks, batch, rerun
 FROM stepwell.runs WHERE shard = $1 """
-_NEWEST: Final = " AND id < $3 AND queued_at >= $4 ORDER BY id DESC LIMIT $5"
-LIST_RUNS: Final = _LISTED + "AND ($6::text IS NULL OR status = $6::text)" + _NEWEST
-LIST_RUNS_OF_STATUS: Final = _LISTED + "AND status = $6 AND status <> 'COMPLETED'" + _NEWEST
-LIST_RUNS_OF_FUNCTION: Final = _LISTED + "AND function_id = $7 AND ($6::text IS NULL OR status = $6::text)" + _NEWEST
+_NEWEST: Final = "AND id < $3 ORDER BY id DESC LIMIT $4"
+LIST_RUNS: Final = _LISTED + _NEWEST
+LIST_RUNS_OF_STATUS: Final = _LISTED + "AND status = $5 AND status <> 'COMPLETED' " + _NEWEST
+LIST_RUNS_OF_FUNCTION: Final = _LISTED + "AND function_id = $5 " + _NEWEST
 RERUNS: Final = "SELECT id FROM stepwell.runs WHERE shard = $1 AND original = $2 AND original IS NOT NULL ORDER BY id"
 LIST_ORDERS: Final = f"""
 SELECT {ORDER_COLUMNS} FROM stepwell.orders WHERE shard = $1 AND kind = $2 AND id < $3 ORDER BY id DESC LIMIT $4"""

@@ -254,11 +254,11 @@ class Reader:
         ]
 
     def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
-        values = (s, x.output, x.before or _ALL_IDS, x.since if x.since is not None else -1, x.limit, x.status)
+        values = (s, x.output, x.before or _ALL_IDS, x.limit)
         if x.function_id is not None:
             found = self._execute(people.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
-        elif x.status is not None and x.status != "COMPLETED":
-            found = self._execute(people.LIST_RUNS_OF_STATUS, values)
+        elif x.status is not None:
+            found = self._execute(people.LIST_RUNS_OF_STATUS, (*values, x.status))
         else:
             found = self._execute(people.LIST_RUNS, values)
         return [rows.run(row) for row in found.fetchall()]

@@ -14,18 +14,16 @@ LIST_STANDING_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM st
 
 LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at FROM apps ORDER BY id"
 
-# ?2 output?, ?3 before, ?4 since, ?5 limit, ?6 status, ?7 function
+# ?2 output?, ?3 before, ?4 limit, ?5 status or function
 _LISTED: Final = """
 SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
   CASE WHEN ?2 THEN output END, reason, parent, parent_step, depth, slots, guarded, cron, original,
   execution_version, throttle, locks, batch, rerun
 FROM runs """
-_NEWEST_RUNS: Final = " AND id < ?3 AND queued_at >= ?4 ORDER BY id DESC LIMIT ?5"
-LIST_RUNS: Final = _LISTED + "WHERE shard = ?1 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
-LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?6 AND status <> 'COMPLETED'" + _NEWEST_RUNS
-LIST_RUNS_OF_FUNCTION: Final = (
-    _LISTED + "WHERE shard = ?1 AND function_id = ?7 AND (?6 IS NULL OR status = ?6)" + _NEWEST_RUNS
-)
+_NEWEST_RUNS: Final = " AND id < ?3 ORDER BY id DESC LIMIT ?4"
+LIST_RUNS: Final = _LISTED + "WHERE shard = ?1" + _NEWEST_RUNS
+LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
+LIST_RUNS_OF_FUNCTION: Final = _LISTED + "WHERE shard = ?1 AND function_id = ?5" + _NEWEST_RUNS
 RERUNS: Final = """
 SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL ORDER BY id"""
 LIST_ORDERS: Final = ORDER + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
