@@ -27,14 +27,19 @@ class JsonText(NamedTuple):
 
 def json_text(text: bytes, *, whole: bool = False) -> JsonText:
     """What is no JSON is shown as it is."""
-    try:
-        pretty = msgspec.json.format(text, indent=2).decode(errors="replace")
-    except (msgspec.MsgspecError, RecursionError):
-        pretty = text.decode(errors="replace")
+    pretty = indented(text)
     more = not whole and len(pretty) > JSON_SHOWN_BYTES_MAX
     if more:
         pretty = pretty[:JSON_SHOWN_BYTES_MAX]
     return JsonText(_marked(pretty), len(text), more, pretty)
+
+
+def indented(text: bytes) -> str:
+    """JSON as people write it, in lines. What is no JSON is left as it is."""
+    try:
+        return msgspec.json.format(text, indent=2).decode(errors="replace")
+    except (msgspec.MsgspecError, RecursionError):
+        return text.decode(errors="replace")
 
 
 def _marked(text: str) -> Markup:

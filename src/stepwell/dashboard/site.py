@@ -1,47 +1,73 @@
-"""All pages as one application: finds the page at an address, asks it what is on it, and puts that into its frame."""
+"""All pages and actions as one application: finds what is at an address, and puts what it says into its frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Route
 
-from stepwell.dashboard.page import WHOLE, Data, Missing, Page, Shown, Visit
+from stepwell.dashboard import acting
+from stepwell.dashboard.acting import Forbidden, FormView
+from stepwell.dashboard.action import Action
+from stepwell.dashboard.actions import ACTIONS
+from stepwell.dashboard.guest import Guest
+from stepwell.dashboard.operations import Operations
+from stepwell.dashboard.page import WHOLE, Data, Missing, Page, Shown, Visit, address
 from stepwell.dashboard.pages import PAGES
 from stepwell.dashboard.rendering import render
 from stepwell.dashboard.source import Source
 
 HOME: Final = "/runs"
+_FORM: Final = "form"  # the block of a form, which a dialog shows alone
+_JSON: Final = "application/json"
 
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """Who looks. ``csrf`` is what their forms have to say; ``session`` whether they have logged in, and can log out."""
-
-    csrf: str = ""
-    session: bool = False
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Site:
-    """The pages of one source."""
+    """The pages of one source. ``operations`` are what actions ask to be done."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, operations: Operations) -> None:
         self._source = source
+        self._operations = operations
+        self._actions = [(Route(action.path, _never), action) for action in ACTIONS]
         self._routes = [(Route(page.path, _never), page) for page in PAGES]
 
     async def answer(self, request: Request, guest: Guest) -> Response:
         """The page at the address of the request, or one that says that there is none."""
         if request.url.path == "/":
             return RedirectResponse(HOME, 303)
+        action, path = self._action(request)
+        if action is not None:
+            return await self._ask(action, request, path, guest)
         for route, page in self._routes:
             match, found = route.matches(request.scope)
             if match is Match.FULL:
                 return await self._show(page, request, found["path_params"], guest)
         return self.missing(request, guest, Missing("There is no such page", "The address may be misspelt."))
+
+    async def act(self, request: Request, texts: Mapping[str, str], guest: Guest) -> Response | None:
+        """Do what the form at the address of the request is for. ``None`` if there is none."""
+        action, path = self._action(request)
+        if action is None:
+            return None
+        here = _address(request)
+        try:
+            found = await acting.done(action, self._operations, self._visit(request, path), guest, here, texts)
+        except Forbidden:
+            return self._forbidden(request, guest)
+        except Missing as error:
+            return self.missing(request, guest, error)
+        if isinstance(found, FormView):
+            part = _FORM if _by_script(request) else WHOLE
+            return self._form(request, guest, found, part)
+        if _by_script(request):
+            return Response(_encode(found), media_type=_JSON)
+        return RedirectResponse(found.address, 303)
 
     def missing(self, request: Request, guest: Guest, error: Missing) -> Response:
         shown = Shown(title="Not found", view=error)
@@ -53,12 +79,8 @@ class Site:
         return self._page("login.html", "", request, Guest(), Shown(title="Log in", view=view), status=status)
 
     async def _show(self, page: Page, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
-        given = {name: value for name, value in reversed(request.query_params.multi_items()) if value}
-        part = given.pop("part", WHOLE)
-        if part not in page.parts:
-            part = WHOLE
-        now = self._source.situation().now
-        visit = Visit(self._source, now, request.url.path, path, given, part)
+        visit = self._visit(request, path, page.parts)
+        part, now = visit.part, visit.now
         try:
             shown = await page.show(visit)
         except Missing as error:
@@ -66,6 +88,39 @@ class Site:
         if isinstance(shown, Data):
             return Response(shown.body, media_type="application/json")
         return self._page(page.template, page.section, request, guest, shown, part=part, now=now)
+
+    async def _ask(self, action: Action, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
+        visit = self._visit(request, path, (_FORM,))
+        try:
+            view = await acting.asked(action, visit, guest, _address(request))
+        except Forbidden:
+            return self._forbidden(request, guest)
+        except Missing as error:
+            return self.missing(request, guest, error)
+        return self._form(request, guest, view, visit.part)
+
+    def _form(self, request: Request, guest: Guest, view: FormView, part: str) -> Response:
+        shown = Shown(title=view.form.title, view=view)
+        now = self._source.situation().now
+        return self._page("action.html", "", request, guest, shown, part=part, status=view.status, now=now)
+
+    def _forbidden(self, request: Request, guest: Guest) -> Response:
+        why = "You may look at this, and not act upon it. Somebody who is an operator can."
+        shown = Shown(title="Not allowed", view=Missing("This is for operators", why))
+        return self._page("missing.html", "", request, guest, shown, status=403)
+
+    def _action(self, request: Request) -> tuple[Action | None, Mapping[str, str]]:
+        for route, action in self._actions:
+            match, found = route.matches({**request.scope, "method": "GET"})
+            if match is Match.FULL:
+                return action, found["path_params"]
+        return None, {}
+
+    def _visit(self, request: Request, path: Mapping[str, str], parts: Sequence[str] = ()) -> Visit:
+        given = {name: value for name, value in reversed(request.query_params.multi_items()) if value}
+        part = given.pop("part", WHOLE)
+        now = self._source.situation().now
+        return Visit(self._source, now, request.url.path, path, given, part if part in parts else WHOLE)
 
     def _page(
         self,
@@ -81,6 +136,7 @@ class Site:
     ) -> Response:
         context: dict[str, Any] = {
             "now": now,
+            "status": status,
             "view": shown.view,
             "title": shown.title,
             "section": section,
@@ -93,6 +149,17 @@ class Site:
         pushes = shown.address is not None and not part and "hx-request" in request.headers
         headers = {"HX-Push-Url": shown.address or ""} if pushes else {}
         return Response(body, status, headers, "text/html; charset=utf-8")
+
+
+def _address(request: Request) -> str:
+    """That of the form, with what stands in it from the beginning."""
+    given = {name: value for name, value in request.query_params.items() if name != "part"}
+    return address(request.url.path, given)
+
+
+def _by_script(request: Request) -> bool:
+    """Whether our own module sends the form, which says by itself what came of it."""
+    return _JSON in request.headers.get("accept", "")
 
 
 async def _never(request: Request) -> Response:

@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from stepwell.dashboard.assets import PREFIX, find
+from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.page import Missing
-from stepwell.dashboard.site import Guest, Site
+from stepwell.dashboard.site import Site
 from stepwell.dashboard.source import Source
 from stepwell.ids import secret
 from stepwell.limits import HINT_TOPICS_MAX, SESSION_LIFE
@@ -23,6 +24,7 @@ from stepwell.runtime.hints import Looking
 from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, read_body
+from stepwell.server.operating import Operating
 from stepwell.server.replies import Refused, by_status
 from stepwell.server.sessions import COOKIE, SECURE_COOKIE, Session, Sessions, same
 
@@ -72,8 +74,10 @@ class Pages:
                 lambda: situation(engine, led=True),
                 version("stepwell"),
                 production,
-            )
+            ),
+            Operating(engine),
         )
+        self._form_token = secret(128)  # what forms say where nobody logs in: another page cannot read it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -111,7 +115,7 @@ class Pages:
         return self._sessions.find(cookie, self._now()) if cookie else None
 
     def _guest(self, session: Session | None) -> Guest:
-        return Guest() if session is None else Guest(session.csrf, session=True)
+        return Guest(self._form_token) if session is None else Guest(session.csrf, session=True)
 
     def _turn_away(self, request: Request) -> Response:
         """Pages lead to the login, and back from there; parts of pages do not."""
@@ -151,13 +155,14 @@ class Pages:
 
     async def _post(self, request: Request, session: Session | None) -> Response:
         self._check_ours(request)
-        if session is not None and not same(session, (await _form(request)).get("csrf", "")):
+        form, guest = await _form(request), self._guest(session)
+        if not same(guest.csrf, form.pop("csrf", "")):
             raise Refused(403, "foreign-origin", "the form is not one of this session", "", "reload the page")
-        if request.url.path != "/logout":
+        if request.url.path == "/logout":
+            return _logged_out()
+        answer = await self._site.act(request, form, guest)
+        if answer is None:
             raise by_status(405)
-        answer = RedirectResponse(LOGIN, 303)
-        for name in (COOKIE, SECURE_COOKIE):
-            answer.delete_cookie(name, path="/", secure=name == SECURE_COOKIE, httponly=True, samesite="strict")
         return answer
 
     def _check_ours(self, request: Request) -> None:
@@ -215,6 +220,13 @@ class Pages:
         return self._engine.clock.now_ms()
 
 
+def _logged_out() -> Response:
+    answer = RedirectResponse(LOGIN, 303)
+    for name in (COOKIE, SECURE_COOKIE):
+        answer.delete_cookie(name, path="/", secure=name == SECURE_COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
 async def _next(looking: Looking) -> Sequence[str] | None:
     """The topics that have changed, none if nothing has for a while, and ``None`` when it is over."""
     try:
@@ -257,7 +269,7 @@ def _is_secure(request: Request) -> bool:
 async def _form(request: Request) -> dict[str, str]:
     length = envelope(request.scope["headers"]).length
     text = (await read_body(length, request.receive)).decode(errors="replace")
-    return {name: values[0] for name, values in parse_qs(text, max_num_fields=20).items()}
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True, max_num_fields=40).items()}
 
 
 def _sentence(text: str) -> str:

@@ -71,9 +71,9 @@ class Sessions:
         self._failures.append(now)
 
 
-def same(session: Session, csrf: str) -> bool:
-    """Whether a form is one of this session's."""
-    return hmac.compare_digest(session.csrf.encode(), csrf.encode(errors="replace"))
+def same(expected: str, given: str) -> bool:
+    """Whether a form says what its session has given out."""
+    return hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
 
 
 def _signed(key: bytes, text: str) -> str:

@@ -5,6 +5,7 @@ import "./keys.js";
 import "./copy.js";
 import "./list.js";
 import "./parts.js";
+import "./actions.js";
 import { connect } from "./live.js";
 
 connect();

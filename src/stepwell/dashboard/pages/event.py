@@ -23,11 +23,17 @@ class EventView(NamedTuple):
     why: Sequence[Markup]
 
 
-async def show(visit: Visit) -> Shown:
-    reader, event_id = visit.source.reader, visit.path["event_id"]
-    event = await reader.read(GetEvent(event_id)) if is_ulid(event_id) else None
+async def find_event(visit: Visit) -> Event:
+    """The event in the address. Raises ``Missing``."""
+    event_id = visit.path["event_id"]
+    event = await visit.source.reader.read(GetEvent(event_id)) if is_ulid(event_id) else None
     if event is None:
         raise Missing("There is no such event")
+    return event
+
+
+async def show(visit: Visit) -> Shown:
+    reader, event = visit.source.reader, await find_event(visit)
     became = await why_event(reader, visit.source.registry(), event, visit.now)
     view = EventView(event, became, [with_links(sentence) for sentence in became.text[1:]])
     return Shown(title=event.name, view=view, topics=(f"event:{event.id}", "runs"))

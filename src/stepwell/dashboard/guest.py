@@ -1,0 +1,22 @@
+"""Who looks at pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepwell.dashboard.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody who looks. ``csrf`` is what their forms have to say; ``session`` whether they have logged in, and can
+    log out; ``name`` what they are called, if that is known."""
+
+    csrf: str = ""
+    session: bool = False
+    role: Role = Role.ADMIN
+    name: str = ""
+
+    def may(self, needed: str) -> bool:
+        """Whether they have this role, or one that may more."""
+        return self.role.may(Role(needed))
