@@ -31,6 +31,7 @@ from stepwell.model.step import TO_RUN, Step, StepStatus
 from stepwell.model.trigger import CronTrigger
 
 _TICK_LATE_MS = 60_000  # a tick this late was missed, which matters to those who asked for missed="skip"
+_FOREIGN_MS = 60_000  # so long an item is left to others by a process that does not know what to do about it
 _COUNTED_MAX = 1_000
 
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +63,10 @@ def fire(draft: Draft, item: Item) -> Generator[Any, Any, None]:
     if item.kind in (ItemKind.START_TIMEOUT, ItemKind.FINISH_TIMEOUT):
         yield from expire(draft, item)
         return
-    draft.add(Drop(item.id, item.place))  # of a kind that only another version knows
+    # Only a newer version knows this kind, and a process of that version may be running beside this one (ADR 0045).
+    later = draft.now + _FOREIGN_MS
+    draft.add(Schedule(msgspec.structs.replace(item, at=later)))
+    draft.due(later)
 
 
 def settle_due(draft: Draft, steps: Sequence[Step]) -> list[Step]:

@@ -164,3 +164,18 @@ def test_a_cron_that_the_configuration_no_longer_has_is_dropped() -> None:
     decision = _register([_hourly()], {FunctionItems: [gone]})
 
     assert only(decision, Drop).item_id == gone.id
+
+
+def test_what_only_a_newer_version_knows_is_left_to_it() -> None:
+    """ADR 0045: two versions run side by side, and the older one may find it first."""
+    item = Item(id="shop-report/new", kind="of-tomorrow", function_id="shop-report", at=_TICK, queued_at=_TICK)
+    of = draft(_hourly(), now=NOW)
+
+    def plan() -> Plan:
+        yield from fire(of, item)
+        return of.decision()
+
+    decision = decide(plan())
+
+    assert decision.changes == (Schedule(msgspec.structs.replace(item, at=NOW + 60_000)),)
+    assert decision.result.wake == NOW + 60_000
