@@ -15,7 +15,7 @@ from stepwell.model.changes import Decision, Extend, Plan
 from stepwell.model.place import place_of
 from stepwell.model.questions import Standings
 from stepwell.protocol.messages import Answer, Completed, Failed, Ops, Superseded, Transport, WireError
-from stepwell.runtime.live_call import LiveCall, instructions
+from stepwell.runtime.live_call import UNSEEN_MS, LiveCall, instructions
 from stepwell.runtime.logs import log
 from stepwell.storage.interface import Verdict
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from stepwell.runtime.engine import Engine
 
 _MANY = 16
+_SLOW_MS = UNSEEN_MS * 3 // 4  # a look that takes longer leaves too little time to begin anything
+_SLOW_LOOKS = 3
+_EXCUSED_S = 0.05
 
 
 class Caller:
@@ -34,6 +37,7 @@ class Caller:
         self._engine = engine
         self._last_look: asyncio.Task[None] | None = None
         self._next_look: asyncio.Task[None] | None = None
+        self._slow_looks = 0  # in a row
 
     def start(self, leased: Sequence[Leased], asked: float) -> None:
         """Call these runs, whose leases were asked for at this moment. They count as in flight from now on."""
@@ -101,13 +105,29 @@ class Caller:
         if not calls:
             return
         standings = await self._engine.store.read(Standings(tuple(call.leased.lease.item_id for call in calls)))
+        excused = self._excused(now)
         for call in calls:
-            call.seen = max(call.seen, now)
+            call.seen, call.excused = max(call.seen, now), excused
             token, poked = standings.get(call.leased.lease.item_id, (0, False))
             if token != call.leased.lease.token:
                 call.drop()
             elif poked:
                 call.poked()
+
+    def _excused(self, began: float) -> float:
+        """Until when bodies may begin although what is known is too old; 0 if that is no matter of the store.
+
+        Where every look takes longer than anything may stay unseen, none would ever begin (ADR 0037). One that was held
+        up for as long as leases last may have been the process, whose runs are others' by now.
+        """
+        now = self._engine.monotonic()
+        took_ms = (now - began) * 1000
+        self._slow_looks = self._slow_looks + 1 if took_ms > _SLOW_MS else 0
+        if self._slow_looks < _SLOW_LOOKS or took_ms > self._engine.lease_ms / 6:
+            return 0.0
+        if self._slow_looks == _SLOW_LOOKS:
+            log.warning("the store is slow: a cancelled run may begin one step more", took_ms=round(took_ms))
+        return now + _EXCUSED_S
 
     async def extend(self, now: int) -> int | None:
         """Hold on to the leases of which a third is left, and say when to look again: never if there are none.

@@ -65,6 +65,7 @@ class LiveCall:
 
     def __init__(self, engine: Engine, leased: Leased, asked: float) -> None:
         self.leased = leased
+        self.excused = 0.0  # until then a body may begin with what is known, because nothing newer can be
         self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
         self.lost = False  # cancelled or taken over, as far as is known
         self.given_back = False  # nothing of its queue is to begin: it goes on when that is over
@@ -355,7 +356,8 @@ class LiveCall:
     @property
     def _behindhand(self) -> bool:
         """Whether others may have written about this run so long ago that it must be known."""
-        return self._engine.shared and (self._engine.monotonic() - self.seen) * 1000 > UNSEEN_MS
+        now = self._engine.monotonic()
+        return self._engine.shared and (now - self.seen) * 1000 > UNSEEN_MS and now > self.excused
 
     async def _look_at_all(self) -> bool:
         """Read what others have done to the runs of all calls. False, after a pause, if that cannot be read."""
