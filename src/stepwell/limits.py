@@ -139,5 +139,9 @@ HINT_TOPICS_MAX = 16  # what one page looks at
 HINT_SUBSCRIBERS_MAX = 1_024  # pages that look at one process
 SEARCH_ROWS_MAX = 2_000  # of runs that one request looks at for those that match; the next one goes on there
 JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one click away
+
+# Users, and what they did (ADR 0048).
 SESSION_LIFE = timedelta(hours=12)  # from a login to the next
-LOGIN_FAILURES_MAX = 10  # of all who try, in a minute
+LOGIN_FAILURES_MAX = 10  # of one name in a minute
+USER_NAME_CHARS_MAX = 100
+AUDIT_KEPT = timedelta(days=365)  # or for as long as runs are, if that is longer

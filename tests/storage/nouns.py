@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepwell.model.audit import AuditEntry
 from stepwell.model.changes import Change, Decision, Enqueue, Grant
 from stepwell.model.event import Event
 from stepwell.model.function import Function
@@ -14,6 +15,7 @@ from stepwell.model.questions import GetItem, Question
 from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
+from stepwell.model.user import Session, User
 from stepwell.model.wait import Wait
 from stepwell.storage.interface import Store, Verdict
 
@@ -99,3 +101,17 @@ def note(text: str = "it was so", run_id: str = "r1", at: int = 10) -> Note:
 def outcome(event_id: str = "e1", function_id: str = "shop-bill", **more: Any) -> Outcome:
     values: dict[str, Any] = {"kind": "idempotent", "at": 10, "reason": "seen before", "run_id": "r0"}
     return Outcome(event_id=event_id, function_id=function_id, **(values | more))
+
+
+def user(name: str = "ada", role: str = "viewer", **more: Any) -> User:
+    return User(name=name, role=role, **({"password": "hash", "created_at": 10, "changed_at": 10} | more))
+
+
+def session(id: str = "s1", who: str = "ada", begun_at: int = 10, **more: Any) -> Session:
+    values: dict[str, Any] = {"seen_at": begun_at, "expires_at": 1_000, "agent": "Firefox"}
+    return Session(id=id, who=who, begun_at=begun_at, **(values | more))
+
+
+def audit(id: str = "a1", at: int = 10, **more: Any) -> AuditEntry:
+    values: dict[str, Any] = {"who": "ada", "via": "dashboard", "action": "cancel", "target": "r1"}
+    return AuditEntry(id=id, at=at, **(values | more))

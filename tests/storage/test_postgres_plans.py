@@ -14,10 +14,13 @@ import pytest
 from stepwell.model.questions import (
     DueItems,
     GetRun,
+    GetSession,
+    GetUser,
     LastPosting,
     ListApps,
     ListFunctions,
     ListStandingOrders,
+    ListUsers,
     NextDues,
     OthersListen,
     Postings,
@@ -74,6 +77,8 @@ INSERT INTO stepwell.items
 INSERT INTO stepwell.cells SELECT shard, id, '', queued_at FROM stepwell.runs;
 INSERT INTO stepwell.slots SELECT shard, 'fn/' || function_id || '/k' || queued_at % 3000, id FROM stepwell.runs;
 INSERT INTO stepwell.orders SELECT shard, id, 'kind' || queued_at % 5, 0, '', 0, '', 0, 0, 0, ended_at, 0
+  FROM stepwell.runs;
+INSERT INTO stepwell.audit SELECT shard, id, queued_at, 'w' || queued_at % 50, 'api', 'cancel', id, '', ''
   FROM stepwell.runs;
 INSERT INTO stepwell.commits SELECT shard, id, 1, 1 FROM stepwell.runs
 """
@@ -139,8 +144,9 @@ def test_a_plan_that_reads_all_is_found_out(plans: dict[str, Any]):
 
 
 def test_whatever_reads_tables_that_grow_is_asked_where_that_is_set():
-    few = {ListApps(), ListFunctions(), ListStandingOrders(), RegistryStamp(), LastPosting(), OthersListen("", 0)}
-    others = {GetRun("r"), NextDues(), ShardsWithBacklog(()), Standings(()), Postings(0, "", 1)}
+    few: set[Question[Any]] = {ListApps(), ListFunctions(), ListStandingOrders(), RegistryStamp(), LastPosting()}
+    few |= {OthersListen("", 0), GetUser("ada"), ListUsers(9), GetSession("s")}
+    others: set[Question[Any]] = {GetRun("r"), NextDues(), ShardsWithBacklog(()), Standings(()), Postings(0, "", 1)}
 
     assert {question for question in (few | others) if asked_alone(question)} == few
 

@@ -21,7 +21,7 @@ from stepwell.storage.gathering import parts
 from stepwell.storage.interface import Swept
 from stepwell.storage.places import CHANGES, NOWHERE, QUESTIONS, home_of, shard_of_change, shard_of_question
 from stepwell.storage.sqlite import SqliteStore
-from tests.storage.nouns import event, item, note, order, outcome, run, step, wait, write
+from tests.storage.nouns import audit, event, item, note, order, outcome, run, step, wait, write
 
 SIZES = (1, 4, 16)
 AT = 1_000
@@ -53,6 +53,7 @@ def _written(layout: list[tuple[int, int, str, str]]) -> list[c.Change]:
             c.SaveStep(step("s", run_id)),
             c.SaveNote(note(run_id=run_id)),
             c.SaveOrder(order(_id(200 + number, elsewhere))),
+            c.SaveAudit(audit(_id(300 + number, elsewhere), who=function_id, target=key)),
             c.Enqueue(
                 Item(
                     id=f"cron/{function_id}/{number}", kind="cron", function_id=function_id, at=number, place=elsewhere
@@ -89,6 +90,9 @@ def _questions(layout: list[tuple[int, int, str, str]]) -> list[q.Question[Any]]
         *(q.RunsOfStatus("FAILED", "", runs[-1], limit) for limit in (1, 100)),
         *(q.SkippedEvents("a", after, "", 100, limit) for after in (0, 2) for limit in (1, 100)),
         *(q.ListOrders("cancel", limit) for limit in (1, 100)),
+        *(q.ListAudit(limit, before) for limit in (2, 100) for before in (None, _id(300, layout[0][1]))),
+        *(q.ListAudit(limit, who="a") for limit in (2, 100)),
+        *(q.ListAudit(limit, target="x", after=_id(301, 0)) for limit in (2, 100)),
         q.Reruns(runs[0]),
         q.FunctionItems("a"),
         q.WaitPaths("paid", EVERYWHERE),

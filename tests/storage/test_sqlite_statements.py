@@ -67,6 +67,8 @@ SCANS = {
     "PAUSE_FUNCTION": "a table for reference, when a person acts",
     "MOVE_STAMP": "a table for reference, when a person acts",
     "LIST_STANDING_ORDERS": "a table for reference",
+    "LIST_USERS": "as many as are asked for, by their key",
+    "LIST_SESSIONS": "as many as are asked for, newest first; those that have expired are forgotten at each login",
 }
 # What a subquery looks at has a line of its own. A search by nothing but the shard is one in disguise, because a file
 # has one shard.
@@ -108,6 +110,8 @@ def test_every_key_and_unique_index_begins_with_the_shard(committer: Committer):
         "functions",
         "standing_orders",
         "apps",
+        "users",
+        "sessions",
         "listeners",
         "postings",
     }  # and what is no part of any run

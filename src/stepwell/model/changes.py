@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepwell.model.app import App
+from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
@@ -24,6 +25,7 @@ from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
+from stepwell.model.user import Session, User
 from stepwell.model.wait import Wait
 
 
@@ -400,6 +402,52 @@ class Post(msgspec.Struct, frozen=True):
     kept: int
 
 
+class SaveUser(msgspec.Struct, frozen=True):
+    """Somebody may log in, or may do so in another way."""
+
+    user: User
+
+
+class DropUser(msgspec.Struct, frozen=True):
+    """Somebody may not log in any more."""
+
+    name: str
+
+
+class BeginSession(msgspec.Struct, frozen=True):
+    """Somebody has logged in. Forgets sessions that have expired by ``now``, and all of theirs but the newest
+    ``kept``."""
+
+    session: Session
+    now: int
+    kept: int
+
+
+class SeeSession(msgspec.Struct, frozen=True):
+    """A session was used."""
+
+    session_id: str
+    at: int
+
+
+class EndSession(msgspec.Struct, frozen=True):
+    """A session is of no use any more."""
+
+    session_id: str
+
+
+class EndSessions(msgspec.Struct, frozen=True):
+    """Nor is any of somebody."""
+
+    who: str
+
+
+class SaveAudit(msgspec.Struct, frozen=True):
+    """Remember who did this. A second one with this id is ignored: an action may be several decisions."""
+
+    entry: AuditEntry
+
+
 Change = (
     SaveEvent
     | SaveOutcome
@@ -451,6 +499,13 @@ Change = (
     | Listen
     | Unlisten
     | Post
+    | SaveUser
+    | DropUser
+    | BeginSession
+    | SeeSession
+    | EndSession
+    | EndSessions
+    | SaveAudit
 )
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from stepwell.model.app import App
+from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -25,6 +26,7 @@ from stepwell.model.request import Request
 from stepwell.model.run import Run
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
+from stepwell.model.user import Session, User
 from stepwell.model.wait import Wait
 
 A = TypeVar("A")
@@ -549,3 +551,41 @@ class Count(Question[Totals], frozen=True):
     """For health and metrics. Costs a scan of what is live, never of what has ended."""
 
     now: int
+
+
+# Who may do what, and who did it --------------------------------------------------------------------------------------
+
+
+class GetUser(Question[User | None], frozen=True):
+    name: str
+
+
+class ListUsers(Question[list[User]], frozen=True):
+    """By name."""
+
+    limit: int
+
+
+class GetSession(Question[Session | None], frozen=True):
+    """Also one that has expired."""
+
+    session_id: str
+
+
+class ListSessions(Question[list[Session]], frozen=True):
+    """Sessions that have not expired at ``now``, the newest first, of somebody or of all."""
+
+    now: int
+    limit: int
+    who: str | None = None
+
+
+class ListAudit(Question[list[AuditEntry]], frozen=True):
+    """What was done, the newest first: by somebody, or about something, or all. ``before`` and ``after`` are ids,
+    exclusive. With both, ``who`` is left to whoever asks."""
+
+    limit: int
+    before: str | None = None
+    after: str = ""
+    who: str | None = None
+    target: str | None = None

@@ -21,6 +21,9 @@ from stepwell.runtime.loop import Timers
 RUNS: Final = "runs"
 EVENTS: Final = "events"
 FUNCTIONS: Final = "functions"
+AUDIT: Final = "audit"
+USERS: Final = "users"
+SESSIONS: Final = "sessions"
 
 _TOGETHER_MS: Final = 40  # what changes within this time is told at once: twenty-five hints a second at most
 _OTHERS_MS: Final = 500  # what other processes write is not known by name, so all who look are told, and not so often
@@ -62,6 +65,12 @@ _TOPICS: Final[Mapping[type, Topics]] = {
     c.PauseFunction: _of_functions,
     c.GiveOrder: _of_functions,
     c.WithdrawOrder: _of_functions,
+    c.SaveAudit: lambda x: (AUDIT,),
+    c.SaveUser: lambda x: (USERS,),
+    c.DropUser: lambda x: (USERS,),
+    c.BeginSession: lambda x: (SESSIONS,),
+    c.EndSession: lambda x: (SESSIONS,),
+    c.EndSessions: lambda x: (SESSIONS,),
 }
 """What each change is about. A change that is not here changes nothing that is shown."""
 

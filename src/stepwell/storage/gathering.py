@@ -152,6 +152,7 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.RunsOfEvent: _by(_id),
     q.Reruns: _distinct,
     q.ListOrders: _by(_id, down=True),
+    q.ListAudit: _by(_id, down=True),
     q.ListEvents: _by(_received, down=True),
     q.FindEvents: _by(_received, down=True),
     q.SlotHolders: _distinct,

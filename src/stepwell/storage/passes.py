@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from stepwell.limits import AUDIT_KEPT
+
 Place = tuple[int, str]
 ROWS_PER_RUN: Final = 5
 """A round forgets as many rows of runs as it may forget runs, times this; or one run, which may have more."""
 _START: Final[Place] = (-1, "")
+_AUDIT_KEPT_MS: Final = AUDIT_KEPT // type(AUDIT_KEPT)(milliseconds=1)
 
 
 class Old(NamedTuple):
@@ -56,8 +59,13 @@ class Passes:
     """The passes through one shard."""
 
     def __init__(self) -> None:
-        self.runs, self.events, self.orders, self.cells = Pass(), Pass(), Pass(), Pass()
+        self.runs, self.events, self.orders, self.cells, self.audit = Pass(), Pass(), Pass(), Pass(), Pass()
 
     @property
     def more(self) -> bool:
-        return any(each.more for each in (self.runs, self.events, self.orders, self.cells))
+        return any(each.more for each in (self.runs, self.events, self.orders, self.cells, self.audit))
+
+
+def audit_before(before: int, now: int) -> int:
+    """What was done before this moment may be forgotten: who did what is kept for a year, and for as long as runs."""
+    return min(before, now - _AUDIT_KEPT_MS)

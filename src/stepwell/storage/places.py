@@ -15,7 +15,7 @@ from stepwell.model.item import Item
 from stepwell.model.place import EVERYWHERE, place_of, place_of_holder, place_of_item
 
 NOWHERE: Final = -2
-"""In place of a place: of tables that have no shards (functions, apps, standing orders, realtime)."""
+"""In place of a place: of tables that have no shards (functions, apps, standing orders, users, sessions, realtime)."""
 
 Where = Callable[[Any], int]
 
@@ -162,6 +162,11 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.ListCells: _everywhere,
     q.RunStates: _everywhere,
     q.Count: _everywhere,
+    q.GetUser: _nowhere,
+    q.ListUsers: _nowhere,
+    q.GetSession: _nowhere,
+    q.ListSessions: _nowhere,
+    q.ListAudit: _everywhere,
 }
 
 CHANGES: Final[Mapping[type, Where]] = {
@@ -215,4 +220,11 @@ CHANGES: Final[Mapping[type, Where]] = {
     c.Listen: _nowhere,
     c.Unlisten: _nowhere,
     c.Post: _nowhere,
+    c.SaveUser: _nowhere,
+    c.DropUser: _nowhere,
+    c.BeginSession: _nowhere,
+    c.SeeSession: _nowhere,
+    c.EndSession: _nowhere,
+    c.EndSessions: _nowhere,
+    c.SaveAudit: lambda x: place_of(x.entry.id),
 }

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from stepwell.model.app import App
+from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
@@ -21,11 +22,14 @@ from stepwell.model.request import Request
 from stepwell.model.run import Rerun, Run
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
+from stepwell.model.user import Session, User
 from stepwell.model.wait import Wait
 
 Row = Sequence[Any]
 
 app_row: Callable[[App], tuple[Any, ...]] = astuple
+user_row: Callable[[User], tuple[Any, ...]] = astuple
+session_row: Callable[[Session], tuple[Any, ...]] = astuple
 
 _encode = msgspec.json.Encoder().encode
 _decode_slots = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -297,3 +301,19 @@ def posting(row: Row) -> Posting:
     return Posting(
         id=row[0], origin=row[1], channel=row[2], topic=row[3], body=row[4], raw=bool(row[5]), expires_at=row[6]
     )
+
+
+def user(row: Row) -> User:
+    return User(*row)
+
+
+def session(row: Row) -> Session:
+    return Session(*row)
+
+
+def audit_row(entry: AuditEntry, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(entry))
+
+
+def audit_entry(row: Row) -> AuditEntry:
+    return AuditEntry(*row)

@@ -2,7 +2,8 @@
 
 Left out is what belongs to one database and not to the installation: ``meta`` (its schema; the number of leaderships is
 copied by itself), ``moves`` (where copies of it come from and go to), and ``listeners`` and ``postings``, the mail of
-processes that are alive: none of them is, in a copy.
+processes that are alive: none of them is, in a copy. Nor are ``sessions``: whoever goes to another installation logs
+in there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ TABLES: Final = (
         sharded=False,
     ),
     _table("standing_orders", "kind target since reason pause", blobs="pause", order="kind target", sharded=False),
+    _table("users", "name role password created_at changed_at", order="name", sharded=False),
     _table("apps", "id url sdk framework version checksum synced_at", order="id", sharded=False),
     _table(
         "events",
@@ -95,6 +97,7 @@ TABLES: Final = (
         order="id",
         home="id",
     ),
+    _table("audit", "id at who via action target detail request", order="id", home="id"),
     _table("cells", "key value expires_at", order="key"),
     _table(
         "items",
@@ -106,5 +109,5 @@ TABLES: Final = (
 """Every table that is copied, what others refer to first: items are where the cell of their name is."""
 
 BY_NAME: Final = {table.name: table for table in TABLES}
-NOT_COPIED: Final = frozenset({"meta", "moves", "listeners", "postings"})
+NOT_COPIED: Final = frozenset({"meta", "moves", "sessions", "listeners", "postings"})
 """And on PostgreSQL ``shards`` and ``commits``, which are its own."""

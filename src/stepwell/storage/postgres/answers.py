@@ -130,11 +130,17 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.OthersListen: (sql.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
     q.LastPosting: (sql.LAST_POSTING, lambda x, s: (), _value),
     q.Postings: (sql.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.GetUser: (sql.GET_USER, lambda x, s: (x.name,), _one(rows.user)),
+    q.ListUsers: (sql.LIST_USERS, lambda x, s: (x.limit,), _all(rows.user)),
+    q.GetSession: (sql.GET_SESSION, lambda x, s: (x.session_id,), _one(rows.session)),
     q.RunStates: (sql.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
 }
 
 
-_FEW: Final = (*(q.ListFunctions, q.ListApps, q.ListStandingOrders, q.RegistryStamp, q.LastPosting, q.OthersListen),)
+_FEW: Final = (
+    *(q.ListFunctions, q.ListApps, q.ListStandingOrders, q.RegistryStamp, q.LastPosting, q.OthersListen),
+    *(q.GetUser, q.ListUsers, q.GetSession),
+)
 
 
 def asked_alone(question: q.Question[Any]) -> bool:
@@ -176,6 +182,8 @@ class Reader:
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
+            q.ListSessions: self._list_sessions,
+            q.ListAudit: self._list_audit,
         }
         # What is asked of several shards and answered by one statement; all else is asked in one after the other.
         self._at_once: dict[type, Callable[[Any, Parts], Awaitable[Any]]] = {
@@ -340,3 +348,20 @@ class Reader:
         else:
             found = await self._fetch(sql.LIST_EVENTS, values)
         return [rows.event(row) for row in found]
+
+    async def _list_sessions(self, x: q.ListSessions, _: int) -> list[Any]:
+        if x.who is None:
+            found = await self._fetch(sql.LIST_SESSIONS, (x.now, x.limit))
+        else:
+            found = await self._fetch(sql.LIST_SESSIONS_OF, (x.now, x.limit, x.who))
+        return [rows.session(row) for row in found]
+
+    async def _list_audit(self, x: q.ListAudit, s: int) -> list[Any]:
+        values = (s, x.before or _ALL_IDS, x.after, x.limit)
+        if x.target is not None:
+            found = await self._fetch(sql.LIST_AUDIT_OF_TARGET, (*values, x.target))
+        elif x.who is not None:
+            found = await self._fetch(sql.LIST_AUDIT_OF_WHO, (*values, x.who))
+        else:
+            found = await self._fetch(sql.LIST_AUDIT, values)
+        return [rows.audit_entry(row) for row in found]

@@ -167,6 +167,12 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
     ),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s, _: (x.function_id, x.at), "registry", lambda x: None),
     c.Unlisten: (sql.UNLISTEN, lambda x, s, _: (x.listener,), "realtime", lambda x: None),
+    c.SaveUser: (sql.SAVE_USER, lambda x, s, _: rows.user_row(x.user), "users", lambda x: None),
+    c.DropUser: (sql.DROP_USER, lambda x, s, _: (x.name,), "users", lambda x: None),
+    c.SeeSession: (sql.SEE_SESSION, lambda x, s, _: (x.session_id, x.at), "sessions", lambda x: None),
+    c.EndSession: (sql.END_SESSION, lambda x, s, _: (x.session_id,), "sessions", lambda x: None),
+    c.EndSessions: (sql.END_SESSIONS, lambda x, s, _: (x.who,), "sessions", lambda x: None),
+    c.SaveAudit: (sql.SAVE_AUDIT, lambda x, s, _: rows.audit_row(x.entry, s), "audit", lambda x: x.entry.id),
 }
 
 
@@ -246,6 +252,13 @@ def _post(x: c.Post, number: Callable[[], int]) -> Iterator[Write]:
     yield Write(sql.FORGET_ALL_BUT, (x.kept,), _REALTIME)
 
 
+def _begin_session(x: c.BeginSession, _: int) -> Iterator[Write]:
+    touch = Touch("sessions", None)
+    yield Write(sql.FORGET_SESSIONS, (x.now,), touch)
+    yield Write(sql.BEGIN_SESSION, rows.session_row(x.session), touch)
+    yield Write(sql.END_OLDEST, (x.session.who, x.kept), touch)
+
+
 _REGISTRY: Final = Touch("registry", None)
 _REALTIME: Final = Touch("realtime", None)
 _COMPOSED: Final[Mapping[type, Callable[[Any, int], Iterator[Write]]]] = {
@@ -255,4 +268,5 @@ _COMPOSED: Final[Mapping[type, Callable[[Any, int], Iterator[Write]]]] = {
     c.GiveOrder: _give_order,
     c.WithdrawOrder: _withdraw_order,
     c.Listen: _listen,
+    c.BeginSession: _begin_session,
 }

@@ -14,11 +14,13 @@ from stepwell.storage.postgres.schema import SCHEMA, Connection
 DISTRIBUTED: Final = (
     # The first is what the others are placed beside.
     *("runs", "shards", "commits", "events", "outcomes", "run_events", "steps", "attempts", "notes", "metadata"),
-    *("items", "waits", "requests", "orders", "cells", "slots"),
+    *("items", "waits", "requests", "orders", "cells", "slots", "audit"),
 )
 """Tables whose rows belong to a shard."""
 
-REFERENCE: Final = ("meta", "moves", "functions", "standing_orders", "apps", "listeners", "postings")
+REFERENCE: Final = (
+    *("meta", "moves", "functions", "standing_orders", "apps", "users", "sessions", "listeners", "postings"),
+)
 """Tables that belong to no shard: small, and the same on every node."""
 
 # Citus puts rows where the hash of the shard says, so with as many parts as shards some would have several and others

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.storage.postgres.statements import ORDER_COLUMNS
+from stepwell.storage.postgres.statements import AUDIT_COLUMNS, ORDER_COLUMNS, SESSION_COLUMNS, USER_COLUMNS
 
 # What decisions ask ---------------------------------------------------------------------------------------------------
 
@@ -279,3 +279,20 @@ SELECT
   count(*), count(backlog), count(*) FILTER (WHERE lease <> 0), (SELECT count(*) FROM stepwell.waits WHERE shard = $1),
   min(CASE WHEN at <= $2 THEN at END)
 FROM stepwell.items WHERE shard = $1"""
+
+# Who may do what, and who did it --------------------------------------------------------------------------------------
+
+GET_USER: Final = f"SELECT {USER_COLUMNS} FROM stepwell.users WHERE name = $1"
+LIST_USERS: Final = f"SELECT {USER_COLUMNS} FROM stepwell.users ORDER BY name LIMIT $1"
+GET_SESSION: Final = f"SELECT {SESSION_COLUMNS} FROM stepwell.sessions WHERE id = $1"
+LIST_SESSIONS: Final = f"""
+SELECT {SESSION_COLUMNS} FROM stepwell.sessions WHERE expires_at > $1 ORDER BY begun_at DESC, id DESC LIMIT $2"""
+LIST_SESSIONS_OF: Final = f"""
+SELECT {SESSION_COLUMNS} FROM stepwell.sessions WHERE who = $3 AND expires_at > $1
+ORDER BY begun_at DESC, id DESC LIMIT $2"""
+# $2 before, $3 after, $4 limit, then what it is found by.
+_AUDIT: Final = f"SELECT {AUDIT_COLUMNS} FROM stepwell.audit WHERE shard = $1 AND id < $2 AND id > $3"
+_NEWEST_AUDIT: Final = " ORDER BY id DESC LIMIT $4"
+LIST_AUDIT: Final = _AUDIT + _NEWEST_AUDIT
+LIST_AUDIT_OF_WHO: Final = _AUDIT + " AND who = $5" + _NEWEST_AUDIT
+LIST_AUDIT_OF_TARGET: Final = _AUDIT + " AND target = $5" + _NEWEST_AUDIT

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from stepwell.storage.interface import Swept
-from stepwell.storage.passes import ROWS_PER_RUN, Old, Pass, Passes
+from stepwell.storage.passes import ROWS_PER_RUN, Old, Pass, Passes, audit_before
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.driver import Connection
 
@@ -40,6 +40,7 @@ class _Found(NamedTuple):
     events: list[str]
     orders: list[str]
     cells: list[str]
+    audit: list[str]
     marks: list[str]
     mail: bool
 
@@ -99,6 +100,7 @@ class Retention:
             events,
             await old(sql.OLD_ORDERS, passes.orders, before),
             await old(sql.OLD_CELLS, passes.cells, max(before, now)),
+            await old(sql.OLD_AUDIT, passes.audit, audit_before(before, now)),
             await _names(connection, sql.OLD_MARKS, (shard, now - _MARKS_MS, limit)),
             shard == 0 and bool(await connection.fetch(sql.OLD_MAIL, (now,))),
         )
@@ -128,6 +130,8 @@ async def _forget(found: _Found, asked: _Round, connection: Connection) -> tuple
         await connection.execute(sql.FORGET_ORDERS, (shard, found.orders, before))
     if found.cells:
         await connection.execute(sql.FORGET_CELLS, (shard, found.cells, max(before, now)))
+    if found.audit:
+        await connection.execute(sql.FORGET_AUDIT, (shard, found.audit, audit_before(before, now)))
     if found.marks:
         await connection.execute(sql.FORGET_MARKS, (shard, found.marks, now - _MARKS_MS))
     if found.mail:

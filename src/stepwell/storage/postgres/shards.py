@@ -1,7 +1,8 @@
 """Which shards a transaction has to lock before a question or a decision.
 
-What has no shard is the registry or realtime. The registry is what every plan relies upon, so it is changed under the
-locks of all shards, and then no plan misses it; whoever writes realtime takes turns by the lock of shard 0.
+What has no shard is the registry, users with their sessions, or realtime. The registry is what every plan relies upon,
+so it is changed under the locks of all shards, and then no plan misses it; whoever writes the others takes turns by the
+lock of shard 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from stepwell.model.item import Lease
 from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.storage.places import NOWHERE, shard_of_change, shard_of_question
 
-_REALTIME: Final = frozenset({c.Listen, c.Unlisten, c.Post})
+_BY_THE_FIRST: Final = frozenset(
+    {
+        *(c.Listen, c.Unlisten, c.Post),
+        *(c.SaveUser, c.DropUser, c.BeginSession, c.SeeSession, c.EndSession, c.EndSessions),
+    }
+)
 
 
 def lease_of(decision: c.Decision) -> Lease | None:
@@ -42,7 +48,7 @@ def shards_locked(decision: c.Decision, shards: int) -> set[int]:
     found: set[int] = set() if lease is None else {shard_of(lease.item_id, shards)}
     for change in decision.changes:
         shard = shard_of_change(change, shards)
-        if shard == EVERYWHERE or (shard == NOWHERE and type(change) not in _REALTIME):
+        if shard == EVERYWHERE or (shard == NOWHERE and type(change) not in _BY_THE_FIRST):
             return set(range(shards))
         found.add(max(shard, 0))
     return found

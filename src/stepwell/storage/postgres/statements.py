@@ -289,6 +289,28 @@ FORGET_ALL_BUT: Final = (
     "DELETE FROM stepwell.postings WHERE id <= (SELECT id FROM stepwell.postings ORDER BY id DESC OFFSET $1 LIMIT 1)"
 )
 
+# Users, their sessions, and what people did --------------------------------------------------------------------------
+
+USER_COLUMNS: Final = "name, role, password, created_at, changed_at"
+SAVE_USER: Final = f"""
+INSERT INTO stepwell.users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password, changed_at = excluded.changed_at"""
+DROP_USER: Final = "DELETE FROM stepwell.users WHERE name = $1"
+SESSION_COLUMNS: Final = "id, who, begun_at, seen_at, expires_at, agent"
+BEGIN_SESSION: Final = f"""
+INSERT INTO stepwell.sessions ({SESSION_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"""
+FORGET_SESSIONS: Final = "DELETE FROM stepwell.sessions WHERE expires_at <= $1"
+END_OLDEST: Final = """
+DELETE FROM stepwell.sessions WHERE id = ANY(ARRAY(
+  SELECT id FROM stepwell.sessions WHERE who = $1 ORDER BY begun_at DESC, id DESC OFFSET $2))"""
+SEE_SESSION: Final = "UPDATE stepwell.sessions SET seen_at = greatest(seen_at, $2) WHERE id = $1"
+END_SESSION: Final = "DELETE FROM stepwell.sessions WHERE id = $1"
+END_SESSIONS: Final = "DELETE FROM stepwell.sessions WHERE who = $1"
+AUDIT_COLUMNS: Final = "id, at, who, via, action, target, detail, request"
+SAVE_AUDIT: Final = f"""
+INSERT INTO stepwell.audit (shard, {AUDIT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (shard, id) DO NOTHING"""
+
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
 # What is old is looked for without a lock, from where the pass before has come to ($3, $4), because rows that are gone
@@ -313,6 +335,9 @@ WHERE shard = $1 AND expires_at <= $2 AND (expires_at, key) > ($3, $4) ORDER BY 
 OLD_ORDERS: Final = """
 SELECT ended_at, id, 1 FROM stepwell.orders
 WHERE shard = $1 AND ended_at < $2 AND (ended_at, id) > ($3, $4) ORDER BY ended_at, id LIMIT $5"""
+OLD_AUDIT: Final = """
+SELECT at, id, 1 FROM stepwell.audit
+WHERE shard = $1 AND at < $2 AND (at, id) > ($3, $4) ORDER BY at, id LIMIT $5"""
 OLD_MARKS: Final = "SELECT writer FROM stepwell.commits WHERE shard = $1 AND at < $2 LIMIT $3"
 OLD_MAIL: Final = """
 (SELECT id::text FROM stepwell.postings WHERE expires_at <= $1 LIMIT 1)
@@ -340,6 +365,7 @@ DELETE FROM stepwell.events {_THESE} AND received_at < $3
 RETURNING id"""
 FORGET_OUTCOMES: Final = "DELETE FROM stepwell.outcomes WHERE shard = $1 AND event_id = ANY($2::text[])"
 FORGET_ORDERS: Final = f"DELETE FROM stepwell.orders {_THESE} AND ended_at < $3"
+FORGET_AUDIT: Final = f"DELETE FROM stepwell.audit {_THESE} AND at < $3"
 FORGET_CELLS: Final = "DELETE FROM stepwell.cells WHERE shard = $1 AND key = ANY($2::text[]) AND expires_at <= $3"
 FORGET_MARKS: Final = "DELETE FROM stepwell.commits WHERE shard = $1 AND writer = ANY($2::text[]) AND at < $3"
 

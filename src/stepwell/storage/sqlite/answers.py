@@ -16,7 +16,7 @@ from stepwell.model.wait import Wait
 from stepwell.storage import rows
 from stepwell.storage.gathering import gather, parts
 from stepwell.storage.sqlite.driver import executor
-from stepwell.storage.sqlite.statements import decisions, people, realtime
+from stepwell.storage.sqlite.statements import access, decisions, people, realtime
 
 A = TypeVar("A")
 N = TypeVar("N")
@@ -130,6 +130,9 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.OthersListen: (realtime.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
     q.LastPosting: (realtime.LAST_POSTING, lambda x, s: (), _value),
     q.Postings: (realtime.POSTINGS, lambda x, s: (x.after, x.listener, x.limit), _all(rows.posting)),
+    q.GetUser: (access.GET_USER, lambda x, s: (x.name,), _one(rows.user)),
+    q.ListUsers: (access.LIST_USERS, lambda x, s: (x.limit,), _all(rows.user)),
+    q.GetSession: (access.GET_SESSION, lambda x, s: (x.session_id,), _one(rows.session)),
     q.RunStates: (decisions.LOAD_RUNS, lambda x, s: (s, _ids(x.run_ids)), _all(rows.run)),
 }
 
@@ -162,6 +165,8 @@ class Reader:
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
+            q.ListSessions: self._list_sessions,
+            q.ListAudit: self._list_audit,
         }
 
     def answer(self, question: q.Question[A]) -> A:
@@ -279,3 +284,20 @@ class Reader:
         else:
             found = self._execute(people.LIST_EVENTS, values)
         return [rows.event(row) for row in found.fetchall()]
+
+    def _list_sessions(self, x: q.ListSessions, _: int) -> list[Any]:
+        if x.who is None:
+            found = self._execute(access.LIST_SESSIONS, (x.now, x.limit))
+        else:
+            found = self._execute(access.LIST_SESSIONS_OF, (x.now, x.limit, x.who))
+        return [rows.session(row) for row in found.fetchall()]
+
+    def _list_audit(self, x: q.ListAudit, s: int) -> list[Any]:
+        values = (s, x.before or _ALL_IDS, x.after, x.limit)
+        if x.target is not None:
+            found = self._execute(access.LIST_AUDIT_OF_TARGET, (*values, x.target))
+        elif x.who is not None:
+            found = self._execute(access.LIST_AUDIT_OF_WHO, (*values, x.who))
+        else:
+            found = self._execute(access.LIST_AUDIT, values)
+        return [rows.audit_entry(row) for row in found.fetchall()]

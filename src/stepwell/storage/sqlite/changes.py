@@ -14,8 +14,8 @@ from stepwell.storage import rows
 from stepwell.storage.places import shard_of_change
 from stepwell.storage.sqlite.answers import Paths
 from stepwell.storage.sqlite.driver import executor
+from stepwell.storage.sqlite.statements import access, realtime
 from stepwell.storage.sqlite.statements import changes as sql
-from stepwell.storage.sqlite.statements import realtime
 
 ToRow = Callable[[Any, int], tuple[Any, ...]]
 
@@ -92,6 +92,12 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x, s: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s: (x.function_id, x.at)),
     c.Unlisten: (realtime.UNLISTEN, lambda x, s: (x.listener,)),
+    c.SaveUser: (access.SAVE_USER, lambda x, s: rows.user_row(x.user)),
+    c.DropUser: (access.DROP_USER, lambda x, s: (x.name,)),
+    c.SeeSession: (access.SEE_SESSION, lambda x, s: (x.session_id, x.at)),
+    c.EndSession: (access.END_SESSION, lambda x, s: (x.session_id,)),
+    c.EndSessions: (access.END_SESSIONS, lambda x, s: (x.who,)),
+    c.SaveAudit: (access.SAVE_AUDIT, lambda x, s: rows.audit_row(x.entry, s)),
 }
 
 
@@ -117,6 +123,7 @@ class Writer:
             c.WithdrawOrder: self._withdraw_order,
             c.Listen: self._listen,
             c.Post: self._post,
+            c.BeginSession: self._begin_session,
         }
 
     def apply(self, decision: c.Decision) -> bool:
@@ -224,6 +231,11 @@ class Writer:
             self._execute(realtime.POST, (p.origin, p.channel, p.topic, p.body, p.raw, p.expires_at))
         self._execute(realtime.FORGET_POSTINGS, (x.now,))
         self._execute(realtime.FORGET_ALL_BUT, (x.kept,))
+
+    def _begin_session(self, x: c.BeginSession, _: int) -> None:
+        self._execute(access.FORGET_SESSIONS, (x.now,))
+        self._execute(access.BEGIN_SESSION, rows.session_row(x.session))
+        self._execute(access.END_OLDEST, (x.session.who, x.kept))
 
 
 def _own_lease(changes: tuple[c.Change, ...]) -> Lease | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stepwell.storage.interface import Swept
-from stepwell.storage.passes import Old, Pass, Passes
+from stepwell.storage.passes import Old, Pass, Passes, audit_before
 from stepwell.storage.sqlite.driver import Execute
-from stepwell.storage.sqlite.statements import changes, realtime, upkeep
+from stepwell.storage.sqlite.statements import access, changes, realtime, upkeep
 
 _OF_RUN = (
     upkeep.FORGET_STEPS,
@@ -61,4 +61,6 @@ def _sweep_shard(execute: Execute, shard: int, passes: Passes, before: int, now:
         execute(changes.DROP_ORDER, (shard, order))
     for cell in old(upkeep.OLD_CELLS, passes.cells, max(before, now)):
         execute(upkeep.FORGET_CELL, (shard, cell))
+    for entry in old(access.OLD_AUDIT, passes.audit, audit_before(before, now)):
+        execute(access.FORGET_AUDIT, (shard, entry))
     return len(runs), events

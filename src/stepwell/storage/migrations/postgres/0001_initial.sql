@@ -1,5 +1,5 @@
--- Every table but those for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments
--- are milliseconds since 1970.
+-- Every table but those for reference, of sessions and of realtime starts its key with the shard (ADR 0003, 0020, 0048).
+-- Moments are milliseconds since 1970.
 -- The same tables and columns as in a file, so that rows are the same values. Texts are ordered by their bytes: the
 -- engine walks over ranges of names, and what one process calls the next must be that for all.
 --
@@ -320,3 +320,43 @@ CREATE TABLE postings (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX postings_expiry ON postings (expires_at);
+
+-- Who may log in, and who is logged in (ADR 0048). The password is a hash, and so is the id of a session.
+CREATE TABLE users (
+  name       text COLLATE "C" PRIMARY KEY,
+  role       text COLLATE "C" NOT NULL,
+  password   text COLLATE "C" NOT NULL,
+  created_at bigint NOT NULL,
+  changed_at bigint NOT NULL
+);
+
+CREATE TABLE sessions (
+  id         text COLLATE "C" PRIMARY KEY,
+  who        text COLLATE "C" NOT NULL,
+  begun_at   bigint NOT NULL,
+  seen_at    bigint NOT NULL,
+  expires_at bigint NOT NULL,
+  agent      text COLLATE "C" NOT NULL
+);
+
+CREATE INDEX sessions_who ON sessions (who, begun_at, id);
+CREATE INDEX sessions_begun ON sessions (begun_at, id);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
+
+-- What people did, at a place of its own or at that of the run it was about.
+CREATE TABLE audit (
+  shard   bigint NOT NULL,
+  id      text COLLATE "C" NOT NULL,
+  at      bigint NOT NULL,
+  who     text COLLATE "C" NOT NULL,
+  via     text COLLATE "C" NOT NULL,
+  action  text COLLATE "C" NOT NULL,
+  target  text COLLATE "C" NOT NULL,
+  detail  text COLLATE "C" NOT NULL,
+  request text COLLATE "C" NOT NULL,
+  PRIMARY KEY (shard, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
+CREATE INDEX audit_who ON audit (shard, who, id);
+CREATE INDEX audit_target ON audit (shard, target, id);
+CREATE INDEX audit_at ON audit (shard, at, id);

@@ -1,4 +1,5 @@
--- Every table but the five for reference and the two of realtime starts its key with the shard (ADR 0003, 0020). Moments are milliseconds since 1970.
+-- Every table but those for reference, of sessions and of realtime starts its key with the shard (ADR 0003, 0020, 0048).
+-- Moments are milliseconds since 1970.
 -- WITHOUT ROWID where rows are small and live (they are rewritten in place); with a rowid where a row carries the
 -- user's data, which would crowd the inner pages of a clustered tree (ADR 0002).
 
@@ -292,3 +293,43 @@ CREATE TABLE postings (
 ) STRICT;
 
 CREATE INDEX postings_expiry ON postings (expires_at);
+
+-- Who may log in, and who is logged in (ADR 0048). The password is a hash, and so is the id of a session.
+CREATE TABLE users (
+  name       TEXT PRIMARY KEY,
+  role       TEXT NOT NULL,
+  password   TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sessions (
+  id         TEXT PRIMARY KEY,
+  who        TEXT NOT NULL,
+  begun_at   INTEGER NOT NULL,
+  seen_at    INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  agent      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_who ON sessions (who, begun_at, id);
+CREATE INDEX sessions_begun ON sessions (begun_at, id);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
+
+-- What people did, at a place of its own or at that of the run it was about.
+CREATE TABLE audit (
+  shard   INTEGER NOT NULL,
+  id      TEXT NOT NULL,
+  at      INTEGER NOT NULL,
+  who     TEXT NOT NULL,
+  via     TEXT NOT NULL,
+  action  TEXT NOT NULL,
+  target  TEXT NOT NULL,
+  detail  TEXT NOT NULL,
+  request TEXT NOT NULL,
+  PRIMARY KEY (shard, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_who ON audit (shard, who, id);
+CREATE INDEX audit_target ON audit (shard, target, id);
+CREATE INDEX audit_at ON audit (shard, at, id);
