@@ -138,6 +138,8 @@ CONNECT_TOKEN_LIFE = timedelta(minutes=5)  # from the request to connect to the 
 HINT_TOPICS_MAX = 16  # what one page looks at
 HINT_SUBSCRIBERS_MAX = 1_024  # pages that look at one process
 SEARCH_ROWS_MAX = 2_000  # of runs that one request looks at for those that match; the next one goes on there
+ENDINGS_LOOKED_MAX = 2_000  # of the last hour that are looked at together, to count them
+ENDINGS_OF_A_MINUTE_MAX = 200  # of a minute, if those are too many; from these the rest of it is estimated
 JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one click away
 
 # Users, and what they did (ADR 0048).

@@ -25,6 +25,7 @@ from stepwell.model.place import place_of
 from stepwell.model.questions import (
     BacklogPosition,
     Count,
+    CountRuns,
     EventNames,
     FindEvents,
     FunctionItems,
@@ -35,6 +36,7 @@ from stepwell.model.questions import (
     ListRuns,
     Question,
     Reruns,
+    RunEndings,
     RunsOfEvent,
     RunsOfFunction,
     RunsOfStatus,
@@ -149,6 +151,30 @@ async def test_counting_what_there_is(store: Store):
     )
 
     assert await store.read(Count(100)) == Totals(live_runs=2, items=5, blocked=1, leased=1, waits=1, oldest_due=40)
+
+
+async def test_runs_that_ended_between_two_moments_are_found_newest_first(store: Store):
+    await write(store, *(CreateRun(run(f"r{number}")) for number in range(5)))
+    ends = {"r1": (50, "FAILED"), "r2": (70, "COMPLETED"), "r3": (60, "CANCELLED"), "r4": (60, "COMPLETED")}
+    await write(store, *(FinishRun(id, status, at) for id, (at, status) in ends.items()))
+
+    assert await store.read(RunEndings(0, 70, 10)) == [
+        (70, "r2", "COMPLETED"),
+        (60, "r4", "COMPLETED"),
+        (60, "r3", "CANCELLED"),
+        (50, "r1", "FAILED"),
+    ]
+    assert await store.read(RunEndings(50, 60, 10)) == [(60, "r4", "COMPLETED"), (60, "r3", "CANCELLED")]
+    assert await store.read(RunEndings(0, 70, 1)) == [(70, "r2", "COMPLETED")]
+    assert await store.read(RunEndings(70, 90, 10)) == []
+
+
+async def test_runs_of_a_state_are_counted_up_to_a_number(store: Store):
+    await _runs(store)
+
+    assert await store.read(CountRuns("FAILED", 10)) == 2
+    assert await store.read(CountRuns("QUEUED", 1)) == 1
+    assert await store.read(CountRuns("RUNNING", 10)) == 0
 
 
 async def test_a_read_sees_every_commit_that_was_acknowledged_before(store: Store):

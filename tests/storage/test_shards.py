@@ -113,6 +113,8 @@ def _questions(layout: list[tuple[int, int, str, str]]) -> list[q.Question[Any]]
         *(q.ListCells("x", "z", 0, limit) for limit in (1, 100)),
         q.AnyCell("x/", 0, EVERYWHERE),
         q.GetCell("x/0", 0, EVERYWHERE),
+        *(q.RunEndings(1, AT + 100, limit) for limit in (1, 100)),
+        *(q.CountRuns("FAILED", most) for most in (1, 100)),
         q.Count(AT),
         q.LoadRuns((*runs, "gone")),
         q.Standings((*runs, "gone")),

@@ -536,6 +536,21 @@ class RunStates(Question[list[Run]], frozen=True):
 # What people ask ------------------------------------------------------------------------------------------------------
 
 
+class RunEndings(Question[list[tuple[int, str, str]]], frozen=True):
+    """Which runs ended in (after, before], the newest first, ``limit`` at most: as (ended_at, id, status)."""
+
+    after: int
+    before: int
+    limit: int
+
+
+class CountRuns(Question[int], frozen=True):
+    """How many runs are in this state, which is any but ``COMPLETED``, counted up to ``most``."""
+
+    status: str
+    most: int
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """How much there is. ``oldest_due`` is the moment since which the longest due item has been waiting."""
 

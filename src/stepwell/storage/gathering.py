@@ -163,5 +163,7 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.SlotKeys: _slots,
     q.ListCells: _by(attrgetter("key")),
     q.RunStates: _by(_id),
+    q.RunEndings: _by(_same, down=True),
+    q.CountRuns: lambda x, answers: min(sum(answers), x.most),
     q.Count: _totals,
 }

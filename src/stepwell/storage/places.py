@@ -161,6 +161,8 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.SlotKeys: _everywhere,
     q.ListCells: _everywhere,
     q.RunStates: _everywhere,
+    q.RunEndings: _everywhere,
+    q.CountRuns: _everywhere,
     q.Count: _everywhere,
     q.GetUser: _nowhere,
     q.ListUsers: _nowhere,

@@ -126,6 +126,8 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.ComingItems: (sql.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
     q.SlotKeys: (sql.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
     q.ListCells: (sql.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
+    q.RunEndings: (sql.RUN_ENDINGS, lambda x, s: (s, x.after, x.before, x.limit), _all(tuple)),
+    q.CountRuns: (sql.COUNT_RUNS, lambda x, s: (s, x.status, x.most), _value),
     q.Count: (sql.COUNT, lambda x, s: (s, x.now), _totals),
     q.OthersListen: (sql.OTHERS_LISTEN, lambda x, s: (x.listener, x.now), _flag),
     q.LastPosting: (sql.LAST_POSTING, lambda x, s: (), _value),

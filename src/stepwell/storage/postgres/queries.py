@@ -232,6 +232,14 @@ _NEWEST: Final = "AND id < $3 ORDER BY id DESC LIMIT $4"
 LIST_RUNS: Final = _LISTED + _NEWEST
 LIST_RUNS_OF_STATUS: Final = _LISTED + "AND status = $5 AND status <> 'COMPLETED' " + _NEWEST
 LIST_RUNS_OF_FUNCTION: Final = _LISTED + "AND function_id = $5 " + _NEWEST
+RUN_ENDINGS: Final = """
+SELECT ended_at, id, status FROM stepwell.runs
+WHERE shard = $1 AND ended_at > $2 AND ended_at <= $3 AND ended_at IS NOT NULL
+ORDER BY ended_at DESC, id DESC LIMIT $4"""
+COUNT_RUNS: Final = """
+SELECT count(*) FROM (
+  SELECT 1 FROM stepwell.runs
+  WHERE shard = $1 AND status = $2 AND status <> 'COMPLETED' LIMIT $3) AS counted"""
 RERUNS: Final = "SELECT id FROM stepwell.runs WHERE shard = $1 AND original = $2 AND original IS NOT NULL ORDER BY id"
 LIST_ORDERS: Final = f"""
 SELECT {ORDER_COLUMNS} FROM stepwell.orders WHERE shard = $1 AND kind = $2 AND id < $3 ORDER BY id DESC LIMIT $4"""

@@ -24,6 +24,14 @@ _NEWEST_RUNS: Final = " AND id < ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = ?1" + _NEWEST_RUNS
 LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
 LIST_RUNS_OF_FUNCTION: Final = _LISTED + "WHERE shard = ?1 AND function_id = ?5" + _NEWEST_RUNS
+RUN_ENDINGS: Final = """
+SELECT ended_at, id, status FROM runs INDEXED BY runs_ended
+WHERE shard = ?1 AND ended_at > ?2 AND ended_at <= ?3 AND ended_at IS NOT NULL
+ORDER BY ended_at DESC, id DESC LIMIT ?4"""
+COUNT_RUNS: Final = """
+SELECT count(*) FROM (
+  SELECT 1 FROM runs INDEXED BY runs_status
+  WHERE shard = ?1 AND status = ?2 AND status <> 'COMPLETED' LIMIT ?3)"""
 RERUNS: Final = """
 SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL ORDER BY id"""
 LIST_ORDERS: Final = ORDER + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
