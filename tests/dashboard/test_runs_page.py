@@ -23,13 +23,6 @@ def query(visitor: Visitor) -> dict[str, list[str]]:
     return parse_qs(urlsplit(visitor.page.url).query)
 
 
-def test_the_front_door_leads_to_the_runs(visitor: Visitor) -> None:
-    page = visitor.open("/")
-
-    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    assert page.url.endswith("/runs")
-
-
 def test_a_run_appears_without_a_reload_and_its_state_changes_in_place(visitor: Visitor, shop: Dev) -> None:
     page = visitor.open("/runs")
     visitor.live()

@@ -21,7 +21,6 @@ from stepwell.dashboard.pages import PAGES
 from stepwell.dashboard.rendering import render
 from stepwell.dashboard.source import Source
 
-HOME: Final = "/runs"
 _FORM: Final = "form"  # the block of a form, which a dialog shows alone
 _JSON: Final = "application/json"
 
@@ -39,8 +38,6 @@ class Site:
 
     async def answer(self, request: Request, guest: Guest) -> Response:
         """The page at the address of the request, or one that says that there is none."""
-        if request.url.path == "/":
-            return RedirectResponse(HOME, 303)
         action, path = self._action(request)
         if action is not None:
             return await self._ask(action, request, path, guest)

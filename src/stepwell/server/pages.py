@@ -23,6 +23,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.runtime.hints import Looking
 from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
+from stepwell.server.here import here
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, read_body
 from stepwell.server.operating import Operating
 from stepwell.server.replies import Refused, by_status
@@ -73,6 +74,7 @@ class Pages:
                 lambda: engine.registry,
                 lambda: situation(engine, led=True),
                 version("stepwell"),
+                here(engine),
                 production,
             ),
             Operating(engine),

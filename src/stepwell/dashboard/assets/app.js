@@ -10,3 +10,4 @@ import { connect } from "./live.js";
 
 connect();
 if (document.querySelector("[data-trace]")) import("./trace.js");
+if (document.querySelector("[data-charts]")) import("./charts.js");

@@ -1,5 +1,5 @@
 // Everything by keyboard: j and k go through the rows of the list, g and a letter to a page, / to the search.
-const PAGES = { r: "/runs", e: "/events", f: "/functions" };
+const PAGES = { o: "/", r: "/runs", e: "/events", f: "/functions", c: "/crons" };
 const dialog = document.getElementById("shortcuts");
 let leading = 0;
 

@@ -4,10 +4,14 @@ import { tick } from "./time.js";
 
 for (const part of document.querySelectorAll("[data-part]")) {
   const name = part.dataset.part;
-  onChange(unhurried(async () => {
+  const look = unhurried(async () => {
     const url = new URL(location.href);
     url.searchParams.set("part", name);
     await htmx.ajax("GET", url.pathname + url.search, { target: part, swap: "innerMorph" });
     tick(part);
-  }));
+  });
+  onChange(look);
+  // Some things become otherwise only because time goes by, and nobody hints at that.
+  const every = Number(part.dataset.every);
+  if (every) setInterval(() => document.hidden || look(), 1000 * every);
 }

@@ -59,7 +59,10 @@ export function tick(root = document) {
 export function show(zone) {
   shown = zone;
   tick();
+  document.dispatchEvent(new CustomEvent("stepwell:zone"));
 }
+
+export const zone = () => shown;
 
 setInterval(() => document.hidden || tick(), SECOND);
 tick();

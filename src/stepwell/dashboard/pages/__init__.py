@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.page import Page
-from stepwell.dashboard.pages import event, events, function, functions, run, runs, step, timeline
+from stepwell.dashboard.pages import (
+    crons,
+    event,
+    events,
+    function,
+    functions,
+    overview,
+    run,
+    runs,
+    step,
+    timeline,
+)
 
 PAGES: Final[tuple[Page, ...]] = (
+    overview.PAGE,
     runs.PAGE,
     run.PAGE,
     timeline.PAGE,
@@ -16,4 +28,5 @@ PAGES: Final[tuple[Page, ...]] = (
     event.PAGE,
     functions.PAGE,
     function.PAGE,
+    crons.PAGE,
 )
