@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -38,7 +39,7 @@ def log_in(server: Start, token: str, **headers: str) -> Reply:
 def test_no_page_is_shown_to_strangers(production: Start) -> None:
     assert len(PAGES) >= 8
     for page in PAGES:
-        path = page.path.format(run_id="x", step_id="x", event_id="x", function_id="x")
+        path = re.sub(r"\{[^}]+\}", "x", page.path)
         for method in ("GET", "POST"):
             reply = production.stranger(method, path, accept=HTML)
             assert reply.status == (303 if method == "GET" else 401), (method, path)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stepwell.dashboard.assets import asset_url
+from stepwell.dashboard.commands import curl
 from stepwell.dashboard.json_text import json_text
+from stepwell.dashboard.sections import SECTIONS, SHORTCUTS
 from stepwell.dashboard.states import state_of
 from stepwell.model.event import rfc3339
 from stepwell.views.wording import count, parse_moment, relative, size, span
@@ -39,8 +42,19 @@ def _environment() -> Environment:
     names: Any = made.globals
     filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
     names.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
+    names.update(sections=SECTIONS, shortcuts=SHORTCUTS, event_type=event_type, curl=curl)
     names["ui"] = made.get_template("parts/ui.html").module
     return made
+
+
+def function_page(id: str) -> str:
+    """The address of the page of a function."""
+    return f"/functions/{quote(id, safe='')}"
+
+
+def event_type(name: str) -> str:
+    """The address of what is known of events of a name, whatever is in that."""
+    return f"/event-types/{quote(name, safe='')}"
 
 
 def _members(text: msgspec.Raw) -> list[tuple[str, str]]:

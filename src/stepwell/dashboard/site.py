@@ -141,6 +141,7 @@ class Site:
             "guest": guest,
             "version": self._source.version,
             "production": self._source.production,
+            "base": str(request.base_url).rstrip("/"),
         }
         body = render(template, context, part)
         pushes = shown.address is not None and not part and "hx-request" in request.headers

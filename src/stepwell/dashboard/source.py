@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from stepwell.dashboard.sharing import Shared
 from stepwell.engine.registry import Registry
 from stepwell.views.nouns import Reader
+from stepwell.views.queues.shapes import AllQueuesView
 from stepwell.views.throughput import Throughput
 from stepwell.views.why.shapes import Situation
 
@@ -29,7 +31,8 @@ class Here:
 @dataclass(frozen=True, slots=True)
 class Source:
     """``registry`` and ``situation`` are what is known at the moment of the call; ``production`` whether this is a
-    server for production, and ``version`` that of the server. ``throughput`` remembers the last hour."""
+    server for production, and ``version`` that of the server. ``throughput`` remembers the last hour;
+    ``queues`` is what all who look at the queue share."""
 
     reader: Reader
     registry: Callable[[], Registry]
@@ -38,3 +41,4 @@ class Source:
     here: Here
     production: bool = False
     throughput: Throughput = field(default_factory=Throughput)
+    queues: Shared[AllQueuesView] = field(default_factory=Shared[AllQueuesView])

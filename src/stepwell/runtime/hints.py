@@ -24,6 +24,7 @@ FUNCTIONS: Final = "functions"
 AUDIT: Final = "audit"
 USERS: Final = "users"
 SESSIONS: Final = "sessions"
+QUEUE: Final = "queue"
 
 _TOGETHER_MS: Final = 40  # what changes within this time is told at once: twenty-five hints a second at most
 _OTHERS_MS: Final = 500  # what other processes write is not known by name, so all who look are told, and not so often
@@ -46,6 +47,10 @@ def _of_run(change: Any) -> Iterable[str]:
 
 def _of_functions(change: Any) -> Iterable[str]:
     return (FUNCTIONS,)
+
+
+def _of_queue(change: Any) -> Iterable[str]:
+    return (QUEUE,)
 
 
 _TOPICS: Final[Mapping[type, Topics]] = {
@@ -71,6 +76,22 @@ _TOPICS: Final[Mapping[type, Topics]] = {
     c.BeginSession: lambda x: (SESSIONS,),
     c.EndSession: lambda x: (SESSIONS,),
     c.EndSessions: lambda x: (SESSIONS,),
+    c.Enqueue: _of_queue,
+    c.Schedule: _of_queue,
+    c.Park: _of_queue,
+    c.Block: _of_queue,
+    c.Grant: _of_queue,
+    c.Postpone: _of_queue,
+    c.Wake: _of_queue,
+    c.Drop: _of_queue,
+    c.DropRunItems: _of_queue,
+    c.Release: _of_queue,
+    c.ReleaseShared: _of_queue,
+    c.ReleaseItem: _of_queue,
+    c.LapseLeases: _of_queue,
+    c.PutCell: _of_queue,
+    c.TakeSlots: _of_queue,
+    c.FreeSlots: _of_queue,
 }
 """What each change is about. A change that is not here changes nothing that is shown."""
 

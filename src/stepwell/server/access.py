@@ -35,7 +35,9 @@ _OTHERS: Final = {
     "/v1/realtime/publish/tee": Access.TOKEN_OR_KEY,
 }
 # Pages by the first segment of their address, if this server has any: it may be told to have none.
-_PAGES: Final = frozenset({"", "runs", "events", "functions", "crons", "live", "logout"})
+_PAGES: Final = frozenset(
+    {"", "runs", "events", "event-types", "functions", "crons", "queue", "palette", "live", "logout"}
+)
 _OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
 
 FOR_PAGES: Final = frozenset({Access.EVENT_KEY, Access.TOKEN})

@@ -55,3 +55,13 @@ def test_what_a_sentence_names_is_a_link_and_the_rest_is_text():
     assert with_links(f"Held by run {RUN} <b>.") == f'Held by run <a href="/runs/{RUN}">{RUN}</a> &lt;b&gt;.'
     told = with_links(f"The event 'a/b' {RUN} came.")
     assert told == f'The event &#39;a/b&#39; <a href="/events/{RUN}">{RUN}</a> came.'
+
+
+def test_what_an_sdk_has_encrypted_is_shown_as_locked():
+    secret = '{"__ENCRYPTED__": true, "__STRATEGY__": "inngest/libsodium", "data": "aGVsbG8="}'
+    shown = json_text(f'{{"order": 1, "card": {secret}, "text": "{{\\"__ENCRYPTED__\\": true}}"}}'.encode())
+
+    assert "aGVsbG8=" not in shown.html
+    assert shown.html.count("encrypted, ") == 1
+    assert '<span class="j-n">1</span>' in shown.html
+    assert "aGVsbG8=" in shown.plain, "who copies it gets what there is"

@@ -6,6 +6,7 @@ import "./copy.js";
 import "./list.js";
 import "./parts.js";
 import "./actions.js";
+import "./palette.js";
 import { connect } from "./live.js";
 
 connect();

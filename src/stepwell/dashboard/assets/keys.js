@@ -1,5 +1,5 @@
 // Everything by keyboard: j and k go through the rows of the list, g and a letter to a page, / to the search.
-const PAGES = { o: "/", r: "/runs", e: "/events", f: "/functions", c: "/crons" };
+const pages = new Map([...document.querySelectorAll("[data-go]")].map((link) => [link.dataset.go, link.href]));
 const dialog = document.getElementById("shortcuts");
 let leading = 0;
 
@@ -15,7 +15,7 @@ function move(by) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape" && event.target.matches?.("[data-search]")) {
     event.preventDefault(); // or the browser forgets what was searched for
     event.target.blur();
@@ -24,7 +24,7 @@ document.addEventListener("keydown", (event) => {
   if (typing(event.target)) return;
   const led = Date.now() - leading < 1200;
   leading = 0;
-  if (led && PAGES[event.key]) location.href = PAGES[event.key];
+  if (led && pages.has(event.key)) location.href = pages.get(event.key);
   else if (event.key === "g") leading = Date.now();
   else if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);

@@ -9,7 +9,7 @@ const SHOWN_MAX = 400; // rows; older ones fall off at the end while new ones co
 
 if (list) {
   onChange((topics) => {
-    if (topics === null || topics.has(list.dataset.list)) refresh();
+    if (topics === null || list.dataset.list.split(" ").some((topic) => topics.has(topic))) refresh();
   });
   list.addEventListener("click", further);
   let row; // that the keyboard is at, which may be there again when the filters have been applied

@@ -32,12 +32,14 @@ class Row(NamedTuple):
 
 
 class EventsView(NamedTuple):
-    """The list and what it was asked for. ``names`` are those that start something; ``more`` is where it goes on."""
+    """The list and what it was asked for. ``names`` are those that start something; ``more`` is where it goes on.
+    ``known`` is whether what was asked for is a name, of which more is known elsewhere."""
 
     rows: Sequence[Row]
     names: Sequence[str]
     ages: dict[str, tuple[str, int]]
     name: str
+    known: bool
     age: str
     internal: bool
     first: bool
@@ -66,10 +68,11 @@ async def show(visit: Visit) -> Shown:
     said = {"name": name, "age": age, "internal": "1" if internal else ""}
     shown = found[:_ROWS]
     view = EventsView(
-        rows=[await _row(reader, registry, event) for event in shown],
+        rows=[await row(reader, registry, event) for event in shown],
         names=_names(registry),
         ages=AGES,
         name=name,
+        known=bool(name) and not is_ulid(name.upper()),
         age=age,
         internal=internal,
         first="before" not in query,
@@ -79,7 +82,8 @@ async def show(visit: Visit) -> Shown:
     return Shown(title="Events", view=view, topics=("events", "runs"), address=address(visit.address, said))
 
 
-async def _row(reader: Reader, registry: Registry, event: Event) -> Row:
+async def row(reader: Reader, registry: Registry, event: Event) -> Row:
+    """An event with what became of it so far."""
     runs: list[Run] = await reader.read(RunsOfEvent(event.id))
     outcomes: list[Outcome] = await reader.read(Outcomes(event.id))
     left = max(0, _CAUSED - len(runs))

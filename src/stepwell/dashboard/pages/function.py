@@ -6,36 +6,36 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from stepwell.dashboard.lately import Lately, lately
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.dashboard.pages import functions, runs
+from stepwell.dashboard.rules import Rule, rules
 from stepwell.engine.registry import cron_triggers
+from stepwell.lifecycle.retry import DEFAULT
+from stepwell.model.duration import format_duration
 from stepwell.model.function import Function
 from stepwell.model.questions import ListRuns
-from stepwell.model.run import Run, RunStatus
+from stepwell.model.run import Run
 from stepwell.views import search
+from stepwell.views.queues.backlogs import waiting
 from stepwell.views.queues.controls import limits
-from stepwell.views.queues.shapes import LimitView
+from stepwell.views.queues.pressures import pressures
+from stepwell.views.queues.shapes import PressureView, ResetView
 
 _LAST: Final = 200  # runs, of which rates and durations are told
 _LISTED: Final = 12
+_STRIP: Final = 60
 _TICKS: Final = 5
 _YEAR_MS: Final = 366 * 86_400_000
 _KEYS: Final = 12
+_PRESSURES: Final = 5
 
 
-class Lately(NamedTuple):
-    """Of the last runs: how many they are, how many of them failed or completed, and how long those took."""
+class Option(NamedTuple):
+    """Something that its configuration says."""
 
-    runs: int
-    ended: int
-    failed: int
-    p50: int | None
-    p95: int | None
-
-    @property
-    def rate(self) -> str:
-        """The part of them that failed."""
-        return f"{100 * self.failed / self.ended:.3g} %" if self.ended else "—"
+    name: str
+    value: str
 
 
 class FunctionView(NamedTuple):
@@ -46,8 +46,11 @@ class FunctionView(NamedTuple):
     rows: Sequence[runs.Row]
     strip: Sequence[Run]
     lately: Lately
-    limits: Sequence[LimitView]
+    rules: Sequence[Rule]
+    pressures: Sequence[PressureView]
+    resets: Sequence[ResetView]
     ticks: Sequence[int]
+    options: Sequence[Option]
     config: bytes
 
 
@@ -58,32 +61,23 @@ async def show(visit: Visit) -> Shown:
         raise Missing("There is no such function", "No app that is known has it, or has had it lately.")
     last: list[Run] = await reader.read(ListRuns(_LAST, function_id=function.id))
     listed = last[:_LISTED]
-    names = await search.event_names(reader, listed)
     departed = function.id not in registry.functions
     in_use = await limits(reader, function, visit.source.situation(), limit=_KEYS)
+    waits = await waiting(reader, function.id, function, _KEYS)
     view = FunctionView(
         function=function,
         row=functions.row(function, visit.now, departed=departed),
-        rows=runs.rows(listed, names, registry),
-        strip=last[:60][::-1],
-        lately=_lately(last),
-        limits=in_use.limits,
+        rows=runs.rows(listed, await search.event_names(reader, listed), registry),
+        strip=last[:_STRIP][::-1],
+        lately=lately(last, visit.now, _LAST),
+        rules=rules(function, in_use.limits, waits),
+        pressures=await pressures(reader, registry, function.id, visit.now, _PRESSURES),
+        resets=in_use.resets,
         ticks=[] if departed else _ticks(function, visit.now),
+        options=_options(function),
         config=function.config,
     )
-    return Shown(title=view.row.name, view=view, topics=("runs", "functions"))
-
-
-def _lately(last: Sequence[Run]) -> Lately:
-    ended = [run for run in last if run.status in (RunStatus.COMPLETED, RunStatus.FAILED)]
-    took = sorted(run.ended_at - run.started_at for run in ended if run.ended_at and run.started_at)
-    return Lately(
-        runs=len(last),
-        ended=len(ended),
-        failed=sum(run.status == RunStatus.FAILED for run in ended),
-        p50=took[len(took) // 2] if took else None,
-        p95=took[min(len(took) - 1, len(took) * 95 // 100)] if took else None,
-    )
+    return Shown(title=view.row.name, view=view, topics=("runs", "functions", "queue"))
 
 
 def _ticks(function: Function, now: int) -> list[int]:
@@ -91,6 +85,23 @@ def _ticks(function: Function, now: int) -> list[int]:
     for _, schedule in cron_triggers(function).values():
         found.update(islice(schedule.between(now, now + _YEAR_MS), _TICKS))
     return sorted(found)[:_TICKS]
+
+
+def _options(function: Function) -> list[Option]:
+    delays = (function.backoff or DEFAULT).delays_ms[: max(1, function.retries)]
+    found = [Option("Retries", f"{function.retries:,}")]
+    if function.retries:
+        found.append(Option("After", ", ".join(format_duration(each) for each in delays)))
+    if function.start_timeout_ms is not None:
+        found.append(Option("Cancelled unless it starts within", format_duration(function.start_timeout_ms)))
+    if function.finish_timeout_ms is not None:
+        found.append(Option("Cancelled unless it ends within", format_duration(function.finish_timeout_ms)))
+    if function.endpoint is not None:
+        found.append(Option("Kind", "durable endpoint"))
+    if function.name != function.id:
+        found.append(Option("Name", function.name))
+    found.append(Option("Version", f"{function.version:,}"))
+    return found
 
 
 PAGE: Final = Page(

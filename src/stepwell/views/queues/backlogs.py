@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stepwell.engine.registry import Registry
+from stepwell.model.function import Function
 from stepwell.model.item import Item, ItemKind
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import (
@@ -32,6 +33,7 @@ from stepwell.views.queues.holders import holders
 from stepwell.views.queues.names import ALL, By, limit_of, named, ranges
 from stepwell.views.queues.shapes import (
     COUNT_MAX,
+    AllQueuesView,
     AmountView,
     BacklogView,
     FunctionQueueView,
@@ -68,12 +70,28 @@ class Depth(NamedTuple):
 
 async def queues(reader: Reader, now: int) -> list[QueueView]:
     """What each function is owed, by id."""
+    found, _, _ = await _all(reader, now)
+    return found
+
+
+async def all_queues(reader: Reader, registry: Registry, situation: Situation, limit: int) -> AllQueuesView:
+    """What each function is owed, with up to ``limit`` of all backlogs, the deepest first."""
+    found, depths, more = await _all(reader, situation.now)
+    return AllQueuesView(
+        functions=found,
+        keys=AmountView(count=len(depths), more=more),
+        backlogs=[await _backlog(reader, registry, depth.name, situation) for depth in depths[:limit]],
+    )
+
+
+async def _all(reader: Reader, now: int) -> tuple[list[QueueView], list[Depth], bool]:
     tally = _Tally(now)
     await tally.add_items(reader)
     depths, more = await _depths(reader, [ALL])
     await tally.add_backlogs(reader, depths, more=more)
     known = {function.id for function in await reader.read(ListFunctions())}
-    return [await tally.view(reader, function_id) for function_id in sorted(known | tally.functions)]
+    found = [await tally.view(reader, function_id) for function_id in sorted(known | tally.functions)]
+    return found, depths, more
 
 
 async def function_queue(
@@ -92,6 +110,15 @@ async def function_queue(
         keys=AmountView(count=len(mine), more=more),
         backlogs=[await _backlog(reader, registry, name, situation) for name, *_ in deepest],
     )
+
+
+async def waiting(reader: Reader, function_id: str, function: Function | None, limit: int) -> dict[str, AmountView]:
+    """How many wait in the backlogs of a function, by name: in the first ``limit`` of each kind, counted to 1,000."""
+    found: dict[str, AmountView] = {}
+    for first, last in ranges(function_id, function):
+        for name, count, _ in await reader.read(BacklogDepths(first, last, limit, _DEPTH_MAX)):
+            found[name] = AmountView(count=count, more=count >= _DEPTH_MAX)
+    return found
 
 
 async def _depths(reader: Reader, where: Iterable[tuple[str, str]]) -> tuple[list[Depth], bool]:

@@ -86,6 +86,40 @@ class FunctionQueueView(QueueView, frozen=True):
     backlogs: list[BacklogView]
 
 
+class AllQueuesView(View, frozen=True):
+    """What all functions are owed, with the deepest of all backlogs, and how many of these there are."""
+
+    functions: list[QueueView]
+    keys: AmountView
+    backlogs: list[BacklogView]
+
+
+class LeaseView(View, frozen=True):
+    """A run that somebody works at. ``steps`` are those that execute in the process that is asked, ``since`` when the
+    first of them began, or the run. The lease ends at ``until``, unless it is extended; ``lapsed`` is whether that
+    moment has passed, so that others take the run over."""
+
+    run_id: str
+    function_id: str
+    steps: list[str]
+    since: str | None
+    until: str
+    lapsed: bool
+
+
+class PressureView(View, frozen=True):
+    """Nothing of a queue begins before ``until``, because what its function calls wants to be left alone: so said a
+    ``step`` of a run, or without one its function's own code, with this ``message``. ``value`` is that of the key of
+    the ``control`` whose queue it is; without a control it is all of the function."""
+
+    control: Literal["concurrency", "run-concurrency", "throttle"] | None
+    value: str | None
+    until: str
+    run_id: str
+    step: str | None
+    message: str
+
+
 class LimitKeyView(View, frozen=True, omit_defaults=True):
     """One key of a control that is in use. ``value`` is null if the control has but one.
 

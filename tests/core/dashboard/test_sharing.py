@@ -1,0 +1,63 @@
+"""An answer that many ask for at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stepwell.dashboard.sharing import Shared
+
+
+class Slow:
+    """Makes numbers, each once it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.started = asyncio.Event()
+        self._gate = asyncio.Event()
+
+    async def make(self) -> int:
+        self.begun += 1
+        self.started.set()
+        number = self.begun
+        await self._gate.wait()
+        return number
+
+    def open(self) -> None:
+        self._gate.set()
+
+
+async def test_who_asks_while_an_answer_is_made_shares_the_next_one():
+    slow, shared = Slow(), Shared[int]()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(shared.get(slow.make))
+        await slow.started.wait()
+        others = [group.create_task(shared.get(slow.make)) for _ in range(50)]
+        await asyncio.sleep(0)
+        slow.open()
+
+    assert first.result() == 1
+    assert {each.result() for each in others} == {2}
+    assert slow.begun == 2
+
+
+async def test_an_answer_is_never_older_than_the_question():
+    slow, shared = Slow(), Shared[int]()
+    slow.open()
+
+    assert [await shared.get(slow.make) for _ in range(3)] == [1, 2, 3]
+
+
+async def test_who_asked_hears_what_went_wrong_and_others_get_an_answer():
+    shared = Shared[int]()
+
+    async def fail() -> int:
+        raise ValueError("away")
+
+    async def make() -> int:
+        return 7
+
+    with pytest.raises(ValueError, match="away"):
+        await shared.get(fail)
+    assert await shared.get(make) == 7

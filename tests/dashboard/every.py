@@ -1,0 +1,49 @@
+"""An address of every page there is, taken from the table of pages: whoever adds one has it looked at by all these
+tests, and is told to say here what its address needs that no other had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from stepwell.dashboard.actions import ACTIONS
+from stepwell.dashboard.pages import PAGES
+
+_NAME: Final = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+def addresses(samples: Mapping[str, str]) -> dict[str, str]:
+    """By the names of their templates. ``samples`` are what stands in addresses."""
+    return {page.template.removesuffix(".html"): _filled(page.path, samples) for page in PAGES if page.template}
+
+
+def forms(samples: Mapping[str, str]) -> list[str]:
+    """The forms of all actions."""
+    return [_filled(action.path, samples) for action in ACTIONS]
+
+
+def _filled(path: str, samples: Mapping[str, str]) -> str:
+    missing = set(_NAME.findall(path)) - set(samples)
+    assert not missing, f"say in tests/dashboard/every.py what {path} may have for {missing}"
+    return _NAME.sub(lambda match: quote(samples[match[1]], safe=""), path)
+
+
+def samples(shop: Any) -> dict[str, str]:
+    """What a server has that has done a little of everything, for ``addresses``."""
+    failed, done = shop.start("shop/failing"), shop.start("shop/ordered", order=1, amount=50)
+    shop.ended(failed)
+    shop.ended(done)
+    for user in ("ada", "ada", "bob"):
+        shop.send("shop/exported", user=user, gate="never")
+    shop.send("shop/changed", id=1)
+    shop.why(shop.start("shop/requested", id=7), "waiting")
+    trace = shop.http("GET", f"/runs/{failed}/timeline").json
+    return {
+        "run_id": failed,
+        "step_id": trace["rows"][0][0],
+        "event_id": shop.get(f"/v2/runs/{done}")["eventId"],
+        "event_name": "shop/ordered",
+        "function_id": "shop-export",
+    }

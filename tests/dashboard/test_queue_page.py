@@ -1,0 +1,43 @@
+"""The queue, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.dashboard.conftest import Visitor
+from tests.edge.conftest import Dev
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_queue_shows_what_waits_for_what_and_who_works_and_is_live(visitor: Visitor, shop: Dev) -> None:
+    first = shop.start("shop/exported", user="queue", gate="queue")
+    shop.why(first, "executing")
+    page = visitor.open("/runs")
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+    visitor.live()
+    under_way = page.locator(".leases li").filter(has_text=first)
+    expect(under_way).to_contain_text("executes work here")
+    backlog = page.locator(".backlog").filter(has_text="queue")
+    expect(backlog).to_have_count(0)
+
+    second = shop.start("shop/exported", user="queue", gate="queue")
+    expect(backlog).to_contain_text("1 of 1 in use")
+    expect(backlog).to_contain_text("event.data.user")
+    expect(backlog.get_by_role("link", name=second)).to_be_visible()
+    expect(backlog.locator(".holders").get_by_role("link", name=first)).to_be_visible()
+    row = page.locator(".queue-table tbody tr").filter(has_text="shop-export")
+    expect(row.locator("td").nth(3)).to_have_text("1")
+    page.get_by_label("Function", exact=True).select_option("shop-approve")
+    expect(backlog).to_have_count(0)
+    assert page.url.endswith("/queue?function=shop-approve")
+    page.get_by_label("Function", exact=True).select_option("shop-export")
+    expect(backlog).to_have_count(1)
+    shop.open_gate("queue")
+
+    expect(backlog).to_have_count(0)
+    expect(under_way).to_have_count(0)
+    shop.ended(second)
