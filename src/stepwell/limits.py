@@ -141,6 +141,10 @@ SEARCH_ROWS_MAX = 2_000  # of runs that one request looks at for those that matc
 ENDINGS_LOOKED_MAX = 2_000  # of the last hour that are looked at together, to count them
 ENDINGS_OF_A_MINUTE_MAX = 200  # of a minute, if those are too many; from these the rest of it is estimated
 JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one click away
+COPIED_BYTES_MAX = 1024 * 1024  # of a run that is copied as a test or a command
+DIFF_BYTES_MAX = 512 * 1024  # of each of two texts that are compared for a page
+DIFF_LINES_MAX = 2_000  # of each, and of what is shown
+GRAPH_NODES_MAX = 300  # what is drawn of a run, or of what an event led to: of more a picture says nothing
 
 # Users, and what they did (ADR 0048).
 SESSION_LIFE = timedelta(hours=12)  # from a login to the next

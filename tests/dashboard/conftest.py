@@ -48,6 +48,17 @@ async def bill(ctx: Context[dict]) -> dict:
     return {"paid": paid, "invoice": invoice}
 
 
+@app.create_function(id="ship", trigger="shop/shipped")
+async def ship(ctx: Context[dict]) -> list:
+    async def look(what):
+        await asyncio.sleep(0.05)
+        return what
+
+    step = ctx.step
+    found = await asyncio.gather(step.run("check stock", look, "stock"), step.run("check address", look, "address"))
+    return await step.run("join", lambda: [*found, ctx.event.data["order"]])
+
+
 @app.create_function(id="make-invoice", trigger="shop/invoice.wanted")
 async def make_invoice(ctx: Context[dict]) -> int:
     return await ctx.step.run("number", lambda: 42)

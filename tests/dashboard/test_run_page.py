@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 from playwright.sync_api import expect
 
@@ -20,7 +25,7 @@ def test_a_run_shows_its_steps_its_output_and_the_runs_it_invoked(visitor: Visit
     expect(page.locator(".trace-row").nth(1).locator(".trace-bar.rests")).to_have_count(1)
     expect(page.locator(".run-head")).to_contain_text("Completed")
     expect(page.locator(".run-side")).to_contain_text('"charged": 7')
-    page.get_by_role("option", name="ask for an invoice").click()
+    page.get_by_role("treeitem", name="ask for an invoice").click()
     page.locator("#step").get_by_role("link").first.click()
 
     expect(page.get_by_role("heading", name="make-invoice")).to_be_visible()
@@ -33,6 +38,7 @@ def test_a_step_that_failed_shows_why_where_and_how_often(visitor: Visitor, shop
     page = visitor.open(f"/runs/{run_id}")
 
     expect(page.locator(".why")).to_contain_text("failed after 2 attempts: ValueError: card declined")
+    expect(page.get_by_role("treeitem", name="decline")).to_be_visible()
     page.locator("#trace-rows").focus()
     page.keyboard.press("Enter")
     step = page.locator("#step")
@@ -86,9 +92,168 @@ def test_of_a_long_trace_only_what_is_in_sight_exists_and_all_of_it_is_reached_b
     assert page.locator(".trace-row").count() < 100
     page.locator("#trace-rows").focus()
     page.keyboard.press("End")
-    expect(page.get_by_role("option", name="step 899,")).to_be_visible()
+    expect(page.get_by_role("treeitem", name="step 899,")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.locator("#step")).to_contain_text("step 899")
+
+
+def axis(visitor: Visitor) -> str:
+    return visitor.page.locator("#trace-axis").get_attribute("aria-valuetext") or ""
+
+
+def test_what_ran_together_is_together_and_a_part_of_the_time_is_seen_from_near(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/shipped", order=7)
+    shop.ended(run_id)
+    page = visitor.open(f"/runs/{run_id}")
+    rows = page.locator("#trace-rows")
+    expect(page.get_by_role("treeitem", name="2 at the same time")).to_be_visible()
+    expect(page.locator("#trace-spent")).to_contain_text("executing")
+    whole = axis(visitor)
+    assert whole.startswith("0 ms to ")
+
+    place = page.locator("#trace-axis").bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + place["width"] * 0.2, place["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] * 0.6, place["y"] + 8)
+    page.mouse.up()
+    near = axis(visitor)
+    assert near != whole
+    expect(page.locator(".trace-window")).to_be_visible()
+    rows.focus()
+    page.keyboard.press("0")
+    assert axis(visitor) == whole
+
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("treeitem", name="2 at the same time")).to_have_attribute("aria-expanded", "false")
+    expect(page.get_by_role("treeitem", name="check stock")).to_have_count(0)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("treeitem", name="check stock")).to_have_attribute("aria-level", "2")
+    page.locator("#trace-axis").focus()
+    page.keyboard.press("+")
+    close = axis(visitor)
+    page.keyboard.press("ArrowRight")
+    assert axis(visitor) not in (whole, close)
+    page.get_by_role("button", name="Show all of the time").click()
+    assert axis(visitor) == whole
+
+
+def test_the_steps_of_an_invoked_run_are_below_the_invoke(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/ordered", order=7)
+    shop.ended(run_id)
+    page = visitor.open(f"/runs/{run_id}")
+    expect(page.get_by_role("treeitem", name="ask for an invoice")).to_be_visible()
+    page.locator("#trace-rows").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("treeitem", name="number")).to_have_attribute("aria-level", "2")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#step")).to_contain_text("42")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("treeitem", name="number")).to_have_count(0)
+
+
+def test_a_run_is_seen_as_a_list_and_as_a_graph_and_the_address_says_so(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/shipped", order=7)
+    shop.ended(run_id)
+    page = visitor.open(f"/runs/{run_id}")
+    page.get_by_role("link", name="List").click()
+    expect(page.locator(".trace-numbers")).to_have_count(4)
+    assert page.url.endswith("?view=list")
+    page.get_by_role("link", name="Graph").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".graph-node")).to_have_count(5)
+    assert page.url.endswith("?view=graph")
+    page.reload()
+    expect(page.locator(".graph-edge")).to_have_count(5)
+
+    page.get_by_role("link", name="shop/shipped, event").focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#step")).to_contain_text("Kind")
+    expect(page.locator(".graph-node.is-chosen")).to_have_count(1)
+    view = page.locator(".graph-picture").get_attribute("viewBox")
+    page.keyboard.press("+")
+    assert page.locator(".graph-picture").get_attribute("viewBox") != view
+    page.keyboard.press("0")
+    assert page.locator(".graph-picture").get_attribute("viewBox") == view
+    page.get_by_role("button", name="join").click()
+    expect(page.locator("#step h2")).to_have_text("join")
+    page.keyboard.press("Escape")
+    expect(page.locator("#step")).to_be_hidden()
+    page.goto(f"{shop.url}/runs/{run_id}#step=join")
+    expect(page.locator("#step h2")).to_have_text("join")
+
+
+def test_two_runs_are_compared(visitor: Visitor, shop: Dev) -> None:
+    first = shop.start("shop/shipped", order=1)
+    shop.ended(first)
+    second = shop.start("shop/shipped", order=2)
+    shop.ended(second)
+    page = visitor.open(f"/runs/{second}")
+    page.get_by_text("Compare").click()
+    page.get_by_role("link", name="With the run before").click()
+
+    expect(page.get_by_role("heading", name="Two runs of ship")).to_be_visible()
+    given = page.locator(".compare-columns .diff").first
+    expect(given.locator(".is-gone")).to_contain_text('"order": 1')
+    expect(given.locator(".is-new mark")).to_have_text("2")
+    expect(page.locator(".compare-table .c-name b")).to_have_text(["join"])
+    page.get_by_text("What differs in join").click()
+    expect(page.locator(".compare-detail .is-new")).to_contain_text("2")
+    page.get_by_role("link", name="Show all steps").click()
+    expect(page.locator(".compare-table .c-name b")).to_have_count(3)
+
+    page.goto(f"{shop.url}/runs/{first}")
+    page.get_by_text("Compare").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("With another run").fill(second)
+    page.keyboard.press("Enter")
+    expect(page.locator(".compare-facts")).to_contain_text(second)
+    page.locator(".compare-facts").get_by_role("link", name=first).click()
+    expect(page.locator(".run-id")).to_contain_text(first)
+    visitor.expected = ["404"]
+    page.goto(f"{shop.url}/runs/{first}/compare/{first}")
+    expect(page.get_by_text("That is the same run")).to_be_visible()
+
+
+def test_what_is_copied_as_a_test_runs_as_it_is_and_so_do_the_commands(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/shipped", order=7)
+    shop.ended(run_id)
+    page = visitor.open(f"/runs/{run_id}")
+
+    def copied(form: str) -> str:
+        page.get_by_text("Copy as").click()
+        page.get_by_role("button", name=form).click()
+        expect(page.get_by_role("dialog", name=form)).to_be_visible()
+        text = page.locator("#copied code").text_content()
+        page.keyboard.press("Escape")
+        expect(page.locator("#copied")).to_be_hidden()
+        assert text is not None
+        return text
+
+    test = shop.folder / "test_copied.py"
+    test.write_text(copied("Python test"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name],
+        cwd=shop.folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(shop.folder), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    curl, *others = copied("curl").strip().split("\n\n")
+    said = subprocess.run(["sh", "-c", f"{curl} -s"], capture_output=True, text=True, timeout=30, check=True)
+    (again,) = json.loads(said.stdout)["ids"]
+    assert shop.get(f"/v2/events/{again}")["data"] == {"order": 7}
+    assert len(others) == 2
+    assert f"stepwell why {run_id} --url {shop.url}" in copied("stepwell commands")
 
 
 def test_pages_survive_a_restart_of_the_server(start_dev, visit) -> None:

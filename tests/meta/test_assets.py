@@ -16,7 +16,7 @@ VENDOR = DASHBOARD / "assets" / "vendor"
 MANIFEST = json.loads((VENDOR / "manifest.json").read_text())
 TEMPLATES = sorted((DASHBOARD / "templates").rglob("*.html"))
 BYTES_MAX = 60_000  # of all that a browser loads for its first page, compressed
-LATER = {"charts.js", "vendor/uplot.js", "vendor/uplot.css"}  # loaded by pages that draw
+LATER = {"charts.js", "graph.js", "vendor/dagre.js", "vendor/uplot.js", "vendor/uplot.css"}  # loaded by pages that draw
 
 
 @pytest.mark.parametrize("each", MANIFEST, ids=lambda each: each["file"])

@@ -5,12 +5,13 @@ Moments are milliseconds, as the browser counts them; everything else about a st
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from stepwell.dashboard.spent import Failed, Spent, spent
 from stepwell.dashboard.states import State, state_of
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step, StepStatus
@@ -32,11 +33,14 @@ _WORDS: Final = {
     "defer": "deferred",
 }
 """The kinds of steps as people call them."""
+_DEFERRED: Final = _WORDS["defer"]
+_FOR_EVER: Final = 1 << 62
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One row. ``failed`` are its attempts that did, as (start, end); ``kind`` is a word for people. The first members
-    are those that every row has."""
+    """One row. ``failed`` are its attempts that did; ``kind`` is a word for people. ``group`` is the number of those
+    that it ran beside, 0 if there are none. ``last`` is when the last attempt began, if one had failed before. The
+    first members are those that every row has."""
 
     id: str
     name: str
@@ -45,13 +49,16 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     start: int
     end: int | None
     due: int | None = None
-    failed: Sequence[tuple[int, int]] = ()
+    failed: Sequence[Failed] = ()
     child: str | None = None
     copied: bool = False
+    group: int = 0
+    last: int | None = None
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows, and the run that they belong to. ``looks`` tells how each of the states looks: word, tone, shape."""
+    """All rows, and the run that they belong to. ``looks`` tells how each of the states looks: word, tone, shape.
+    ``spent`` says where its time went."""
 
     status: str
     queued: int
@@ -60,6 +67,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     now: int
     rows: Sequence[Bar]
     looks: Mapping[str, State]
+    spent: Spent
 
 
 def kind_word(kind: str) -> str:
@@ -75,9 +83,9 @@ def step_name(step: Step) -> str:
 def timeline(
     run: Run, steps: Sequence[Step], attempts: Sequence[Attempt], bodies: Mapping[str, Executing], now: int
 ) -> Timeline:
-    tried: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    tried: defaultdict[str, list[Failed]] = defaultdict(list)
     for attempt in attempts:
-        tried[attempt.step_id].append((attempt.started_at, attempt.ended_at))
+        tried[attempt.step_id].append((attempt.started_at, attempt.ended_at, attempt.retry_at))
     copied = run.rerun.copied if run.rerun is not None else 0
     rows = [
         _bar(step, tried.get(step.id, ()), run, bodies.get(step.id), copied=number < copied)
@@ -97,6 +105,7 @@ def timeline(
         for id, body in bodies.items()
         if id not in known
     ]
+    rows = grouped(rows)
     own = tried.get("")
     if own:
         status = StepStatus.FAILED if run.status == "FAILED" else StepStatus.ERRORED
@@ -112,10 +121,35 @@ def timeline(
         now=now,
         rows=rows,
         looks={status: state_of(status) for status in {run.status, *(row.status for row in rows)}},
+        spent=spent(run, rows, now),
     )
 
 
-def _bar(step: Step, failed: Sequence[tuple[int, int]], run: Run, body: Executing | None, *, copied: bool) -> Bar:
+def grouped(rows: Sequence[Bar]) -> list[Bar]:
+    """The rows, with those numbered that ran at the same time: neighbours of which each began before all of the others
+    had ended. A row that ran by itself is in no group."""
+    found: list[Bar] = []
+    group, members, until = 0, 0, 0
+    for row in rows:
+        beside = members > 0 and row.start < until and not row.copied and row.kind != _DEFERRED
+        if not beside:
+            group, members, until = group + 1, 0, 0
+        members += 1
+        until = max(until, _FOR_EVER if row.end is None else row.end)
+        if row.copied or row.kind == _DEFERRED:
+            until = 0
+        found.append(msgspec.structs.replace(row, group=group))
+    sizes = Counter(row.group for row in found)
+    numbers: dict[int, int] = {}
+    return [
+        msgspec.structs.replace(row, group=numbers.setdefault(row.group, len(numbers) + 1))
+        if sizes[row.group] > 1
+        else msgspec.structs.replace(row, group=0)
+        for row in found
+    ]
+
+
+def _bar(step: Step, failed: Sequence[Failed], run: Run, body: Executing | None, *, copied: bool) -> Bar:
     cut_off = step.open and run.ended_at is not None
     status = CANCELLED if cut_off else step.status
     return Bar(
@@ -129,4 +163,11 @@ def _bar(step: Step, failed: Sequence[tuple[int, int]], run: Run, body: Executin
         failed=failed,
         child=child_run(step),
         copied=copied,
+        last=_last(step, body) if failed else None,
     )
+
+
+def _last(step: Step, body: Executing | None) -> int | None:
+    if not step.open:
+        return step.started_at
+    return body.started_at if body is not None else None

@@ -12,3 +12,4 @@ import { connect } from "./live.js";
 connect();
 if (document.querySelector("[data-trace]")) import("./trace.js");
 if (document.querySelector("[data-charts]")) import("./charts.js");
+if (document.querySelector("[data-copy-as]")) import("./copy-as.js");

@@ -1,36 +1,54 @@
-// The timeline of a run: one row for each step, of which only those in sight exist, so that ten thousand open at once.
+// The steps of a run: one row for each, of which only those in sight exist, so that ten thousand open at once. What ran
+// at the same time is together, and below an invoke there are the steps of the run that it started.
 import { onChange, unhurried } from "./live.js";
 import { now, span, tick } from "./time.js";
+import { element } from "./trace-rows.js";
+import { ranging, scale } from "./trace-range.js";
 
 const card = document.querySelector("[data-trace]");
 const address = card.dataset.trace;
 const box = document.getElementById("trace-rows");
 const axis = document.getElementById("trace-axis");
+const spent = document.getElementById("trace-spent");
 const panel = document.getElementById("step");
 const narrow = matchMedia("(max-width: 760px)");
-const shapes = document.getElementById("icons").content;
 const SPARE = 12; // rows beyond what is in sight
-const RESTS = new Set(["sleep", "wait for event", "wait for signal", "invoke", "deferred"]);
 const space = document.createElement("div");
 space.className = "trace-space";
 
 let trace = null;
-let range = [0, 1];
+let items = []; // what is shown, in its order
 let here = 0; // the row that the keyboard is at
+let drawing = null; // the graph, once somebody has looked at it
 let chosen = decodeURIComponent(location.hash.replace(/^#step=/, "")) || null;
+const folded = new Set(); // groups
+const children = new Map(); // traces by the ids of runs, of those that are unfolded
 
 const height = () => (narrow.matches ? 46 : 30);
+const range = ranging(axis, () => whole(), () => draw());
 
-function read([id, name, kind, status, start, end, due, failed, child, copied]) {
-  return { id, name, kind, status, start, end, due, failed, child, copied };
+function read([id, name, kind, status, start, end, due, failed, child, copied, group, last]) {
+  return { id, name, kind, status, start, end, due, failed, child, copied, group, last };
+}
+
+async function fetched(run, what = "timeline") {
+  const answer = await fetch(`${run}/${what}`, { cache: "no-store" });
+  if (answer.redirected) location.reload();
+  if (!answer.ok) throw new TypeError(`${answer.status}`);
+  return answer.json();
+}
+
+async function traceOf(run) {
+  const found = await fetched(run);
+  found.rows = found.rows.map(read);
+  return found;
 }
 
 const load = unhurried(async () => {
-  const answer = await fetch(`${address}/timeline`, { cache: "no-store" });
-  if (answer.redirected) location.reload();
-  if (!answer.ok) throw new TypeError(`${answer.status}`);
-  const found = await answer.json();
-  found.rows = found.rows.map(read);
+  const found = await traceOf(address);
+  for (const [id, child] of children) {
+    if (child.ended === null) children.set(id, await traceOf(`/runs/${id}`));
+  }
   const first = trace === null;
   trace = found;
   box.setAttribute("aria-busy", "false");
@@ -41,128 +59,167 @@ const load = unhurried(async () => {
       textContent: trace.ended === null ? "No step has begun yet." : "This run had no steps.",
     }));
     axis.replaceChildren();
-    return;
+  } else {
+    if (space.parentNode !== box) box.replaceChildren(space);
+    arrange();
   }
-  if (space.parentNode !== box) box.replaceChildren(space);
-  draw();
+  tell();
+  if (card.dataset.view === "graph") await picture();
   if (first && chosen) choose(chosen, true);
 });
 
-function draw() {
-  if (!trace?.rows.length) return;
-  const at = now();
+// What is shown -------------------------------------------------------------------------------------------------------
+
+function arrange() {
+  items = [];
+  gather(trace, address, 0, "");
+  here = Math.min(here, items.length - 1);
+  draw();
+}
+
+function gather(found, run, depth, suffix) {
+  let group = 0;
+  let shut = false;
+  for (const [index, row] of found.rows.entries()) {
+    if (row.group !== group) {
+      group = row.group;
+      shut = false;
+      if (group) {
+        const key = `group ${group}${suffix}`;
+        shut = folded.has(key);
+        const head = together(found.rows, index);
+        items.push({ key, row: head, look: found.looks[head.status], depth, open: !shut, group: key });
+      }
+    }
+    if (shut) continue;
+    const below = depth + (group ? 1 : 0);
+    const key = row.id + suffix;
+    const child = row.child && children.get(row.child);
+    const open = row.child ? Boolean(child) : undefined;
+    items.push({ key, row, look: found.looks[row.status], depth: below, open, run });
+    if (child) gather(child, `/runs/${row.child}`, below + 1, `@${row.child}`);
+  }
+}
+
+function together(all, first) {
+  let last = first;
+  while (last < all.length && all[last].group === all[first].group) last++;
+  const rows = all.slice(first, last);
+  const ended = rows.every((row) => row.end !== null);
+  const told = rows.find((row) => row.status === "FAILED") ?? rows.find((row) => row.end === null) ?? rows[0];
+  return {
+    name: `${rows.length} at the same time`, kind: "", status: told.status, bracket: true,
+    start: Math.min(...rows.map((row) => row.start)), end: ended ? Math.max(...rows.map((row) => row.end)) : null,
+  };
+}
+
+function whole() {
+  if (!trace) return [0, 1];
   let from = trace.started ?? trace.queued;
-  let to = trace.ended ?? at;
-  for (const row of trace.rows) {
+  let to = trace.ended ?? now();
+  for (const { row } of items) {
     if (row.start < from && !row.copied) from = row.start;
     if (row.end !== null && row.end > to) to = row.end;
   }
-  range = [from, Math.max(to, from + 1)];
-  scale();
-  space.style.height = `${trace.rows.length * height()}px`;
-  paint();
+  return [from, Math.max(to, from + 1)];
 }
 
-function scale() {
-  const length = range[1] - range[0];
-  const count = Math.min(6, Math.max(1, Math.floor(axis.clientWidth / 110)));
-  axis.replaceChildren(...Array.from({ length: count + 1 }, (_, index) => {
-    const mark = document.createElement("span");
-    mark.textContent = index ? `+${span(length * index / count)}` : "0";
-    mark.style.left = `${100 * index / count}%`;
-    return mark;
-  }));
+function draw() {
+  if (!trace?.rows.length) return;
+  if (card.dataset.view === "timeline") scale(axis, range.part(), whole(), range);
+  card.classList.toggle("is-zoomed", range.zoomed);
+  space.style.height = `${items.length * height()}px`;
+  paint();
 }
 
 function paint() {
   if (!trace?.rows.length) return;
   const high = height();
   const first = Math.max(0, Math.floor(box.scrollTop / high) - SPARE);
-  const last = Math.min(trace.rows.length, Math.ceil((box.scrollTop + box.clientHeight) / high) + SPARE);
-  space.replaceChildren(...trace.rows.slice(first, last).map((row, index) => element(row, first + index, high)));
+  const last = Math.min(items.length, Math.ceil((box.scrollTop + box.clientHeight) / high) + SPARE);
+  const told = {
+    count: items.length, high, here, chosen, range: range.part(), begun: whole()[0], listed: card.dataset.view === "list",
+  };
+  space.replaceChildren(...items.slice(first, last).map((item, index) => element(item, first + index, told)));
   box.setAttribute("aria-activedescendant", `s-${here}`);
 }
 
-function element(row, index, high) {
-  const look = trace.looks[row.status];
-  const place = document.createElement("div");
-  place.className = `trace-row tone-${look[1]}${index === here ? " is-here" : ""}`;
-  place.id = `s-${index}`;
-  place.dataset.index = index;
-  place.setAttribute("role", "option");
-  place.setAttribute("aria-selected", String(row.id === chosen));
-  place.setAttribute("aria-posinset", index + 1);
-  place.setAttribute("aria-setsize", trace.rows.length);
-  const length = (row.end ?? now()) - row.start;
-  place.setAttribute("aria-label", `${row.name}, ${row.kind}, ${look[0]}, ${span(length)}`);
-  place.style.top = `${index * high}px`;
-  const name = document.createElement("div");
-  name.className = "trace-name";
-  const icon = shapes.querySelector(`[data-shape="${look[2]}"] svg`);
-  if (icon) name.append(icon.cloneNode(true));
-  const title = document.createElement("b");
-  title.textContent = row.name;
-  title.title = row.name;
-  const kind = document.createElement("small");
-  kind.textContent = row.failed?.length && row.status !== "FAILED" ? `${row.kind} · ${row.failed.length} failed` : row.kind;
-  name.append(title, kind);
-  const lane = document.createElement("div");
-  lane.className = "trace-lane";
-  lane.append(...bars(row, look, length));
-  place.append(name, lane);
-  return place;
-}
-
-const share = (ms) => 100 * Math.min(1, Math.max(0, (ms - range[0]) / (range[1] - range[0])));
-
-function bar(start, end, ...classes) {
-  const place = document.createElement("div");
-  place.className = ["trace-bar", ...classes].join(" ");
-  place.style.left = `min(${share(start)}%, calc(100% - 3px))`;
-  place.style.width = `${share(end) - share(start)}%`;
-  return place;
-}
-
-function bars(row, look, length) {
-  const found = [];
-  const rests = RESTS.has(row.kind) ? ["rests"] : [];
-  const copied = row.copied ? ["copied"] : [];
-  let start = row.start;
-  for (const [began, ended] of row.failed ?? []) {
-    if (began > start) found.push(bar(start, began, "gap"));
-    found.push(bar(began, ended, "tone-bad"));
-    start = ended;
+// Where the time went: a strip, of which each part is as long as it was, and what they are in words.
+function tell() {
+  const words = ["queued", "executing", "waiting", "retrying", "between"];
+  const total = trace.spent.reduce((sum, length) => sum + length, 0);
+  const [strip, list] = spent.children;
+  spent.hidden = !total;
+  strip.replaceChildren();
+  list.replaceChildren();
+  for (const [index, length] of trace.spent.entries()) {
+    if (!length) continue;
+    const part = document.createElement("i");
+    part.className = `spent-${words[index]}`;
+    part.style.flexGrow = length;
+    strip.append(part);
+    const pair = document.createElement("div");
+    const [word, text] = [document.createElement("dt"), document.createElement("dd")];
+    word.className = `spent-${words[index]}`;
+    word.textContent = words[index];
+    text.textContent = span(length);
+    pair.append(word, text);
+    list.append(pair);
   }
-  const end = row.end ?? now();
-  const waits = row.status === "ERRORED" || row.status === "QUEUED";
-  if (waits) found.push(bar(start, end, "gap"));
-  else if (row.status !== "FAILED" || !row.failed?.length) {
-    found.push(bar(start, end, ...rests, ...copied, ...(row.end === null ? ["open"] : [])));
-  }
-  const text = document.createElement("span");
-  const right = share(end);
-  text.className = right > 86 ? "trace-length before" : "trace-length";
-  text.style.left = `${right > 86 ? share(row.start) : right}%`;
-  if (right > 86 && share(row.start) < 12) text.hidden = true;
-  text.textContent = span(length);
-  found.push(text);
-  return found;
 }
 
-async function choose(id, quiet) {
-  const index = trace.rows.findIndex((row) => row.id === id);
+async function picture() {
+  if (!drawing) {
+    const { drawn } = await import("./graph.js");
+    drawing = drawn(document.getElementById("trace-graph"), (node) => node.step && choose(node.step));
+  }
+  drawing.show(await fetched(address, "graph"));
+  drawing.choose(chosen);
+}
+
+function look(view) {
+  card.dataset.view = view;
+  for (const link of card.querySelectorAll("[data-look]")) {
+    if (link.dataset.look === view) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  const url = new URL(location.href);
+  if (view === "timeline") url.searchParams.delete("view");
+  else url.searchParams.set("view", view);
+  history.replaceState(null, "", url);
+  if (view === "graph") load();
+  else draw();
+}
+
+// What is chosen -------------------------------------------------------------------------------------------------------
+
+const find = (key) => {
+  const found = items.findIndex((item) => item.key === key);
+  return found < 0 ? items.findIndex((item) => item.row.name === key && item.run === address) : found;
+};
+
+async function choose(key, quiet) {
+  let index = find(key);
+  if (index < 0 && folded.size) {
+    folded.clear();
+    arrange();
+    index = find(key);
+  }
   if (index < 0) return;
-  const already = chosen === id && !panel.hidden;
-  chosen = id;
+  const item = items[index];
+  if (item.group) return fold(index);
+  const already = chosen === item.key && !panel.hidden;
+  chosen = item.key;
   here = index;
   reveal(index);
   paint();
-  await htmx.ajax("GET", `${address}/steps/${encodeURIComponent(id)}`, {
+  drawing?.choose(chosen);
+  await htmx.ajax("GET", `${item.run}/steps/${encodeURIComponent(item.row.id)}`, {
     target: panel, swap: already ? "innerMorph" : "innerHTML",
   });
   panel.hidden = false;
   tick(panel);
-  if (!quiet) history.replaceState(null, "", `#step=${encodeURIComponent(id)}`);
+  if (!quiet) history.replaceState(null, "", `#step=${encodeURIComponent(item.key)}`);
   if (narrow.matches && !quiet) panel.scrollIntoView({ block: "start" });
 }
 
@@ -171,7 +228,17 @@ function close() {
   panel.hidden = true;
   history.replaceState(null, "", location.pathname + location.search);
   paint();
-  box.focus();
+  drawing?.choose(null);
+  if (card.dataset.view !== "graph") box.focus();
+}
+
+async function fold(index, open = !items[index].open) {
+  const item = items[index];
+  if (item?.open === undefined || item.open === open) return;
+  if (item.group) folded[open ? "delete" : "add"](item.group);
+  else if (open) children.set(item.row.child, await traceOf(`/runs/${item.row.child}`));
+  else children.delete(item.row.child);
+  arrange();
 }
 
 function reveal(index) {
@@ -181,19 +248,36 @@ function reveal(index) {
 }
 
 function go(to) {
-  here = Math.min(trace.rows.length - 1, Math.max(0, to));
+  here = Math.min(items.length - 1, Math.max(0, to));
   reveal(here);
   paint();
+}
+
+function sideways(open) {
+  const item = items[here];
+  if (item.open === !open) fold(here, open);
+  else if (!open && item.depth) go(items.findLastIndex((each, index) => index < here && each.depth < item.depth));
+  else range.keys[open ? "ArrowRight" : "ArrowLeft"]();
 }
 
 const page = () => Math.max(1, Math.floor(box.clientHeight / height()) - 1);
 const KEYS = {
   ArrowDown: () => go(here + 1), j: () => go(here + 1),
   ArrowUp: () => go(here - 1), k: () => go(here - 1),
+  ArrowRight: () => sideways(true), ArrowLeft: () => sideways(false),
   PageDown: () => go(here + page()), PageUp: () => go(here - page()),
-  Home: () => go(0), End: () => go(trace.rows.length - 1),
-  Enter: () => choose(trace.rows[here].id), " ": () => choose(trace.rows[here].id),
+  Home: () => go(0), End: () => go(items.length - 1),
+  Enter: () => choose(items[here].key), " ": () => choose(items[here].key),
+  "+": () => near(2), "=": () => near(2), "-": () => near(0.5), 0: () => range.keys[0](),
 };
+
+// Around the row that the keyboard is at, where that is in sight.
+function near(factor) {
+  const { row } = items[here];
+  const [from, to] = range.part();
+  const middle = (row.start + (row.end ?? now())) / 2;
+  range.zoom(factor, middle >= from && middle <= to ? middle : undefined);
+}
 
 box.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !trace?.rows.length || !KEYS[event.key]) return;
@@ -203,11 +287,22 @@ box.addEventListener("keydown", (event) => {
 });
 box.addEventListener("scroll", () => requestAnimationFrame(paint), { passive: true });
 box.addEventListener("click", (event) => {
-  const row = event.target.closest(".trace-row");
-  if (row) choose(trace.rows[Number(row.dataset.index)].id);
+  const index = Number(event.target.closest(".trace-row")?.dataset.index ?? -1);
+  if (event.target.closest("[data-fold]")) fold(index);
+  else if (index >= 0) choose(items[index].key);
+});
+card.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-zoom]");
+  if (button && trace?.rows.length) (card.dataset.view === "graph" ? drawing?.keys : range.keys)?.[button.dataset.zoom]();
+  const link = event.target.closest("[data-look]");
+  if (!link || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  look(link.dataset.look);
 });
 panel.addEventListener("click", (event) => event.target.closest("[data-close-step]") && close());
-document.addEventListener("keydown", (event) => event.key === "Escape" && chosen && close());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && chosen && !document.querySelector("dialog[open]")) close();
+});
 narrow.addEventListener("change", draw);
 addEventListener("resize", () => requestAnimationFrame(draw));
 onChange(async () => {

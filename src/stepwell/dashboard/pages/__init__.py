@@ -6,12 +6,15 @@ from typing import Final
 
 from stepwell.dashboard.page import Page
 from stepwell.dashboard.pages import (
+    compare,
+    copied,
     crons,
     event,
     event_type,
     events,
     function,
     functions,
+    graph,
     overview,
     palette,
     queue,
@@ -26,6 +29,10 @@ PAGES: Final[tuple[Page, ...]] = (
     runs.PAGE,
     run.PAGE,
     timeline.PAGE,
+    graph.PAGE,
+    compare.PAGE,
+    compare.ASKED,
+    copied.PAGE,
     step.PAGE,
     events.PAGE,
     event_type.PAGE,

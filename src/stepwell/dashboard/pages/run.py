@@ -20,6 +20,7 @@ from stepwell.views.why.ended import first_user_frame
 from stepwell.views.why.shapes import Frame
 
 _EVENTS_SHOWN: Final = 20
+_LOOKS: Final = ("timeline", "list", "graph")
 
 
 class Link(NamedTuple):
@@ -47,6 +48,7 @@ class RunView(NamedTuple):
     again: Rerun | None
     metadata: Sequence[Metadata]
     address: str
+    look: str
 
 
 async def find_run(visit: Visit) -> Run:
@@ -56,6 +58,12 @@ async def find_run(visit: Visit) -> Run:
     if run is None:
         raise Missing("There is no such run")
     return run
+
+
+def run_name(visit: Visit, run: Run) -> str:
+    """The function of the run, as its app calls it."""
+    function = visit.source.registry().of_run(run.function_id)
+    return run.function_id if function is None else run.function_id.removeprefix(f"{function.app_id}-")
 
 
 async def show(visit: Visit) -> Shown:
@@ -72,7 +80,7 @@ async def show(visit: Visit) -> Shown:
     error = error_view(run.output) if failed and run.output is not None else None
     view = RunView(
         run=run,
-        name=run.function_id.removeprefix(f"{app}-") if app else run.function_id,
+        name=run_name(visit, run),
         app=app,
         trigger=run.cron or (event.name if event is not None else ""),
         known=function is not None,
@@ -86,6 +94,7 @@ async def show(visit: Visit) -> Shown:
         again=run.rerun,
         metadata=[each for each in metadata if not each.step_id],
         address=visit.address,
+        look=asked if (asked := visit.query.get("view", "")) in _LOOKS else _LOOKS[0],
     )
     return Shown(title=view.name, view=view, topics=(f"run:{run.id}",))
 

@@ -9,20 +9,25 @@ import msgspec
 
 from stepwell.dashboard.page import Data, Page, Visit
 from stepwell.dashboard.pages.run import find_run
-from stepwell.dashboard.timeline import timeline
+from stepwell.dashboard.timeline import Timeline, timeline
 from stepwell.model.questions import Attempts, GetSteps
+from stepwell.model.run import Run
 from stepwell.protocol.messages import Executing
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
-async def show(visit: Visit) -> Data:
+async def run_timeline(visit: Visit, run: Run) -> Timeline:
+    """All steps of the run, as far as they are known now."""
     reader = visit.source.reader
-    run = await find_run(visit)
     steps = await reader.read(GetSteps(run.id))
     attempts = await reader.read(Attempts(run.id))
     bodies: Mapping[str, Executing] = {} if run.ended else visit.source.situation().bodies(run.id)
-    return Data(_encode(timeline(run, steps, attempts, bodies, visit.now)))
+    return timeline(run, steps, attempts, bodies, visit.now)
+
+
+async def show(visit: Visit) -> Data:
+    return Data(_encode(await run_timeline(visit, await find_run(visit))))
 
 
 PAGE: Final = Page(path="/runs/{run_id}/timeline", show=show, section="runs")
