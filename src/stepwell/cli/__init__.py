@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "run": "Show one run: its steps, attempts, errors and times.",
     "why": "Say why a run waits or failed, or what became of an event.",
     "cancel": "Cancel a run, or all runs of a function that fit.",
+    "retry": "Make the next attempt now.",
+    "skip": "End a sleep before its time.",
     "rerun": "Start a run again.",
     "replay": "Start many runs again.",
     "replays": "List what is started again in bulk; abort it.",

@@ -25,7 +25,7 @@ from stepwell.model.step import DEFER, REQUESTS, Step, StepStatus
 
 _DEDUPE_MS: Final = DEDUPE_WINDOW // type(DEDUPE_WINDOW)(milliseconds=1)
 _RUN_KINDS: Final = frozenset({"run", "aiWrap"})
-_TAKE_INPUT: Final = _RUN_KINDS | REQUESTS
+TAKE_INPUT: Final = _RUN_KINDS | REQUESTS
 _ONE_VALUE: Final = frozenset({"sleep", DEFER})  # what comes of these is always the same
 _EVENT_RESULT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _values: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -118,11 +118,11 @@ def _selected(
     if asked is None:
         return [], None
     steps = [step for step in (yield from ask(GetSteps(run.id))) if step.kind != DEFER]
-    step = _find(run, steps, asked.step)
+    step = find_step(run, steps, asked.step)
     before = [each for each in steps if not each.open and (step.open or each.position < step.position)]
     given: dict[str, Step] = {}
     for name, output in asked.outputs.items():
-        wanted = _find(run, steps, name)
+        wanted = find_step(run, steps, name)
         if wanted.id != step.id and all(each.id != wanted.id for each in before):
             raise ConfigurationError(
                 f"the output of step {wanted.name!r} cannot be given",
@@ -164,8 +164,8 @@ def _asked_for(step: Step, now: int) -> Step:
     )
 
 
-def _find(run: Run, steps: Sequence[Step], name: str) -> Step:
-    """The one step that is called so, or that has this id."""
+def find_step(run: Run, steps: Sequence[Step], name: str) -> Step:
+    """The one step that is called so, or that has this id. Raises ``NotFound`` and ``ConfigurationError``."""
     found = [step for step in steps if step.id == name] or [step for step in steps if step.name == name]
     if len(found) == 1:
         return found[0]
@@ -218,7 +218,7 @@ def _check_input(
             "with an output it does not run",
             "give one of the two",
         )
-    if step.kind not in _TAKE_INPUT:
+    if step.kind not in TAKE_INPUT:
         raise ConfigurationError(
             f"the input of step {step.name!r} cannot be replaced",
             f"it is of the kind {step.kind!r}, which has no arguments",

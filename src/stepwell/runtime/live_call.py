@@ -296,7 +296,8 @@ class LiveCall:
     def touch(self) -> None:
         """Something was settled for this run, or it was cancelled."""
         self.touched = True
-        for step_id in list(self._watchers):
+        later = self._requests.later if self._requests is not None else ()
+        for step_id in {*self._watchers, *later}:
             self._look(step_id)
 
     def poked(self) -> None:
@@ -395,10 +396,18 @@ class LiveCall:
 
     async def _read(self, step_id: str) -> None:
         run = self.leased.run
-        step = await self._patiently(GetStep(run.id, step_id))
-        if step is not None and not step.open:
+        step, known = await self._patiently(GetStep(run.id, step_id)), self.leased.steps.get(step_id)
+        if step is None:
+            return
+        if not step.open:
             self.leased.gain(step)
             self._resolve(step_id, settled(step))
+        elif known is not None and known.due is not None and (step.due or 0) < known.due:
+            self.leased.learn(step)  # a person does not want to wait for its next attempt
+            if step.kind in REQUESTS and self._requests is not None:
+                self._requests.sooner(step)
+            else:
+                self._arm()
 
     def _resolve(self, step_id: str, found: Settled) -> None:
         future = self._watchers.pop(step_id, None)

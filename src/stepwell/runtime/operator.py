@@ -1,11 +1,13 @@
-"""What people ask of an engine: run something again, pause a function, resume it."""
+"""What people ask of an engine: run something again, do not wait for something, pause a function, resume it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 from stepwell.engine import again, pausing
+from stepwell.engine import operator as decisions
 from stepwell.engine.again import FromStep
+from stepwell.engine.operator import Tried
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.ids import is_ulid
 from stepwell.model.history import Outcome, OutcomeKind
@@ -48,9 +50,7 @@ async def rerun(
         return started
     run = await engine.store.read(GetRun(run_id)) if is_ulid(run_id) else None
     if run is None:
-        raise NotFound(
-            f"there is no run {run_id}", "it was never there, or retention has removed it", "list them: stepwell runs"
-        )
+        raise _no_run(run_id)
     raise NotFound(
         f"run {run_id} cannot be started again",
         f"no function {run.function_id!r} is registered any more, or it is archived",
@@ -71,6 +71,34 @@ async def _first(engine: Engine, why: Outcome) -> str:
         standing = await engine.store.read(ListStandingOrders())
         order = Orders(standing).find(kind, stored.id, stored.app_id)
     return f"{end} {order.argument if order is not None else why.function_id}"
+
+
+async def retry_now(engine: Engine, run_id: str, step: str | None = None) -> Tried:
+    """Make the next attempt at a step now, or without one all attempts for which the run waits (semantics §9). What is
+    tried. Raises ``NotFound``, and ``ConfigurationError`` for a name that several steps have."""
+    engine.refuse_if_stopping()
+    verdict = await engine.commit(lambda draft: decisions.retry_now(draft, run_id, step))
+    found: Tried | None = verdict.result.value
+    if found is None:
+        raise _no_run(run_id)
+    return found
+
+
+async def skip_sleep(engine: Engine, run_id: str, step: str | None = None) -> list[str]:
+    """End a sleep before its time, or without a step all in which the run rests (semantics §9). Which, by name; nothing
+    if it slept in none. Raises ``NotFound``, and ``ConfigurationError`` for a step that is no sleep."""
+    engine.refuse_if_stopping()
+    verdict = await engine.commit(lambda draft: decisions.skip_sleep(draft, run_id, step))
+    found: list[str] | None = verdict.result.value
+    if found is None:
+        raise _no_run(run_id)
+    return found
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(
+        f"there is no run {run_id}", "it was never there, or retention has removed it", "list them: stepwell runs"
+    )
 
 
 async def pause(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -86,6 +86,18 @@ class Requests:
                 self._later[step.id] = self._engine.timers.call_at(step.due, partial(self._again, step.id))
             else:
                 self.in_flight[step.id] = self._engine.spawn(self._make(step.id))
+
+    @property
+    def later(self) -> Collection[str]:
+        """The steps whose requests are to be made again at some moment."""
+        return self._later.keys()
+
+    def sooner(self, step: Step) -> None:
+        """This one is to be made again at another moment than was known."""
+        timer = self._later.pop(step.id, None)
+        if timer is not None:
+            timer.cancel()
+            self.begin((step,))
 
     def stop(self) -> None:
         """Abort all of them: what they bring is not wanted any more."""

@@ -18,6 +18,7 @@ from stepwell.server.connect import Connect
 from stepwell.server.endpoints import Endpoints
 from stepwell.server.envelopes import plain
 from stepwell.server.guard import Guard
+from stepwell.server.hurrying import HurryingV2
 from stepwell.server.ingest import Receive, Scope, Send
 from stepwell.server.metadata import Annotations
 from stepwell.server.openapi import document
@@ -83,6 +84,7 @@ class Rest:
         v2 = (
             V2(engine, led=led),
             CancellingV2(engine),
+            HurryingV2(engine),
             ReplayingV2(engine),
             PausingV2(engine),
             OrderingV2(engine),

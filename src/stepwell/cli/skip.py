@@ -1,0 +1,37 @@
+"""``stepwell skip``: end a sleep before its time."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from stepwell.cli.client import connect, data, opened
+from stepwell.cli.naming import run_id
+from stepwell.cli.options import print_json, reaching
+from stepwell.server.hurrying import SkippedView
+
+
+@click.command()
+@click.argument("id")
+@click.option("--step", metavar="STEP", help="Only this sleep, by its name or the id in the trace.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@reaching
+def command(id: str, step: str | None, as_json: bool, url: str | None, token: str | None) -> None:
+    """End the sleeps in which a run rests before their time: it goes on now.
+
+    ID is a run's id, the last characters of it (4 or more), or 'last'.
+    """
+    api = connect(url, None, token)
+    try:
+        answer = api.post(f"/v2/runs/{run_id(api, id)}/skip-sleep", msgspec.json.encode({"stepId": step}))
+    finally:
+        api.close()
+    if as_json:
+        print_json(bytes(opened(answer).data))
+        return
+    shown: SkippedView = data(answer, SkippedView)
+    run = shown.run
+    if shown.steps:
+        click.echo(f"{run.function_id} {run.id} goes on: {' and '.join(map(repr, shown.steps))} is over.")
+    else:
+        click.echo(f"{run.function_id} {run.id} does not sleep: {run.status}.")
