@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stepwell.engine.again import FromStep
+from stepwell.model.history import Outcome
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +40,41 @@ class Operations(Protocol):
     async def rerun(
         self, run_id: str, seed: str, *, from_step: FromStep | None = None, data: bytes | None = None
     ) -> Run: ...
+
+    async def invoke(self, function_id: str, data: bytes, seed: str) -> tuple[str, Run | Outcome]:
+        """The id of the event that was made for it, and the run, or why there is none."""
+        ...
+
+    async def signal(self, name: str, data: bytes) -> str:
+        """The id of the run that waited for it."""
+        ...
+
+    async def retry_now(self, run_id: str, step_id: str | None) -> bool:
+        """False if nothing waited for that."""
+        ...
+
+    async def skip_sleep(self, run_id: str, step_id: str) -> bool:
+        """False if it was over."""
+        ...
+
+    async def pause(self, function_id: str, *, events: str, runs: str, reason: str) -> None: ...
+
+    async def pause_all(self, target: str, *, events: str, runs: str, reason: str) -> None: ...
+
+    async def resume(self, function_id: str) -> bool:
+        """False if it had no pause of its own."""
+        ...
+
+    async def give(self, kind: StandingKind, target: str, *, reason: str) -> None: ...
+
+    async def withdraw(self, kind: StandingKind, target: str) -> bool:
+        """False if there was no such order."""
+        ...
+
+    async def run_window(self, key: str) -> Run | Outcome | None:
+        """The run, or why there is none; ``None`` if the window had closed."""
+        ...
+
+    async def drop_window(self, key: str) -> bool:
+        """False if it had closed."""
+        ...

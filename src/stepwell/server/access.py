@@ -36,7 +36,7 @@ _OTHERS: Final = {
 }
 # Pages by the first segment of their address, if this server has any: it may be told to have none.
 _PAGES: Final = frozenset(
-    {"", "runs", "events", "event-types", "functions", "crons", "queue", "palette", "live", "logout"}
+    {"", "apps", "runs", "events", "event-types", "functions", "crons", "queue", "palette", "live", "logout"}
 )
 _OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from stepwell.dashboard.operations import Deed
 from stepwell.engine.again import FromStep
+from stepwell.model.history import Outcome
 from stepwell.model.run import Run
+from stepwell.model.standing import StandingKind
 from stepwell.protocol.events import parse_events
-from stepwell.runtime import operator
+from stepwell.protocol.signals import checked_signal
+from stepwell.runtime import held, operator, standing
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
+from stepwell.server.rest_v1 import nameless_event, nobody_waits
 
 _ASKED: Final = frozenset({"asked", "refused"})  # nothing was tried: a form was shown again
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Operating:
@@ -37,3 +45,41 @@ class Operating:
         self, run_id: str, seed: str, *, from_step: FromStep | None = None, data: bytes | None = None
     ) -> Run:
         return await operator.rerun(self._engine, run_id, key=seed or None, from_step=from_step, data=data)
+
+    async def invoke(self, function_id: str, data: bytes, seed: str) -> tuple[str, Run | Outcome]:
+        event = nameless_event(self._engine, _encode({"data": msgspec.Raw(data)}))
+        return await self._engine.invoke(function_id, event, seed=seed)
+
+    async def signal(self, name: str, data: bytes) -> str:
+        signal = checked_signal(name, data, bytes_max=self._engine.settings.event_bytes_max)
+        run_id = await self._engine.signal(signal)
+        if run_id is None:
+            raise nobody_waits(signal.name)
+        return run_id
+
+    async def retry_now(self, run_id: str, step_id: str | None) -> bool:
+        return (await operator.retry_now(self._engine, run_id, step_id)).any
+
+    async def skip_sleep(self, run_id: str, step_id: str) -> bool:
+        return bool(await operator.skip_sleep(self._engine, run_id, step_id))
+
+    async def pause(self, function_id: str, *, events: str, runs: str, reason: str) -> None:
+        await operator.pause(self._engine, function_id, events=events, runs=runs, reason=reason)
+
+    async def pause_all(self, target: str, *, events: str, runs: str, reason: str) -> None:
+        await standing.pause_all(self._engine, target, events=events, runs=runs, reason=reason)
+
+    async def resume(self, function_id: str) -> bool:
+        return await operator.resume(self._engine, function_id) is not None
+
+    async def give(self, kind: StandingKind, target: str, *, reason: str) -> None:
+        await standing.give(self._engine, kind, target, reason=reason)
+
+    async def withdraw(self, kind: StandingKind, target: str) -> bool:
+        return await standing.withdraw(self._engine, kind, target) is not None
+
+    async def run_window(self, key: str) -> Run | Outcome | None:
+        return await held.run_now(self._engine, key)
+
+    async def drop_window(self, key: str) -> bool:
+        return await held.discard(self._engine, key)

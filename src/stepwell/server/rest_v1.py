@@ -276,11 +276,7 @@ class V1:
         signal = read_signal(asked.body, bytes_max=engine.settings.event_bytes_max)
         run_id = await engine.signal(signal)
         if run_id is None:
-            raise NotFound(
-                f"no run waits for signal {signal.name!r}",
-                "a signal is not kept: it reaches the run that waits when it is sent, or none",
-                "send it when one waits",
-            )
+            raise nobody_waits(signal.name)
         return v1(self._clock, Resumed(run_id))
 
     async def functions(self, asked: Asked) -> Response:
@@ -306,6 +302,14 @@ class V1:
         except NotFound as error:  # the protocol knows 400 only (§9.4)
             raise Refused(400, error.slug, error.what, error.why, error.fix) from None
         return plain(Invoked(event_id))
+
+
+def nobody_waits(signal: str) -> NotFound:
+    return NotFound(
+        f"no run waits for signal {signal!r}",
+        "a signal is not kept: it reaches the run that waits when it is sent, or none",
+        "send it when one waits",
+    )
 
 
 def nameless_event(engine: Engine, body: bytes, *, key: str = "id") -> Incoming:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.action import Action
-from stepwell.dashboard.actions import events, runs
+from stepwell.dashboard.actions import events, functions, runs, standing, steps, waits, windows
 
 ACTIONS: Final[tuple[Action, ...]] = (
     runs.CANCEL,
     runs.AGAIN,
+    steps.FROM,
+    steps.RETRY,
+    steps.SKIP,
+    waits.ANSWER,
+    waits.SIGNAL,
     events.SEND,
     events.RESEND,
+    functions.INVOKE,
+    functions.PAUSE,
+    functions.RESUME,
+    windows.RUN,
+    windows.DROP,
+    *standing.STANDING,
 )
