@@ -15,7 +15,7 @@ import msgspec
 
 from stepwell.dashboard.operations import Operations
 from stepwell.dashboard.page import Visit
-from stepwell.dashboard.roles import Role
+from stepwell.model.user import Role
 from stepwell.views.wording import parse_moment
 
 SEED: Final = "seed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepwell.dashboard.roles import Role
+from stepwell.model.user import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from stepwell.dashboard.actions import ACTIONS
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.operations import Deed
 from stepwell.dashboard.page import Visit
-from stepwell.dashboard.roles import Role
 from stepwell.errors import InvalidEvent, StorageUnavailable
+from stepwell.model.user import Role
 
 FIELDS = [
     Field(name="data", kind=Kind.JSON, value="{}"),
