@@ -24,7 +24,7 @@ APP = """
 import asyncio
 from pathlib import Path
 
-from stepwell import Concurrency, Context, Debounce, Stepwell, TriggerCron, TriggerEvent
+from stepwell import Concurrency, Context, Debounce, Event, Stepwell, TriggerCron, TriggerEvent
 
 app = Stepwell("shop")
 HERE = Path(__file__).parent
@@ -57,6 +57,14 @@ async def ship(ctx: Context[dict]) -> list:
     step = ctx.step
     found = await asyncio.gather(step.run("check stock", look, "stock"), step.run("check address", look, "address"))
     return await step.run("join", lambda: [*found, ctx.event.data["order"]])
+
+
+@app.create_function(id="collect", trigger="shop/collected")
+async def collect(ctx: Context[dict]) -> int:
+    rows = await ctx.step.run("rows", lambda: [{"id": 2**60 + n, "name": f"row {n}"} for n in range(20_000)])
+    await ctx.step.fetch("ask", ctx.event.data["url"])
+    await ctx.step.send_event("tell", Event("shop/told", {}))
+    return len(rows)
 
 
 @app.create_function(id="make-invoice", trigger="shop/invoice.wanted")

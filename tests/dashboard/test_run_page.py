@@ -26,6 +26,7 @@ def test_a_run_shows_its_steps_its_output_and_the_runs_it_invoked(visitor: Visit
     expect(page.locator(".run-head")).to_contain_text("Completed")
     expect(page.locator(".run-side")).to_contain_text('"charged": 7')
     page.get_by_role("treeitem", name="ask for an invoice").click()
+    expect(page.locator("#step")).to_contain_text("Input, the data of the event of the run")
     page.locator("#step").get_by_role("link").first.click()
 
     expect(page.get_by_role("heading", name="make-invoice")).to_be_visible()
@@ -46,6 +47,8 @@ def test_a_step_that_failed_shows_why_where_and_how_often(visitor: Visitor, shop
     expect(step).to_contain_text("app.py:")
     expect(step).to_contain_text('raise ValueError("card declined")')
     expect(step.locator(".tries li")).to_have_count(2)
+    expect(step.locator(".tries li").nth(1)).to_contain_text("the same error again")
+    expect(step.locator(".spent-list")).to_contain_text("retrying")
     assert "#step=" in page.url
     page.reload()
     expect(page.locator("#step")).to_contain_text("card declined")
@@ -95,6 +98,35 @@ def test_of_a_long_trace_only_what_is_in_sight_exists_and_all_of_it_is_reached_b
     expect(page.get_by_role("treeitem", name="step 899,")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.locator("#step")).to_contain_text("step 899")
+
+
+def test_what_steps_were_given_and_gave_is_there_however_long(visitor: Visitor, shop: Dev) -> None:
+    run_id = shop.start("shop/collected", url=f"{shop.url}/health")
+    shop.ended(run_id)
+    page = visitor.open(f"/runs/{run_id}#step=rows")
+    step = page.locator("#step")
+    expect(step).to_contain_text("Only the first part is shown")
+    assert len(step.inner_text()) < 100_000
+
+    step.get_by_role("link", name="Look at all of it").click()
+    tree = page.get_by_role("dialog", name="the output")
+    tree.get_by_text("10,000 … 19,999").focus()
+    page.keyboard.press("Enter")
+    tree.get_by_text("19,900 … 19,999").click()
+    tree.get_by_text("19999", exact=True).click()
+    expect(tree).to_contain_text('"name": "row 19999"')
+    expect(tree).to_contain_text(str(2**60 + 19_999))  # as it is, not as the browser counts
+    page.keyboard.press("Escape")
+    expect(tree).to_have_count(0)
+    expect(step).to_be_visible()
+
+    page.get_by_role("treeitem", name="ask").click()
+    expect(step).to_contain_text("Response 200")
+    step.get_by_text("headers").click()
+    expect(step.locator(".headers")).to_contain_text("content-type")
+    page.get_by_role("treeitem", name="tell").click()
+    step.locator(".plain-list").get_by_role("link").click()
+    expect(page.get_by_role("heading", name="shop/told")).to_be_visible()
 
 
 def axis(visitor: Visitor) -> str:

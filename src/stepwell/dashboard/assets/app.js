@@ -13,3 +13,9 @@ connect();
 if (document.querySelector("[data-trace]")) import("./trace.js");
 if (document.querySelector("[data-charts]")) import("./charts.js");
 if (document.querySelector("[data-copy-as]")) import("./copy-as.js");
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("[data-json]");
+  if (!link || event.ctrlKey || event.metaKey || event.button) return;
+  event.preventDefault();
+  (await import("./json.js")).look(link.href, link.dataset.json);
+});

@@ -2,11 +2,12 @@
 import { say } from "./prefs.js";
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest?.("[data-copy]");
+  const button = event.target.closest?.("[data-copy], [data-copy-from]");
   if (!button) return;
   event.preventDefault();
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    const { copy, copyFrom } = button.dataset;
+    await navigator.clipboard.writeText(copy ?? (await (await fetch(copyFrom, { cache: "no-store" })).text()));
     say("Copied");
   } catch {
     say("This browser does not let pages copy");

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from stepwell.dashboard.json_diff import Difference, text_diff
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.dashboard.pages.run import find_run
 from stepwell.dashboard.timeline import OWN_CODE, kind_word, step_name
+from stepwell.dashboard.values import Answer, Given, answer_in, given_to, sent_by
 from stepwell.model.metadata import Metadata
 from stepwell.model.questions import Attempts, GetMetadata, GetStep, GetSteps, GetWaits
 from stepwell.model.run import Run
@@ -30,10 +33,11 @@ from stepwell.views.wording import parse_moment
 
 
 class Try(NamedTuple):
-    """One attempt. Moments are milliseconds."""
+    """One attempt. Moments are milliseconds; ``queued`` is when it was due."""
 
     number: int
     status: str
+    queued: int
     start: int
     end: int | None
     error: ErrorView | None
@@ -41,8 +45,17 @@ class Try(NamedTuple):
     retry_at: int | None
 
 
+class Piece(NamedTuple):
+    """A part of the time of a step: which, from when on since its beginning, and for how long, in milliseconds."""
+
+    what: str
+    start: int
+    length: int
+
+
 class StepPage(NamedTuple):
-    """A step, or the function's own code. ``output`` is JSON text; ``whole`` the address of all of it."""
+    """A step, or the function's own code. ``output`` is JSON text, and ``whole`` the address of all of it; ``against``
+    says in what the error of an attempt is another than that of the attempt before."""
 
     run: Run
     id: str
@@ -62,8 +75,12 @@ class StepPage(NamedTuple):
     wait: Wait | None
     copied: bool
     metadata: Sequence[Metadata]
-    all_shown: bool
     whole: str
+    pieces: Sequence[Piece]
+    against: Mapping[int, Difference]
+    given: Given | None = None
+    answer: Answer | None = None
+    sent: Sequence[str] = ()
 
 
 async def show(visit: Visit) -> Shown:
@@ -85,18 +102,21 @@ async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
     (found,) = with_running(shown, mine)
     metadata: list[Metadata] = await reader.read(GetMetadata(run.id))
     waits = [each for each in await reader.read(GetWaits(run.id)) if step is not None and step.open]
+    tries = [_try(each) for each in found.attempts]
+    kind, start, end = kind_word(found.kind), parse_moment(found.started_at), _ms(found.ended_at)
+    output = _output(step, found)
     return StepPage(
         run=run,
         id=step_id,
         name=step_name(step) if step is not None else found.name,
-        kind=kind_word(found.kind),
+        kind=kind,
         status=found.status,
-        start=parse_moment(found.started_at),
-        end=_ms(found.ended_at),
+        start=start,
+        end=end,
         due=_ms(found.due),
-        tries=[_try(each) for each in found.attempts],
+        tries=tries,
         tries_max=found.max_attempts,
-        output=_output(step, found),
+        output=output,
         error=found.error,
         frame=first_user_frame(found.error.stack) if found.error is not None else None,
         details=step.details if step is not None else None,
@@ -104,8 +124,12 @@ async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
         wait=next((each for each in waits if each.id == step_id), None),
         copied=found.copied,
         metadata=[each for each in metadata if each.step_id == step_id],
-        all_shown="all" in visit.query,
-        whole=f"{visit.address}?all=1",
+        whole=f"{visit.address}/output",
+        pieces=pieces(tries, kind, start, end, visit.now),
+        against=against(tries),
+        given=await given_to(visit.source.reader, run, step),
+        answer=answer_in(step) if output is not None else None,
+        sent=sent_by(step),
     )
 
 
@@ -137,9 +161,42 @@ async def _own(visit: Visit, run: Run) -> StepPage:
         wait=None,
         copied=False,
         metadata=(),
-        all_shown=False,
         whole="",
+        pieces=pieces(tries, "code", tries[0].start, last.end, visit.now),
+        against=against(tries),
     )
+
+
+def pieces(tries: Sequence[Try], kind: str, start: int, end: int | None, now: int) -> list[Piece]:
+    """Where the time of a step went, as far as that is stored: before its first attempt nobody knows."""
+    found: list[Piece] = []
+
+    def add(what: str, begin: int, until: int) -> None:
+        if until > begin:
+            found.append(Piece(what, begin - start, until - begin))
+
+    before: int | None = None
+    for each in tries:
+        if before is not None:
+            add("retrying", before, each.queued)
+            add("queued", max(before, each.queued), each.start)
+        before = now if each.end is None else each.end
+        add("executing", each.start, before)
+    if not tries and kind != "deferred":
+        add("waiting", start, now if end is None else end)
+    return found
+
+
+def against(tries: Sequence[Try]) -> dict[int, Difference]:
+    """By the numbers of attempts that failed after another one: what their errors say otherwise."""
+    pairs = [(one, other) for one, other in pairwise(tries) if one.error is not None and other.error is not None]
+    return {other.number: text_diff(_told(one), _told(other)) for one, other in pairs}
+
+
+def _told(attempt: Try) -> str:
+    assert attempt.error is not None, "it failed"
+    place = f"\nat {attempt.frame.file}:{attempt.frame.line}" if attempt.frame is not None else ""
+    return f"{attempt.error.name}: {attempt.error.message}{place}"
 
 
 def _output(step: Step | None, found: StepView) -> bytes | None:
@@ -152,6 +209,7 @@ def _try(attempt: AttemptView) -> Try:
     return Try(
         number=attempt.attempt + 1,
         status=attempt.status,
+        queued=parse_moment(attempt.queued_at),
         start=parse_moment(attempt.started_at),
         end=_ms(attempt.ended_at),
         error=attempt.error,
