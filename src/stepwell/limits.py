@@ -148,6 +148,14 @@ GRAPH_NODES_MAX = 300  # what is drawn of a run, or of what an event led to: of 
 
 # Users, and what they did (ADR 0048).
 SESSION_LIFE = timedelta(hours=12)  # from a login to the next
+SESSIONS_PER_USER_MAX = 50  # the oldest end
+SESSION_CHECKED = timedelta(seconds=2)  # how long after a session has ended elsewhere it may still be of use
+SESSION_SEEN = timedelta(minutes=1)  # how exactly it is known when a session was used last
 LOGIN_FAILURES_MAX = 10  # of one name in a minute
+LOGIN_FAILURES_OF_ALL_MAX = 60  # of all who try, in a minute
+SETUP_LIFE = timedelta(hours=24)  # of the link with which the first admin is made
+USERS_MAX = 1_000
 USER_NAME_CHARS_MAX = 100
+PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX = 12, 256
 AUDIT_KEPT = timedelta(days=365)  # or for as long as runs are, if that is longer
+AUDIT_DETAIL_CHARS_MAX = 1_000

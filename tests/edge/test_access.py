@@ -22,7 +22,7 @@ ROWS = matrix(asyncio.run(all_routes()))
 TOKEN = "a-token-of-16-or-more"
 SOME = {
     **dict.fromkeys(("run_id", "event_id", "cancellation_id"), "01HF7YAT00000000000000000A"),
-    **dict.fromkeys(("app_id", "function_id", "slug"), "none"),
+    **dict.fromkeys(("app_id", "function_id", "slug", "user", "session"), "none"),
 }
 STRANGERS = {
     "nothing": None,

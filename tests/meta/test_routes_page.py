@@ -10,6 +10,7 @@ import re
 
 from stepwell.model.history import OutcomeKind
 from stepwell.server.access import Access, access
+from stepwell.server.noted import OF_APPS, noted
 from stepwell.server.openapi import document, matrix, table
 from stepwell.server.wiring import all_routes
 from tests.meta.sources import ROOT
@@ -55,6 +56,13 @@ def test_what_is_open_is_few_and_known():
 
 def test_every_request_says_what_it_does():
     assert [row for row in matrix(asyncio.run(all_routes())) if not row.says] == []
+
+
+def test_every_request_that_changes_something_is_noted_or_made_by_apps():
+    changing = [row for row in matrix(asyncio.run(all_routes())) if row.method not in ("GET", "HEAD")]
+
+    assert len(changing) > 40
+    assert [row for row in changing if (noted(row.method, row.path) is None) is not (row.path in OF_APPS)] == []
 
 
 def test_operations_of_the_document_have_names_of_their_own():

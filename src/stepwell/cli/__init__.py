@@ -42,6 +42,8 @@ COMMANDS: Final = {
     "functions": "List the registered functions.",
     "apps": "List apps and where they are; attach or remove one.",
     "events": "List events, newest first.",
+    "users": "List who may log in; add, change or remove somebody.",
+    "audit": "Show what people did, newest first.",
     "doctor": "Look whether a database is well; repair what can be.",
     "backup": "Copy the database file while a server runs on it.",
     "export": "Write all that is in a database to a file.",

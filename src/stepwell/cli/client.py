@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from stepwell import __version__
 from stepwell.cli.address import URL_DEFAULT, server_url
 from stepwell.errors import ConfigurationError, InvalidEvent, NotFound, NotRunning, StepwellError, StorageError
 from stepwell.storage.address import is_postgres
@@ -91,7 +92,9 @@ class Server:
             raise ConfigurationError(f"{url!r} has a wrong port", "", f"use {URL_DEFAULT}") from None
         self._connection = kind(parts.hostname, port, timeout=_TIMEOUT_S)
         self._url = f"{parts.scheme}://{parts.netloc}"
-        self._headers = {"Authorization": f"Bearer {_shown(token)}"} if token else {}
+        self._headers = {"User-Agent": f"stepwell-cli/{__version__}"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {_shown(token)}"
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, {})

@@ -16,7 +16,9 @@ from stepwell.embedded import send_payloads, signal_to
 from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import CONNECT_FRAME_BYTES_MAX, CONNECT_LEASE, LEASE, POOL_DEFAULT
+from stepwell.model.questions import ListUsers
 from stepwell.model.settings import Settings
+from stepwell.model.user import User
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.interpreter import tune
@@ -35,6 +37,7 @@ from stepwell.server.apps import Apps, Gate
 from stepwell.server.gateway import Gateway
 from stepwell.server.guard import Guard
 from stepwell.server.run import Listener
+from stepwell.server.setup import setup_token
 from stepwell.server.token_keys import TokenKeys
 from stepwell.server.wiring import NOBODY, Member, open_store
 from stepwell.storage.address import shown
@@ -205,6 +208,13 @@ class Host:
     def engine(self) -> Engine:
         assert self._member is not None
         return self._member.engine
+
+    async def setup_token(self) -> str | None:
+        """With what the first admin is made, if there are pages and nobody who can log in to them."""
+        users: list[User] = await self.engine.store.read(ListUsers(1))
+        if users or not self._ui:
+            return None
+        return setup_token(self._guard, self.engine.clock.now_ms())
 
     async def send(self, payloads: Sequence[EventPayload], *, seed: str | None = None) -> list[str]:
         """Where the app's own events go."""

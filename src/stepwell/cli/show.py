@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stepwell.views.access import AuditView, SessionView, UserView
 from stepwell.views.functions import AppView, FunctionView, SyncError, SyncView
 from stepwell.views.nouns import EventView, ListedRun
 from stepwell.views.wording import clock_time, parse_moment, printable, relative, span
@@ -26,6 +27,7 @@ _WIDE: Final = 112  # from here on, moments are shown absolute as well
 _MIDDLE: Final = 84
 _NARROW: Final = 64
 _TINY: Final = 48
+_SESSION_CHARS: Final = 16
 _PIPE: Final = 10_000  # nobody looks at a pipe's width: one line stays one line
 
 
@@ -128,6 +130,42 @@ def apps_table(apps: Sequence[AppView], syncs: Sequence[SyncView], now: int, wid
     for sync in syncs:
         if sync.app_id not in known:
             table.add_row(sync.app_id or "?", "", _state(sync.url, sync.synced_at, sync.error, now), sync.url)
+    return table
+
+
+def users_table(users: Sequence[UserView], now: int) -> Table:
+    table = bare_table()
+    for heading in ("user", "role", "since", "changed"):
+        table.add_column(heading, no_wrap=True)
+    for user in users:
+        table.add_row(user.name, user.role, when(user.created_at, now), when(user.changed_at, now))
+    return table
+
+
+def sessions_table(sessions: Sequence[SessionView], now: int) -> Table:
+    table = bare_table()
+    for heading in ("who", "session", "begun", "seen"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("browser", no_wrap=True, overflow="ellipsis", style="dim")
+    for each in sessions:
+        row = (each.who, each.id[:_SESSION_CHARS], when(each.begun_at, now), when(each.seen_at, now))
+        table.add_row(*row, printable(each.agent))
+    return table
+
+
+def audit_table(entries: Sequence[AuditView], now: int, width: int) -> Table:
+    """One line for each action."""
+    table = bare_table()
+    for heading in ("when", "who", "via", "action"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("target", no_wrap=True, overflow="ellipsis")
+    if width >= _MIDDLE:
+        table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
+    for each in entries:
+        row = [when(each.at, now, wide=width >= _WIDE), each.who or "?", each.via, each.action, printable(each.target)]
+        if width >= _MIDDLE:
+            row.append(printable(each.detail))
+        table.add_row(*row)
     return table
 
 

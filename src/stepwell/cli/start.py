@@ -138,12 +138,19 @@ class Start:
         self._greet()
         for text in without_effect():
             self._live.notice(text, "yellow")
+        await self._tell_the_first()
         self._running.tell_who_leads()
         reason = await stop.wait()
         await self._running.stop()
         self._running.take_leave(reason)
         await self._host.stop()
         return reason
+
+    async def _tell_the_first(self) -> None:
+        """Where nobody can log in yet: the link with which the first admin is made."""
+        token = await self._host.setup_token()
+        if token is not None:
+            self._live.notice(f"nobody can log in yet: make the first admin at {self._address}/setup?token={token}")
 
     def _greet(self) -> None:
         kept, apps = self._settings.kept, self._settings.apps

@@ -81,7 +81,12 @@ async def _do(action: Action, operations: Operations, visit: Visit, guest: Guest
     """The one place through which all actions pass."""
     outcome = "failed"
     try:
-        found = await action.act(operations, visit, given)
+        target, *rest = [*visit.path.values(), *_meant(given)] or [""]
+        said = {name: text for name, text in given.texts.items() if text != target}
+        if rest:
+            said["of"] = " ".join(rest)
+        with operations.acting(guest.name, action.name, target, said):
+            found = await action.act(operations, visit, given)
         outcome = "done" if isinstance(found, Done) else "asked"
         return found
     except Wrong:
@@ -92,6 +97,11 @@ async def _do(action: Action, operations: Operations, visit: Visit, guest: Guest
         raise
     finally:
         await operations.record(Deed(action=action.name, address=visit.address, who=guest.name, outcome=outcome))
+
+
+def _meant(given: Given) -> list[str]:
+    """What a form is about whose address does not say it."""
+    return [text for text in (given.texts.get("name", ""),) if text]
 
 
 def _view(
@@ -119,7 +129,7 @@ def _view(
 
 def _typed(field: Field, texts: Mapping[str, str] | None) -> str:
     """What was typed. Only a box that nobody has ticked is not in a form that was sent."""
-    if texts is None:
+    if texts is None or field.kind is Kind.PASSWORD:
         return field.value
     return texts.get(field.name, "" if field.kind is Kind.FLAG else field.value)
 

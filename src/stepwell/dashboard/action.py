@@ -32,6 +32,7 @@ class Kind(StrEnum):
     MENU = "menu"
     FLAG = "flag"
     HIDDEN = "hidden"
+    PASSWORD = "password"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

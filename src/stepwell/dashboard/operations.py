@@ -5,6 +5,8 @@ The dashboard knows no engine (ADR 0047): these are the same functions that the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +28,10 @@ class Deed:
 
 class Operations(Protocol):
     """Each raises ``StepwellError``. With a ``seed`` a second request gets what came of the first."""
+
+    def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
+        """What is done inside is this action of theirs, and is noted together with its effect (ADR 0048)."""
+        ...
 
     async def record(self, deed: Deed) -> None: ...
 
@@ -77,4 +83,16 @@ class Operations(Protocol):
 
     async def drop_window(self, key: str) -> bool:
         """False if it had closed."""
+        ...
+
+    async def add_user(self, name: str, role: str, password: str) -> None: ...
+
+    async def change_role(self, name: str, role: str) -> None: ...
+
+    async def change_password(self, name: str, password: str) -> None: ...
+
+    async def remove_user(self, name: str) -> None: ...
+
+    async def end_session(self, session_id: str, who: str | None) -> None:
+        """Of anybody, or only one of ``who``."""
         ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.source import Source
 
 WHOLE: Final = ""
@@ -31,6 +32,7 @@ class Visit:
     path: Mapping[str, str] = field(default_factory=dict[str, str])
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     part: str = WHOLE
+    guest: Guest = field(default_factory=Guest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ SECTIONS: Final = (
     Section("functions", "Functions", "/functions", "f"),
     Section("crons", "Crons", "/crons", "c"),
     Section("queue", "Queue", "/queue", "q"),
+    Section("settings", "Settings", "/settings", "s"),
 )
 
 SHORTCUTS: Final = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -20,11 +20,24 @@ from stepwell.dashboard.page import WHOLE, Data, Missing, Page, Shown, Visit, ad
 from stepwell.dashboard.pages import PAGES
 from stepwell.dashboard.rendering import render
 from stepwell.dashboard.source import Source
+from stepwell.model.user import Role
 
+SETTINGS: Final = "/settings"
 _FORM: Final = "form"  # the block of a form, which a dialog shows alone
 _JSON: Final = "application/json"
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class Tried(NamedTuple):
+    """What came of a form: what is ``wrong`` with it, the ``name`` that was given, and whether a ``key`` was given in
+    place of that. ``users`` is whether there are any."""
+
+    wrong: str = ""
+    fix: str = ""
+    name: str = ""
+    key: bool = False
+    users: bool = True
 
 
 class Site:
@@ -38,6 +51,9 @@ class Site:
 
     async def answer(self, request: Request, guest: Guest) -> Response:
         """The page at the address of the request, or one that says that there is none."""
+        if request.url.path == SETTINGS:
+            first = "users" if guest.may(Role.ADMIN) else "sessions"
+            return RedirectResponse(f"{SETTINGS}/{first}", 303)
         action, path = self._action(request)
         if action is not None:
             return await self._ask(action, request, path, guest)
@@ -54,9 +70,9 @@ class Site:
             return None
         here = _address(request)
         try:
-            found = await acting.done(action, self._operations, self._visit(request, path), guest, here, texts)
+            found = await acting.done(action, self._operations, self._visit(request, path, guest), guest, here, texts)
         except Forbidden:
-            return self._forbidden(request, guest)
+            return self.forbidden(request, guest, action.role)
         except Missing as error:
             return self.missing(request, guest, error)
         if isinstance(found, FormView):
@@ -70,13 +86,18 @@ class Site:
         shown = Shown(title="Not found", view=error)
         return self._page("missing.html", "", request, guest, shown, status=404)
 
-    def login(self, request: Request, next: str, wrong: str = "", status: int = 200) -> Response:
-        """Where somebody says who they are; ``wrong`` is why they could not."""
-        view = {"next": next, "wrong": wrong}
+    def login(self, request: Request, next: str, tried: Tried, status: int = 200) -> Response:
+        """Where somebody says who they are."""
+        view = {"next": next, "tried": tried}
         return self._page("login.html", "", request, Guest(), Shown(title="Log in", view=view), status=status)
 
+    def setup(self, request: Request, token: str, tried: Tried, status: int = 200) -> Response:
+        """Where the first admin is made."""
+        view = {"token": token, "tried": tried}
+        return self._page("setup.html", "", request, Guest(), Shown(title="Set up", view=view), status=status)
+
     async def _show(self, page: Page, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
-        visit = self._visit(request, path, page.parts)
+        visit = self._visit(request, path, guest, page.parts)
         part, now = visit.part, visit.now
         try:
             shown = await page.show(visit)
@@ -87,11 +108,11 @@ class Site:
         return self._page(page.template, page.section, request, guest, shown, part=part, now=now)
 
     async def _ask(self, action: Action, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
-        visit = self._visit(request, path, (_FORM,))
+        visit = self._visit(request, path, guest, (_FORM,))
         try:
             view = await acting.asked(action, visit, guest, _address(request))
         except Forbidden:
-            return self._forbidden(request, guest)
+            return self.forbidden(request, guest, action.role)
         except Missing as error:
             return self.missing(request, guest, error)
         return self._form(request, guest, view, visit.part)
@@ -101,9 +122,9 @@ class Site:
         now = self._source.situation().now
         return self._page("action.html", "", request, guest, shown, part=part, status=view.status, now=now)
 
-    def _forbidden(self, request: Request, guest: Guest) -> Response:
-        why = "You may look at this, and not act upon it. Somebody who is an operator can."
-        shown = Shown(title="Not allowed", view=Missing("This is for operators", why))
+    def forbidden(self, request: Request, guest: Guest, needed: Role) -> Response:
+        why = f"You are logged in as {guest.role}. Somebody who is {needed} can do it, and an admin can make you one."
+        shown = Shown(title="Not allowed", view=Missing(f"This is for {needed}s", why))
         return self._page("missing.html", "", request, guest, shown, status=403)
 
     def _action(self, request: Request) -> tuple[Action | None, Mapping[str, str]]:
@@ -113,11 +134,11 @@ class Site:
                 return action, found["path_params"]
         return None, {}
 
-    def _visit(self, request: Request, path: Mapping[str, str], parts: Sequence[str] = ()) -> Visit:
+    def _visit(self, request: Request, path: Mapping[str, str], guest: Guest, parts: Sequence[str] = ()) -> Visit:
         given = {name: value for name, value in reversed(request.query_params.multi_items()) if value}
         part = given.pop("part", WHOLE)
         now = self._source.situation().now
-        return Visit(self._source, now, request.url.path, path, given, part if part in parts else WHOLE)
+        return Visit(self._source, now, request.url.path, path, given, part if part in parts else WHOLE, guest)
 
     def _page(
         self,

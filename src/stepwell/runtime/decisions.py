@@ -14,6 +14,7 @@ from stepwell.errors import NotRunning, StorageUnavailable
 from stepwell.model.changes import Change, Decision, Plan
 from stepwell.model.place import EVERYWHERE
 from stepwell.model.questions import Lock, RegistryStamp, ask
+from stepwell.runtime.acting import current
 from stepwell.runtime.registered import look
 from stepwell.storage.interface import Verdict
 
@@ -114,6 +115,8 @@ class Decisions:
         engine, asked = self._engine, self._engine.monotonic()
         taken = number = 0
         written: list[Change] = []
+        act = current()
+        noting = plan if act is None else act.noting(plan)
 
         def take_lease(function_id: str) -> int | None:
             nonlocal taken
@@ -152,8 +155,8 @@ class Decisions:
             )
             written = draft.changes
             if overtaken >= _OVERTAKEN_MAX:
-                return _alone(draft, plan)
-            made = plan(draft)
+                return _alone(draft, noting)
+            made = noting(draft)
             if place is not None and engine.store.shards > 1:
                 made = _at(place, made)
             # What is put aside for a function that has been resumed would wait for ever.
@@ -180,6 +183,8 @@ class Decisions:
                 return
             if written:
                 engine.refused = None
+                if act is not None:
+                    act.noted = True
             found = future.result()
             try:
                 if found.held:

@@ -218,6 +218,10 @@ class Engine:
         """What tells a token of ours from all others."""
         return self._ids.ulid(self.clock.now_ms())
 
+    def new_id(self, place: int) -> str:
+        """An id of what is written at this place now."""
+        return self._ids.ulid(self.clock.now_ms(), place)
+
     async def kept_secret(self, name: str) -> str:
         """A secret of this installation, made when it is asked for first: every process that asks gets the same."""
         new = secret(256)

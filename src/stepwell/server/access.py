@@ -6,6 +6,8 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from stepwell.model.user import Role
+
 
 class Access(StrEnum):
     """What a request to a production server has to show. A server for development asks for its token in place of a key,
@@ -36,8 +38,12 @@ _OTHERS: Final = {
 }
 # Pages by the first segment of their address, if this server has any: it may be told to have none.
 _PAGES: Final = frozenset(
-    {"", "apps", "runs", "events", "event-types", "functions", "crons", "queue", "palette", "live", "logout"}
+    {
+        *("", "apps", "runs", "events", "event-types", "functions", "crons", "queue", "settings"),
+        *("palette", "live", "logout"),
+    }
 )
+_ADMIN_PAGES: Final = frozenset({"/settings/users"})
 _OUTPUT: Final = re.compile(r"/v1/(?:checkpoint|http/runs)/[^/]+/output")  # where the result of a run is waited for
 
 FOR_PAGES: Final = frozenset({Access.EVENT_KEY, Access.TOKEN})
@@ -59,7 +65,13 @@ def access(path: str) -> Access:
         first, _, rest = path[1:].partition("/")
         if first in _PAGES:
             return Access.SESSION
-        if path == "/login" or (first == "assets" and rest):
+        if path in ("/login", "/setup") or (first == "assets" and rest):
             return Access.VISITOR
         return Access.TOKEN if _OUTPUT.fullmatch(path) else Access.SIGNING_KEY
     return found
+
+
+def page_role(path: str) -> Role:
+    """What somebody has to be to see this page."""
+    ours = any(path == each or path.startswith(f"{each}/") for each in _ADMIN_PAGES)
+    return Role.ADMIN if ours else Role.VIEWER

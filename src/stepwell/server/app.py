@@ -42,6 +42,7 @@ class App:
         self._apps = apps
         self._guard = guard
         self._rest: Any = None
+        self._noting: Any = None
         self._ui = ui
         self._pages: Pages | None = None
         self._warming = Lock()
@@ -54,8 +55,10 @@ class App:
 
     def _warm_rest(self) -> None:
         if self._rest is None:
+            from stepwell.server.noted import Noting
             from stepwell.server.rest import Rest
 
+            self._noting = Noting(self._engine, self._guard)
             self._rest = Rest(self._engine, self._apps, self._guard)
 
     def _warm_pages(self) -> Pages:
@@ -117,6 +120,7 @@ class App:
         if scope["method"] not in _SAFE:
             self._guard.check_origin(asked.host, asked.origin)
         self._warm_rest()
+        scope["stepwell.noting"] = self._noting
         await self._rest(scope, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:

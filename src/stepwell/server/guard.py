@@ -140,6 +140,21 @@ class Guard:
             fix = "send it as 'Authorization: Bearer …'"
             raise Refused(401, "unauthorized", "the token is missing or wrong", "", fix)
 
+    def holder(self, authorization: bytes | None) -> str:
+        """What tells whose key or token a request shows that was let in; nothing where none has to be shown."""
+        if self._keys is not None:
+            shown = bearer(authorization).decode("latin-1")
+            found = [key for key in self._keys.signing if knows((key,), shown)]
+            return _holder(found[0].bearer) if found else ""
+        return _holder(self._token) if self._token is not None else ""
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """All that ``holder`` may say."""
+        if self._keys is not None:
+            return frozenset(_holder(key.bearer) for key in self._keys.signing)
+        return frozenset({_holder(self._token)} if self._token is not None else ())
+
     def check_event_key(self, key: str, authorization: bytes | None) -> None:
         """Raises ``Refused`` unless the key of the events route is one, or the token in either place."""
         if self._keys is not None and not self._keys.know_event_key(key):
@@ -184,6 +199,10 @@ def bearer(authorization: bytes | None) -> bytes:
 
 def _hash(key: str) -> bytes:
     return sha256(key.encode(errors="replace")).digest()
+
+
+def _holder(key: str) -> str:
+    return f"key {_hash(key).hex()[:_SHOWN]}"
 
 
 def _host_name(host: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 import msgspec
@@ -13,9 +15,11 @@ from stepwell.model.run import Run
 from stepwell.model.standing import StandingKind
 from stepwell.protocol.events import parse_events
 from stepwell.protocol.signals import checked_signal
-from stepwell.runtime import held, operator, standing
+from stepwell.runtime import held, operator, standing, users
+from stepwell.runtime.acting import Actor, described
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
+from stepwell.runtime.passwords import Passwords
 from stepwell.server.rest_v1 import nameless_event, nobody_waits
 
 _ASKED: Final = frozenset({"asked", "refused"})  # nothing was tried: a form was shown again
@@ -26,8 +30,12 @@ _encode: Final = msgspec.json.Encoder().encode
 class Operating:
     """The operations of an engine, as actions of the dashboard ask for them (``dashboard/operations.py``)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, passwords: Passwords) -> None:
         self._engine = engine
+        self._passwords = passwords
+
+    def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
+        return Actor(self._engine, who, "dashboard").act(action, target, described(said))
 
     async def record(self, deed: Deed) -> None:
         """Say who did what."""
@@ -83,3 +91,18 @@ class Operating:
 
     async def drop_window(self, key: str) -> bool:
         return await held.discard(self._engine, key)
+
+    async def add_user(self, name: str, role: str, password: str) -> None:
+        await users.add_user(self._engine, self._passwords, name, role, password)
+
+    async def change_role(self, name: str, role: str) -> None:
+        await users.change_role(self._engine, name, role)
+
+    async def change_password(self, name: str, password: str) -> None:
+        await users.change_password(self._engine, self._passwords, name, password)
+
+    async def remove_user(self, name: str) -> None:
+        await users.remove_user(self._engine, name)
+
+    async def end_session(self, session_id: str, who: str | None) -> None:
+        await users.end_session(self._engine, session_id, who=who)

@@ -4,6 +4,7 @@ document is written from."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Any, Final
 
@@ -57,6 +58,9 @@ class Asked:
 
 
 Do = Callable[[Asked], Awaitable[Response]]
+Note = Callable[["Operation", Asked], AbstractContextManager[object]]
+NOTING: Final = "stepwell.noting"
+"""Where a request has the ``Note`` that opens an action for what it does, if that is noted (``noted.py``)."""
 
 
 class Operation(Route):
@@ -111,7 +115,10 @@ class Operation(Route):
             body = await self._whole(request, asked.length)
             if self._decode is not None:
                 body = self._read(self._decode, body)
-        return await self.do(Asked(request, path, query, body, asked.seed))
+        found = Asked(request, path, query, body, asked.seed)
+        noting: Note | None = request.scope.get(NOTING)
+        with nullcontext() if noting is None else noting(self, found):
+            return await self.do(found)
 
     async def _whole(self, request: Request, length: int | None) -> bytes:
         try:

@@ -15,21 +15,28 @@ from starlette.responses import RedirectResponse, Response
 from stepwell.dashboard.assets import PREFIX, find
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.page import Missing
-from stepwell.dashboard.site import Site
+from stepwell.dashboard.site import Site, Tried
 from stepwell.dashboard.source import Source
+from stepwell.errors import ConfigurationError
 from stepwell.ids import secret
-from stepwell.limits import HINT_TOPICS_MAX, SESSION_LIFE
+from stepwell.limits import HINT_TOPICS_MAX, SESSION_LIFE, USER_NAME_CHARS_MAX
+from stepwell.model.user import Role
+from stepwell.runtime.acting import Actor
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.hints import Looking
+from stepwell.runtime.passwords import Passwords
+from stepwell.runtime.users import add_user
+from stepwell.server.access import page_role
 from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.here import here
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, read_body
 from stepwell.server.operating import Operating
 from stepwell.server.replies import Refused, by_status
-from stepwell.server.sessions import COOKIE, SECURE_COOKIE, Session, Sessions, same
+from stepwell.server.sessions import COOKIE, SECURE_COOKIE, Login, Sessions, TooMany, same
 
 LOGIN: Final = "/login"
+SETUP: Final = "/setup"
 LIVE: Final = "/live"
 _POLICY: Final = "; ".join(
     (
@@ -66,7 +73,8 @@ class Pages:
     def __init__(self, engine: Engine, guard: Guard) -> None:
         self._engine = engine
         self._guard = guard
-        self._sessions = Sessions(guard.lasting_keys)
+        self._passwords = Passwords()
+        self._sessions = Sessions(engine, guard, self._passwords)
         production = guard.kind == "cloud"
         self._site = Site(
             Source(
@@ -77,7 +85,7 @@ class Pages:
                 here(engine),
                 production,
             ),
-            Operating(engine),
+            Operating(engine, self._passwords),
         )
         self._form_token = secret(128)  # what forms say where nobody logs in: another page cannot read it
 
@@ -86,38 +94,46 @@ class Pages:
         path, method = request.url.path, request.method
         if method not in ("GET", "HEAD", "POST"):
             raise by_status(405)
-        session = self._session(request)
         if path.startswith(PREFIX):
             answer = self._asset(request)
         elif path == LOGIN:
             answer = await self._login(request)
-        elif session is None and self._sessions.needed:
-            answer = self._turn_away(request)
-        elif method == "POST":
-            answer = await self._post(request, session)
-        elif path == LIVE:
-            await self._live(request, send)
-            return
+        elif path == SETUP:
+            answer = await self._set_up(request)
         else:
-            answer = await self._page(request, session)
+            login = await self._find(request)
+            if login is None and self._sessions.needed:
+                answer = self._turn_away(request)
+            elif path == LIVE and method != "POST":
+                await self._live(request, send, login)
+                return
+            else:
+                answer = await self._answer(request, login)
         await _sealed(answer)(scope, receive, send)
+
+    async def _answer(self, request: Request, login: Login | None) -> Response:
+        guest, needed = self._guest(login), page_role(request.url.path)
+        if not guest.role.may(needed):
+            return self._site.forbidden(request, guest, needed)
+        return await (self._post(request, guest, login) if request.method == "POST" else self._page(request, guest))
 
     async def missing(self, scope: Scope, receive: Receive, send: Send, told: Refused) -> None:
         """For a browser, in place of an answer for programs."""
         request = Request(scope, receive)
-        answer = self._site.missing(
-            request, self._guest(self._session(request)), Missing(_sentence(told.what), told.why)
-        )
+        guest = self._guest(await self._find(request))
+        answer = self._site.missing(request, guest, Missing(_sentence(told.what), told.why))
         await _sealed(answer)(scope, receive, send)
 
     # Who looks --------------------------------------------------------------------------------------------------------
 
-    def _session(self, request: Request) -> Session | None:
+    async def _find(self, request: Request) -> Login | None:
         cookie = request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
-        return self._sessions.find(cookie, self._now()) if cookie else None
+        return await self._sessions.find(cookie) if cookie else None
 
-    def _guest(self, session: Session | None) -> Guest:
-        return Guest(self._form_token) if session is None else Guest(session.csrf, session=True)
+    def _guest(self, login: Login | None) -> Guest:
+        if login is None:
+            return Guest(self._form_token)
+        return Guest(login.csrf, session=True, role=login.role, name=login.who, id=login.id)
 
     def _turn_away(self, request: Request) -> Response:
         """Pages lead to the login, and back from there; parts of pages do not."""
@@ -129,24 +145,60 @@ class Pages:
     async def _login(self, request: Request) -> Response:
         if not self._sessions.needed:
             return RedirectResponse("/", 303)
+        users = await self._sessions.anybody()
         if request.method != "POST":
-            return self._site.login(request, _local(request.query_params.get("next", "/")))
+            return self._site.login(request, _local(request.query_params.get("next", "/")), Tried(users=users))
         self._check_ours(request)
-        now, given = self._now(), await _form(request)
-        to = _local(given.get("next", "/"))
-        wait = self._sessions.retry_after_s(now)
-        if wait:
-            return self._site.login(request, to, f"Too many have tried. Wait {wait} seconds.", 429)
+        given = await _form(request)
+        to, name, agent = _local(given.get("next", "/")), given.get("name", ""), request.headers.get("user-agent", "")
+        tried = Tried(name=name[:USER_NAME_CHARS_MAX], key="token" in given, users=users)
         try:
-            self._guard.check_token(b"Bearer " + given.get("token", "").strip().encode())
-        except Refused:
-            self._sessions.failed(now)
-            return self._site.login(request, to, "That is not it.", 401)
+            if tried.key:
+                cookie = await self._sessions.by_key(given["token"], agent)
+            else:
+                cookie = await self._sessions.by_password(name, given.get("password", ""), agent)
+        except TooMany as error:
+            wrong = f"Too many have tried. Wait {error.wait_s} seconds."
+            return self._site.login(request, to, tried._replace(wrong=wrong), 429)
+        if cookie is None:
+            wrong = "That is not it." if tried.key else "The name or the password is wrong."
+            return self._site.login(request, to, tried._replace(wrong=wrong), 401)
+        return await self._begin(request, to, cookie)
+
+    async def _set_up(self, request: Request) -> Response:
+        """The first admin is made by whoever has the link that the server printed when there was nobody."""
+        post = request.method == "POST"
+        if post:
+            self._check_ours(request)
+        given = await _form(request) if post else dict(request.query_params)
+        token = given.get("token", "")
+        if not await self._sessions.may_set_up(token):
+            return RedirectResponse(LOGIN, 303)
+        if not post:
+            return self._site.setup(request, token, Tried())
+        name = given.get("name", "").strip().lower()
+        try:
+            if given.get("password", "") != given.get("again", ""):
+                raise ConfigurationError("the two passwords differ", "one of them is misspelt", "type both again")
+            with Actor(self._engine, name, "dashboard").act("add-user", name, "role=admin, the first"):
+                await add_user(
+                    self._engine, self._passwords, name, Role.ADMIN, given.get("password", ""), only_first=True
+                )
+        except ConfigurationError as error:
+            tried = Tried(_sentence(error.what), _sentence(error.fix), name[:USER_NAME_CHARS_MAX])
+            return self._site.setup(request, token, tried, 400)
+        return await self._begin(request, "/", await self._sessions.begin(name, request.headers.get("user-agent", "")))
+
+    async def _begin(self, request: Request, to: str, cookie: str) -> Response:
+        """Lead somebody on who has logged in. What they were logged in with before ends."""
+        before = await self._find(request)
+        if before is not None:
+            await self._sessions.end(before)
         answer = RedirectResponse(to, 303)
         secure = _is_secure(request)
         answer.set_cookie(
             SECURE_COOKIE if secure else COOKIE,
-            self._sessions.begin(secret(128), now),
+            cookie,
             max_age=int(SESSION_LIFE.total_seconds()),
             path="/",
             secure=secure,
@@ -155,16 +207,19 @@ class Pages:
         )
         return answer
 
-    async def _post(self, request: Request, session: Session | None) -> Response:
+    async def _post(self, request: Request, guest: Guest, login: Login | None) -> Response:
         self._check_ours(request)
-        form, guest = await _form(request), self._guest(session)
+        form = await _form(request)
         if not same(guest.csrf, form.pop("csrf", "")):
             raise Refused(403, "foreign-origin", "the form is not one of this session", "", "reload the page")
         if request.url.path == "/logout":
+            if login is not None:
+                await self._sessions.end(login)
             return _logged_out()
         answer = await self._site.act(request, form, guest)
         if answer is None:
             raise by_status(405)
+        self._sessions.forget()  # it may have been about users
         return answer
 
     def _check_ours(self, request: Request) -> None:
@@ -176,8 +231,8 @@ class Pages:
 
     # What they see ----------------------------------------------------------------------------------------------------
 
-    async def _page(self, request: Request, session: Session | None) -> Response:
-        answer = await self._site.answer(request, self._guest(session))
+    async def _page(self, request: Request, guest: Guest) -> Response:
+        answer = await self._site.answer(request, guest)
         answer.headers["cache-control"] = _PRIVATE
         return answer
 
@@ -192,7 +247,7 @@ class Pages:
             headers["content-encoding"] = "gzip"
         return Response(asset.small if small else asset.body, 200, headers, asset.type)
 
-    async def _live(self, request: Request, send: Send) -> None:
+    async def _live(self, request: Request, send: Send, login: Login | None) -> None:
         """Server-sent events: each line of data is the topics that have changed."""
         topics = request.query_params.get("topics", "").split()
         if not topics or len(topics) > HINT_TOPICS_MAX or any(len(topic) > _TOPIC_CHARS_MAX for topic in topics):
@@ -208,7 +263,7 @@ class Pages:
             await _say(send, _FIRST)
             while asyncio.get_running_loop().time() < until:
                 told = await _next(looking)
-                if told is None:
+                if told is None or (login is not None and await self._find(request) is None):
                     break
                 await _say(send, b"data: " + " ".join(told).encode() + b"\n\n" if told else _ALIVE)
             await _say(send, b"", more=False)
@@ -217,9 +272,6 @@ class Pages:
         finally:
             looking.close()
             gone.cancel()
-
-    def _now(self) -> int:
-        return self._engine.clock.now_ms()
 
 
 def _logged_out() -> Response:

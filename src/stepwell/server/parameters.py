@@ -130,6 +130,8 @@ IN_PATHS: Final = {
         named("app_id", "the id of an app"),
         named("function_id", "the id of a function"),
         named("slug", "the id of a function"),
+        named("user", "the name of a user"),
+        named("session", "the id of a session"),
         text("key", "an event key of the server; any text if it has none"),
     )
 }

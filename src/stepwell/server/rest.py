@@ -28,6 +28,7 @@ from stepwell.server.pausing import PausingV2
 from stepwell.server.realtime import Realtime
 from stepwell.server.replaying import ReplayingV2
 from stepwell.server.replies import by_status
+from stepwell.server.rest_access import AccessV2
 from stepwell.server.rest_apps import AppsV2
 from stepwell.server.rest_queues import QueuesV2
 from stepwell.server.rest_v1 import V1
@@ -90,6 +91,7 @@ class Rest:
             OrderingV2(engine),
             QueuesV2(engine, led=led),
             AppsV2(engine, apps, keys),
+            AccessV2(engine),
         )
         self.routes: list[Operation] = [
             *State(engine).routes(),  # the first of them each step of a call asks for: it is looked for from the top

@@ -1,74 +1,184 @@
-"""Sessions of people who have logged in: a signed cookie, and nothing that is kept.
+"""Who is logged in: rows that all processes share, so that they can be looked at and ended (ADR 0048).
 
-It is signed with keys that come from those of the server, so that every process that has these reads it, and changing
-them ends all sessions. A page of somebody else cannot use it: browsers send it along with requests of our own pages
-only (``SameSite=Strict``), and what changes anything has to come from one and to show the session's own token
-(invariants S19, S20).
+A browser shows a secret, of which the row has the hash. A page of somebody else cannot use it: browsers send it along
+with requests of our own pages only (``SameSite=Strict``), and what changes anything has to come from one and to show
+the session's own token (invariants S19, S20).
 """
 
 from __future__ import annotations
 
 import hmac
-from collections import deque
-from collections.abc import Sequence
+import re
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from stepwell.limits import LOGIN_FAILURES_MAX, SESSION_LIFE
+from stepwell.engine.users import log_in
+from stepwell.ids import secret
+from stepwell.limits import SESSION_CHECKED, SESSION_LIFE, SESSION_SEEN
+from stepwell.model.audit import AuditEntry
+from stepwell.model.changes import Decision, EndSession, SaveAudit, SeeSession
+from stepwell.model.questions import GetSession, GetUser, ListUsers
+from stepwell.model.user import Role, Session, User
+from stepwell.runtime.acting import Actor
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.passwords import Passwords
+from stepwell.server.attempts import Attempts
+from stepwell.server.guard import Guard
+from stepwell.server.replies import Refused
+from stepwell.server.setup import is_setup_token
 
 _MS: Final = type(SESSION_LIFE)(milliseconds=1)
 _LIFE_MS: Final = SESSION_LIFE // _MS
-_MINUTE_MS: Final = 60_000
+_CHECKED_MS: Final = SESSION_CHECKED // _MS
+_SEEN_MS: Final = SESSION_SEEN // _MS
+_COOKIE_BITS: Final = 256
+_COOKIE: Final = re.compile(r"[0-9a-f]{64}")
+_KNOWN_MAX: Final = 1_000
+_AGENT_CHARS_MAX: Final = 200
+_BY_KEY: Final = "key "
 COOKIE: Final = "stepwell"
 SECURE_COOKIE: Final = "__Host-stepwell"  # browsers take it over TLS only, from this host alone
 
 
-class Session(msgspec.Struct, frozen=True):
-    """Somebody who has logged in. ``csrf`` is what forms of theirs have to say."""
+class Login(msgspec.Struct, frozen=True):
+    """Somebody who is logged in, and what they may do. ``csrf`` is what forms of theirs have to say."""
 
     id: str
+    who: str
+    role: Role
     csrf: str
 
 
-class Sessions:
-    """Gives sessions, and knows them again. ``keys`` sign: the first of them, and any is accepted."""
+class TooMany(Exception):
+    """Too many have tried to log in. ``wait_s`` is for how many seconds nobody may."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._keys = [sha256(f"sessions {key}".encode()).digest() for key in keys]
-        self._failures: deque[int] = deque(maxlen=LOGIN_FAILURES_MAX)
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+class Sessions:
+    """Gives sessions to whoever shows a password or a key, knows them again, and ends them.
+
+    What is known of a session is asked for anew after ``SESSION_CHECKED``: so long may one be of use that was ended by
+    another process.
+    """
+
+    def __init__(self, engine: Engine, guard: Guard, passwords: Passwords) -> None:
+        self._engine = engine
+        self._guard = guard
+        self._passwords = passwords
+        self._attempts = Attempts()
+        self._known: dict[str, tuple[int, Login | None]] = {}
 
     @property
     def needed(self) -> bool:
         """Whether anybody has to log in: not where the server has neither keys nor a token."""
-        return bool(self._keys)
+        return bool(self._guard.lasting_keys)
 
-    def begin(self, id: str, now: int) -> str:
-        """The value of the cookie of a new session."""
-        said = f"{id}.{now}"
-        return f"{said}.{_signed(self._keys[0], said)}"
+    async def find(self, cookie: str) -> Login | None:
+        """Who shows this, if it is one of ours and has not ended. Raises ``StorageUnavailable``."""
+        if not _COOKIE.fullmatch(cookie):
+            return None
+        id, now = _id(cookie), self._now()
+        checked_at, login = self._known.get(id, (0, None))
+        if not checked_at <= now < checked_at + _CHECKED_MS:
+            login = await self._look(id, cookie, now)
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[id] = (now, login)
+        return login
 
-    def find(self, cookie: str, now: int) -> Session | None:
-        """The session of a cookie, if it is one of ours and has not ended."""
-        said, _, signature = cookie.rpartition(".")
-        id, _, since = said.partition(".")
-        for key in self._keys:
-            if hmac.compare_digest(_signed(key, said).encode(), signature.encode(errors="replace")):
-                if since.isdigit() and 0 <= now - int(since) < _LIFE_MS:
-                    return Session(id, _signed(key, f"form {id}"))
-                return None
-        return None
+    async def by_password(self, name: str, password: str, agent: str) -> str | None:
+        """The cookie of a new session for a user; ``None`` if that is not their password, or there is no such user.
+        Raises ``TooMany``."""
+        name = name.strip().lower()
+        attempt = self._attempts.begin(name, self._now())
+        if isinstance(attempt, int):
+            raise TooMany(attempt)
+        user = await self._engine.store.read(GetUser(name))
+        if not await self._passwords.fits(password, None if user is None else user.password):
+            if user is not None:
+                self._note_refusal(name)
+            return None
+        self._attempts.forgive(attempt)
+        return await self.begin(name, agent)
 
-    def retry_after_s(self, now: int) -> int:
-        """For how many seconds nobody may try to log in, because too many have failed."""
-        if len(self._failures) < LOGIN_FAILURES_MAX:
-            return 0
-        return max(0, -(-(self._failures[0] + _MINUTE_MS - now) // 1000))
+    async def by_key(self, key: str, agent: str) -> str | None:
+        """The cookie of a new session for whoever has a key of the server, or its token. Raises ``TooMany``."""
+        attempt = self._attempts.begin("", self._now())
+        if isinstance(attempt, int):
+            raise TooMany(attempt)
+        shown = b"Bearer " + key.strip().encode()
+        try:
+            self._guard.check_token(shown)
+        except Refused:
+            return None
+        self._attempts.forgive(attempt)
+        return await self.begin(self._guard.holder(shown), agent)
 
-    def failed(self, now: int) -> None:
-        """Somebody has tried to log in, and could not."""
-        self._failures.append(now)
+    async def begin(self, who: str, agent: str) -> str:
+        """The cookie of a new session of somebody who has shown who they are."""
+        cookie, now = secret(_COOKIE_BITS), self._now()
+        agent = "".join(char for char in agent if char.isprintable())[:_AGENT_CHARS_MAX]
+        session = Session(id=_id(cookie), who=who, begun_at=now, seen_at=now, expires_at=now + _LIFE_MS, agent=agent)
+        with Actor(self._engine, who, "dashboard").act("log-in", who):
+            await self._engine.commit(partial(log_in, session=session))
+        return cookie
+
+    async def end(self, login: Login) -> None:
+        """Log out."""
+        self.forget()
+        await self._engine.store.commit(Decision((EndSession(login.id),)))
+
+    def forget(self) -> None:
+        """What is known of sessions may have changed: ask anew."""
+        self._known.clear()
+
+    # The first user ---------------------------------------------------------------------------------------------------
+
+    async def anybody(self) -> bool:
+        """Whether there is a user."""
+        users: list[User] = await self._engine.store.read(ListUsers(1))
+        return bool(users)
+
+    async def may_set_up(self, token: str) -> bool:
+        """Whether this is the way to the first admin: there is no user, and the link that was printed has not ended."""
+        return is_setup_token(self._guard, token, self._now()) and not await self.anybody()
+
+    # What is known ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, id: str, cookie: str, now: int) -> Login | None:
+        session = await self._engine.store.read(GetSession(id))
+        if session is None or not session.begun_at <= now < session.expires_at:
+            return None
+        role = await self._role(session.who)
+        if role is None:
+            return None
+        if now - session.seen_at >= _SEEN_MS:
+            # Nobody waits for it: what fails is written a moment later.
+            self._engine.store.commit(Decision((SeeSession(id, now),))).add_done_callback(_heard)
+        return Login(id, session.who, role, sha256(f"form {cookie}".encode()).hexdigest())
+
+    def _note_refusal(self, name: str) -> None:
+        """Nobody waits for it, so that it takes no longer than for a user that there is not."""
+        entry = AuditEntry(
+            id=self._engine.new_id(0), at=self._now(), who="", via="dashboard", action="refuse-login", target=name
+        )
+        self._engine.store.commit(Decision((SaveAudit(entry),))).add_done_callback(_heard)
+
+    async def _role(self, who: str) -> Role | None:
+        """What somebody may do; ``None`` if they may not even look: a key that was taken away, a user who is gone."""
+        if who.startswith(_BY_KEY):
+            return Role.ADMIN if who in self._guard.holders else None
+        user = await self._engine.store.read(GetUser(who))
+        return None if user is None else Role(user.role)
+
+    def _now(self) -> int:
+        return self._engine.clock.now_ms()
 
 
 def same(expected: str, given: str) -> bool:
@@ -76,5 +186,10 @@ def same(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
 
 
-def _signed(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(errors="replace"), sha256).hexdigest()
+def _id(cookie: str) -> str:
+    return sha256(cookie.encode()).hexdigest()
+
+
+def _heard(future: object) -> None:
+    """Take the exception, if there is one, so that nobody is told that none did."""
+    getattr(future, "exception", lambda: None)()

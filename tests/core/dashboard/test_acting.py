@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import pytest
@@ -27,6 +29,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
+        self.acted: list[tuple[str, str, str]] = []
+
+    def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
+        self.acted.append((who, action, target))
+        return nullcontext()
 
     async def record(self, deed: Deed) -> None:
         self.deeds.append(deed)
@@ -66,7 +73,7 @@ def attempt(result: Any, texts: dict[str, str]) -> tuple[Any, list[Deed]]:
     return found, recorder.deeds
 
 
-@pytest.mark.parametrize("each", ACTIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize("each", [each for each in ACTIONS if each.role is not Role.VIEWER], ids=lambda each: each.name)
 def test_whoever_may_only_look_is_neither_asked_nor_obeyed(each: Action) -> None:
     viewer = Guest(role=Role.VIEWER)
     assert not viewer.may(each.role)

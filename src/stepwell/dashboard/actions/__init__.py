@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.action import Action
-from stepwell.dashboard.actions import events, functions, runs, standing, steps, waits, windows
+from stepwell.dashboard.actions import events, functions, runs, standing, steps, users, waits, windows
 
 ACTIONS: Final[tuple[Action, ...]] = (
     runs.CANCEL,
@@ -23,4 +23,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
     windows.RUN,
     windows.DROP,
     *standing.STANDING,
+    users.ADD,
+    users.CHANGE_ROLE,
+    users.CHANGE_PASSWORD,
+    users.REMOVE,
+    users.END,
 )

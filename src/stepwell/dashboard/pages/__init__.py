@@ -6,6 +6,7 @@ from typing import Final
 
 from stepwell.dashboard.page import Page
 from stepwell.dashboard.pages import (
+    audit,
     compare,
     copied,
     crons,
@@ -21,8 +22,10 @@ from stepwell.dashboard.pages import (
     queue,
     run,
     runs,
+    sessions,
     step,
     timeline,
+    users,
 )
 
 PAGES: Final[tuple[Page, ...]] = (
@@ -46,4 +49,7 @@ PAGES: Final[tuple[Page, ...]] = (
     crons.PAGE,
     queue.PAGE,
     palette.PAGE,
+    users.PAGE,
+    sessions.PAGE,
+    audit.PAGE,
 )

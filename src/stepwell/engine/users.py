@@ -1,0 +1,73 @@
+"""Who may log in, as decisions: what is known of a user, and what ends with a change of it (ADR 0048).
+
+Each holds the first place, where all of them take turns.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from stepwell.engine.draft import Draft
+from stepwell.limits import SESSIONS_PER_USER_MAX, USERS_MAX
+from stepwell.model.changes import BeginSession, DropUser, EndSession, EndSessions, Plan, SaveUser
+from stepwell.model.questions import GetSession, GetUser, ListUsers, Lock, ask
+from stepwell.model.user import Session, User
+
+_FIRST = 0
+
+
+def add_user(draft: Draft, user: User, *, only_first: bool = False) -> Plan:
+    """The value is the user as they are kept. ``False`` if there is one of that name, or with ``only_first`` any;
+    ``None`` if there are as many as there may be."""
+    yield from ask(Lock((_FIRST,)))
+    known = yield from ask(ListUsers(USERS_MAX))
+    if len(known) >= USERS_MAX:
+        return draft.decision(None)
+    if any(each.name == user.name for each in known) or (known and only_first):
+        return draft.decision(False)
+    made = replace(user, created_at=draft.now, changed_at=draft.now)
+    draft.add(SaveUser(made))
+    return draft.decision(made)
+
+
+def change_user(draft: Draft, name: str, *, role: str | None = None, password: str | None = None) -> Plan:
+    """Who they are from now on has to be shown anew: their sessions end. The value is the user, if there is one."""
+    yield from ask(Lock((_FIRST,)))
+    known = yield from ask(GetUser(name))
+    if known is None:
+        return draft.decision(None)
+    changed = replace(
+        known,
+        role=known.role if role is None else role,
+        password=known.password if password is None else password,
+        changed_at=draft.now,
+    )
+    if (changed.role, changed.password) != (known.role, known.password):
+        draft.add(SaveUser(changed), EndSessions(name))
+    return draft.decision(changed)
+
+
+def remove_user(draft: Draft, name: str) -> Plan:
+    """The value is the user that there was."""
+    yield from ask(Lock((_FIRST,)))
+    known = yield from ask(GetUser(name))
+    if known is not None:
+        draft.add(DropUser(name), EndSessions(name))
+    return draft.decision(known)
+
+
+def log_in(draft: Draft, session: Session) -> Plan:
+    """Somebody has shown who they are."""
+    yield from ask(Lock((_FIRST,)))
+    draft.add(BeginSession(session, draft.now, SESSIONS_PER_USER_MAX))
+    return draft.decision(None)
+
+
+def end_session(draft: Draft, session_id: str, who: str | None = None) -> Plan:
+    """The value is the session that was ended: of anybody, or only one of ``who``."""
+    yield from ask(Lock((_FIRST,)))
+    known = yield from ask(GetSession(session_id))
+    if known is None or (who is not None and known.who != who):
+        return draft.decision(None)
+    draft.add(EndSession(session_id))
+    return draft.decision(known)
