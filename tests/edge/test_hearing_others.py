@@ -155,6 +155,7 @@ async def test_whoever_waits_for_that_when_the_process_stops_is_told(
     path = tmp_path / "shared.db"
     async with asyncio.timeout(20), old.embedded(path) as leader:
         await leader.engine._watcher.stop()
+        await leader.engine._dispatcher.stop()  # a claim would have to load them too, perhaps first
         async with new.embedded(path):
             loading = asyncio.Event()
 
