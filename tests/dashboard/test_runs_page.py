@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 def rows(visitor: Visitor) -> list[str]:
     return [
-        each.removeprefix("r-") for each in visitor.page.eval_on_selector_all("#rows tr", "all => all.map(x => x.id)")
+        each.removeprefix("r-")
+        for each in visitor.page.eval_on_selector_all("table.rows tbody tr[id]", "all => all.map(x => x.id)")
     ]
 
 
@@ -92,15 +93,39 @@ def test_the_search_takes_ids_names_and_conditions(visitor: Visitor, shop: Dev) 
     expect(page.get_by_text("No run matches")).to_be_visible()
 
 
-def test_older_runs_are_added_below(visitor: Visitor, shop: Dev) -> None:
-    ids = [shop.start("shop/requested", id=number) for number in range(60)]
+def test_older_runs_come_as_somebody_scrolls_and_go_where_nobody_looks(visitor: Visitor, shop: Dev) -> None:
+    shop.http("POST", f"/e/{shop.event_key}", [{"name": "shop/requested", "data": {"id": 1}}] * 270)
+    listed = shop.get("/v2/runs?function=approve&limit=1000")
+    ids = [run["id"] for run in listed]
+    assert len(ids) >= 270
     page = visitor.open("/runs?function=shop-approve")
-    assert len(rows(visitor)) == 50
+    assert rows(visitor) == ids[:50]
 
-    page.get_by_role("link", name="Older runs").click()
+    def scroll() -> bool:
+        page.keyboard.press("End")
+        seen = rows(visitor)
+        assert [each for each in ids if each in seen] == seen, "in order, each once"
+        return ids[-1] in seen
 
-    expect(page.locator(f"#r-{ids[0]}")).to_be_visible()
-    assert [each for each in rows(visitor) if each in ids] == ids[::-1]
+    eventually(scroll)
+    height = page.evaluate("document.body.scrollHeight")
+
+    assert len(page.query_selector_all("table.rows tr")) < 250, "pages far above have left"
+    page.keyboard.press("Home")
+    eventually(lambda: page.evaluate("scrollY") == 0)
+    eventually(lambda: rows(visitor)[:200] == ids[:200])
+    assert page.evaluate("document.body.scrollHeight") == height
+
+
+def test_older_runs_come_by_keyboard(visitor: Visitor, shop: Dev) -> None:
+    shop.http("POST", f"/e/{shop.event_key}", [{"name": "shop/requested", "data": {"id": 1}}] * 60)
+    page = visitor.open("/runs?function=shop-approve")
+
+    page.get_by_role("link", name="Older runs").focus()
+    page.keyboard.press("Enter")
+
+    eventually(lambda: len(rows(visitor)) > 60)
+    assert page.evaluate("document.activeElement.className") == "row-link"
 
 
 def test_the_keyboard_alone_finds_and_opens_a_run(visitor: Visitor, shop: Dev) -> None:

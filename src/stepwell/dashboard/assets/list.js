@@ -1,17 +1,18 @@
 // A list that is live and stands still: what it shows changes in place; what is new comes in at the top while the top
 // is what somebody looks at, and waits behind a button while it is not.
 import { onChange, unhurried } from "./live.js";
+import { scrolls } from "./older.js";
 import { tick } from "./time.js";
 
 const list = document.querySelector("[data-list]");
 const WATCHED = 60; // pixels from the top within which new rows may come in
-const SHOWN_MAX = 400; // rows; older ones fall off at the end while new ones come in at the top
+const SHOWN_MAX = 400; // rows at the top; the last of them are older ones, to be scrolled to, when new ones come in
 
 if (list) {
   onChange((topics) => {
     if (topics === null || list.dataset.list.split(" ").some((topic) => topics.has(topic))) refresh();
   });
-  list.addEventListener("click", further);
+  scrolls(list, load);
   let row; // that the keyboard is at, which may be there again when the filters have been applied
   document.body.addEventListener("htmx:before:swap", () => (row = document.activeElement?.closest("#rows tr")?.id));
   document.body.addEventListener("htmx:after:swap", () => {
@@ -59,10 +60,10 @@ const refresh = unhurried(async () => {
   // More that is new than fits on a page: what is between is not here, so the list begins anew.
   const whole = newest && theirs.rows.length > 0;
   const seen = scrollY < WATCHED && !ours.contains(document.activeElement);
-  if (whole && seen) ours.replaceChildren(...fresh.map((row) => document.adoptNode(row)));
+  if (whole && seen) here.replaceWith(document.adoptNode(there));
   else if (seen) enter(ours, fresh);
   else offer(here, fresh.length, whole);
-  tick(ours);
+  tick();
 });
 
 function renew(known, row) {
@@ -84,7 +85,14 @@ function enter(rows, fresh) {
   if (!fresh.length) return;
   for (const row of fresh) row.classList.add("is-new");
   rows.prepend(...fresh.map((row) => document.adoptNode(row)));
+  if (rows.rows.length <= SHOWN_MAX) return;
+  while (rows.nextElementSibling) rows.nextElementSibling.remove();
   while (rows.rows.length > SHOWN_MAX) rows.lastElementChild.remove();
+  const link = list.querySelector("[data-further]");
+  if (!link) return location.reload(); // there was nothing older, and now there is
+  const onward = new URL(link.href);
+  onward.searchParams.set("before", rows.lastElementChild.id.replace("r-", ""));
+  link.href = onward.href;
 }
 
 function offer(here, count, whole) {
@@ -114,21 +122,4 @@ function counts(root) {
     const place = document.querySelector(`[data-count="${each.dataset.countOf}"]`);
     if (place) place.textContent = each.textContent;
   }
-}
-
-async function further(event) {
-  const link = event.target.closest?.("[data-further]");
-  if (!link || event.ctrlKey || event.metaKey) return;
-  const ours = rowsOf(list);
-  if (!ours) return; // nothing to add to: the link leads there
-  event.preventDefault();
-  link.setAttribute("aria-busy", "true");
-  const there = (await load(link.href)).getElementById("results");
-  const [first] = rowsOf(there)?.rows ?? [];
-  ours.append(...[...(rowsOf(there)?.rows ?? [])].map((row) => document.adoptNode(row)));
-  const [old, next] = [link.closest(".further"), there.querySelector(".further")];
-  if (next) old.replaceWith(document.adoptNode(next));
-  else old.remove();
-  tick(ours);
-  first?.querySelector(".row-link")?.focus({ preventScroll: true });
 }
