@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import deep, embedded, floors, orders, over_http, postgres, served, virtual, waits, windows
+from benchmarks import dashboard, deep, embedded, floors, orders, over_http, postgres, served, virtual, waits, windows
 from benchmarks.embedded import run_all
 from benchmarks.peers import PEERS
 
@@ -132,6 +132,16 @@ FIGURES: dict[str, Figure] = {
     "postgres_idle_queries_per_s": Figure("/s", 2),
     "postgres_wake_late_ms_p50": Figure("ms"),
     "postgres_wake_late_ms_p99": Figure("ms", 1_000),
+    # In a browser, with 1,000,000 finished runs; only measured if it is asked for by name.
+    "dashboard_lists_ms_p50": Figure("ms"),
+    "dashboard_lists_ms_p99": Figure("ms", 50),
+    "dashboard_first_load_ms": Figure("ms", 300),
+    "dashboard_first_load_kb": Figure("kB", 150),
+    "dashboard_update_ms_p50": Figure("ms"),
+    "dashboard_update_ms_p99": Figure("ms", 300),
+    "dashboard_trace_ms": Figure("ms", 1_000),
+    "dashboard_scroll_frame_ms_p95": Figure("ms", 50),
+    "dashboard_50_open_ratio": Figure("x", 0.9, more=True),
     "fsync_ms": Figure("ms"),
     "asyncio_switch_us": Figure("us"),
     "bare_http_ms": Figure("ms"),
@@ -254,6 +264,8 @@ GROUPS: tuple[Group, ...] = (
     _apart(waits.WAITING, waits.waiting),
     _apart(windows.WINDOWS, windows.windows),
     _apart(windows.TURNS, windows.turns),
+    _apart(dashboard.LOOKED_AT, dashboard.looked_at, named=True),
+    _apart(dashboard.OPEN, dashboard.open_pages, named=True),
     _apart(postgres.LOAD, postgres.load, named=True),
     _apart(postgres.ALONE, postgres.alone, named=True),
     _apart(postgres.PAST, postgres.past, named=True),
