@@ -144,7 +144,8 @@ JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one clic
 COPIED_BYTES_MAX = 1024 * 1024  # of a run that is copied as a test or a command
 DIFF_BYTES_MAX = 512 * 1024  # of each of two texts that are compared for a page
 DIFF_LINES_MAX = 2_000  # of each, and of what is shown
-GRAPH_NODES_MAX = 300  # what is drawn of a run, or of what an event led to: of more a picture says nothing
+FLOW_NODES_MAX = 60  # runs and events that one event led to: each is read
+GRAPH_NODES_MAX = 300  # steps of a run that are drawn: of more a picture says nothing
 
 # Users, and what they did (ADR 0048).
 SESSION_LIFE = timedelta(hours=12)  # from a login to the next

@@ -129,6 +129,21 @@ def test_what_steps_were_given_and_gave_is_there_however_long(visitor: Visitor, 
     expect(page.get_by_role("heading", name="shop/told")).to_be_visible()
 
 
+def test_what_an_event_led_to_is_drawn_and_gone_through(visitor: Visitor, shop: Dev) -> None:
+    event_id = shop.send("shop/collected", url=f"{shop.url}/health")
+    page = visitor.open(f"/events/{event_id}")
+    expect(page.locator("#flow .graph-node")).to_have_count(3)  # also what is sent while somebody looks
+
+    page.locator('#flow [tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert visitor.focused().startswith("collect")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="shop/told")).to_be_visible()
+    page.get_by_role("link", name="collect, run").click()
+    expect(page.get_by_role("heading", name="collect")).to_be_visible()
+
+
 def axis(visitor: Visitor) -> str:
     return visitor.page.locator("#trace-axis").get_attribute("aria-valuetext") or ""
 

@@ -18,6 +18,7 @@ from stepwell.model.changes import (
     SaveEvent,
     SaveOrder,
     SaveOutcome,
+    SaveStep,
     StartRun,
 )
 from stepwell.model.event import FINISHED
@@ -41,10 +42,11 @@ from stepwell.model.questions import (
     RunsOfFunction,
     RunsOfStatus,
     SkippedEvents,
+    StepsOfKinds,
     Totals,
 )
 from stepwell.storage.interface import Store
-from tests.storage.nouns import event, item, near, order, outcome, run, wait, write
+from tests.storage.nouns import event, item, near, order, outcome, run, step, wait, write
 
 
 async def test_runs_are_listed_newest_first_without_their_outputs(store: Store):
@@ -72,6 +74,17 @@ async def test_runs_are_listed_by_function_status_and_moment(store: Store):
     assert await _ids(store, ListRuns(10, status="FAILED")) == ["run2", "run1"]
     assert await _ids(store, ListRuns(10, status="QUEUED")) == ["run4", "run0"]
     assert await _ids(store, ListRuns(1, status="FAILED", before="run2")) == ["run1"]
+
+
+async def test_the_steps_of_a_run_of_some_kinds(store: Store):
+    kinds = ("run", "sendEvent", "invoke", "sendEvent", "sleep")
+    await write(store, *(SaveStep(replace(step(f"s{n}"), kind=kind)) for n, kind in enumerate(kinds)))
+
+    found = await store.read(StepsOfKinds("r1", ("sendEvent", "invoke"), 10))
+
+    assert [each.id for each in found] == ["s1", "s2", "s3"]
+    assert len(await store.read(StepsOfKinds("r1", ("sendEvent", "invoke"), 2))) == 2
+    assert await store.read(StepsOfKinds("r2", ("sendEvent",), 10)) == []
 
 
 async def test_the_runs_of_an_event(store: Store):

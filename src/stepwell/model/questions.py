@@ -374,6 +374,14 @@ class EventNames(Question[dict[str, str]], frozen=True):
     pairs: tuple[tuple[str, str], ...]
 
 
+class StepsOfKinds(Question[list[Step]], frozen=True):
+    """Up to ``limit`` steps of these kinds of a run, in the order in which they were first seen."""
+
+    run_id: str
+    kinds: tuple[str, ...]
+    limit: int
+
+
 class RunsOfEvent(Question[list[Run]], frozen=True):
     event_id: str
 

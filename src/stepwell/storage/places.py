@@ -104,6 +104,7 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.GetSteps: _run_id,
     q.GetStep: _run_id,
     q.OpenSteps: _run_id,
+    q.StepsOfKinds: _run_id,
     q.GetItem: _item_or_place,
     q.DueItems: _shard,
     q.HeldEvents: _run_id,

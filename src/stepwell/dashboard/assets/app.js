@@ -12,6 +12,7 @@ import { connect } from "./live.js";
 connect();
 if (document.querySelector("[data-trace]")) import("./trace.js");
 if (document.querySelector("[data-charts]")) import("./charts.js");
+if (document.querySelector("[data-flow]")) import("./flow.js");
 if (document.querySelector("[data-copy-as]")) import("./copy-as.js");
 document.addEventListener("click", async (event) => {
   const link = event.target.closest?.("[data-json]");

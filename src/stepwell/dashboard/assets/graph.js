@@ -46,11 +46,13 @@ export function drawn(box, opened, direction = "TB") {
   // All of it if that can be read; else its beginning.
   function fit() {
     const { width, height } = plan.graph();
-    const scale = Math.min(1, box.clientWidth / width, Math.max(0.7, box.clientHeight / height));
-    view.scale = Math.max(0.55, scale);
-    const [wide, high] = [box.clientWidth / view.scale, box.clientHeight / view.scale];
-    view.x = direction === "TB" || width < wide ? (width - wide) / 2 : 0;
-    view.y = direction === "LR" || height < high ? (height - high) / 2 : 0;
+    const high = "grows" in box.dataset ? 1 : box.clientHeight / height;
+    const scale = Math.min(1, box.clientWidth / width, Math.max(0.7, high));
+    view.scale = Math.max(0.8, scale);
+    if ("grows" in box.dataset) box.style.height = `${Math.min(440, Math.max(120, Math.ceil(height * view.scale)))}px`;
+    const [across, down] = [box.clientWidth / view.scale, box.clientHeight / view.scale];
+    view.x = direction === "TB" || width < across ? (width - across) / 2 : 0;
+    view.y = direction === "LR" || height < down ? (height - down) / 2 : 0;
     look();
   }
 
@@ -118,7 +120,7 @@ export function drawn(box, opened, direction = "TB") {
     );
     note.hidden = !graph.left_out;
     note.textContent = graph.left_out ? `${graph.left_out.toLocaleString("en")} more are not drawn.` : "";
-    if (first) fit();
+    if (first || "grows" in box.dataset) fit();
     stop(at ?? chosen ?? graph.nodes.find((node) => node.name)?.id);
     if (at) find(at)?.focus({ preventScroll: true });
     mark();

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.page import Data, Missing, Page, Visit
+from stepwell.dashboard.pages.event import find_event
 from stepwell.dashboard.pages.run import find_run
-from stepwell.ids import is_ulid
-from stepwell.model.questions import GetEvent, GetStep
+from stepwell.model.questions import GetStep
 
 _NONE: Final = Missing("It has given nothing", "Or it has not ended yet.")
 
@@ -28,11 +28,7 @@ async def of_step(visit: Visit) -> Data:
 
 
 async def of_event(visit: Visit) -> Data:
-    event_id = visit.path["event_id"]
-    event = await visit.source.reader.read(GetEvent(event_id)) if is_ulid(event_id) else None
-    if event is None:
-        raise Missing("There is no such event")
-    return Data(event.data)
+    return Data((await find_event(visit)).data)
 
 
 RUN: Final = Page(path="/runs/{run_id}/output", show=of_run, section="runs")

@@ -75,6 +75,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.GetRun: (sql.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
     q.GetSteps: (sql.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
     q.OpenSteps: (sql.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
+    q.StepsOfKinds: (sql.STEPS_OF_KINDS, lambda x, s: (s, x.run_id, _ids(x.kinds), x.limit), _steps),
     q.GetStep: (sql.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (sql.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
     q.Standings: (sql.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),

@@ -52,6 +52,7 @@ SELECT backlog FROM stepwell.items WHERE shard = $1 AND backlog > $2 ORDER BY ba
 GET_RUN: Final = _RUN + "WHERE shard = $1 AND id = $2"
 GET_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = $2"
 OPEN_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = $2 AND kind = $3 AND ended_at IS NULL"
+STEPS_OF_KINDS: Final = _STEPS + "WHERE shard = $1 AND run_id = $2 AND kind = ANY($3::text[]) LIMIT $4"
 GET_STEP: Final = _STEPS + "WHERE shard = $1 AND run_id = $2 AND id = $3"
 GET_ITEM: Final = _ITEMS + "WHERE shard = $1 AND id = $2"
 STANDINGS: Final = "SELECT id, lease, poked FROM stepwell.items " + _MANY

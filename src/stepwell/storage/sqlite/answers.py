@@ -75,6 +75,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.GetRun: (decisions.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
     q.GetSteps: (decisions.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
     q.OpenSteps: (decisions.OPEN_STEPS, lambda x, s: (s, x.run_id, x.kind), _steps),
+    q.StepsOfKinds: (decisions.STEPS_OF_KINDS, lambda x, s: (s, x.run_id, _ids(x.kinds), x.limit), _steps),
     q.GetStep: (decisions.GET_STEP, lambda x, s: (s, x.run_id, x.step_id), _one(lambda row: rows.step(row[1:]))),
     q.GetItem: (decisions.GET_ITEM, lambda x, s: (s, x.item_id), _one(rows.item)),
     q.Standings: (decisions.STANDINGS, lambda x, s: (s, _ids(x.item_ids)), _standings),

@@ -35,6 +35,9 @@ SELECT backlog FROM items WHERE shard = ?1 AND backlog > ?2 ORDER BY backlog LIM
 GET_RUN: Final = RUN + "WHERE shard = ?1 AND id = ?2"
 GET_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2"
 OPEN_STEPS: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND kind = ?3 AND ended_at IS NULL"
+STEPS_OF_KINDS: Final = (
+    _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND kind IN (SELECT value FROM json_each(?3)) LIMIT ?4"
+)
 GET_STEP: Final = _STEPS + "WHERE shard = ?1 AND run_id = ?2 AND id = ?3"
 GET_ITEM: Final = ITEM + "WHERE shard = ?1 AND id = ?2"
 STANDINGS: Final = "SELECT id, lease, poked FROM items " + _MANY
