@@ -46,4 +46,6 @@ def samples(shop: Any) -> dict[str, str]:
         "event_id": shop.get(f"/v2/runs/{done}")["eventId"],
         "event_name": "shop/ordered",
         "function_id": "shop-export",
+        "app_id": "shop",
+        "other_id": done,
     }

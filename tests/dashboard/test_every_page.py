@@ -204,6 +204,8 @@ def test_what_comes_from_outside_is_text_on_every_page(visit: Callable[..., Visi
         "event_id": lonely,
         "event_name": f"evil/{EVIL}",
         "function_id": "evil-strange",
+        "app_id": "evil",
+        "other_id": failed,
     }
     visitor = visit(evil)
     visitor.expected = ["404"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.dashboard.conftest import APP, SHOTS, Visitor
+from tests.dashboard.conftest import APP, Visitor
 from tests.edge.conftest import Dev
 
 pytestmark = pytest.mark.slow
@@ -88,17 +88,3 @@ def test_a_server_that_knows_no_function_says_what_to_do(
 
     expect(page.get_by_role("status").filter(has_text="Nothing is registered yet")).to_be_visible()
     expect(page.locator("canvas")).to_have_count(0)
-
-
-@pytest.mark.parametrize("width", [360, 768, 1440])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_fits(visit: Callable[..., Visitor], shop: Dev, width: int, theme: str) -> None:
-    """Nothing sticks out to the side. The pictures are for people."""
-    visitor = visit(shop, viewport={"width": width, "height": 900}, color_scheme=theme)
-    SHOTS.mkdir(exist_ok=True)
-    for name, path in {"overview": "/", "crons": "/crons"}.items():
-        page = visitor.open(path)
-        page.wait_for_load_state("load")
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        page.screenshot(path=SHOTS / f"{name}-{theme}-{width}.png")
-        assert wide <= 0, name

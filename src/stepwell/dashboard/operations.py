@@ -96,3 +96,11 @@ class Operations(Protocol):
     async def end_session(self, session_id: str, who: str | None) -> None:
         """Of anybody, or only one of ``who``."""
         ...
+
+    async def sync(self, url: str) -> str | None:
+        """Ask what is at an address; the id of the app that answered, as far as it said it."""
+        ...
+
+    async def remove_app(self, url: str, app_id: str) -> None:
+        """Ask it no more, and start no more runs of its functions."""
+        ...

@@ -26,8 +26,9 @@ SECTIONS: Final = (
     Section("runs", "Runs", "/runs", "r"),
     Section("events", "Events", "/events", "e"),
     Section("functions", "Functions", "/functions", "f"),
-    Section("crons", "Crons", "/crons", "c"),
     Section("queue", "Queue", "/queue", "q"),
+    Section("crons", "Crons", "/crons", "c"),
+    Section("apps", "Apps", "/apps", "a"),
     Section("settings", "Settings", "/settings", "s"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,11 +21,41 @@ class Pulse(NamedTuple):
     why: str
 
 
+class WorkerHere(NamedTuple):
+    """A worker that is connected to this process. ``calls`` are those of its instance, of ``calls_max``; ``version`` is
+    that of its app."""
+
+    id: str
+    instance: str
+    status: str
+    calls: int
+    calls_max: int
+    connected_at: int
+    heard_at: int
+    sdk: str
+    version: str | None
+
+
+class AddressHere(NamedTuple):
+    """Where this process asks for functions, or the workers of an app. ``error`` is why it was not told, and ``code``
+    the protocol's word for that; ``app_id`` is ``None`` if it never was."""
+
+    url: str
+    app_id: str | None
+    code: str | None
+    error: str | None
+    synced_at: int | None
+    workers: Sequence[WorkerHere]
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What the process that is asked knows, and others may know otherwise."""
+    """What the process that is asked knows, and others may know otherwise. ``serves`` tells whether it has the code of
+    a function."""
 
     health: Callable[[], Awaitable[Pulse]]
+    addresses: Callable[[], Sequence[AddressHere]]
+    serves: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,13 @@ class LeaseLost(Exception):
     """The worker that had a call has gone silent. What it reported meanwhile is known; what it says now is too late."""
 
 
+_NO_VERSIONS: Final[Mapping[str, str | None]] = {}
+
+
 class Worker:
-    """One connection. ``apps`` are the ids of the functions that it has, by the id of their app; ``say`` hands a frame
-    to the connection and does not wait. Calls in flight are counted by ``instance``, which may have several."""
+    """One connection. ``apps`` are the ids of the functions that it has, by the id of their app, and ``versions`` what
+    it says of those; ``say`` hands a frame to the connection and does not wait. Calls in flight are counted by
+    ``instance``, which may have several."""
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Worker:
         *,
         capacity: int,
         connected_at: int,
+        sdk: str = "",
+        versions: Mapping[str, str | None] = _NO_VERSIONS,
     ) -> None:
         self.id = id
         self.instance = instance
@@ -68,6 +74,9 @@ class Worker:
         self.say = say
         self.capacity = capacity
         self.connected_at = connected_at
+        self.heard_at = connected_at
+        self.sdk = sdk
+        self.versions = versions
         self.functions: frozenset[str] = frozenset().union(*apps.values())
         self.ready = False  # to be given calls
         self.paused = False
@@ -78,8 +87,8 @@ class Worker:
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection as people are shown it. ``connected_at`` is in milliseconds; ``in_flight`` counts the calls of its
-    instance."""
+    """A connection as people are shown it. ``connected_at`` is in milliseconds, and so is ``heard_at``, when it said
+    something last; ``in_flight`` counts the calls of its instance. ``version`` is that of the app."""
 
     connection_id: str
     instance_id: str
@@ -87,6 +96,9 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     max_concurrency: int
     connected_at: int
+    heard_at: int
+    sdk: str
+    version: str | None
 
 
 class _Asked:
@@ -189,6 +201,9 @@ class Workers:
                 in_flight=self._busy[worker.instance],
                 max_concurrency=worker.capacity,
                 connected_at=worker.connected_at,
+                heard_at=worker.heard_at,
+                sdk=worker.sdk,
+                version=worker.versions.get(app_id),
             )
             for worker in self._workers.values()
             if app_id in worker.apps
@@ -202,6 +217,7 @@ class Workers:
     def heard(self, worker: Worker) -> None:
         """A worker has said something, whatever it is."""
         worker.mute = False
+        worker.heard_at = self._clock.now_ms()
 
     def acked(self, request_id: str, worker: Worker) -> None:
         """A worker has got a call. If it says so late, it has it nevertheless, unless another has it meanwhile."""

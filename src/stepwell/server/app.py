@@ -66,7 +66,7 @@ class App:
             if self._pages is None:
                 from stepwell.server.pages import Pages
 
-                self._pages = Pages(self._engine, self._guard)
+                self._pages = Pages(self._engine, self._guard, self._apps)
             return self._pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -300,6 +300,8 @@ class _Connection:
             self._say,
             capacity=found.max_worker_concurrency or CONNECT_CONCURRENCY_DEFAULT,
             connected_at=self._gateway.engine.clock.now_ms(),
+            sdk=registrations[0].sdk,
+            versions={each.app_id: each.version for each in registrations},
         )
         self._workers.join(worker)  # before its apps are synced, so that nobody takes them for those of an address
         try:

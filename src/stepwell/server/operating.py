@@ -10,6 +10,7 @@ import msgspec
 
 from stepwell.dashboard.operations import Deed
 from stepwell.engine.again import FromStep
+from stepwell.errors import ConfigurationError, NotFound
 from stepwell.model.history import Outcome
 from stepwell.model.run import Run
 from stepwell.model.standing import StandingKind
@@ -20,6 +21,8 @@ from stepwell.runtime.acting import Actor, described
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.passwords import Passwords
+from stepwell.server.apps import Apps, attaching
+from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import nameless_event, nobody_waits
 
 _ASKED: Final = frozenset({"asked", "refused"})  # nothing was tried: a form was shown again
@@ -30,9 +33,10 @@ _encode: Final = msgspec.json.Encoder().encode
 class Operating:
     """The operations of an engine, as actions of the dashboard ask for them (``dashboard/operations.py``)."""
 
-    def __init__(self, engine: Engine, passwords: Passwords) -> None:
+    def __init__(self, engine: Engine, passwords: Passwords, apps: Apps | None) -> None:
         self._engine = engine
         self._passwords = passwords
+        self._apps = apps
 
     def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
         return Actor(self._engine, who, "dashboard").act(action, target, described(said))
@@ -106,3 +110,19 @@ class Operating:
 
     async def end_session(self, session_id: str, who: str | None) -> None:
         await users.end_session(self._engine, session_id, who=who)
+
+    async def sync(self, url: str) -> str | None:
+        found = await attaching(self._apps).sync(url)
+        if found.error is not None:
+            raise ConfigurationError(
+                f"the app at {found.url} cannot be synced", found.error, "correct it, and try again"
+            )
+        return found.app_id
+
+    async def remove_app(self, url: str, app_id: str) -> None:
+        try:
+            found = await attaching(self._apps).remove(url, app_id)
+        except Refused as refused:
+            raise ConfigurationError(refused.what, refused.why, refused.fix) from None
+        if found is None:
+            raise NotFound(f"no app is known at {url}", "it is removed already", "look at the list of apps again")

@@ -27,6 +27,7 @@ from stepwell.runtime.hints import Looking
 from stepwell.runtime.passwords import Passwords
 from stepwell.runtime.users import add_user
 from stepwell.server.access import page_role
+from stepwell.server.apps import Apps
 from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.here import here
@@ -70,7 +71,7 @@ _FIRST: Final = b"retry: 1000\n\n"
 class Pages:
     """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
 
-    def __init__(self, engine: Engine, guard: Guard) -> None:
+    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None) -> None:
         self._engine = engine
         self._guard = guard
         self._passwords = Passwords()
@@ -82,10 +83,10 @@ class Pages:
                 lambda: engine.registry,
                 lambda: situation(engine, led=True),
                 version("stepwell"),
-                here(engine),
+                here(engine, apps),
                 production,
             ),
-            Operating(engine, self._passwords),
+            Operating(engine, self._passwords, apps),
         )
         self._form_token = secret(128)  # what forms say where nobody logs in: another page cannot read it
 

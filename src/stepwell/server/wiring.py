@@ -237,14 +237,14 @@ class Both:
     """Calls functions in this process where they are here, and over HTTP where an app serves them."""
 
     def __init__(self, here: Transport, there: Transport) -> None:
-        self._here, self._there = here, there
+        self.here, self._there = here, there
 
     async def call(self, call: Call, progress: Reports) -> Answer:
-        transport = self._here if self._here.serves(call.function_id) else self._there
+        transport = self.here if self.here.serves(call.function_id) else self._there
         return await transport.call(call, progress)
 
     def serves(self, function_id: str) -> bool:
-        return self._here.serves(function_id) or self._there.serves(function_id)
+        return self.here.serves(function_id) or self._there.serves(function_id)
 
 
 async def all_routes() -> list[Operation]:

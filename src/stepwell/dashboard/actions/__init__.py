@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.action import Action
-from stepwell.dashboard.actions import events, functions, runs, standing, steps, users, waits, windows
+from stepwell.dashboard.actions import apps, events, functions, runs, standing, steps, users, waits, windows
 
 ACTIONS: Final[tuple[Action, ...]] = (
     runs.CANCEL,
@@ -28,4 +28,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     users.CHANGE_PASSWORD,
     users.REMOVE,
     users.END,
+    apps.ADD,
+    apps.SYNC,
+    apps.REMOVE,
 )

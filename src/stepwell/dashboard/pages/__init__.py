@@ -6,6 +6,7 @@ from typing import Final
 
 from stepwell.dashboard.page import Page
 from stepwell.dashboard.pages import (
+    apps,
     audit,
     compare,
     copied,
@@ -51,6 +52,7 @@ PAGES: Final[tuple[Page, ...]] = (
     crons.PAGE,
     queue.PAGE,
     palette.PAGE,
+    apps.PAGE,
     users.PAGE,
     sessions.PAGE,
     audit.PAGE,
