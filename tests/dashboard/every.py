@@ -16,7 +16,11 @@ _NAME: Final = re.compile(r"\{(\w+)(?::path)?\}")
 
 def addresses(samples: Mapping[str, str]) -> dict[str, str]:
     """By the names of their templates. ``samples`` are what stands in addresses."""
-    return {page.template.removesuffix(".html"): _filled(page.path, samples) for page in PAGES if page.template}
+    found: dict[str, str] = {}
+    for page in PAGES:
+        if page.template:
+            found.setdefault(page.template.removesuffix(".html"), _filled(page.path, samples))
+    return found
 
 
 def forms(samples: Mapping[str, str]) -> list[str]:
@@ -33,8 +37,9 @@ def _filled(path: str, samples: Mapping[str, str]) -> str:
 def samples(shop: Any) -> dict[str, str]:
     """What a server has that has done a little of everything, for ``addresses``."""
     failed, done = shop.start("shop/failing"), shop.start("shop/ordered", order=1, amount=50)
-    shop.ended(failed)
-    shop.ended(done)
+    again = shop.start("shop/failing")
+    for run_id in (failed, done, again):
+        shop.ended(run_id)
     for user in ("ada", "ada", "bob"):
         shop.send("shop/exported", user=user, gate="never")
     shop.send("shop/changed", id=1)
@@ -42,10 +47,12 @@ def samples(shop: Any) -> dict[str, str]:
     trace = shop.http("GET", f"/runs/{failed}/timeline").json
     return {
         "run_id": failed,
+        "other_id": again,
         "step_id": trace["rows"][0][0],
         "event_id": shop.get(f"/v2/runs/{done}")["eventId"],
         "event_name": "shop/ordered",
         "function_id": "shop-export",
         "app_id": "shop",
-        "other_id": done,
+        "user": "ada",
+        "session": "none",
     }

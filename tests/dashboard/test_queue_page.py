@@ -41,3 +41,23 @@ def test_the_queue_shows_what_waits_for_what_and_who_works_and_is_live(visitor: 
     expect(backlog).to_have_count(0)
     expect(under_way).to_have_count(0)
     shop.ended(second)
+
+
+def test_what_stands_there_stays_when_the_server_cannot_answer_and_is_asked_for_again(
+    visitor: Visitor, shop: Dev
+) -> None:
+    visitor.expected = ["503"]
+    page = visitor.open("/queue")
+    visitor.live()
+    page.route("**/queue?part=*", lambda route: route.fulfill(status=503, body='{"error": "away"}'))
+
+    with page.expect_response("**/queue?part=*"):
+        run_id = shop.start("shop/exported", user="again", gate="again")
+    shop.why(run_id, "executing")
+    expect(page.get_by_role("heading", name="Under way")).to_be_visible()
+    expect(page.locator(".leases li").filter(has_text=run_id)).to_have_count(0)
+    page.unroute("**/queue?part=*")
+
+    expect(page.locator(".leases li").filter(has_text=run_id)).to_be_visible()
+    shop.open_gate("again")
+    shop.ended(run_id)

@@ -105,3 +105,40 @@ async def test_an_engine_whose_database_cannot_be_read_is_not_healthy(monkeypatc
 
     assert answer == (503, {"status": 503, "message": "the disk fails"})
     await member.stop(0)
+
+
+async def test_a_page_that_cannot_be_shown_says_so_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = await open_store(":memory:", NOBODY, {})
+    await member.start()
+    app = App(member.engine, Guard(), ui=True)
+    fault: Exception = StorageUnavailable("the disk fails")
+
+    async def fail(question: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(member.engine.store, "read", fail)
+    told = [await page(app, "/runs")]
+    fault = RuntimeError("a secret of the inside")
+    told.append(await page(app, "/runs"))
+
+    assert [status for status, _ in told] == [503, 500]
+    assert "The disk fails" in told[0][1] and "Internal error" in told[1][1]
+    assert "secret" not in told[1][1]
+    assert all("Try again" in text and "<nav" in text for _, text in told)
+    await member.stop(0)
+
+
+async def page(app: App, path: str) -> tuple[int, str]:
+    """What a browser gets."""
+    answer: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answer.append(message)
+
+    headers = [(b"host", b"localhost"), (b"accept", b"text/html")]
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    await app(scope, receive, send)
+    return answer[0]["status"], b"".join(each.get("body", b"") for each in answer[1:]).decode()

@@ -86,6 +86,12 @@ class Site:
         shown = Shown(title="Not found", view=error)
         return self._page("missing.html", "", request, guest, shown, status=404)
 
+    def failed(self, request: Request, error: Missing, status: int) -> Response:
+        """What cannot be shown, for no fault of whoever asked for it."""
+        why = error.why or "It is not the fault of your request. The server has written why into its log."
+        shown = Shown(title="Not shown", view=Missing(error.what, why))
+        return self._page("missing.html", "", request, Guest(), shown, status=status)
+
     def login(self, request: Request, next: str, tried: Tried, status: int = 200) -> Response:
         """Where somebody says who they are."""
         view = {"next": next, "tried": tried}

@@ -93,6 +93,9 @@ class App:
             if told.status == 404 and self._ui and _wants_html(scope):
                 await self._warm_pages().missing(scope, receive, send, told)
                 return
+            if told.status >= 500 and needed in PAGES and self._ui and _wants_html(scope):
+                await self._warm_pages().failed(scope, receive, send, told)
+                return
             await _fail(told, path, send, cors=needed in FOR_PAGES)
 
     async def _events(self, scope: Scope, asked: Envelope, receive: Receive, send: Send, key: str) -> None:

@@ -125,6 +125,11 @@ class Pages:
         answer = self._site.missing(request, guest, Missing(_sentence(told.what), told.why))
         await _sealed(answer)(scope, receive, send)
 
+    async def failed(self, scope: Scope, receive: Receive, send: Send, told: Refused) -> None:
+        """The same when it is our fault. Nobody is asked who looks: that may be what has failed."""
+        answer = self._site.failed(Request(scope, receive), Missing(_sentence(told.what), told.why), told.status)
+        await _sealed(answer)(scope, receive, send)
+
     # Who looks --------------------------------------------------------------------------------------------------------
 
     async def _find(self, request: Request) -> Login | None:

@@ -1,6 +1,6 @@
 // A list that is live and stands still: what it shows changes in place; what is new comes in at the top while the top
 // is what somebody looks at, and waits behind a button while it is not.
-import { onChange, unhurried } from "./live.js";
+import { Refusal, onChange, unhurried } from "./live.js";
 import { scrolls } from "./older.js";
 import { tick } from "./time.js";
 
@@ -28,7 +28,7 @@ async function load(address) {
   url.searchParams.set("part", "results");
   const answer = await fetch(url, { headers: { Accept: "text/html" }, cache: "no-store" });
   if (answer.redirected) location.reload();
-  if (!answer.ok) throw new TypeError(`${answer.status}`);
+  if (!answer.ok) throw new Refusal(`${answer.status}`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 

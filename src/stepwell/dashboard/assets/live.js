@@ -26,6 +26,10 @@ function changed(topics) {
   for (const look of listeners) look(topics);
 }
 
+/** The server has answered that it cannot answer: it is asked again in a while. */
+export class Refusal extends TypeError {}
+const REFUSED_MS = 3000;
+
 /** `work` at once, and then no sooner than `pause` ms after it has ended; calls meanwhile are one. */
 export function unhurried(work, pause = 250) {
   let busy = false;
@@ -37,10 +41,12 @@ export function unhurried(work, pause = 250) {
     }
     busy = true;
     const began = performance.now();
+    let least = pause;
     try {
       await work();
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // the server is away: the connection says so
+      if (error instanceof Refusal) [again, least] = [true, REFUSED_MS];
     }
     setTimeout(() => {
       busy = false;
@@ -48,7 +54,7 @@ export function unhurried(work, pause = 250) {
         again = false;
         run();
       }
-    }, Math.max(pause, 8 * (performance.now() - began)));
+    }, Math.max(least, 8 * (performance.now() - began)));
   };
 }
 

@@ -18,7 +18,7 @@ function commands(q) {
     .map((each) => ({
       group: each.closest("main") ? "On this page" : "Settings",
       title: each.dataset.command || each.getAttribute("aria-label") || each.textContent.trim(),
-      detail: "", icon: each.closest("main") ? "step" : "keys", act: () => each.click(),
+      detail: "", icon: each.closest("main") ? "step" : "settings", act: () => each.click(),
     }))
     .filter((each) => each.title.toLowerCase().includes(q.toLowerCase()));
 }

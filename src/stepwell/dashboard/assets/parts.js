@@ -1,13 +1,17 @@
 // Parts of a page that are asked for again when something has changed: [data-part] names the block of its template.
-import { onChange, unhurried } from "./live.js";
+import { Refusal, onChange, unhurried } from "./live.js";
 import { tick } from "./time.js";
 
 for (const part of document.querySelectorAll("[data-part]")) {
   const name = part.dataset.part;
+  let refused = 0;
+  document.addEventListener("htmx:response:error", (event) => event.detail.ctx.target === part && refused++);
   const look = unhurried(async () => {
     const url = new URL(location.href);
     url.searchParams.set("part", name);
+    refused = 0;
     await htmx.ajax("GET", url.pathname + url.search, { target: part, swap: "innerMorph" });
+    if (refused) throw new Refusal(); // what stands there is older than it could be, and better than nothing
     tick(part);
   });
   onChange(look);

@@ -98,7 +98,7 @@ def _options(function: Function) -> list[Option]:
         found.append(Option("Cancelled unless it ends within", format_duration(function.finish_timeout_ms)))
     if function.endpoint is not None:
         found.append(Option("Kind", "durable endpoint"))
-    if function.name != function.id:
+    if function.name not in (function.id, function.id.removeprefix(f"{function.app_id}-")):
         found.append(Option("Name", function.name))
     found.append(Option("Version", f"{function.version:,}"))
     return found
