@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from stepwell.dashboard.actions import ACTIONS
 from stepwell.dashboard.pages import PAGES
-from stepwell.limits import LOGIN_FAILURES_MAX
+from stepwell.limits import LOGIN_FAILURES_MAX, SESSION_CHECKED
 from stepwell.model.user import Role
 from stepwell.server.access import page_role
 from tests.dashboard.conftest import SHOTS, Visitor
@@ -143,6 +143,24 @@ def test_a_session_that_is_ended_is_of_no_use_and_so_are_all_when_the_role_chang
     assert try_login(server, "edsger@example.com").status == 401
 
 
+def test_everybody_changes_their_own_password_who_knows_the_present_one(server: Start) -> None:
+    add(server, "barbara@example.com")
+    cookie, new = log_in(server, "barbara@example.com"), "another horse battery"
+    path, given = "/settings/password", {"password": new, "again": new}
+
+    wrong = act(server, cookie, path, present="not it", **given)
+    assert (wrong.status, new.encode() in wrong.text) == (422, False)
+    assert act(server, cookie, path, present=PASSWORD, **given).status == 303
+
+    assert page(server, cookie, "/runs").status == 303, "all sessions have ended"
+    assert try_login(server, "barbara@example.com").status == 401
+    assert try_login(server, "barbara@example.com", new).status == 303
+    by_key = server.stranger("POST", "/login", urlencode({"token": NEW}).encode(), content_type=FORM)
+    assert page(server, by_key.headers["set-cookie"].partition(";")[0], path).status == 404
+    (noted, *_) = audit(server, action="change-own-password")
+    assert (noted["who"], noted["detail"]) == ("barbara@example.com", "")
+
+
 def test_nobody_ends_the_session_of_somebody_else_unless_they_are_an_admin(server: Start) -> None:
     mine, admin = log_in(server, "viewer@example.com"), log_in(server, "admin@example.com")
     (other, *_) = [each["id"] for each in server.get("/v2/sessions") if each["who"] == "admin@example.com"]
@@ -151,11 +169,45 @@ def test_nobody_ends_the_session_of_somebody_else_unless_they_are_an_admin(serve
     assert page(server, admin, "/runs").status == 200
 
 
+def test_a_session_that_another_process_ends_is_of_no_use_within_seconds(tmp_path: Path) -> None:
+    one, other = Start(tmp_path), Start(tmp_path)
+    try:
+        for each in (one, other):
+            eventually(lambda each=each: each.http("GET", "/health").status == 200)
+        add(one, "ada@example.com")
+        cookie = log_in(one, "ada@example.com")
+        assert (page(one, cookie, "/runs").status, page(other, cookie, "/runs").status) == (200, 200)
+        (session,) = one.get("/v2/sessions")
+
+        assert other.http("DELETE", f"/v2/sessions/{session['id']}").status == 200
+
+        for each in (one, other):
+            within = SESSION_CHECKED.total_seconds() + 5
+            eventually(lambda each=each: page(each, cookie, "/runs").status == 303, within=within)
+    finally:
+        one.close()
+        other.close()
+
+
+def test_what_others_say_of_themselves_is_text(server: Start) -> None:
+    markup = "<script>alert(1)</script>"
+    body = urlencode({"token": NEW}).encode()
+    reply = server.stranger("POST", "/login", body, content_type=FORM, user_agent=markup)
+    server.http("POST", "/v2/orders", {"kind": "drain", "reason": markup}, x_request_id=markup)
+    server.http("DELETE", "/v2/orders?kind=drain")
+    cookie = reply.headers["set-cookie"].partition(";")[0]
+
+    for path in ("/settings/sessions", "/settings/audit", f"/settings/audit?who={quote(markup)}"):
+        shown = page(server, cookie, path).text.decode()
+        assert markup not in shown and "&lt;script&gt;" in shown, path
+
+
 def test_the_log_says_who_did_what_with_its_effect_and_nothing_else(server: Start) -> None:
     cookie = log_in(server, "operator@example.com")
     sent = act(server, cookie, "/events/send", name="shop/none", data='{"secret": "hush"}')
     assert sent.status in (303, 422), sent
 
+    before = len(audit(server, action="withdraw-order"))
     server.http("POST", "/v2/orders", {"kind": "drain", "reason": "maintenance"}, x_request_id="req-7")
     server.http("POST", "/v2/orders", {"kind": "drain", "reason": "maintenance"}, x_request_id="req-8")
     server.http("DELETE", "/v2/orders?kind=drain", None)
@@ -164,7 +216,7 @@ def test_the_log_says_who_did_what_with_its_effect_and_nothing_else(server: Star
     (given, *_) = audit(server, action="give-order")
     assert (given["via"], given["requestId"][:4]) == ("api", "req-")
     assert given["who"].startswith("key ") and "maintenance" in given["detail"]
-    assert len(audit(server, action="withdraw-order")) == 1, "what changes nothing is not noted"
+    assert len(audit(server, action="withdraw-order")) == before + 1, "what changes nothing is not noted"
     entries = audit(server, limit="1000")
     assert "hush" not in str(entries) and PASSWORD not in str(entries)
     assert [each["id"] for each in entries] == sorted((each["id"] for each in entries), reverse=True)

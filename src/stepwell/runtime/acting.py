@@ -115,7 +115,7 @@ def _value(value: object) -> str:
 
 
 _SHOWN_CHARS_MAX: Final = 200
-_SECRET: Final = frozenset({"password", "again", "csrf", "seed", "token"})
+_SECRET: Final = frozenset({"password", "again", "present", "csrf", "seed", "token"})
 _DATA: Final = frozenset({"data", "events", "body", "input", "output", "value", "merge"})
 """What users' code is given: that there is some may be said, and not what."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stepwell.engine import users
 from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.limits import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, USER_NAME_CHARS_MAX, USERS_MAX
+from stepwell.model.questions import GetUser
 from stepwell.model.user import Role, Session, User, is_user_name
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.passwords import Passwords
@@ -51,6 +52,15 @@ async def change_password(engine: Engine, passwords: Passwords, name: str, passw
     hash = await passwords.hash(checked_password(password, name))
     verdict = await engine.commit(lambda draft: users.change_user(draft, name, password=hash))
     return _found(verdict.result.value, name)
+
+
+async def change_own_password(engine: Engine, passwords: Passwords, name: str, present: str, password: str) -> User:
+    """The same by somebody for themselves, who shows the ``present`` one. Raises ``ConfigurationError`` if it is
+    another."""
+    user = await engine.store.read(GetUser(name))
+    if not await passwords.fits(present, None if user is None else user.password):
+        raise ConfigurationError("the present password is not that", "it shows that it is you", "type it again")
+    return await change_password(engine, passwords, name, password)
 
 
 async def remove_user(engine: Engine, name: str) -> User:

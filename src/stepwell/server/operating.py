@@ -105,6 +105,9 @@ class Operating:
     async def change_password(self, name: str, password: str) -> None:
         await users.change_password(self._engine, self._passwords, name, password)
 
+    async def change_own_password(self, name: str, present: str, password: str) -> None:
+        await users.change_own_password(self._engine, self._passwords, name, present, password)
+
     async def remove_user(self, name: str) -> None:
         await users.remove_user(self._engine, name)
 

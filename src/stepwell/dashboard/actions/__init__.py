@@ -26,6 +26,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     users.ADD,
     users.CHANGE_ROLE,
     users.CHANGE_PASSWORD,
+    users.CHANGE_OWN,
     users.REMOVE,
     users.END,
     apps.ADD,

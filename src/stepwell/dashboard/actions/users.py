@@ -35,7 +35,7 @@ async def _session(visit: Visit) -> Session:
 
 
 def _passwords() -> list[Field]:
-    help = f"{PASSWORD_CHARS_MIN} characters or more. Tell it to them in private."
+    help = f"{PASSWORD_CHARS_MIN} characters or more."
     return [
         Field(name="password", label="Password", kind=Kind.PASSWORD, required=True, help=help),
         Field(name="again", label="Password again", kind=Kind.PASSWORD, required=True),
@@ -97,6 +97,23 @@ async def _set_password(operations: Operations, visit: Visit, given: Given) -> D
     return Done(text=f"{user.name} has another password.", address=_USERS, word="All users")
 
 
+async def _ask_own(visit: Visit) -> Form:
+    if await visit.source.reader.read(GetUser(visit.guest.name)) is None:
+        raise Missing("There is no password to change", "You are not logged in as a user.")
+    present = Field(name="present", label="Present password", kind=Kind.PASSWORD, required=True)
+    says = ["You are logged out everywhere, also here, and log in with the new one."]
+    return Form(
+        title="Change your password", says=says, verb="Change it", back=_SESSIONS, fields=[present, *_passwords()]
+    )
+
+
+async def _set_own(operations: Operations, visit: Visit, given: Given) -> Done:
+    password = _password(given)
+    given.check()
+    await operations.change_own_password(visit.guest.name, given.texts.get("present", ""), password)
+    return Done(text="You have another password.", address="/login", word="Log in", go=True)
+
+
 async def _ask_remove(visit: Visit) -> Form:
     user = await _user(visit)
     says = ["They are logged out everywhere, and cannot log in any more.", "What they did stays in the audit log."]
@@ -129,6 +146,9 @@ ADD: Final = Action(name="add-user", path=f"{_USERS}/add", ask=_ask_add, act=_ad
 CHANGE_ROLE: Final = Action(name="change-role", path=f"{_ONE}/role", ask=_ask_role, act=_role, role=Role.ADMIN)
 CHANGE_PASSWORD: Final = Action(
     name="change-password", path=f"{_ONE}/password", ask=_ask_password, act=_set_password, role=Role.ADMIN
+)
+CHANGE_OWN: Final = Action(
+    name="change-own-password", path="/settings/password", ask=_ask_own, act=_set_own, role=Role.VIEWER
 )
 REMOVE: Final = Action(name="remove-user", path=f"{_ONE}/remove", ask=_ask_remove, act=_remove, role=Role.ADMIN)
 END: Final = Action(name="end-session", path=f"{_SESSIONS}/{{session}}/end", ask=_ask_end, act=_end, role=Role.VIEWER)
