@@ -298,3 +298,87 @@ def test_a_batch_is_started_before_it_is_full(desk: Dev) -> None:
     started = act(desk, "/functions/desk-mail/windows/run?control=batch")
 
     assert desk.ended(run_at(desk, started)["id"])["output"] == 3
+
+
+# Many runs -----------------------------------------------------------------------------------------------------------
+
+
+def asked_again(desk: Dev, path: str, **changed: str) -> Form:
+    """What is asked once the runs are counted."""
+    reply = post(desk, form(desk, path), **changed)
+    assert reply.status == 200, reply
+    return Form(reply.text.decode())
+
+
+def order_text(desk: Dev, address: str, said: str) -> str:
+    """The page of an order, once it says this."""
+
+    def look() -> str:
+        page = desk.http("GET", address, accept=HTML).text.decode()
+        return page if said in page else ""
+
+    return eventually(look)
+
+
+def test_many_runs_are_counted_and_then_cancelled_as_the_list_was_filtered(desk: Dev) -> None:
+    meant = [desk.start("desk/requested", id=number, group="x") for number in range(2)]
+    other = desk.start("desk/requested", id=9, group="y")
+    path = "/runs/bulk/cancel?function=desk-approve&q=event.data.group+%3D%3D+%22x%22&age=1h"
+    counted = asked_again(desk, path)
+    assert "Cancel 2 runs of desk-approve?" in counted.text
+    late = desk.start("desk/requested", id=10, group="x")
+
+    first, second = (post(desk, counted).json for _ in range(2))
+
+    assert first == second
+    assert first["go"] is True
+    assert [desk.ended(each)["status"] for each in meant] == ["CANCELLED", "CANCELLED"]
+    order_text(desk, first["address"], "It is done.")
+    assert [desk.get(f"/v2/runs/{each}")["status"] for each in (other, late)] == ["RUNNING", "RUNNING"]
+    assert len(desk.get("/v2/cancellations")) == 1
+    assert desk.http("GET", f"{first['address']}/stop", accept=HTML).status == 404
+
+
+def test_many_runs_go_again_at_a_rate_until_somebody_stops_that(desk: Dev) -> None:
+    for number in range(3):
+        desk.ended(desk.start("desk/called", many=number))
+    path = "/runs/bulk/replay?app=desk&status=completed&q=event.data.many+%3E+0"
+    assert form(desk, path).given["function"] == "app:desk"
+    counted = asked_again(desk, path, rate="1/h")
+    assert "Run 2 runs of the app desk again?" in counted.text
+
+    said = post(desk, counted).json
+    order_text(desk, said["address"], '<b class="num">1 run</b> started again of <b class="num">2</b>')
+    act(desk, f"{said['address']}/stop")
+
+    assert "Somebody stopped it." in order_text(desk, said["address"], "Somebody")
+    (replay,) = desk.get("/v2/replays")
+    assert (replay["matched"], replay["id"]) == (2, said["address"].rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "said"),
+    [
+        ("cancel", {}, "Something has to be given here."),
+        ("cancel", {"function": "nothing"}, "Choose one of these."),
+        ("cancel", {"function": "desk-mail"}, "No run of it that has not ended fits."),
+        ("cancel", {"function": "desk-mail", "after": "yesterday"}, "Write a moment like"),
+        ("cancel", {"function": "desk-mail", "condition": "event.data."}, "event.data."),
+        ("replay", {"function": "desk-mail", "rate": "fast"}, "the rate is 'fast'"),
+        ("replay", {"function": "app:none"}, "there is no app 'none'"),
+    ],
+)
+def test_what_cannot_be_done_to_many_is_said_before_anything_is_counted(
+    desk: Dev, path: str, typed: dict[str, str], said: str
+) -> None:
+    found = form(desk, f"/runs/bulk/{path}?function=")
+    found.given["function"] = ""
+
+    reply = post(desk, found, **typed)
+
+    assert reply.status == 422
+    assert said in Form(reply.text.decode()).text
+
+
+def test_a_search_that_is_no_condition_is_said_to_be_no_part_of_it(desk: Dev) -> None:
+    assert "The search for 'ada' is no part of this" in form(desk, "/runs/bulk/cancel?q=ada").text

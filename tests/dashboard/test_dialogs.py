@@ -94,6 +94,28 @@ def test_what_could_not_be_sent_is_sent_again_and_happens_once(visitor: Visitor,
     assert len(shop.get("/v2/events?name=shop/lost.answer")) == 1
 
 
+def test_many_runs_are_cancelled_after_they_are_counted(visitor: Visitor, shop: Dev) -> None:
+    runs = [shop.start("shop/requested", id="many", number=number) for number in range(2)]
+    page = visitor.open("/runs?function=shop-approve&q=event.data.id+%3D%3D+%22many%22")
+    page.get_by_role("link", name="Cancel many").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Function")).to_have_value("shop-approve")
+    dialog.get_by_role("button", name="Count them").click()
+    expect(dialog).to_have_accessible_name("Cancel 2 runs of shop-approve?")
+    expect(dialog.get_by_role("link", name="Leave it")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/bulk/*")
+    expect(page.locator("#told")).to_contain_text("They are being cancelled.")
+    expect(page.locator(".order-line")).to_contain_text("2 runs cancelled. It is done.")
+    assert [shop.ended(each)["status"] for each in runs] == ["CANCELLED", "CANCELLED"]
+    SHOTS.mkdir(exist_ok=True)
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=SHOTS / f"order-{width}.png")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_forms_fit_and_look_as_they_did(visit: Callable[..., Visitor], shop: Dev, theme: str, width: int) -> None:
@@ -126,3 +148,13 @@ def test_forms_fit_and_look_as_they_did(visit: Callable[..., Visitor], shop: Dev
     shoot("form-done")
     visitor.open("/events/send")
     shoot("form-page")
+    visitor.open("/runs?function=shop-approve")
+    shoot("runs-filtered")
+    page.get_by_role("link", name="Run many again").click()
+    expect(dialog).to_be_visible()
+    shoot("form-many")
+    visitor.open("/functions/shop-index")
+    shoot("function-acts")
+    page.get_by_role("link", name="Pause").click()
+    expect(dialog).to_be_visible()
+    shoot("form-pause")

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from stepwell.engine.again import FromStep
 from stepwell.model.history import Outcome
+from stepwell.model.order import Order
 from stepwell.model.run import Run
 from stepwell.model.standing import StandingKind
 
@@ -24,6 +25,20 @@ class Deed:
     address: str
     who: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """Which runs are meant: of a function or of all of an app, created between two moments, for whose event the
+    ``condition`` is true. ``statuses`` and ``rate`` are of those that start again."""
+
+    function_id: str | None
+    app_id: str | None
+    before: int
+    after: int | None = None
+    condition: str | None = None
+    statuses: tuple[str, ...] = ()
+    rate: str | None = None
 
 
 class Operations(Protocol):
@@ -106,3 +121,15 @@ class Operations(Protocol):
     async def remove_app(self, url: str, app_id: str) -> None:
         """Ask it no more, and start no more runs of its functions."""
         ...
+
+    async def count_cancelled(self, selected: Selected) -> int:
+        """How many runs it would cancel."""
+        ...
+
+    async def cancel_many(self, selected: Selected, seed: str) -> Order: ...
+
+    async def replay_many(self, selected: Selected, seed: str, *, dry_run: bool) -> Order:
+        """With ``dry_run`` they are only counted."""
+        ...
+
+    async def stop_order(self, order: Order) -> None: ...

@@ -25,6 +25,7 @@ AUDIT: Final = "audit"
 USERS: Final = "users"
 SESSIONS: Final = "sessions"
 QUEUE: Final = "queue"
+ORDERS: Final = "orders"
 
 _TOGETHER_MS: Final = 40  # what changes within this time is told at once: twenty-five hints a second at most
 _OTHERS_MS: Final = 500  # what other processes write is not known by name, so all who look are told, and not so often
@@ -70,6 +71,8 @@ _TOPICS: Final[Mapping[type, Topics]] = {
     c.PauseFunction: _of_functions,
     c.GiveOrder: _of_functions,
     c.WithdrawOrder: _of_functions,
+    c.SaveOrder: lambda x: (ORDERS,),
+    c.DropOrder: lambda x: (ORDERS,),
     c.SaveAudit: lambda x: (AUDIT,),
     c.SaveUser: lambda x: (USERS,),
     c.DropUser: lambda x: (USERS,),

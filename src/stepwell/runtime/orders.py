@@ -58,14 +58,15 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-async def cancel_many(engine: Engine, selection: Selection) -> Order:
+async def cancel_many(engine: Engine, selection: Selection, *, key: str | None = None) -> Order:
     """Order all these runs to be cancelled; it is durable, and worked off by the process that leads.
 
-    Raises ``ConfigurationError`` for a selection that cannot be one.
+    With a ``key`` a second request within 24 hours gets the order of the first. Raises ``ConfigurationError`` for a
+    selection that cannot be one.
     """
     engine.refuse_if_stopping()
     wanted = _cancelled(selection, engine.clock.now_ms())
-    verdict = await engine.commit(lambda draft: bulk.begin(draft, OrderKind.CANCEL, wanted))
+    verdict = await engine.commit(lambda draft: bulk.begin(draft, OrderKind.CANCEL, wanted, key))
     found: Order = verdict.result.value
     return found
 
@@ -119,6 +120,11 @@ async def abort_replay(engine: Engine, order_id: str) -> Order:
     verdict = await engine.commit(lambda draft: bulk.abort(draft, order_id))
     found: Order | None = verdict.result.value
     return found if found is not None else await find_replay(engine, order_id)
+
+
+async def stop(engine: Engine, order: Order) -> None:
+    """Do no more for this order, whatever it is. What it has done stays so, and it is remembered."""
+    await engine.commit(lambda draft: bulk.abort(draft, order.id))
 
 
 async def find_replay(engine: Engine, order_id: str) -> Order:

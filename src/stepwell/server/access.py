@@ -39,7 +39,7 @@ _OTHERS: Final = {
 # Pages by the first segment of their address, if this server has any: it may be told to have none.
 _PAGES: Final = frozenset(
     {
-        *("", "apps", "runs", "events", "event-types", "functions", "crons", "queue", "settings"),
+        *("", "apps", "bulk", "runs", "events", "event-types", "functions", "crons", "queue", "settings"),
         *("palette", "live", "logout"),
     }
 )

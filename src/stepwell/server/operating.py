@@ -8,20 +8,22 @@ from typing import Final
 
 import msgspec
 
-from stepwell.dashboard.operations import Deed
+from stepwell.dashboard.operations import Deed, Selected
 from stepwell.engine.again import FromStep
 from stepwell.errors import ConfigurationError, NotFound
 from stepwell.model.history import Outcome
+from stepwell.model.order import Order
 from stepwell.model.run import Run
 from stepwell.model.standing import StandingKind
 from stepwell.protocol.events import parse_events
 from stepwell.protocol.signals import checked_signal
-from stepwell.runtime import held, operator, standing, users
+from stepwell.runtime import held, operator, orders, standing, users
 from stepwell.runtime.acting import Actor, described
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.passwords import Passwords
 from stepwell.server.apps import Apps, attaching
+from stepwell.server.desk import find_function
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import nameless_event, nobody_waits
 
@@ -129,3 +131,35 @@ class Operating:
             raise ConfigurationError(refused.what, refused.why, refused.fix) from None
         if found is None:
             raise NotFound(f"no app is known at {url}", "it is removed already", "look at the list of apps again")
+
+    async def count_cancelled(self, selected: Selected) -> int:
+        return await orders.count_many(self._engine, await self._selection(selected))
+
+    async def cancel_many(self, selected: Selected, seed: str) -> Order:
+        return await orders.cancel_many(self._engine, await self._selection(selected), key=seed or None)
+
+    async def replay_many(self, selected: Selected, seed: str, *, dry_run: bool) -> Order:
+        function = None if selected.function_id is None else await find_function(self._engine, selected.function_id)
+        replay = orders.Replay(
+            app_id=selected.app_id or "" if function is None else function.app_id,
+            function_id=None if function is None else function.id,
+            created_before=selected.before,
+            created_after=selected.after,
+            statuses=selected.statuses,
+            condition=selected.condition,
+            rate=selected.rate,
+        )
+        return await orders.replay_many(self._engine, replay, key=seed or None, dry_run=dry_run)
+
+    async def stop_order(self, order: Order) -> None:
+        await orders.stop(self._engine, order)
+
+    async def _selection(self, selected: Selected) -> orders.Selection:
+        function = await find_function(self._engine, selected.function_id or "")
+        return orders.Selection(
+            app_id=function.app_id,
+            function_id=function.id,
+            started_before=selected.before,
+            started_after=selected.after,
+            condition=selected.condition,
+        )

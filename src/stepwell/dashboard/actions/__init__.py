@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.dashboard.action import Action
-from stepwell.dashboard.actions import apps, events, functions, runs, standing, steps, users, waits, windows
+from stepwell.dashboard.actions import apps, bulk, events, functions, runs, standing, steps, users, waits, windows
 
 ACTIONS: Final[tuple[Action, ...]] = (
+    bulk.CANCEL,
+    bulk.REPLAY,
+    bulk.STOP,
     runs.CANCEL,
     runs.AGAIN,
     steps.FROM,

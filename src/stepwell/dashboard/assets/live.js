@@ -65,7 +65,8 @@ function open() {
   source.addEventListener("open", () => {
     clearTimeout(late);
     tell("live");
-    if (known) changed(null);
+    // What goes on by itself has changed since the page was made, and may not again.
+    if (known || document.querySelector("[data-soon]")) changed(null);
     known = true;
   });
   source.addEventListener("message", (message) => changed(new Set(message.data.split(" "))));

@@ -18,6 +18,7 @@ from stepwell.dashboard.pages import (
     function,
     functions,
     graph,
+    order,
     overview,
     palette,
     payload,
@@ -33,6 +34,7 @@ from stepwell.dashboard.pages import (
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
     runs.PAGE,
+    order.PAGE,
     run.PAGE,
     timeline.PAGE,
     graph.PAGE,

@@ -70,6 +70,7 @@ class RunsView(NamedTuple):
     app: str
     age: str
     q: str
+    said: str
     first: bool
     filtered: bool
     more: str | None
@@ -103,6 +104,7 @@ async def show(visit: Visit) -> Shown:
         app=app,
         age=age,
         q=q,
+        said=address("", said),
         first="before" not in query,
         filtered=any(said.values()),
         more=address(visit.address, {**said, "before": found.after}) if found.after else None,
