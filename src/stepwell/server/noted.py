@@ -84,7 +84,7 @@ OF_APPS: Final = frozenset(
 )
 _TWICE: Final = "/api"
 _ABOUT: Final = ("run_id", "function_id", "slug", "app_id", "cancellation_id", "replay_id", "user", "session")
-_MEANT: Final = ("name", "function_id", "app_id", "url", "app")
+_MEANT: Final = ("name", "function_id", "functionId", "app_id", "appId", "url", "app", "kind")
 """Which member of a body or a query says what is meant, where the address does not."""
 
 
