@@ -225,7 +225,13 @@ def test_what_comes_from_outside_is_text_on_every_page(visit: Callable[..., Visi
     }
     visitor = visit(evil)
     visitor.expected = ["404"]
-    again = {**given, "run_id": failed, "event_name": EVIL, "event_id": evil.get(f"/v2/runs/{waits}")["eventId"]}
+    again = {
+        **given,
+        "run_id": failed,
+        "other_id": waits,
+        "event_name": EVIL,
+        "event_id": evil.get(f"/v2/runs/{waits}")["eventId"],
+    }
     paths = [*addresses(given).values(), *addresses(again).values(), *forms(given), *forms(again)]
     paths += [f"/{page}?q=%3Cscript%3Ewindow.hurt%3D1%3C/script%3E&name=%3Cimg%3E" for page in ("runs", "events")]
 

@@ -192,6 +192,9 @@ def test_why_explains_runs_and_events(dev: Dev) -> None:
     assert "Step 'decline' failed after 2 attempts: ValueError: card declined." in of_run.out
     assert "event.data.amount > 100 is not true for it" in of_event.out
     assert dev.cli("why", failed, "--json").json["cause"]["step"] == "decline"
+    assert of_run.out.endswith(f"\n{dev.url}/runs/{failed}#step=decline\n")
+    assert of_event.out.endswith(f"\n{dev.url}/events/{event_id}\n")
+    assert dev.cli("run", failed).out.endswith(f"\n{dev.url}/runs/{failed}\n")
 
 
 def test_cancel_ends_a_run_once(dev: Dev) -> None:

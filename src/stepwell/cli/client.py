@@ -33,6 +33,10 @@ class Api(Protocol):
 
     def delete(self, path: str, query: Mapping[str, str]) -> bytes: ...
 
+    def page(self, path: str) -> str | None:
+        """Where people see this in a browser, if anything is served."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -108,6 +112,9 @@ class Server:
     def delete(self, path: str, query: Mapping[str, str]) -> bytes:
         return self._ask("DELETE", f"{path}?{urlencode(query)}", None, {})
 
+    def page(self, path: str) -> str | None:
+        return self._url + path
+
     def close(self) -> None:
         self._connection.close()
 
@@ -168,6 +175,9 @@ class File:
 
     def delete(self, path: str, query: Mapping[str, str]) -> bytes:
         raise _only_read()
+
+    def page(self, path: str) -> str | None:
+        return None
 
     def close(self) -> None:
         self._runner.run(self._offline.close())

@@ -56,6 +56,9 @@ def _print(api: Api, trace: TraceView) -> None:
         out.print()
         for line in sentences(why, now, None)[1:]:
             out.print(printable(line))
+    page = api.page(f"/runs/{trace.run.id}")
+    if page is not None:
+        click.echo(click.style(f"\n{page}", dim=True))
 
 
 def _followed(api: Api, run: str, *, draw: bool) -> TraceView:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
 import click
 
 from stepwell.cli.client import Api, connect, decoded, opened
@@ -11,6 +14,9 @@ from stepwell.clock import SystemClock
 from stepwell.errors import NotFound
 from stepwell.ids import is_ulid
 from stepwell.views.wording import printable
+
+if TYPE_CHECKING:
+    from stepwell.views.why import RunWhy
 
 
 @click.command()
@@ -29,10 +35,14 @@ def command(id: str, as_json: bool, url: str | None, db: str | None, token: str 
     if as_json:
         print_json(answer)
         return
-    from stepwell.views.why import Why, sentences
+    from stepwell.views.why import RunWhy, Why, sentences
 
-    for line in sentences(decoded(answer, Why), SystemClock().now_ms(), None):
+    why = decoded(answer, Why)
+    for line in sentences(why, SystemClock().now_ms(), None):
         click.echo(printable(line))
+    page = api.page(_path(why) if isinstance(why, RunWhy) else f"/events/{why.id}")
+    if page is not None:
+        click.echo(click.style(page, dim=True))
 
 
 def _ask(api: Api, id: str) -> bytes:
@@ -50,3 +60,9 @@ def _ask(api: Api, id: str) -> bytes:
             "it was never there, or retention has removed it",
             "list them: stepwell runs, stepwell events",
         ) from None
+
+
+def _path(why: RunWhy) -> str:
+    """Of the page of a run, with the step open that says why."""
+    step: str | None = getattr(why.cause, "step", None)
+    return f"/runs/{why.id}" + (f"#step={quote(step)}" if step else "")

@@ -187,7 +187,7 @@ function look(view) {
   if (view === "timeline") url.searchParams.delete("view");
   else url.searchParams.set("view", view);
   history.replaceState(null, "", url);
-  if (view === "graph") load();
+  if (view === "graph" && trace) picture().catch(() => load());
   else draw();
 }
 
