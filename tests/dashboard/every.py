@@ -45,7 +45,9 @@ def samples(shop: Any) -> dict[str, str]:
     shop.send("shop/changed", id=1)
     shop.why(shop.start("shop/requested", id=7), "waiting")
     trace = shop.http("GET", f"/runs/{failed}/timeline").json
+    order = shop.http("POST", "/v2/cancellations", {"functionId": "large"}).json["data"]["id"]
     return {
+        "order_id": order,
         "run_id": failed,
         "other_id": again,
         "step_id": trace["rows"][0][0],

@@ -29,6 +29,7 @@ PARTS = {"step"}
 """Templates that are shown inside of another page alone, which are looked at there."""
 
 EVIL = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>\"'{{7*7}}</script>"
+NEVER = "event.data.user == '<img src=x onerror=window.hurt=1>'"
 APP = f"""
 from stepwell import Concurrency, Context, Stepwell
 
@@ -186,7 +187,9 @@ def test_every_page_is_used_by_keyboard_alone(
               const outlined = (each, part) => each && getComputedStyle(each, part).outlineStyle !== 'none';
               const field = at.closest('.field, .palette-head');
               const beside = at.matches('.chip input') ? at.nextElementSibling : null;
-              const shown = outlined(at) || outlined(at, '::after') || outlined(beside)
+              const node = at.querySelector('.graph-ground'); // an outline of what is drawn is its stroke
+              const drawn = node && parseFloat(getComputedStyle(node).strokeWidth) > 2;
+              const shown = drawn || outlined(at) || outlined(at, '::after') || outlined(beside)
                 || (field && getComputedStyle(field).boxShadow !== 'none');
               return [Number(at.dataset.nth ?? -1), Boolean(shown)];
             }""")
@@ -212,7 +215,9 @@ def test_what_comes_from_outside_is_text_on_every_page(visit: Callable[..., Visi
     assert paused.status == 200, paused
     evil.send("evil/y", **data)
     trace = evil.http("GET", f"/runs/{waits}/timeline").json
+    order = evil.http("POST", "/v2/cancellations", {"functionId": "strange", "if": NEVER})
     given = {
+        "order_id": order.json["data"]["id"],
         "run_id": waits,
         "other_id": failed,
         "step_id": trace["rows"][0][0],
