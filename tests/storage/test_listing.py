@@ -27,6 +27,7 @@ from stepwell.model.questions import (
     BacklogPosition,
     Count,
     CountRuns,
+    DescribeStore,
     EventNames,
     FindEvents,
     FunctionItems,
@@ -180,6 +181,15 @@ async def test_runs_that_ended_between_two_moments_are_found_newest_first(store:
     assert await store.read(RunEndings(50, 60, 10)) == [(60, "r4", "COMPLETED"), (60, "r3", "CANCELLED")]
     assert await store.read(RunEndings(0, 70, 1)) == [(70, "r2", "COMPLETED")]
     assert await store.read(RunEndings(70, 90, 10)) == []
+
+
+async def test_a_store_says_what_it_is(store: Store):
+    found = await store.read(DescribeStore())
+
+    assert found.kind in ("SQLite", "PostgreSQL")
+    assert found.version[0].isdigit()
+    assert found.schema >= 1
+    assert found.size_bytes > 10_000
 
 
 async def test_runs_of_a_state_are_counted_up_to_a_number(store: Store):

@@ -16,6 +16,7 @@ from stepwell.cli.address import PORT, prepare_folder, publish, withdraw
 from stepwell.cli.arguments import begin_again
 from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
+from stepwell.cli.in_force import in_force
 from stepwell.cli.live import LiveLog, wants_colour
 from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
 from stepwell.cli.serving import Length, serving
@@ -101,7 +102,7 @@ def command(
         prepare_folder(Path(settings.path).parent)
     guard = Guard(frozenset({*allow_host, host, *settings.names}), any_address=host in EVERYWHERE, token=token)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    here = Host(settings, sockets, guard, gate, ui=ui)
+    here = Host(settings, sockets, guard, gate, ui=ui, in_force=in_force())
     dev = Dev(named, here, live, settings, sockets, reload=reload and named is not None, moved=moved)
     reason = run_to_end(live, dev.run(changed=before.changed if before else None))
     if reason.startswith(_RELOAD):

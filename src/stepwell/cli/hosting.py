@@ -17,7 +17,7 @@ from stepwell.errors import ConfigurationError
 from stepwell.ids import RandomIds
 from stepwell.limits import CONNECT_FRAME_BYTES_MAX, CONNECT_LEASE, LEASE, POOL_DEFAULT
 from stepwell.model.questions import ListUsers
-from stepwell.model.settings import Settings
+from stepwell.model.settings import Setting, Settings
 from stepwell.model.user import User
 from stepwell.protocol.signing import SigningKey
 from stepwell.runtime.engine import Engine
@@ -136,7 +136,7 @@ class Host:
 
     Without an app, or with one whose functions are wrong, it accepts events and keeps the runs they start until a
     version comes that serves them. Workers connect at the sockets ``gate``, if there are any.
-    With ``ui`` there are pages for people.
+    With ``ui`` there are pages for people, which show the settings ``in_force``.
     """
 
     def __init__(
@@ -147,8 +147,10 @@ class Host:
         gate: Sequence[socket] = (),
         *,
         ui: bool = True,
+        in_force: Sequence[Setting] = (),
     ) -> None:
         self._ui = ui
+        self._in_force = in_force
         self._settings = settings
         self._sockets = sockets
         self._gate = gate
@@ -194,7 +196,7 @@ class Host:
             own_ports=[sock.getsockname()[1] for sock in (*self._sockets, *self._gate)],
             gate=gate,
         )
-        http = App(engine, self._guard, self._apps, ui=self._ui)
+        http = App(engine, self._guard, self._apps, ui=self._ui, settings=self._in_force)
         headers = [("x-inngest-server-kind", self._guard.kind)]
         self._listener = Listener(http, self._sockets, engine.clock, engine.timers, headers)
         await self._listener.start()

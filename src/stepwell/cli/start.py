@@ -13,6 +13,7 @@ from stepwell import __version__
 from stepwell.cli.address import PORT, prepare_folder
 from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
+from stepwell.cli.in_force import in_force
 from stepwell.cli.live import LiveLog, wants_colour
 from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
 from stepwell.cli.serving import Length, Within, serving
@@ -114,7 +115,9 @@ def command(
     if not is_postgres(settings.path):
         prepare_folder(Path(settings.path).parent)
     live = LiveLog(SystemClock(), for_programs=json_logs)
-    start = Start(Host(settings, sockets, guard, gate, ui=ui), live, settings, address_of(sockets[0]))
+    start = Start(
+        Host(settings, sockets, guard, gate, ui=ui, in_force=in_force()), live, settings, address_of(sockets[0])
+    )
     run_to_end(live, start.run())
     leave(0)
 

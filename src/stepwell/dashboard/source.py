@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stepwell.dashboard.sharing import Shared
 from stepwell.engine.registry import Registry
+from stepwell.model.settings import Setting
 from stepwell.views.nouns import Reader
 from stepwell.views.queues.shapes import AllQueuesView
 from stepwell.views.throughput import Throughput
@@ -48,6 +49,26 @@ class AddressHere(NamedTuple):
     workers: Sequence[WorkerHere]
 
 
+class Key(NamedTuple):
+    """That there is such a key, and what tells it from others."""
+
+    name: str
+    fingerprint: str
+
+
+class About(NamedTuple):
+    """What a process is. ``part`` is what it does for its store, and ``kept`` for how long that keeps what has ended;
+    ``token`` tells whether one is asked for in place of keys."""
+
+    python: str
+    part: str
+    shards: int
+    kept: str
+    keys: Sequence[Key]
+    token: bool
+    settings: Sequence[Setting]
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """What the process that is asked knows, and others may know otherwise. ``serves`` tells whether it has the code of
@@ -56,6 +77,7 @@ class Here:
     health: Callable[[], Awaitable[Pulse]]
     addresses: Callable[[], Sequence[AddressHere]]
     serves: Callable[[str], bool]
+    about: Callable[[], About]
 
 
 @dataclass(frozen=True, slots=True)

@@ -544,6 +544,19 @@ class RunStates(Question[list[Run]], frozen=True):
 # What people ask ------------------------------------------------------------------------------------------------------
 
 
+class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store says of itself: its ``schema`` and how much it takes up."""
+
+    kind: str
+    version: str
+    schema: int
+    size_bytes: int
+
+
+class DescribeStore(Question[StoreFacts], frozen=True):
+    """For people who look."""
+
+
 class RunEndings(Question[list[tuple[int, str, str]]], frozen=True):
     """Which runs ended in (after, before], the newest first, ``limit`` at most: as (ended_at, id, status)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from stepwell.errors import ConfigurationError
@@ -17,6 +19,15 @@ from stepwell.limits import (
 )
 
 _MS = type(CALL_TIME_MAX)(milliseconds=1)
+
+
+class Setting(NamedTuple):
+    """An option of whoever runs it, for people. ``source`` is where it was said: flag, environment, file, or nowhere
+    (default)."""
+
+    name: str
+    value: str
+    source: str
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,6 +131,7 @@ class Engine:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._dispatcher = Loop("dispatcher", Dispatcher(self).tick, clock, timers)
         self._leases = Loop("leases", self.caller.extend, clock, timers)
+        self.retention_ms = retention_ms
         self._sweeper = Sweeper(store, retention_ms)
         self._retention = Loop("retention", self._sweeper.tick, clock, timers)
         self._watcher = Loop("watcher", self._look_for_others, clock, timers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from stepwell.server.ingest import Disconnected, Receive, Scope, Send, ingest
 from stepwell.server.replies import Refused, by_status, error_body, refuse_socket, refused
 
 if TYPE_CHECKING:
+    from stepwell.model.settings import Setting
     from stepwell.server.apps import Apps
     from stepwell.server.pages import Pages
 
@@ -31,19 +33,28 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 class App:
     """Events in, everything else out. ``guard`` says who may talk to it; with ``apps``, apps may register. With ``ui``
-    it has pages for people.
+    it has pages for people, which show the ``settings``.
 
     The events route is plain ASGI. The rest is a Starlette application, which is imported when it is first needed or
     when ``warm()`` is called: a server that has just started need not wait for it.
     """
 
-    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None = None, *, ui: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        guard: Guard,
+        apps: Apps | None = None,
+        *,
+        ui: bool = False,
+        settings: Sequence[Setting] = (),
+    ) -> None:
         self._engine = engine
         self._apps = apps
         self._guard = guard
         self._rest: Any = None
         self._noting: Any = None
         self._ui = ui
+        self._settings = settings
         self._pages: Pages | None = None
         self._warming = Lock()
 
@@ -66,7 +77,7 @@ class App:
             if self._pages is None:
                 from stepwell.server.pages import Pages
 
-                self._pages = Pages(self._engine, self._guard, self._apps)
+                self._pages = Pages(self._engine, self._guard, self._apps, self._settings)
             return self._pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from stepwell.dashboard.source import AddressHere, Here, Pulse, WorkerHere
+from collections.abc import Sequence
+from platform import python_version
+
+from stepwell.dashboard.source import About, AddressHere, Here, Key, Pulse, WorkerHere
+from stepwell.model.duration import format_duration
+from stepwell.model.settings import Setting
 from stepwell.protocol.messages import Transport
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.health import health_of
 from stepwell.runtime.workers import WorkerState
 from stepwell.server.apps import Apps, Attached
+from stepwell.server.guard import Guard
 from stepwell.server.wiring import Both
 
 
-def here(engine: Engine, apps: Apps | None) -> Here:
+def here(engine: Engine, apps: Apps | None, guard: Guard, settings: Sequence[Setting]) -> Here:
     async def health() -> Pulse:
         found = await health_of(engine, count=False)
         return Pulse(found.healthy, found.why)
@@ -20,6 +26,26 @@ def here(engine: Engine, apps: Apps | None) -> Here:
         health,
         lambda: [] if apps is None else [_address(each) for each in apps.attached()],
         lambda function_id: _own(engine).serves(function_id),
+        lambda: _about(engine, guard, settings),
+    )
+
+
+def _about(engine: Engine, guard: Guard, settings: Sequence[Setting]) -> About:
+    signing, events = guard.keys.fingerprints() if guard.keys is not None else ([], [])
+    keys = [Key(f"signing key {number}", each) for number, each in enumerate(signing, 1)]
+    keys += [Key(f"event key {number}", each) for number, each in enumerate(events, 1)]
+    if engine.peers:
+        part = "runs functions, as all others do"
+    else:
+        part = "runs functions" if engine.leads else "sends and reads"
+    return About(
+        python=python_version(),
+        part=part,
+        shards=engine.store.shards,
+        kept="ever" if engine.retention_ms is None else format_duration(engine.retention_ms),
+        keys=keys,
+        token=guard.keys is None and bool(guard.lasting_keys),
+        settings=settings,
     )
 
 

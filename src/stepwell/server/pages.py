@@ -20,6 +20,7 @@ from stepwell.dashboard.source import Source
 from stepwell.errors import ConfigurationError
 from stepwell.ids import secret
 from stepwell.limits import HINT_TOPICS_MAX, SESSION_LIFE, USER_NAME_CHARS_MAX
+from stepwell.model.settings import Setting
 from stepwell.model.user import Role
 from stepwell.runtime.acting import Actor
 from stepwell.runtime.engine import Engine
@@ -71,7 +72,7 @@ _FIRST: Final = b"retry: 1000\n\n"
 class Pages:
     """An ASGI application. Raises ``Refused`` and ``StepwellError``, which its caller answers."""
 
-    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None) -> None:
+    def __init__(self, engine: Engine, guard: Guard, apps: Apps | None, settings: Sequence[Setting] = ()) -> None:
         self._engine = engine
         self._guard = guard
         self._passwords = Passwords()
@@ -83,7 +84,7 @@ class Pages:
                 lambda: engine.registry,
                 lambda: situation(engine, led=True),
                 version("stepwell"),
-                here(engine, apps),
+                here(engine, apps, guard, settings),
                 production,
             ),
             Operating(engine, self._passwords, apps),

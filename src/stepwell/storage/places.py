@@ -162,6 +162,7 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.SlotKeys: _everywhere,
     q.ListCells: _everywhere,
     q.RunStates: _everywhere,
+    q.DescribeStore: _nowhere,
     q.RunEndings: _everywhere,
     q.CountRuns: _everywhere,
     q.Count: _everywhere,

@@ -46,7 +46,7 @@ function options(kinds, place, label) {
     width: place.clientWidth,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 16, 0, 0],
     cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { show: false } },
     scales: { x: { time: true, range: (_, from, to) => [from - 30, to + 30] }, y: { range: (_, least, most) => [0, Math.max(LEAST, most * 1.08)] } },
     axes: [

@@ -6,6 +6,7 @@ from typing import Final
 
 from stepwell.dashboard.page import Page
 from stepwell.dashboard.pages import (
+    about,
     apps,
     audit,
     compare,
@@ -55,6 +56,7 @@ PAGES: Final[tuple[Page, ...]] = (
     queue.PAGE,
     palette.PAGE,
     apps.PAGE,
+    about.PAGE,
     users.PAGE,
     sessions.PAGE,
     audit.PAGE,

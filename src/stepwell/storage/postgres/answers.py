@@ -70,6 +70,11 @@ def _totals(found: Rows) -> q.Totals:
     return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
 
 
+def _facts(found: Rows) -> q.StoreFacts:
+    kind, version, schema, size = found[0]
+    return q.StoreFacts(kind=kind, version=version, schema=schema, size_bytes=size)
+
+
 _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
     q.GetEvent: (sql.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
     q.GetRun: (sql.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
@@ -127,6 +132,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.ComingItems: (sql.COMING_ITEMS, lambda x, s: (s, x.after, x.before, x.limit), _all(rows.item)),
     q.SlotKeys: (sql.SLOT_KEYS, lambda x, s: (s, x.first, x.last, x.limit, x.used_max), _all(tuple)),
     q.ListCells: (sql.LIST_CELLS, lambda x, s: (s, x.first, x.last, x.now, x.limit), _all(rows.cell)),
+    q.DescribeStore: (sql.DESCRIBE_STORE, lambda x, s: (), _facts),
     q.RunEndings: (sql.RUN_ENDINGS, lambda x, s: (s, x.after, x.before, x.limit), _all(tuple)),
     q.CountRuns: (sql.COUNT_RUNS, lambda x, s: (s, x.status, x.most), _value),
     q.Count: (sql.COUNT, lambda x, s: (s, x.now), _totals),

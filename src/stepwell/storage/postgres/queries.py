@@ -233,6 +233,9 @@ _NEWEST: Final = "AND id < $3 ORDER BY id DESC LIMIT $4"
 LIST_RUNS: Final = _LISTED + _NEWEST
 LIST_RUNS_OF_STATUS: Final = _LISTED + "AND status = $5 AND status <> 'COMPLETED' " + _NEWEST
 LIST_RUNS_OF_FUNCTION: Final = _LISTED + "AND function_id = $5 " + _NEWEST
+DESCRIBE_STORE: Final = """
+SELECT 'PostgreSQL', current_setting('server_version'), (SELECT value FROM stepwell.meta WHERE key = 'schema'),
+  pg_database_size(current_database())"""
 RUN_ENDINGS: Final = """
 SELECT ended_at, id, status FROM stepwell.runs
 WHERE shard = $1 AND ended_at > $2 AND ended_at <= $3 AND ended_at IS NOT NULL

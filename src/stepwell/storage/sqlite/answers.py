@@ -168,6 +168,7 @@ class Reader:
             q.FindWaits: self._find_waits,
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
+            q.DescribeStore: self._describe,
             q.ListSessions: self._list_sessions,
             q.ListAudit: self._list_audit,
         }
@@ -190,6 +191,12 @@ class Reader:
             return cast("A", composed(question, shard))
         text, to_row, to_answer = known
         return cast("A", to_answer(self._execute(text, to_row(question, shard)).fetchall()))
+
+    def _describe(self, x: q.DescribeStore, _: int) -> q.StoreFacts:
+        texts = (people.SCHEMA, "PRAGMA page_count", "PRAGMA page_size")
+        schema, pages, page = (self._execute(text).fetchall()[0][0] for text in texts)
+        version = apsw.sqlite_lib_version()
+        return q.StoreFacts(kind="SQLite", version=version, schema=schema, size_bytes=pages * page)
 
     def _lock(self, x: q.Lock, _: int) -> bool:
         return self._shards == 1 or EVERYWHERE in x.places  # whoever writes holds the whole file

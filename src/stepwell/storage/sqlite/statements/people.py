@@ -24,6 +24,7 @@ _NEWEST_RUNS: Final = " AND id < ?3 ORDER BY id DESC LIMIT ?4"
 LIST_RUNS: Final = _LISTED + "WHERE shard = ?1" + _NEWEST_RUNS
 LIST_RUNS_OF_STATUS: Final = _LISTED + "WHERE shard = ?1 AND status = ?5 AND status <> 'COMPLETED'" + _NEWEST_RUNS
 LIST_RUNS_OF_FUNCTION: Final = _LISTED + "WHERE shard = ?1 AND function_id = ?5" + _NEWEST_RUNS
+SCHEMA: Final = "SELECT value FROM meta WHERE key = 'schema'"
 RUN_ENDINGS: Final = """
 SELECT ended_at, id, status FROM runs INDEXED BY runs_ended
 WHERE shard = ?1 AND ended_at > ?2 AND ended_at <= ?3 AND ended_at IS NOT NULL
