@@ -28,6 +28,7 @@ from stepwell.testing.faults import pause
 from stepwell.testing.plans import APP, Action, fewer_limits, other_limits, other_rules
 
 if TYPE_CHECKING:
+    from stepwell.testing.processes import Process
     from stepwell.testing.world import World
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Clients:
     def __init__(self, world: World) -> None:
         self._world = world
         self.all: list[asyncio.Task[None]] = []
+        self._unsure: dict[tuple[str, str], list[Process]] = {}  # whom somebody asked for an order, and was not told
 
     def act(self, action: Action) -> None:
         """One of them does what is planned."""
@@ -193,8 +195,11 @@ class Clients:
 
         if kind == StandingKind.ARCHIVE:
             self._world.archived.append(Archived(target, began))
+        leader = self._world.processes.leader
         while await self._ask(give) is None:
-            pass
+            if leader is not None:
+                self._unsure.setdefault((kind, target), []).append(leader)
+            leader = self._world.processes.leader
         self._world.reach(f"order: {kind}")
         if kind == StandingKind.ARCHIVE:  # another client may have taken it back before it was given at last
             self._world.archived.append(Archived(target, began))
@@ -207,9 +212,22 @@ class Clients:
         while (done := await self._ask(withdraw)) is None:
             pass
         self._world.reach(done)
+        if self._may_stand(kind, target):
+            self._world.reach("an order that was given up came later")
+            return
         for one in self._world.archived:
             if kind == StandingKind.ARCHIVE and one.target == target:
                 one.until = min(one.until, self._world.clock.now_ms())
+
+    def _may_stand(self, kind: StandingKind, target: str) -> bool:
+        """Whether a client that gave up asking for this order has got it all the same, after it was taken back, or may
+        still get it: what it asked for is done as soon as the disk lets it."""
+        asked = self._unsure.get((kind, target), ())
+        stands = f"SELECT 1 FROM standing_orders WHERE kind = '{kind}' AND target = '{target}'"
+        return bool(asked) and (
+            any(process.node.door.open and process.node.engine.declaring for process in asked)
+            or bool(self._world.tables.ask(stands))
+        )
 
     async def _deploy(self, action: Action) -> None:
         """The rules of one function are others from now on, or its limits."""
