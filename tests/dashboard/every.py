@@ -23,6 +23,11 @@ def addresses(samples: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def parts(samples: Mapping[str, str]) -> list[str]:
+    """The parts of all pages that are asked for alone, when something has changed."""
+    return [f"{_filled(page.path, samples)}?part={part}" for page in PAGES for part in page.parts]
+
+
 def forms(samples: Mapping[str, str]) -> list[str]:
     """The forms of all actions."""
     return [_filled(action.path, samples) for action in ACTIONS]

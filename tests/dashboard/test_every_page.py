@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.conftest import SHOTS, Visitor
-from tests.dashboard.every import addresses, forms, samples
+from tests.dashboard.every import addresses, forms, parts, samples
 from tests.edge.conftest import Dev, eventually
 from tests.meta.sources import ROOT
 
@@ -56,6 +56,16 @@ async def strange(ctx: Context[dict]) -> str:
 @pytest.fixture(scope="module")
 def given(shop: Dev) -> dict[str, str]:
     return samples(shop)
+
+
+def test_every_part_can_be_asked_for_alone(shop: Dev, given: Mapping[str, str]) -> None:
+    """That is how pages are kept up to date: what a part needs has to be in it."""
+    asked = [path for path in parts(given) if not path.startswith(f"/runs/{given['run_id']}/compare?")]
+
+    answers = {path: shop.http("GET", path, accept="text/html") for path in asked}
+
+    assert {path: answer.status for path, answer in answers.items() if answer.status != 200} == {}
+    assert all(b"<html" not in answer.text for answer in answers.values())
 
 
 @pytest.fixture(scope="module")
