@@ -15,11 +15,12 @@ _NAME: Final = re.compile(r"\{(\w+)(?::path)?\}")
 
 
 def addresses(samples: Mapping[str, str]) -> dict[str, str]:
-    """By the names of their templates. ``samples`` are what stands in addresses."""
+    """By the names of their templates. ``samples`` are what stands in addresses; of several that a page has, it is the
+    one that says most."""
     found: dict[str, str] = {}
-    for page in PAGES:
+    for page in sorted(PAGES, key=lambda page: page.path.count("{")):
         if page.template:
-            found.setdefault(page.template.removesuffix(".html"), _filled(page.path, samples))
+            found[page.template.removesuffix(".html")] = _filled(page.path, samples)
     return found
 
 
