@@ -178,7 +178,7 @@ class Dev:
         if self._target is None:
             return None, None
         try:
-            return self._target.load(), None
+            return self._target.load(changing=self._reload), None
         except DoesNotLoad as error:
             return None, f"{error.where} does not load:\n\n{error.report}\n"
         except ConfigurationError as error:

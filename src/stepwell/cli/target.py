@@ -77,12 +77,20 @@ class Target:
         """Where its first file is, or is looked for."""
         return Path(self.name).resolve().parent if self.is_file else Path.cwd()
 
-    def load(self) -> Stepwell:
-        """Import it and find the app. Raises ``DoesNotLoad``, ``ConfigurationError``."""
+    def load(self, *, changing: bool = False) -> Stepwell:
+        """Import it and find the app. Raises ``DoesNotLoad``, ``ConfigurationError``.
+
+        Of code that is ``changing`` nothing compiled is kept: Python tells files apart by the second and the size, and
+        would take one that is saved twice in a moment for what it was before.
+        """
+        usual = sys.dont_write_bytecode
+        sys.dont_write_bytecode = usual or changing
         try:
             module = _import_file(Path(self.name)) if self.is_file else importlib.import_module(self.name)
         except (Exception, SystemExit) as error:
             raise DoesNotLoad(self.name, error) from error
+        finally:
+            sys.dont_write_bytecode = usual
         return self._app_of(module)
 
     def _app_of(self, module: ModuleType) -> Stepwell:

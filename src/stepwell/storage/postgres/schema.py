@@ -36,6 +36,8 @@ _SERVER: Final = """
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery()"""
 
 VERSION_MIN: Final = 130000
+_DEADLOCK: Final = "40P01"
+_TRIES: Final = 10
 _NO_RIGHT: Final = "42501"  # insufficient_privilege, https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
@@ -76,7 +78,7 @@ async def migrate(connection: Connection, where: str, *, shards: int | None = No
     before = await layout(connection, where)
     _refuse_other_shards(before, shards, where)
     try:
-        after, applied = await _apply(connection, where, known, before, shards or SHARDS_DEFAULT)
+        after, applied = await apply(connection, where, known, before, shards or SHARDS_DEFAULT)
     except Exception as error:
         if getattr(error, "sqlstate", None) == _NO_RIGHT:
             raise _no_right(where, str(error)) from error
@@ -85,10 +87,27 @@ async def migrate(connection: Connection, where: str, *, shards: int | None = No
     return Migrated(after.shards, tuple(applied), tuple(each.name for each in known if each.name not in applied))
 
 
-async def _apply(
+async def apply(
     connection: Connection, where: str, known: list[Migration], found: Layout, shards: int
 ) -> tuple[Layout, list[str]]:
+    """Apply those that are newer than what was found; what there is then, and the names of those that were applied.
+
+    Processes of the version before go on meanwhile (ADR 0045), and lock tables in another order than a migration does:
+    one that ends in a deadlock has changed nothing, and is tried again.
+    """
     applied: list[str] = []
+    for _ in range(_TRIES - 1):
+        try:
+            return await _apply(connection, where, known, found, shards, applied)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) != _DEADLOCK:
+                raise
+    return await _apply(connection, where, known, found, shards, applied)
+
+
+async def _apply(
+    connection: Connection, where: str, known: list[Migration], found: Layout, shards: int, applied: list[str]
+) -> tuple[Layout, list[str]]:
     if found.number == 0:
         await _refuse_server(connection, where)
     for migration in known:
