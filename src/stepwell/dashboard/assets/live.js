@@ -7,7 +7,6 @@ const badge = document.getElementById("connection");
 const words = { connecting: "Connecting", live: "Live", offline: "Offline, trying again", still: "Not live" };
 let source = null;
 let late = 0;
-let known = false;
 
 function tell(state) {
   if (!badge) return;
@@ -65,9 +64,7 @@ function open() {
   source.addEventListener("open", () => {
     clearTimeout(late);
     tell("live");
-    // What goes on by itself has changed since the page was made, and may not again.
-    if (known || document.querySelector("[data-soon]")) changed(null);
-    known = true;
+    changed(null); // something may have changed since the page was made, or since the connection was lost
   });
   source.addEventListener("message", (message) => changed(new Set(message.data.split(" "))));
   source.addEventListener("error", () => {

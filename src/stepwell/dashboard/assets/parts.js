@@ -10,7 +10,7 @@ for (const part of document.querySelectorAll("[data-part]")) {
     const url = new URL(location.href);
     url.searchParams.set("part", name);
     refused = 0;
-    await htmx.ajax("GET", url.pathname + url.search, { target: part, swap: "innerMorph" });
+    await htmx.ajax("GET", url.pathname + url.search, { source: part, target: part, swap: "innerMorph" });
     if (refused) throw new Refusal(); // what stands there is older than it could be, and better than nothing
     tick(part);
   });

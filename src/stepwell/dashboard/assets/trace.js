@@ -215,7 +215,7 @@ async function choose(key, quiet) {
   paint();
   drawing?.choose(chosen);
   await htmx.ajax("GET", `${item.run}/steps/${encodeURIComponent(item.row.id)}`, {
-    target: panel, swap: already ? "innerMorph" : "innerHTML",
+    source: panel, target: panel, swap: already ? "innerMorph" : "innerHTML",
   });
   panel.hidden = false;
   tick(panel);
