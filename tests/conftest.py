@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import signal
+import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -75,5 +78,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    work = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    asyncio.run(_told(work, 0.9 * float(pyfuncitem.config.getini("timeout"))))
     return True
+
+
+async def _told(work: Coroutine[Any, Any, None], after_s: float) -> None:
+    """Run a test. Shortly before one is given up it says what its tasks wait for; its threads only wait for them."""
+    stuck = asyncio.get_running_loop().call_later(after_s, _tell_tasks)
+    try:
+        await work
+    finally:
+        stuck.cancel()
+
+
+def _tell_tasks() -> None:
+    found: list[Any] = gc.get_objects()  # with those of other threads
+    for task in (each for each in found if isinstance(each, asyncio.Task)):
+        if not task.done():
+            task.print_stack(file=sys.stderr)
