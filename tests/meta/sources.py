@@ -1,11 +1,11 @@
-"""The package as text: its modules, parsed once, and what their names mean."""
+"""The package as text: its modules, each parsed when it is first looked at, and what their names mean."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,11 @@ class Module:
     """One Python file, named by its path below ``src/stepwell`` or ``tests``."""
 
     name: str
-    tree: ast.Module
+    path: Path
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text(), str(self.path))
 
     def imported(self) -> dict[str, str]:
         """Local name -> the dotted name it stands for, wherever in the file it is imported."""
@@ -65,7 +69,7 @@ def modules_of_tests() -> tuple[Module, ...]:
 
 def _modules(folder: Path) -> tuple[Module, ...]:
     return tuple(
-        Module(str(path.relative_to(folder)), ast.parse(path.read_text(), str(path)))
+        Module(str(path.relative_to(folder)), path)
         for path in sorted(folder.rglob("*.py"))
         if "node_modules" not in path.parts
     )

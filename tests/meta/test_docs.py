@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def tokens(page: Path) -> list[Token]:
     return [token for each in top for token in (each, *(each.children or ()))]
 
 
+@cache
 def blocks() -> list[Block]:
     return [
         Block(page, (token.map or [0])[0] + 1, token.info.strip(), token.content)
