@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -70,6 +72,52 @@ async def test_a_watch_that_was_stopped_leaves_no_thread() -> None:
 
     await asyncio.to_thread(thread.join, 10)
     assert not thread.is_alive()
+
+
+_MUCH_GARBAGE = """
+import asyncio, gc, threading
+from stepwell.runtime.stalls import StallWatch
+
+class Cycle:
+    def __init__(self):
+        self.itself, self.local = self, threading.local()  # its end needs a lock of the interpreter
+
+async def main():
+    now = 0
+    watch = StallWatch(lambda frame: None, monotonic=lambda: now)
+    gc.set_threshold(50, 2, 2)
+    for _ in range(1_000):
+        watch.start()
+        now += 5
+        for _ in range(20):
+            Cycle()
+        watch.look()
+        watch.stop()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_looks_while_there_is_much_garbage_goes_on() -> None:
+    done = subprocess.run([sys.executable, "-c", _MUCH_GARBAGE], capture_output=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("collects", [True, False])
+async def test_whether_garbage_is_collected_stays_as_it_is(collects: bool) -> None:
+    clock = Clock()
+    watch = StallWatch(lambda _: None, monotonic=clock)
+    watch.start()
+    clock.now += 5
+    if not collects:
+        gc.disable()
+    try:
+        watch.look()
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()
+        watch.stop()
 
 
 def test_what_is_going_on_is_the_step_or_the_code_between_steps() -> None:

@@ -7,6 +7,7 @@ request, no extension of a lease.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import sysconfig
 import threading
@@ -59,7 +60,7 @@ class StallWatch:
         held = self._monotonic() - beaten
         if held < _HELD_S or beaten == self._told:
             return
-        frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
+        frame = _frame(self._loop_thread)
         if frame is None:
             return
         self._told = beaten
@@ -77,6 +78,22 @@ class StallWatch:
     def _run(self, over: threading.Event) -> None:
         while not over.wait(_BEAT_S):
             self.look()
+
+
+def _frame(thread: int) -> FrameType | None:
+    """What a thread executes.
+
+    The interpreter holds a lock of its own while it makes a list of that. Up to Python 3.11 it may collect garbage
+    meanwhile, whose finalizers wait for the same lock, and the whole process stands still for ever (CPython issue
+    106883): so it is not to collect any.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _place(frame: FrameType) -> str:
