@@ -9,7 +9,9 @@ import pytest
 
 from stepwell import Concurrency, Context, RetryAfterError, Stepwell, Sync
 from stepwell.runtime.operator import retry_now, skip_sleep
-from stepwell.testing import harness
+from stepwell.testing import Harness, harness
+from stepwell.testing.sweep import sweep
+from stepwell.testing.tables import Tables
 
 API = "https://api.test/users"
 
@@ -188,3 +190,49 @@ def test_a_limit_holds_what_is_tried_now(app: Stepwell) -> None:
         t.advance("2h")
 
         assert [run.status for run in t.runs(bill)] == ["COMPLETED", "COMPLETED"]
+
+
+@pytest.mark.sqlite("is judged at each commit by triggers and queries of SQLite")
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "while a call is in flight"])
+def test_it_is_done_once_whichever_commit_the_process_dies_at(app: Stepwell, beside: bool) -> None:
+    @app.create_function(id="bill", trigger="go", retries=2)
+    async def bill(ctx: Context):
+        async def work() -> None:
+            await asyncio.sleep(240 if beside else 0)
+
+        def charge() -> str:
+            if ctx.attempt == 0:
+                raise RetryAfterError("later", "2h")
+            return "charged"
+
+        async def one_by_one() -> str:
+            charged: str = await ctx.step.run("charge", charge)
+            await ctx.step.sleep("rest", "2h")
+            return charged
+
+        _, charged = await asyncio.gather(ctx.step.run("work", work), one_by_one())
+        if ctx.attempt == 0:
+            raise RetryAfterError("later", "2h")
+        return charged
+
+    def scenario(t: Harness) -> None:
+        began = t.now
+        t.send("go")
+        t.advance("1m")
+        tried(t, t.run(bill), "charge")
+        t.advance("1m")
+        skipped(t, t.run(bill), "rest")
+        t.advance("15m" if beside else "1m")
+        tried(t, t.run(bill))
+        t.advance("1m")
+
+        t.assert_completed(t.run(bill), "charged")
+        assert at(t, began) < 7200
+        asked = Tables(t.store).ask("SELECT kind FROM notes WHERE kind <> 'lease-lost' ORDER BY rowid")
+        assert asked == [("retried-now",), ("sleep-skipped",), ("retried-now",)]
+
+    found = sweep(app, scenario, judged=True)
+
+    assert not found.failures, str(found)
+    assert found.points > 8

@@ -19,7 +19,7 @@ from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.operator import pause as pause_function
-from stepwell.runtime.operator import rerun
+from stepwell.runtime.operator import rerun, retry_now, skip_sleep
 from stepwell.runtime.operator import resume as resume_function
 from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.runtime.standing import give as give_order
@@ -37,6 +37,7 @@ _FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _RULES_TOO: Final = 0.4  # of those whose limits change
 _FEWER: Final = 0.2  # of them are not limited by one of their rules any more
+_ONE_STEP: Final = 0.6  # of those who do not want to wait mean one step
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
 
@@ -75,6 +76,8 @@ class Clients:
             self.begin(self._rerun(action.pick, f"k{len(self.all)}"))
         elif action.kind == "replay":
             self.begin(self._replay(action, f"k{len(self.all)}"))
+        elif action.kind in ("retry", "skip"):
+            self.begin(self._hurry(action))
         elif action.kind in ("deploy", "limit"):
             self.begin(self._deploy(action))
         else:
@@ -152,6 +155,29 @@ class Clients:
             return "started again from a step" if run.rerun is not None else "started again"
 
         while (done := await self._ask(again)) is None:
+            pass
+        self._world.reach(done)
+
+    async def _hurry(self, action: Action) -> None:
+        """Somebody does not want to wait for the next attempts of a run, or for its sleeps: for all or one of them."""
+        kind = "retried" if action.kind == "retry" else "skipped"
+        live = self._world.tables.retrying() if kind == "retried" else self._world.tables.sleeping()
+        live = live or [(run_id, None) for run_id, _ in self._world.tables.unfinished()]
+        if not live:
+            return
+        run_id, step = live[int(action.pick * len(live))]
+        if action.pick * 100 % 1 >= _ONE_STEP:
+            step = None
+
+        async def hurry(engine: Engine) -> str:
+            if action.kind == "retry":
+                found = (await retry_now(engine, run_id, step)).any
+            else:
+                found = bool(await skip_sleep(engine, run_id, step))
+            meant = "one" if step is not None else "all"
+            return f"{meant} {kind} by a person" if found else f"nothing to be {kind}"
+
+        while (done := await self._ask(hurry)) is None:
             pass
         self._world.reach(done)
 

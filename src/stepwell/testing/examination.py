@@ -10,6 +10,7 @@ import msgspec
 
 from stepwell.model.order import Wanted
 from stepwell.testing.invariants import Violation
+from stepwell.testing.moments import moments
 from stepwell.testing.programs import Spec
 from stepwell.testing.put_off import put_off
 from stepwell.testing.starts import starts
@@ -29,7 +30,7 @@ def examine(world: World) -> Iterator[Violation]:
     yield from _once_per_key(world)
     yield from _failures(world)
     yield from _attempts(world)
-    yield from _moments(world)
+    yield from moments(world)
     yield from _waits(world)
     yield from _signals(world)
     yield from _children(world)
@@ -146,29 +147,6 @@ def _attempts(world: World) -> Iterator[Violation]:
             yield Violation("I6", f"the bodies of {who} began as attempts {sorted(bodies)}")
         if kind == "run" and status == "COMPLETED" and attempt not in bodies:
             yield Violation("I6", f"{who} completed as attempt {attempt}, whose body never began")
-
-
-def _moments(world: World) -> Iterator[Violation]:
-    """I15: nothing happens before its time."""
-    text = (
-        "SELECT run_id, name, status FROM steps "
-        "WHERE kind IN ('sleep', 'waitForEvent', 'waitForSignal', 'invoke') AND ended_at < due"
-    )
-    for run_id, name, status in world.tables.ask(text + " AND (kind = 'sleep' OR status = 'TIMED_OUT')"):
-        yield Violation("I15", f"step {name} of run {run_id} ended too early, {status}")
-    for (run_id,) in world.tables.ask("SELECT id FROM runs WHERE started_at < scheduled_at"):
-        yield Violation("I15", f"run {run_id} started before its time")
-    again = {
-        (run_id, step_id, attempt + 1): retry_at
-        for run_id, step_id, attempt, retry_at in world.tables.ask(
-            "SELECT run_id, step_id, attempt, retry_at FROM attempts"
-        )
-        if retry_at is not None
-    }
-    for start in world.ledger.starts:
-        due = again.get((start.run_id, start.step_id, start.attempt))
-        if due is not None and start.at < due:
-            yield Violation("I15", f"step {start.name} of run {start.run_id} was tried again {due - start.at} ms early")
 
 
 def _waits(world: World) -> Iterator[Violation]:

@@ -20,10 +20,15 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Starts of step bodies in their order, and how often the functions' own code has failed at each place."""
+    """Starts of step bodies in their order, and how often the functions' own code has failed at each place.
+
+    ``calls_again`` are those after such a failure: the run, what is called so, when that was, until when it was to
+    wait, and when it did.
+    """
 
     def __init__(self) -> None:
         self.starts: list[Start] = []
+        self.calls_again: list[tuple[str, str, int, int, int]] = []
         self.working: dict[int, Start] = {}
         self.stumbles: Counter[tuple[str, str]] = Counter()
 

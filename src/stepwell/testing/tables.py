@@ -93,6 +93,29 @@ class Tables:
         """The runs that have not ended, oldest first, with their functions."""
         return self.ask("SELECT id, function_id FROM runs WHERE ended_at IS NULL ORDER BY id")
 
+    def sleeping(self) -> list[tuple[str, str | None]]:
+        """The sleeps in which runs rest, with these."""
+        return self._steps("SLEEPING")
+
+    def retrying(self) -> list[tuple[str, str | None]]:
+        """The steps that are to be tried again, with their runs, and the runs whose own code is."""
+        code = f"SELECT id, NULL FROM items WHERE shard IN {self.shards} AND kind = 'run' AND attempt > 0 ORDER BY id"
+        return self._steps("ERRORED") + self.ask(code)
+
+    def _steps(self, status: str) -> list[Any]:
+        text = "SELECT s.run_id, s.id FROM steps AS s JOIN runs AS r ON r.shard = s.shard AND r.id = s.run_id "
+        return self.ask(text + "WHERE r.ended_at IS NULL AND s.status = ? ORDER BY s.run_id, s.position, s.id", status)
+
+    def failed_code(self, run_id: str, attempt: int) -> tuple[int, int] | None:
+        """When this attempt at the function's own code failed, and when the next may be made. They are counted from its
+        last progress on, so this is the latest of them."""
+        text = f"""
+          SELECT ended_at, retry_at FROM attempts
+          WHERE shard IN {self.shards} AND run_id = ? AND step_id = '' AND attempt = ? AND retry_at IS NOT NULL
+          ORDER BY rowid DESC LIMIT 1"""
+        found = self.ask(text, run_id, attempt)
+        return found[0] if found else None
+
     def under_way(self) -> bool:
         """Is something still to be done about many runs?"""
         return bool(self.ask("SELECT 1 FROM orders WHERE ended_at IS NULL"))

@@ -238,6 +238,10 @@ class World:
     def called(self, call: Call) -> None:
         """A call goes out."""
         self.tell(f"call {call.request_id} of {call.function_id}, attempt {call.attempt}")
+        failed = self.tables.failed_code(call.run_id, call.attempt - 1)
+        if failed is not None:
+            again = call.run_id, "the function's own code", *failed, self.clock.now_ms()
+            self.ledger.calls_again.append(again)
         if self._hears_late():
             return
         if call.run_id in self.cancelled and self.tables.ended(call.run_id):
