@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
 from stepwell.model.event import Event
+from stepwell.model.log import Logs
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Answer, Call, Completed, Executing, Memo, Op, Settled
 
@@ -62,6 +63,9 @@ class Remembers:
 
     def watch(self, step_id: str) -> Awaitable[Settled]:
         raise NotImplementedError("nothing rests here")
+
+    def keep(self, logs: Logs) -> Awaitable[None]:
+        raise NotImplementedError("nothing is logged here")
 
     def afterwards(self, do: Callable[[], None]) -> None:
         raise NotImplementedError("nobody waits to hear of it")

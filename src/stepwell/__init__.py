@@ -38,6 +38,7 @@ from stepwell.sdk.context import Context, Sync
 from stepwell.sdk.events import Event, ReceivedEvent, RunFailed, event
 from stepwell.sdk.fetch import FetchResponse
 from stepwell.sdk.function import DeferredFunction, Function
+from stepwell.sdk.logs import LogHandler
 from stepwell.sdk.options import Backoff, Cancel, Timeouts
 from stepwell.sdk.realtime import Channel, RealtimeMessage, SubscriptionToken, Topic
 from stepwell.sdk.triggers import TriggerCron, TriggerEvent
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidOutput",
     "InvalidSignal",
     "LimitExceeded",
+    "LogHandler",
     "MessageTooLarge",
     "NonRetriableError",
     "NotFound",

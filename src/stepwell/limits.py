@@ -62,6 +62,12 @@ METADATA_PER_RUN_BYTES_MAX = 1024 * 1024
 METADATA_KIND_BYTES_MAX = 128
 METADATA_PER_RUN_MAX = 1_000  # kinds, for each target anew: all of them are read when one is written
 
+# What is kept of what code logs (ADR 0050). It is for people, who read the first lines; all of it is in the app's log.
+LOG_LINES_MAX = 500  # of one attempt at a step, and of the code between two steps
+LOG_LINE_BYTES_MAX = 4 * 1024  # a traceback fits, a dumped document does not
+LOG_BYTES_MAX = 64 * 1024  # of the same as the lines
+LOG_PER_RUN_BYTES_MAX = 1024 * 1024
+
 REPLAY_NAME_CHARS_MAX = 255
 PAUSE_REASON_CHARS_MAX = 500  # one line, shown wherever somebody asks why
 

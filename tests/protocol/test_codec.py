@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.model.event import Event
+from stepwell.model.log import Line, Logs
 from stepwell.protocol import codec
 from stepwell.protocol.codec import (
     CALL_BYTES_MAX,
@@ -71,7 +72,9 @@ def wire_error(means: dict[str, Any]) -> WireError:
 def op(means: dict[str, Any]) -> Op:
     texts = {name: json.dumps(means[name]).encode() for name in ("opts", "data", "metadata") if name in means}
     error = {"error": wire_error(means["error"])} if "error" in means else {}
-    return Op(**{**means, **texts, **error})
+    logs = means.get("logs")
+    said = {"logs": Logs(tuple(Line(**line) for line in logs["lines"]), logs["dropped"])} if logs else {}
+    return Op(**{**means, **texts, **error, **said})
 
 
 def answer(means: dict[str, Any]) -> Answer:
@@ -246,6 +249,10 @@ def resting_ops(draw: st.DrawFn) -> Op:
               opts=msgspec.json.encode(draw(options)))  # fmt: skip
 
 
+lines = st.builds(Line, at=moments, level=st.integers(0, 60), logger=texts, text=texts, own=st.booleans())
+all_logs = st.none() | st.builds(
+    Logs, lines=st.lists(lines, min_size=1, max_size=2).map(tuple), dropped=st.integers(0, 9)
+)
 run_ops = st.builds(
     Op,
     op=st.just("StepRun"),
@@ -258,6 +265,7 @@ run_ops = st.builds(
     max_attempts=st.none() | st.integers(1, 21),
     started_at=st.just(NOW),
     ended_at=st.integers(NOW, NOW + 10**7),
+    logs=all_logs,
 )
 failed_ops = st.builds(
     Op,
@@ -281,6 +289,20 @@ def test_what_our_sdk_answers_is_read_back_the_same(ops: list[Op]) -> None:
 
     assert isinstance(read, Ops)
     assert [words(op) for op in read.ops] == [words(op) for op in ops]
+
+
+@given(
+    st.builds(Completed, data=json_values, logs=all_logs)
+    | st.builds(Failed, error=st.builds(WireError, name=texts, message=texts), no_retry=st.booleans(), logs=all_logs)
+    | st.builds(Ops, ops=st.lists(run_ops, max_size=2).map(tuple), logs=all_logs)
+)
+def test_what_the_code_between_steps_has_logged_comes_with_any_answer_and_only_to_us(given_answer: Answer) -> None:
+    read = decode_answer(*encode_answer(given_answer, sdk=SDK), now=NOW)
+    _, _, foreign = encode_answer(given_answer, sdk=SDK, foreign=True)
+
+    assert type(read) is type(given_answer)
+    assert read.logs == given_answer.logs
+    assert isinstance(given_answer, Ops) or b"logs" not in foreign
 
 
 @given(

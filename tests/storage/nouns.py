@@ -10,6 +10,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
+from stepwell.model.log import Logged
 from stepwell.model.order import Order, Wanted
 from stepwell.model.questions import GetItem, Question
 from stepwell.model.request import Request
@@ -96,6 +97,11 @@ def order(id: str = "c1", kind: str = "cancel", **more: Any) -> Order:
 
 def note(text: str = "it was so", run_id: str = "r1", at: int = 10) -> Note:
     return Note(run_id=run_id, at=at, kind="lease-lost", text=text)
+
+
+def logged(at: int = 10, run_id: str = "r1", **more: Any) -> Logged:
+    values: dict[str, Any] = {"token": 7, "step_id": "s1", "attempt": 0, "position": 1, "lines": b'[[10,20,"a","b"]]'}
+    return Logged(run_id=run_id, at=at, **(values | more))
 
 
 def outcome(event_id: str = "e1", function_id: str = "shop-bill", **more: Any) -> Outcome:

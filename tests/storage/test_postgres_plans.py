@@ -42,7 +42,6 @@ pytestmark = pytest.mark.slow
 
 READS_ALL = {
     "COUNT": "counts all that is live in a shard, when a person asks for it",
-    "COUNT_IN_ALL": "counts all that is live, when a person asks for it",
     "OLD_MARKS": "a mark is there for each connection, and a pass of retention looks at all",
     "LAPSE_LEASES": "those of a file: peers leave each other's leases alone",
     "OLD_EVENTS": "once for each pass of retention",
@@ -65,6 +64,7 @@ INSERT INTO stepwell.steps (shard, run_id, id, name, kind, status, repeat, posit
 INSERT INTO stepwell.attempts SELECT shard, id, 's', 0, 0, 1, '', NULL, 1 FROM stepwell.runs;
 INSERT INTO stepwell.notes SELECT shard, id, 0, 'kind', 'text', 1 FROM stepwell.runs;
 INSERT INTO stepwell.metadata SELECT shard, id, 's', 0, 'kind', '', 0 FROM stepwell.runs;
+INSERT INTO stepwell.logs SELECT shard, id, 0, 0, 's', 0, 1, '[]', 0 FROM stepwell.runs;
 INSERT INTO stepwell.requests SELECT shard, id, 's', '' FROM stepwell.runs;
 INSERT INTO stepwell.waits SELECT shard, id, 'w', 'event', 'ev' || queued_at % 50, 0, 9, NULL, '', ''
   FROM stepwell.runs;

@@ -11,6 +11,7 @@ from stepwell.model.changes import (
     PutCell,
     SaveAttempt,
     SaveEvent,
+    SaveLogs,
     SaveNote,
     SaveOutcome,
     SaveRequest,
@@ -23,6 +24,7 @@ from stepwell.model.questions import (
     CountSlots,
     GetCell,
     GetEvent,
+    GetLogs,
     GetRequest,
     GetRun,
     GetSteps,
@@ -40,6 +42,7 @@ from tests.storage.nouns import (
     count,
     event,
     item,
+    logged,
     near,
     note,
     outcome,
@@ -59,6 +62,7 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
             SaveStep(step(run_id=run_id)),
             SaveAttempt(attempt(run_id=run_id)),
             SaveNote(note(run_id=run_id)),
+            SaveLogs(logged(run_id=run_id)),
             OpenWait(wait(run_id=run_id)),
             SaveRequest(request(run_id=run_id)),
             Enqueue(item(run_id)),
@@ -71,7 +75,7 @@ async def test_an_old_run_goes_with_all_that_belongs_to_it(store: Store):
 
     for run_id, left in (("r1", 0), ("r10", 1)):
         assert (await store.read(GetRun(run_id)) is not None) == bool(left)
-        for question in (GetSteps(run_id), Attempts(run_id), Notes(run_id), GetWaits(run_id)):
+        for question in (GetSteps(run_id), Attempts(run_id), Notes(run_id), GetLogs(run_id), GetWaits(run_id)):
             assert await count(store, question) == left
         assert await count(store, RunItems(run_id)) == 2 * left
         assert (await store.read(GetRequest(run_id, "s1")) is not None) == bool(left)

@@ -75,6 +75,6 @@ async def test_autovacuum_comes_early_to_every_table_that_grows_and_shrinks(url:
 
     told = {name for name, options in found.items() if "autovacuum_vacuum_scale_factor" in (options or "")}
     assert told == {
-        *("events", "outcomes", "runs", "run_events", "steps", "attempts", "notes", "metadata"),
+        *("events", "outcomes", "runs", "run_events", "steps", "attempts", "notes", "metadata", "logs"),
         *("items", "waits", "requests", "cells", "slots", "audit", "listeners", "postings"),
     }

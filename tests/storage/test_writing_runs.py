@@ -13,6 +13,7 @@ from stepwell.model.changes import (
     SaveAttempt,
     SaveEvent,
     SaveFunction,
+    SaveLogs,
     SaveNote,
     SaveOutcome,
     SaveStep,
@@ -25,12 +26,14 @@ from stepwell.model.place import place_of
 from stepwell.model.questions import (
     Attempts,
     GetEvent,
+    GetLogs,
     GetRun,
     GetStep,
     GetSteps,
     ListFunctions,
     ListStandingOrders,
     LoadRuns,
+    LoggedBytes,
     Notes,
     Outcomes,
     RegistryStamp,
@@ -40,7 +43,7 @@ from stepwell.model.run import Run
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Step
 from stepwell.storage.interface import Store
-from tests.storage.nouns import attempt, event, function, note, outcome, run, step, write
+from tests.storage.nouns import attempt, event, function, logged, note, outcome, run, step, write
 
 
 async def test_an_event_is_remembered_with_all_its_fields(store: Store):
@@ -219,6 +222,17 @@ async def test_notes_come_in_the_order_in_which_they_were_written(store: Store):
     await write(store, SaveNote(note("b", at=20)), SaveNote(note("a", at=10)), SaveNote(note("c", run_id="r2")))
 
     assert await store.read(Notes("r1")) == [note("b", at=20), note("a", at=10)]
+
+
+async def test_what_was_logged_comes_in_the_order_in_which_it_was_said_and_a_report_is_kept_once(store: Store):
+    later, second = logged(30), logged(20, position=2, step_id="s2")
+    await write(store, SaveLogs(later), SaveLogs(second), SaveLogs(logged(20)), SaveLogs(logged(run_id="r2")))
+
+    await write(store, SaveLogs(msgspec.structs.replace(later, lines=b"[]", position=9)))
+
+    assert await store.read(GetLogs("r1")) == [logged(20), second, later]
+    assert await store.read(LoggedBytes("r1")) == 3 * len(later.lines)
+    assert await store.read(LoggedBytes("r3")) == 0
 
 
 async def test_registering_a_function_again_replaces_its_configuration(store: Store):

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "send": "Send an event.",
     "runs": "List runs, newest first.",
     "run": "Show one run: its steps, attempts, errors and times.",
+    "logs": "Show what the code of a run has logged.",
     "why": "Say why a run waits or failed, or what became of an event.",
     "cancel": "Cancel a run, or all runs of a function that fit.",
     "retry": "Make the next attempt now.",

@@ -18,7 +18,7 @@ from stepwell.cli.elsewhere import without_effect
 from stepwell.cli.hosting import Engineering, Host, Serving, engineering
 from stepwell.cli.in_force import in_force
 from stepwell.cli.live import LiveLog, wants_colour
-from stepwell.cli.running import EVERYWHERE, Running, address_of, log_through, run_to_end
+from stepwell.cli.running import EVERYWHERE, Running, address_of, keep_logs, log_through, run_to_end
 from stepwell.cli.serving import Length, serving
 from stepwell.cli.settings import take_file
 from stepwell.cli.target import DoesNotLoad, Target
@@ -148,6 +148,7 @@ class Dev:
         began = SystemClock().now_ms()
         app, problem = self._load()
         log_through(live)
+        keep_logs()
         wrong = await self._host.start(app, live.follow)
         if wrong is not None:
             app, problem = None, str(wrong)

@@ -13,6 +13,7 @@ from stepwell.cli.live import Handler, LiveLog
 from stepwell.clock import SystemClock
 from stepwell.model.duration import format_duration
 from stepwell.runtime.loop import Loop, LoopTimers
+from stepwell.sdk.logs import LogHandler
 from stepwell.server.run import new_event_loop
 from stepwell.storage.address import shown
 from stepwell.views.wording import count
@@ -78,6 +79,14 @@ def log_through(live: LiveLog) -> None:
     logger.addHandler(Handler(live))
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def keep_logs() -> None:
+    """Keep what the app logs by the standard library for the pages of its runs. Call it when all has been set up."""
+    root = logging.getLogger()
+    if not root.handlers and logging.lastResort is not None:
+        root.addHandler(logging.lastResort)  # it stands in where there is no handler, and there is one now
+    root.addHandler(LogHandler())
 
 
 def address_of(sock: socket.socket) -> str:

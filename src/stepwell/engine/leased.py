@@ -19,6 +19,7 @@ class Leased(msgspec.Struct, kw_only=True):
     ``width`` is how many slots of each of the run's keys it holds: as many step bodies may run at one moment.
     ``defers`` is what the run has put off until its end, apart from the steps: nothing waits for it.
     ``unheard`` counts what was asked to be written and whose outcome did not come back to the call.
+    ``logged`` is how many bytes of what it logs are kept, once that matters; what others keep meanwhile is not counted.
     """
 
     run: Run
@@ -34,6 +35,7 @@ class Leased(msgspec.Struct, kw_only=True):
     position: int = 1
     promised: dict[str, int] = {}
     unheard: int = 0
+    logged: int | None = None
 
     @property
     def event(self) -> Event:

@@ -15,6 +15,7 @@ from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
 from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
+from stepwell.engine.lines import log_call, log_step, with_step
 from stepwell.engine.pressure import press
 from stepwell.flow import GRANT
 from stepwell.flow.limit import pairs
@@ -40,6 +41,7 @@ from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
+from stepwell.model.log import Logs
 from stepwell.model.place import EVERYWHERE, place_for
 from stepwell.model.questions import CountHeld, CountSlots, FindEvents, FindWaits, GetStep, GetSteps, Lock, ask
 from stepwell.model.run import RunStatus
@@ -58,6 +60,7 @@ from stepwell.ops import (
     Turn,
     WaitForEvent,
     WaitForSignal,
+    plain,
 )
 
 
@@ -66,12 +69,15 @@ def save(leased: Leased, op: Op, position: int, moment: Moment) -> Decision | Ca
 
     ``position`` was taken when the op was reported, so that results are ordered as they were given although several are
     on their way to the disk. A result is one fenced row and nothing else, so it needs no plan: this is the hot path.
+    Nor does one with what was logged, where it is known how much of that is kept.
     """
-    if type(op) is StepRun and leased.steps_besides(op.id) < moment.settings.steps_max and op.id not in leased.steps:
-        effect = op.decide(_turn(leased, moment, position))
+    ran, said = (op.op, op) if type(op) is Annotated and op.only_logs and leased.logged is not None else (op, None)
+    if type(ran) is StepRun and leased.steps_besides(ran.id) < moment.settings.steps_max and ran.id not in leased.steps:
+        effect = ran.decide(_turn(leased, moment, position))
         step = effect.step
         if step is not None and not effect.changes and _fits(leased, step):
-            return Decision((SaveStep(step), *_new_attempts(leased, step)), leased.lease, step)
+            lines = () if said is None else with_step(leased, said, position)
+            return Decision((SaveStep(step), *_new_attempts(leased, step), *lines), leased.lease, step)
 
     def plan(draft: Draft) -> Plan:
         step = yield from _apply(draft, leased, op, position)
@@ -103,6 +109,12 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
 
 
+def keep(draft: Draft, leased: Leased, logs: Logs) -> Plan:
+    """Remember what the function's own code has logged, of a call that goes on."""
+    yield from log_call(draft, leased, logs)
+    return draft.decision(None, holds=leased.lease)
+
+
 def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: int) -> Plan:
     """A request was made for a step. The value is the step as it now is, ``None`` if that ends the run."""
     step = yield from _apply(draft, leased, op, position)
@@ -114,18 +126,21 @@ def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: in
     return draft.decision(step, holds=leased.lease)
 
 
-def suspend(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None) -> Plan:
+def suspend(
+    draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None = None, logs: Logs | None = None
+) -> Plan:
     """The call ended and the run did not: remember what it reported, and rest until something moves.
 
     Waits come first, so that an event sent by another op of the same answer is not missed (semantics §5.3). With
     nothing reported and nothing open the function is called again at once.
     """
     _speak(draft, leased, version)
+    yield from log_call(draft, leased, logs)
     if (yield from _overflows(draft, leased, ops)):
         return draft.decision(None, holds=leased.lease)
     known, width = yield from _known(leased)
     steps = {step_id: step for step_id, step in known.items() if step.open}
-    again = not steps and all(isinstance(op, DeferAdd | DeferAbort) for op in ops)
+    again = not steps and all(isinstance(plain(op), DeferAdd | DeferAbort) for op in ops)
     for number, op in enumerate(_waits_first(ops)):
         step = yield from _apply(draft, leased, op, leased.position + number)
         if leased.run.id in draft.ended:
@@ -186,9 +201,11 @@ def widen(draft: Draft, leased: Leased, wanted: int) -> Plan:
     return draft.decision(held + room - leased.width, holds=leased.lease)
 
 
-def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = None) -> Plan:
+def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = None, logs: Logs | None = None) -> Plan:
     """The function returned."""
     run = leased.run
+    if logs is not None:
+        yield from log_call(draft, leased, logs)
     if len(output) > ANSWER_BYTES_MAX:
         failure = answer_too_large(len(output), ANSWER_BYTES_MAX)
         yield from _end(draft, leased, RunStatus.FAILED, failure=failure)
@@ -203,10 +220,18 @@ def complete(draft: Draft, leased: Leased, output: bytes, note: str | None = Non
 
 
 def fail(
-    draft: Draft, leased: Leased, failure: Failure, *, final: bool, requested_at: int | None, started_at: int
+    draft: Draft,
+    leased: Leased,
+    failure: Failure,
+    *,
+    final: bool,
+    requested_at: int | None,
+    started_at: int,
+    logs: Logs | None = None,
 ) -> Plan:
     """The function's own code raised, or could not be called. It has its own attempts (semantics §6.1)."""
     attempt = leased.attempt
+    yield from log_call(draft, leased, logs)
     following = next_attempt(
         attempt,
         leased.function.retries + 1,
@@ -243,7 +268,7 @@ def fail(
 
 
 def _waits_first(ops: Sequence[Op]) -> list[Op]:
-    return sorted(ops, key=lambda op: not isinstance(op, WaitForEvent | WaitForSignal | DeferAdd | DeferAbort))
+    return sorted(ops, key=lambda op: not isinstance(plain(op), WaitForEvent | WaitForSignal | DeferAdd | DeferAbort))
 
 
 def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any, Any, bool]:
@@ -255,7 +280,7 @@ def _overflows(draft: Draft, leased: Leased, ops: Sequence[Op]) -> Generator[Any
     most = max(OPS_PER_ANSWER_MAX, steps_max)
     if len(ops) <= most:
         most = steps_max
-        found = {op.id for op in ops if not isinstance(op, DeferAdd | DeferAbort)}
+        found = {op.id for op in ops if not isinstance(plain(op), DeferAdd | DeferAbort)}
         if len(found) < 2 or len(leased.steps.keys() | found) <= most:
             return False
     _refuse(draft, leased, too_many_steps(most))
@@ -274,6 +299,7 @@ def _apply(draft: Draft, leased: Leased, op: Op, position: int) -> Generator[Any
         step = yield from _apply(draft, leased, op.op, position)
         if step is not None:
             yield from annotate_step(draft, leased.run, op)
+            yield from log_step(draft, leased, op, position)
         return step
     if isinstance(op, DeferAdd | DeferAbort):
         turn = _turn(leased, draft.moment, position, draft.registry.get)

@@ -17,6 +17,7 @@ from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item, Lease
+from stepwell.model.log import Logged
 from stepwell.model.metadata import Metadata
 from stepwell.model.order import Order
 from stepwell.model.pause import Pause
@@ -117,6 +118,12 @@ class SaveMetadata(msgspec.Struct, frozen=True):
     """Remember what is said about a run, in place of what was known of this kind about this target."""
 
     metadata: Metadata
+
+
+class SaveLogs(msgspec.Struct, frozen=True):
+    """Remember what was logged in an attempt. The same report, by its moment and lease, is remembered once."""
+
+    logged: Logged
 
 
 class Enqueue(msgspec.Struct, frozen=True):
@@ -461,6 +468,7 @@ Change = (
     | SaveAttempt
     | SaveNote
     | SaveMetadata
+    | SaveLogs
     | Enqueue
     | Schedule
     | Park

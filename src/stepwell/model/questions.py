@@ -18,6 +18,7 @@ from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.log import Logged
 from stepwell.model.metadata import Metadata
 from stepwell.model.order import Order
 from stepwell.model.pause import Pause
@@ -374,13 +375,6 @@ class EventNames(Question[dict[str, str]], frozen=True):
     pairs: tuple[tuple[str, str], ...]
 
 
-class EventsOfRuns(Question[dict[str, Event]], frozen=True):
-    """The events of these runs by their ids, as far as they exist: pairs of run and event. Each may be of half a
-    megabyte."""
-
-    pairs: tuple[tuple[str, str], ...]
-
-
 class StepsOfKinds(Question[list[Step]], frozen=True):
     """Up to ``limit`` steps of these kinds of a run, in the order in which they were first seen."""
 
@@ -443,6 +437,18 @@ class Notes(Question[list[Note]], frozen=True):
 
 class GetMetadata(Question[list[Metadata]], frozen=True):
     """All that is said about a run and its steps."""
+
+    run_id: str
+
+
+class GetLogs(Question[list[Logged]], frozen=True):
+    """What the code of a run has logged, report by report; ``all_lines`` of ``model/log.py`` brings it into order."""
+
+    run_id: str
+
+
+class LoggedBytes(Question[int], frozen=True):
+    """How much of that is kept."""
 
     run_id: str
 

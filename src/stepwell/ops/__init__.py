@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.ops.annotated import Annotated
+from stepwell.ops.annotated import Annotated, plain
 from stepwell.ops.base import Effect, Invocation, Op, Turn
 from stepwell.ops.defer import DeferAbort, DeferAdd
 from stepwell.ops.gateway import Gateway
@@ -47,4 +47,5 @@ __all__ = [
     "Turn",
     "WaitForEvent",
     "WaitForSignal",
+    "plain",
 ]

@@ -15,6 +15,7 @@ import msgspec
 
 from stepwell.model.event import Event
 from stepwell.model.function import function_uuid
+from stepwell.model.log import Logs
 from stepwell.protocol import messages as wire
 from stepwell.protocol.canonical import canonical
 from stepwell.protocol.messages import Answer, Call, Completed, Failed, Memo, Op, Ops, Pending, WireError
@@ -45,6 +46,7 @@ __all__ = [
 
 CALL_BYTES_MAX: Final = 4 * 1024 * 1024
 
+_LOGS_ID: Final = "logs"
 _COMPLETE_ID: Final = sha1(
     b"complete", usedforsecurity=False
 ).hexdigest()  # JavaScript's step id for the function itself
@@ -332,10 +334,14 @@ def encode_answer(answer: Answer, *, sdk: str, foreign: bool = False) -> tuple[i
         "X-Inngest-SDK-Handled": "true",
         "X-Inngest-Req-Version": _REQUEST_VERSION,
     }
+    if answer.logs is not None and not foreign and not isinstance(answer, Ops):
+        answer = Ops(then=answer)  # as an op it can say more
     if isinstance(answer, Completed):
         return 200, headers, answer.data
     if isinstance(answer, Ops):
         ops = answer.ops if answer.then is None else (*answer.ops, _end(answer.then))
+        if answer.logs is not None and not foreign:
+            ops = (*ops, Op(op=wire.NONE, id=_LOGS_ID, logs=answer.logs))
         if len(ops) == 1:  # the headers speak of every op of the answer
             headers |= _write_verdict(ops[0].no_retry, ops[0].retry_at)
         if foreign:
@@ -348,9 +354,11 @@ def encode_answer(answer: Answer, *, sdk: str, foreign: bool = False) -> tuple[i
 def _end(then: Completed | Failed) -> Op:
     """The end of a run as an op, where others come before it (protocol §6.2)."""
     if isinstance(then, Completed):
-        return Op(op=wire.RUN_COMPLETE, id=_COMPLETE_ID, data=then.data)
+        return Op(op=wire.RUN_COMPLETE, id=_COMPLETE_ID, data=then.data, logs=then.logs)
     kind = wire.STEP_FAILED if then.no_retry else wire.STEP_ERROR
-    return Op(op=kind, id=_COMPLETE_ID, error=then.error, no_retry=then.no_retry, retry_at=then.retry_at)
+    return Op(
+        op=kind, id=_COMPLETE_ID, error=then.error, no_retry=then.no_retry, retry_at=then.retry_at, logs=then.logs
+    )
 
 
 def decode_answer(
@@ -427,17 +435,20 @@ def answer_of(ops: tuple[Op, ...], version: int | None, *, in_one_call: bool = F
     """What these ops say together: the end of a run may be among them (protocol §6.2)."""
     steps: list[Op] = []
     then: Completed | Failed | None = None
+    logs: Logs | None = None
     for op in ops:
-        if op.op == wire.RUN_COMPLETE:
-            then = Completed(op.data or b"null")
+        if op.op == wire.NONE:
+            logs = op.logs
+        elif op.op == wire.RUN_COMPLETE:
+            then = Completed(op.data or b"null", logs=op.logs)
         elif op.id == _COMPLETE_ID and op.error is not None:
             final = op.no_retry or op.op == wire.STEP_FAILED
-            then = Failed(op.error, final, None if final else op.retry_at)
+            then = Failed(op.error, final, None if final else op.retry_at, logs=op.logs)
         else:
             steps.append(op)
     if then is not None and not steps:
         return then
-    return Ops(tuple(steps), version, then, in_one_call)
+    return Ops(tuple(steps), version, then, in_one_call, logs)
 
 
 def _write_verdict(no_retry: bool, retry_at: int | None) -> dict[str, str]:

@@ -128,11 +128,12 @@ def instruction(op: wire.Op) -> Instruction:
     """
     plain = _instruction(op)
     if op.metadata is None:
-        return plain
+        return plain if op.logs is None else Annotated(plain, logs=op.logs, attempt=op.attempt)
     try:
-        return Annotated(plain, read_of_step(op.metadata, op.id, op.attempt))
+        entries, problem = read_of_step(op.metadata, op.id, op.attempt), None
     except UnreadableMetadata as error:
-        return Annotated(plain, problem=str(error))
+        entries, problem = (), str(error)
+    return Annotated(plain, entries, problem, op.logs, op.attempt)
 
 
 def _instruction(op: wire.Op) -> Instruction:

@@ -13,6 +13,7 @@ import msgspec
 
 from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
+from stepwell.model.log import Logs
 
 if TYPE_CHECKING:
     from stepwell.protocol.gate import Gate
@@ -25,6 +26,7 @@ __all__ = [
     "GATEWAY",
     "INVOKE_FUNCTION",
     "LAZY",
+    "NONE",
     "RUN_COMPLETE",
     "SLEEP",
     "STEP_ERROR",
@@ -64,6 +66,7 @@ RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"
 DEFER_ADD: Final = "DeferAdd"
 DEFER_ABORT: Final = "DeferAbort"
+NONE: Final = "None"  # says that there is nothing to do
 LAZY: Final = frozenset({DEFER_ADD, DEFER_ABORT})  # they ride along with other ops, and nothing waits for them
 
 
@@ -141,7 +144,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     opcode has it. ``attempt`` and ``max_attempts`` are those of the step where it has its own; ``retry_at`` overrides
     the back-off, and ``no_retry`` ends it. ``started_at`` and ``ended_at`` are when the body ran. ``parallel`` says of
     an op that was reported with others how the run goes on when it is done. ``metadata`` is what is to be known of the
-    step, JSON text of a list (protocol §6.1).
+    step, JSON text of a list (protocol §6.1). ``logs`` is what was logged in this attempt, and before it by the
+    function's own code.
     """
 
     op: str
@@ -160,13 +164,18 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int = 0
     parallel: str | None = None
     metadata: bytes | None = None
+    logs: Logs | None = None
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """The function returned (200). ``data`` is JSON text; ``note`` is what people are to know of how it came to be."""
+    """The function returned (200). ``data`` is JSON text; ``note`` is what people are to know of how it came to be.
+
+    ``logs``, here and in the other answers, is what the function's own code has logged since the last op.
+    """
 
     data: bytes
     note: str | None = None
+    logs: Logs | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -176,6 +185,7 @@ class Failed(msgspec.Struct, frozen=True):
     no_retry: bool = False
     retry_at: int | None = None
     started_at: int = 0
+    logs: Logs | None = None
 
 
 class Ops(msgspec.Struct, frozen=True):
@@ -190,6 +200,7 @@ class Ops(msgspec.Struct, frozen=True):
     version: int | None = None
     then: Completed | Failed | None = None
     in_one_call: bool = False
+    logs: Logs | None = None
 
 
 Answer = Ops | Completed | Failed
@@ -283,6 +294,10 @@ class Reports(Progress, Protocol):
 
         ``version`` is the dialect in which the app has answered.
         """
+        ...
+
+    def keep(self, logs: Logs) -> Awaitable[None]:
+        """Make what the function's own code has logged durable. Raises ``Superseded``."""
         ...
 
     def afterwards(self, do: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell.errors import InvalidDuration
 from stepwell.model.duration import format_duration, parse_duration
+from stepwell.model.log import Logs
 from stepwell.protocol import messages as wire
 from stepwell.protocol.messages import Op, WireError
 from stepwell.protocol.moments import bounded, read_moment, write_moment
@@ -36,11 +37,11 @@ _TYPE_OF_KIND: Final = {
     "group.experiment": "group.experiment",
 }
 _KIND_OF_TYPE: Final = {type: kind for kind, type in _TYPE_OF_KIND.items()}
-_NONE: Final = "None"  # says that there is nothing to do
 _STEP: Final = "Step"  # what old SDKs call a step that was run
 _SYNC_RUN_COMPLETE: Final = "SyncRunComplete"  # how Go ends a durable endpoint, with its answer inside of "data"
 _MEANS: Final = {_STEP: wire.STEP_RUN, _SYNC_RUN_COMPLETE: wire.RUN_COMPLETE}
 _BODIES: Final = frozenset({wire.STEP_RUN, wire.STEP_ERROR, wire.STEP_FAILED, _STEP})
+_OWN: Final = "stepwell"  # among the options: what only we say (ADR 0008)
 _NOTHING: Final = msgspec.Raw(b"")
 _NULL: Final = msgspec.Raw(b"null")
 _MS_NS: Final = 1_000_000
@@ -70,6 +71,7 @@ class _Extra(msgspec.Struct, omit_defaults=True):
     backoff_ms: list[int] | None = None
     lookback: str | None = None
     cancel_child: bool = False
+    logs: Logs | None = None
 
 
 class _Op(msgspec.Struct, omit_defaults=True):
@@ -127,7 +129,11 @@ def decode_ops(
     text = body.strip()
     try:
         found = _decode_ops(b"[" + text + b"]" if text.startswith(b"{") else text)
-        return tuple(_read(op, no_retry, retry_at, now, attempt, called_at) for op in found if op.op != _NONE)
+        return tuple(
+            _read(op, no_retry, retry_at, now, attempt, called_at)
+            for op in found
+            if op.op != wire.NONE or _OWN in (op.opts or ())
+        )
     except InvalidDuration as error:
         raise Unreadable(f"an op cannot be read: {error.what}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -150,11 +156,11 @@ def _write(op: Op) -> _Op:
     opts = _decode_object(op.opts) if op.opts else {}
     name, opts, extra = _WRITERS.get(op.op, _write_plain)(op, opts)
     extra.attempt, extra.max_attempts = op.attempt, op.max_attempts
-    extra.retry_at, extra.no_retry = op.retry_at, op.no_retry
+    extra.retry_at, extra.no_retry, extra.logs = op.retry_at, op.no_retry, op.logs
     if op.parallel == "race":
         opts["parallelMode"] = _raw(op.parallel)
     if extra != _Extra():
-        opts["stepwell"] = msgspec.Raw(_encode(extra))
+        opts[_OWN] = msgspec.Raw(_encode(extra))
     timed = op.started_at or op.ended_at
     return _Op(
         id=op.id,
@@ -172,7 +178,7 @@ def _write(op: Op) -> _Op:
 
 def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: int, called_at: int) -> Op:
     opts = found.opts or {}
-    own = opts.pop("stepwell", None)
+    own = opts.pop(_OWN, None)
     extra = _Extra(attempt=attempt) if own is None else _decode_extra(own)
     mode = _text(opts, "parallelMode")
     opts.pop("parallelMode", None)
@@ -208,6 +214,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         ended_at=bounded(started_at + int(timing.b) // _MS_NS) if timing else 0,
         parallel="race" if mode == "race" else None,
         metadata=None if bytes(found.metadata) in (b"", b"null", b"[]") else bytes(found.metadata),
+        logs=extra.logs,
     )
 
 

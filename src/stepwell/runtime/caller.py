@@ -247,16 +247,16 @@ def _heard(look: asyncio.Task[None]) -> None:
 def _conclusion(leased: Leased, answer: Answer) -> Callable[[Draft], Plan]:
     """What the end of a call means for its run."""
     if isinstance(answer, Completed):
-        data, note = answer.data, answer.note
-        return lambda draft: progress.complete(draft, leased, data, note)
+        data, note, logs = answer.data, answer.note, answer.logs
+        return lambda draft: progress.complete(draft, leased, data, note, logs)
     failed = answer if isinstance(answer, Failed) else None
     if failed is None and isinstance(answer, Ops):
         ops, error = instructions(leased.run, answer.ops)
         if error is None:
-            return lambda draft: progress.suspend(draft, leased, ops, answer.version)
-        failed = Failed(error)
+            return lambda draft: progress.suspend(draft, leased, ops, answer.version, answer.logs)
+        failed = Failed(error, logs=answer.logs)
     assert failed is not None, "an answer is one of three"
     error, final, requested_at, started_at = failed.error, failed.no_retry, failed.retry_at, failed.started_at
     return lambda draft: progress.fail(
-        draft, leased, error, final=final, requested_at=requested_at, started_at=started_at
+        draft, leased, error, final=final, requested_at=requested_at, started_at=started_at, logs=failed.logs
     )

@@ -212,15 +212,19 @@ class Drive:
         if isinstance(answer, Failed):
             # It spends no attempt that there is nobody any more to run it.
             return self._fail(Ops() if self._remote.is_gone(self._discovered.function_id, answer) else answer)
-        ops, version = in_groups(answer, self._discovered.version), answer.version
+        ops, version, logs = in_groups(answer, self._discovered.version), answer.version, answer.logs
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
+            if logs is not None:
+                await self._progress.keep(logs)
             return await self._nothing_new()
         self._in_vain = False
         if any(op.op == DISCOVERY_REQUEST for op in ops):
             self._owed.append(None)
             ops = [op for op in ops if op.op != DISCOVERY_REQUEST]
         if answer.then is None and not self._owed and not self._targets and all_rest(ops):
-            return Ops(tuple(ops), version)  # they and the rest of the run are one transaction
+            return Ops(tuple(ops), version, logs=logs)  # they and the rest of the run are one transaction
+        if logs is not None:
+            await self._progress.keep(logs)
         known = self._progress.call.steps  # SDKs report unfinished steps again, which may be finished by now
         try:
             await self._report(ops, version)

@@ -63,6 +63,7 @@ _TOPICS: Final[Mapping[type, Topics]] = {
     c.SaveAttempt: lambda x: (run_topic(x.attempt.run_id),),
     c.SaveNote: lambda x: (run_topic(x.note.run_id),),
     c.SaveMetadata: lambda x: (run_topic(x.metadata.run_id),),
+    c.SaveLogs: lambda x: (run_topic(x.logged.run_id),),
     c.OpenWait: lambda x: (run_topic(x.wait.run_id),),
     c.SaveEvent: lambda x: (EVENTS, event_topic(x.event.id)),
     c.SaveOutcome: lambda x: (EVENTS, event_topic(x.outcome.event_id)),

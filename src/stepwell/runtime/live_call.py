@@ -13,12 +13,13 @@ from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import queues
 from stepwell.errors import StorageError, StorageUnavailable
-from stepwell.model.changes import Decision, Plan
-from stepwell.model.questions import GetStep, GetSteps, Question
+from stepwell.model.changes import Decision, Plan, SaveLogs
+from stepwell.model.log import Logs
+from stepwell.model.questions import GetStep, GetSteps, LoggedBytes, Question
 from stepwell.model.run import Run
 from stepwell.model.step import REQUESTS, Step
+from stepwell.ops import Annotated, StepError, StepRun
 from stepwell.ops import Op as Instruction
-from stepwell.ops import StepError, StepRun
 from stepwell.ops.defer import wire_id
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.instructions import (
@@ -65,6 +66,8 @@ class LiveCall:
 
     def __init__(self, engine: Engine, leased: Leased, asked: float) -> None:
         self.leased = leased
+        if not leased.steps and not leased.attempt:
+            leased.logged = 0  # nothing was ever written about it
         self.excused = 0.0  # until then a body may begin with what is known, because nothing newer can be
         self.seen = asked  # whatever others had done to this run by then is known (monotonic seconds)
         self.lost = False  # cancelled or taken over, as far as is known
@@ -128,7 +131,12 @@ class LiveCall:
             return Settled(memo=Memo("error", WireError("InvalidOp", str(error)).json()))
         position = self.leased.position
         self.leased.position += 1
+        logs = type(given) is Annotated and given.logs is not None
+        if logs and self.leased.logged is None:
+            self.leased.logged = await self._patiently(LoggedBytes(self.leased.run.id))
         work = progress.save(self.leased, given, position, engine.moment())
+        if logs:
+            self._count_logs(work)
         if isinstance(work, Decision):
             try:
                 verdict = await engine.store.commit(work)
@@ -152,6 +160,15 @@ class LiveCall:
         if step.kind in REQUESTS:
             self.begin_requests((step,))
         return settled(step)
+
+    async def keep(self, logs: Logs) -> None:
+        """Make what the function's own code has logged durable, where no op and no end of the call takes it along.
+        Raises ``Superseded``."""
+        leased = self.leased
+        verdict = await self._engine.commit_patiently(lambda draft: progress.keep(draft, leased, logs))
+        leased.logged = None
+        if not verdict.held:
+            self._superseded()
 
     def begin_requests(self, steps: Iterable[Step]) -> None:
         """Make those requests that these steps are owed."""
@@ -184,15 +201,20 @@ class LiveCall:
         """
         if not isinstance(answer, Ops):
             return answer
+        logs = answer.logs
         if answer.ops and (self.news or self._requests or any(op.op in ASKED_OF_US for op in answer.ops)):
             if instructions(self.leased.run, answer.ops)[1] is not None:
                 return answer
             await self.report(answer.ops, answer.version)
             if any((step := self.leased.steps.get(op.id)) is not None and not step.open for op in answer.ops):
+                await self._go_on(logs)
                 return None
-            answer = Ops()
+            answer = Ops(logs=logs)
         if self._requests is None or not self._requests.in_flight:
-            return None if self.news else answer
+            if not self.news:
+                return answer
+            await self._go_on(logs)
+            return None
         requests = self._requests
         moving = [
             asyncio.ensure_future(self.watch(step.id))
@@ -204,6 +226,7 @@ class LiveCall:
                 if self.lost:
                     raise Superseded
                 if self.news or any(future.done() for future in moving):
+                    await self._go_on(logs)
                     return None
                 if not requests.in_flight:
                     return answer
@@ -211,6 +234,11 @@ class LiveCall:
         finally:
             for future in moving:
                 future.cancel()
+
+    async def _go_on(self, logs: Logs | None) -> None:
+        """The run is to be called again within this lease."""
+        if logs is not None:
+            await self.keep(logs)
 
     @property
     def unsure(self) -> bool:
@@ -342,6 +370,14 @@ class LiveCall:
         if self.broken is None and self.task is not None and not self.lost and not self.answered:
             self.broken = error
             self.task.cancel()
+
+    def _count_logs(self, work: Decision | Callable[[Draft], Plan]) -> None:
+        """What this writes is kept, so that what is logged next is held against it. A plan counts by itself."""
+        leased = self.leased
+        if isinstance(work, Decision) and leased.logged is not None:
+            leased.logged += sum(len(change.logged.lines) for change in work.changes if isinstance(change, SaveLogs))
+        else:
+            leased.logged = None
 
     def _superseded(self) -> None:
         self.drop()

@@ -15,6 +15,7 @@ from stepwell.sdk.defer import Deferred, defer
 from stepwell.sdk.events import ReceivedEvent
 from stepwell.sdk.execution import Execution
 from stepwell.sdk.group import Group
+from stepwell.sdk.logs import KEPT_LEVEL, keep, kept, told
 from stepwell.sdk.metadata import say
 from stepwell.sdk.names import no_such_context_name
 from stepwell.sdk.realtime import RunRealtime, SyncRunRealtime
@@ -166,7 +167,8 @@ class Context(Generic[E_co, S_co]):
 
     @property
     def logger(self) -> RunLogger:
-        """A logger that knows run and function, and is silent where the code only repeats itself."""
+        """A logger that knows run and function, and is silent where the code only repeats itself. What it is told is
+        shown with the run."""
         if self._logger is None:
             self._logger = RunLogger(self._base_logger, self._execution)
         return self._logger
@@ -206,17 +208,32 @@ class Context(Generic[E_co, S_co]):
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds ``run_id`` and ``function_id`` to each record, and keeps silent while known ground is covered again."""
+    """Adds ``run_id`` and ``function_id`` to each record, and keeps silent while known ground is covered again.
+
+    What it is told is kept for the run's page, from INFO on, also where the app shows less of its log.
+    """
 
     def __init__(self, logger: logging.Logger, execution: Execution) -> None:
         super().__init__(logger, {"run_id": execution.call.run_id, "function_id": execution.call.function_id})
         self._execution = execution
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
-        """False while the code repeats what an earlier call has done."""
+        """False while the code repeats what an earlier call has done, and below INFO unless the app's log has it."""
         if self._execution.replay.replaying and self._execution.running is None:
             return False
-        return super().isEnabledFor(level)
+        return level >= KEPT_LEVEL or super().isEnabledFor(level)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Keep it for the run's page, and write it to the app's log."""
+        if not self.isEnabledFor(level):
+            return
+        msg, given = self.process(msg, kwargs)
+        name = self.logger.name
+        keep(self._execution, level, name, told(level, name, msg, args, given))
+        if self.logger.isEnabledFor(level):
+            given["stacklevel"] = given.get("stacklevel", 1) + 1  # whoever called us said it
+            with kept():
+                self.logger.log(level, msg, *args, **given)
 
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
         """Merge our fields under those of the caller."""

@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import Any, Final
 
+import msgspec
+
 from stepwell.clock import Clock
 from stepwell.protocol.messages import (
     STEP_ERROR,
@@ -32,7 +34,18 @@ from stepwell.protocol.messages import (
     Superseded,
 )
 from stepwell.sdk.bodies import Body, body
-from stepwell.sdk.execution import AI_WRAP, BODIES, RUN, RUNNING, Execution, Running, StepOptions, StepRef, recorded
+from stepwell.sdk.execution import (
+    AI_WRAP,
+    BODIES,
+    EXECUTION,
+    RUN,
+    RUNNING,
+    Execution,
+    Running,
+    StepOptions,
+    StepRef,
+    recorded,
+)
 from stepwell.sdk.failures import StepTimeout, code_changed
 from stepwell.sdk.family import Family
 from stepwell.sdk.metadata import annotated
@@ -98,6 +111,7 @@ class AsyncDrive(Execution):
         """Drive the function to its end or to its next rest. Raises ``Superseded``."""
         answer: Answer
         self._family.begin()
+        outer = EXECUTION.set(self)
         try:
             result = await function
         except KeyboardInterrupt:
@@ -112,11 +126,15 @@ class AsyncDrive(Execution):
             answer = Ops(self._last) if self._ended else self.failed(error)
         else:
             answer = Ops(self._last) if self._ended else self.completed(result)
+        finally:
+            EXECUTION.reset(outer)
         await self._clean_up()
         if self._interrupted:
             self._main.uncancel()
         if self._superseded:
             raise Superseded
+        if self.lines is not None:
+            answer = msgspec.structs.replace(answer, logs=self.own_logs())
         return await self._with_lazy(answer) if self.lazy else answer
 
     @property
@@ -370,7 +388,7 @@ class AsyncDrive(Execution):
 
     async def _with_lazy(self, answer: Answer) -> Answer:
         if isinstance(answer, Ops):
-            return Ops((*self.drain(), *answer.ops))
+            return msgspec.structs.replace(answer, ops=(*self.drain(), *answer.ops))
         for op in self.drain():
             await self.progress.save(op)
         return answer
@@ -381,6 +399,8 @@ class AsyncDrive(Execution):
             if self.lazy:  # a body may have said it, which is not run again once its result is known
                 for lazy in self.drain():
                     await self.progress.save(lazy)
+            if self.lines is not None:
+                op = msgspec.structs.replace(op, logs=self.own_logs().and_then(op.logs))
             settled = await self.progress.save(op)
         except Superseded:
             raise self._give_up() from None

@@ -46,6 +46,7 @@ class DriveByStep(AsyncDrive):
     def __init__(self, call: Call, progress: Progress, clock: Clock, pool: Pool) -> None:
         super().__init__(msgspec.structs.replace(call, pending={}), progress, clock, pool)
         self.foreign = not call.generation
+        self.keeps_own = False  # each of these calls repeats the code up to its step
         self._target = None if call.step_id == DISCOVERY else call.step_id
         self._found: dict[str, Op] = {}
 
@@ -130,7 +131,7 @@ def _plain(op: Op) -> Op:
         if delays:
             retry_at = retry_at or op.ended_at + delays[min(op.attempt, len(delays) - 1)]
         opts = None
-    return msgspec.structs.replace(op, attempt=0, max_attempts=None, retry_at=retry_at, opts=opts)
+    return msgspec.structs.replace(op, attempt=0, max_attempts=None, retry_at=retry_at, opts=opts, logs=None)
 
 
 def _refuse_own(name: str, opts: bytes) -> None:

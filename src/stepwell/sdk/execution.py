@@ -13,6 +13,7 @@ import msgspec
 from stepwell.clock import Clock
 from stepwell.errors import InvalidOutput
 from stepwell.limits import STEP_BYTES_MAX
+from stepwell.model.log import Logs
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_FAILED,
@@ -31,6 +32,7 @@ from stepwell.sdk.failures import StepNested, step_error, verdict, wire_error
 from stepwell.sdk.replay import Replay
 
 if TYPE_CHECKING:
+    from stepwell.sdk.logs import Lines
     from stepwell.sdk.options import Backoff
 
 RUN: Final = "run"
@@ -74,7 +76,7 @@ class StepRef(msgspec.Struct, frozen=True):
 class Running:
     """A step body that is running now. ``attempt`` counts from 0, ``started_at`` is in milliseconds."""
 
-    __slots__ = ("attempt", "execution", "metadata", "random", "started_at", "step")
+    __slots__ = ("attempt", "execution", "lines", "metadata", "random", "started_at", "step")
 
     def __init__(self, execution: Execution, step: StepRef, attempt: int, started_at: int) -> None:
         self.execution = execution
@@ -83,11 +85,15 @@ class Running:
         self.started_at = started_at
         self.random: Random | None = None
         self.metadata: list[dict[str, Any]] | None = None
+        self.lines: Lines | None = None
 
 
 # The innermost step body around the present code. It may belong to another execution: a body may do anything,
 # even start an engine whose tasks inherit this.
 RUNNING: Final[ContextVar[Running | None]] = ContextVar("stepwell_running", default=None)
+
+# The call whose function the present code belongs to, also between its steps.
+EXECUTION: Final[ContextVar[Execution | None]] = ContextVar("stepwell_execution", default=None)
 
 
 def recorded(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -117,6 +123,8 @@ class Execution:
         self.lazy: list[Op] = []  # what the next message brings along: nothing waits for it
         self.put_off: dict[str, tuple[str, int]] = {}  # by hashed id, the step and attempt whose body said so
         self.aborted: set[str] = set()
+        self.lines: Lines | None = None  # what its own code has logged, and no op has taken along yet
+        self.keeps_own = True
 
     @property
     def running(self) -> Running | None:
@@ -220,6 +228,12 @@ class Execution:
         if kwargs and len(given) == len(args) + 1 and isinstance(given[-1], dict):
             return tuple(given[:-1]), cast("dict[str, Any]", given[-1])
         return tuple(given), kwargs
+
+    def own_logs(self) -> Logs:
+        """What the function's own code has logged: taken along by whatever is said next."""
+        lines, self.lines = self.lines, None
+        assert lines is not None, "it was looked at"
+        return lines.logs()
 
     @property
     def sessions(self) -> dict[str, str]:

@@ -86,7 +86,11 @@ def _keep(running: Running, entry: dict[str, Any]) -> None:
 
 
 def annotated(op: Op, running: Running | None) -> Op:
-    """The op of a step with what its body has said."""
-    if running is None or not running.metadata:
+    """The op of a step with what its body has said and logged."""
+    if running is None or (not running.metadata and running.lines is None):
         return op
-    return msgspec.structs.replace(op, metadata=_encode(running.metadata))
+    return msgspec.structs.replace(
+        op,
+        metadata=_encode(running.metadata) if running.metadata else None,
+        logs=running.lines.logs() if running.lines is not None else None,
+    )

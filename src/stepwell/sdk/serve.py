@@ -16,6 +16,7 @@ from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError
 from stepwell.ids import is_ulid, ulid_ms
 from stepwell.limits import SERVED_BYTES_MAX
+from stepwell.model.log import Logs
 from stepwell.protocol.codec import (
     Unreadable,
     decode_call,
@@ -370,13 +371,16 @@ class Reporting:
     async def report(self, ops: Sequence[Op], version: int | None) -> None:
         raise NotImplementedError("an app reports each step by itself")
 
+    async def keep(self, logs: Logs) -> None:
+        raise NotImplementedError("an app says it with its answer")
+
     def with_held(self, answer: Answer) -> Answer:
         """The answer, with all that was not reported yet."""
         held = (*self._held, *self._lazy)
         if not held:
             return answer
         if isinstance(answer, Ops):
-            return Ops((*held, *answer.ops))
+            return Ops((*held, *answer.ops), logs=answer.logs)
         return Ops(held, then=answer)
 
     async def look(self) -> None:

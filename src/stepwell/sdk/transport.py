@@ -64,8 +64,8 @@ class InProcess:
         if not isinstance(answer, Completed) or changed is None:
             return answer
         if function.strict:
-            return Failed(wire_error(code_changed(changed)), started_at=self._clock.now_ms())
+            return Failed(wire_error(code_changed(changed)), started_at=self._clock.now_ms(), logs=answer.logs)
         note = f"{changed}: was the code changed while the run was under way?"
         # Not by ctx.logger: to it, code that has not asked for all that is known only repeats itself.
         app.logger.warning(note, extra={"run_id": call.run_id, "function_id": call.function_id})
-        return Completed(answer.data, note)
+        return Completed(answer.data, note, answer.logs)

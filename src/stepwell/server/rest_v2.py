@@ -17,8 +17,9 @@ from stepwell.runtime.operator import rerun
 from stepwell.server.desk import RUNS_QUERY, events_query, find_event, find_run, list_events, list_runs, situation
 from stepwell.server.envelopes import Page, v2
 from stepwell.server.operations import Asked, Opaque, Operation, Style
-from stepwell.server.parameters import choice, flag
+from stepwell.server.parameters import choice, flag, text
 from stepwell.server.replies import Refused
+from stepwell.views.logs import LEVELS, LogsView, logs_view
 from stepwell.views.nouns import (
     EventView,
     ListedRun,
@@ -37,6 +38,7 @@ from stepwell.views.why.events import explain_event
 from stepwell.views.why.shapes import EventWhy, HeldBack, RunWhy, StartedRun, Unstarted
 
 _OUTPUTS: Final = choice("outputs", "`full` includes outputs over 16 KiB", "full")
+_LEVEL: Final = choice("level", "only lines of this level, and worse", *LEVELS)
 _EVENT: Final = {
     "type": "object",
     "required": ["name"],
@@ -178,6 +180,14 @@ class V2:
                 query=(_OUTPUTS,),
                 answer=TraceView,
             ),
+            op(
+                "GET",
+                f"{run}/logs",
+                self.logs,
+                "[what its code has logged](#logs)",
+                query=(_LEVEL, text("step", "only what was logged in the body of this step: its name, or its id")),
+                answer=LogsView,
+            ),
             op("GET", f"{run}/why", self.why_run, "[why](#why) it waits or failed", answer=RunWhy),
             op(
                 "POST",
@@ -254,6 +264,11 @@ class V2:
         engine = self._engine
         trace = await trace_view(engine.store, run, engine.registry.get, bodies=engine.executing, outputs=outputs)
         return v2(self._clock, trace)
+
+    async def logs(self, asked: Asked) -> Response:
+        run = await find_run(self._engine, asked.path["run_id"])
+        query = asked.query
+        return v2(self._clock, await logs_view(self._engine.store, run, level=query["level"], step=query["step"]))
 
     async def why_run(self, asked: Asked) -> Response:
         run = await find_run(self._engine, asked.path["run_id"])

@@ -14,7 +14,6 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from stepwell.model import questions as q
-from stepwell.model.history import Cell
 from stepwell.model.place import EVERYWHERE, place_of
 from stepwell.storage.places import NOWHERE, shard_of_question
 
@@ -53,7 +52,6 @@ _BY_ID: Final[Mapping[type, tuple[str, Callable[[Any], str]]]] = {
     q.RunStates: ("run_ids", _same),
     q.Standings: ("item_ids", _same),
     q.EventNames: ("pairs", itemgetter(0)),
-    q.EventsOfRuns: ("pairs", itemgetter(0)),
 }
 
 
@@ -91,12 +89,6 @@ def _distinct(question: Any, answers: Answers) -> list[str]:
     return sorted({one for answer in answers for one in answer})[: getattr(question, "limit", None)]
 
 
-def _cells(x: q.ListCells, answers: Answers) -> list[Cell]:
-    """One that was written everywhere is one."""
-    found = {cell.key: cell for cell in sorted((one for answer in answers for one in answer), key=_expiry)}
-    return sorted(found.values(), key=_key)[: x.limit]
-
-
 def _waits(x: q.FindWaits, answers: Answers) -> list[Any]:
     order = {probe: number for number, probe in enumerate(dict.fromkeys(x.probes))}
     found = [wait for answer in answers for wait in answer]
@@ -130,8 +122,6 @@ def _totals(_: Any, answers: list[q.Totals]) -> q.Totals:
 
 
 _id: Final = attrgetter("id")
-_key: Final = attrgetter("key")
-_expiry: Final = attrgetter("expires_at")
 _in_line: Final = attrgetter("queued_at", "id")
 _due: Final = attrgetter("at", "id")
 _received: Final = attrgetter("received_at", "id")
@@ -159,7 +149,6 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.SkippedEvents: _by(attrgetter("at", "event_id")),
     q.ListRuns: _by(_id, down=True),
     q.EventNames: _joined,
-    q.EventsOfRuns: _joined,
     q.RunsOfEvent: _by(_id),
     q.Reruns: _distinct,
     q.ListOrders: _by(_id, down=True),
@@ -172,7 +161,7 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.BacklogFunctions: _by(lambda _: 0),  # in any order: they are counted
     q.ComingItems: _by(_due),
     q.SlotKeys: _slots,
-    q.ListCells: _cells,
+    q.ListCells: _by(attrgetter("key")),
     q.RunStates: _by(_id),
     q.RunEndings: _by(_same, down=True),
     q.CountRuns: lambda x, answers: min(sum(answers), x.most),

@@ -1,7 +1,7 @@
 """Which shard each question and each change concerns: one table of each, for every backend (ADR 0035).
 
-A backend answers one question in one shard, or the same in all, and writes one change in one shard. Which one that is,
-and what becomes of the answers where all shards are asked, stands here, so that none of them can forget it.
+A backend answers one question in one shard, and writes one change in one shard. Which one that is, and what becomes of
+the answers where all shards are asked, stands here, so that none of them can forget it.
 """
 
 from __future__ import annotations
@@ -140,7 +140,6 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.RegistryStamp: _nowhere,
     q.ListRuns: _everywhere,
     q.EventNames: _everywhere,
-    q.EventsOfRuns: _everywhere,
     q.RunsOfEvent: _everywhere,
     q.Reruns: _everywhere,
     q.ListOrders: _everywhere,
@@ -150,6 +149,8 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.Attempts: _run_id,
     q.Notes: _run_id,
     q.GetMetadata: _run_id,
+    q.GetLogs: _run_id,
+    q.LoggedBytes: _run_id,
     q.SlotHolders: _place,
     q.BacklogPosition: _item_id,
     q.RunItems: _run_id,
@@ -187,6 +188,7 @@ CHANGES: Final[Mapping[type, Where]] = {
     c.SaveAttempt: lambda x: place_of(x.attempt.run_id),
     c.SaveNote: lambda x: place_of(x.note.run_id),
     c.SaveMetadata: lambda x: place_of(x.metadata.run_id),
+    c.SaveLogs: lambda x: place_of(x.logged.run_id),
     c.Enqueue: _of_item,
     c.Schedule: _of_item,
     c.Park: _lease,

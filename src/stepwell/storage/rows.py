@@ -13,6 +13,7 @@ from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
+from stepwell.model.log import Logged
 from stepwell.model.metadata import Metadata
 from stepwell.model.order import Order, Wanted
 from stepwell.model.pause import Pause
@@ -239,6 +240,23 @@ def metadata(row: Row) -> Metadata:
 
 def metadata_row(one: Metadata, shard: int) -> tuple[Any, ...]:
     return (shard, one.run_id, one.step_id, one.attempt, one.kind, one.values, one.updated_at)
+
+
+def logged(row: Row) -> Logged:
+    return Logged(
+        run_id=row[0],
+        at=row[1],
+        token=row[2],
+        step_id=row[3],
+        attempt=row[4],
+        position=row[5],
+        lines=row[6],
+        dropped=row[7],
+    )
+
+
+def logged_row(one: Logged, shard: int) -> tuple[Any, ...]:
+    return (shard, *astuple(one))
 
 
 def app(row: Row) -> App:

@@ -87,6 +87,13 @@ TABLES: Final = (
         home="run_id",
     ),
     _table(
+        "logs",
+        "run_id at token step_id attempt position lines dropped",
+        blobs="lines",
+        order="run_id at token step_id attempt",
+        home="run_id",
+    ),
+    _table(
         "waits", "run_id id kind event_name since expires_at condition path value", order="run_id id", home="run_id"
     ),
     _table("requests", "run_id step_id content", blobs="content", order="run_id step_id", home="run_id"),

@@ -33,6 +33,7 @@ _OWNERS: Final = {
     "attempts": "place_of(new.run_id)",
     "notes": "place_of(new.run_id)",
     "metadata": "place_of(new.run_id)",
+    "logs": "place_of(new.run_id)",
     "waits": "place_of(new.run_id)",
     "requests": "place_of(new.run_id)",
     "run_events": "place_of(new.run_id)",

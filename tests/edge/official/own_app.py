@@ -67,6 +67,22 @@ async def steps(ctx: Context[dict[str, Any]]) -> object:
     return found
 
 
+@app.create_function(id="logs", trigger="own/logs", retries=1)
+async def logs(ctx: Context[dict[str, Any]]) -> None:
+    ctx.logger.info("begins")
+
+    def loud() -> None:
+        ctx.logger.warning("attempt %d", ctx.attempt)
+        if ctx.attempt == 0:
+            raise ValueError("no")
+
+    await ctx.step.run("loud", loud)
+    ctx.logger.info("sleeps")
+    await ctx.step.sleep("nap", "100ms")
+    ctx.logger.info("fails")
+    raise NonRetriableError("over")
+
+
 @app.create_function(id="plain", trigger="own/plain")
 def plain(ctx: Context[dict[str, Any], Sync]) -> object:
     first = ctx.step.run("first", note, "first")

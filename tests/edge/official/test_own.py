@@ -118,3 +118,17 @@ def test_72_what_a_run_has_put_off_starts_when_it_has_ended(own: Both) -> None:
         ("in a body", "COMPLETED"),
         ("at the end", "COMPLETED"),
     ]
+
+
+def test_what_is_logged_comes_over_the_wire(own: Both) -> None:
+    run = own.run("own/logs")
+
+    assert run["status"] == "FAILED"
+    found = own.dev.get(f"/v2/runs/{run['id']}/logs")["lines"]
+    own_code = [line["text"] for line in found if line["step"] is None]
+    # Who goes step by step repeats the code between the steps in each call, so of it nothing is kept.
+    assert own_code == ([] if own.version.endswith("by-step") else ["begins", "sleeps", "fails"])
+    assert [(line["step"], line["attempt"], line["text"]) for line in found if line["step"]] == [
+        ("loud", 0, "attempt 0"),
+        ("loud", 1, "attempt 1"),
+    ]

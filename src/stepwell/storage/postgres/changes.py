@@ -95,6 +95,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
         "metadata",
         lambda x: x.metadata.run_id,
     ),
+    c.SaveLogs: (sql.SAVE_LOGS, lambda x, s, _: rows.logged_row(x.logged, s), "logs", lambda x: x.logged.run_id),
     c.Enqueue: (sql.ENQUEUE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: root(x.item.id)),
     c.Schedule: (sql.SCHEDULE, lambda x, s, _: rows.item_row(x.item, s), "items", lambda x: root(x.item.id)),
     c.Park: (sql.PARK, _row_of_park, "items", lambda x: root(x.lease.item_id)),

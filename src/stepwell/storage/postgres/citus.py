@@ -14,7 +14,7 @@ from stepwell.storage.postgres.schema import SCHEMA, Connection
 DISTRIBUTED: Final = (
     # The first is what the others are placed beside.
     *("runs", "shards", "commits", "events", "outcomes", "run_events", "steps", "attempts", "notes", "metadata"),
-    *("items", "waits", "requests", "orders", "cells", "slots", "audit"),
+    *("logs", "items", "waits", "requests", "orders", "cells", "slots", "audit"),
 )
 """Tables whose rows belong to a shard."""
 

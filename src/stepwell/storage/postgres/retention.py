@@ -22,6 +22,7 @@ _OF_RUNS: Final = (
     sql.FORGET_ATTEMPTS,
     sql.FORGET_NOTES,
     sql.FORGET_METADATA,
+    sql.FORGET_LOGS,
     sql.FORGET_WAITS,
     sql.FORGET_REQUESTS,
     sql.FORGET_HELD,

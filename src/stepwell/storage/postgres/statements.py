@@ -100,6 +100,11 @@ ON CONFLICT (shard, run_id, step_id, attempt, started_at) DO UPDATE SET
 
 SAVE_NOTE: Final = "INSERT INTO stepwell.notes (shard, run_id, at, kind, text, seen) VALUES ($1, $2, $3, $4, $5, $6)"
 
+SAVE_LOGS: Final = """
+INSERT INTO stepwell.logs (shard, run_id, at, token, step_id, attempt, position, lines, dropped)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (shard, run_id, at, token, step_id, attempt) DO NOTHING"""
+
 SAVE_METADATA: Final = """
 INSERT INTO stepwell.metadata (shard, run_id, step_id, attempt, kind, "values", updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -350,6 +355,7 @@ EVENTS_OF_RUNS: Final = (
 FORGET_STEPS: Final = "DELETE FROM stepwell.steps " + _OF_RUNS
 FORGET_ATTEMPTS: Final = "DELETE FROM stepwell.attempts " + _OF_RUNS
 FORGET_NOTES: Final = "DELETE FROM stepwell.notes " + _OF_RUNS
+FORGET_LOGS: Final = "DELETE FROM stepwell.logs " + _OF_RUNS
 FORGET_METADATA: Final = "DELETE FROM stepwell.metadata " + _OF_RUNS
 FORGET_WAITS: Final = "DELETE FROM stepwell.waits " + _OF_RUNS
 FORGET_REQUESTS: Final = "DELETE FROM stepwell.requests " + _OF_RUNS

@@ -61,6 +61,7 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.SaveAttempt: (sql.SAVE_ATTEMPT, _row_of_attempt),
     c.SaveNote: (sql.SAVE_NOTE, _row_of_note),
     c.SaveMetadata: (sql.SAVE_METADATA, lambda x, s: rows.metadata_row(x.metadata, s)),
+    c.SaveLogs: (sql.SAVE_LOGS, lambda x, s: rows.logged_row(x.logged, s)),
     c.Enqueue: (sql.ENQUEUE, lambda x, s: rows.item_row(x.item, s)),
     c.Schedule: (sql.SCHEDULE, lambda x, s: rows.item_row(x.item, s)),
     c.Park: (sql.PARK, _row_of_park),

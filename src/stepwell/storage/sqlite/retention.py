@@ -12,6 +12,7 @@ _OF_RUN = (
     upkeep.FORGET_ATTEMPTS,
     upkeep.FORGET_NOTES,
     upkeep.FORGET_METADATA,
+    upkeep.FORGET_LOGS,
     changes.CLOSE_WAITS,
     changes.DROP_REQUESTS,
     changes.DROP_RUN_ITEMS,

@@ -211,6 +211,20 @@ CREATE TABLE metadata (
   PRIMARY KEY (shard, run_id, step_id, attempt, kind)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
+-- What code has logged, for people who look (ADR 0050).
+CREATE TABLE logs (
+  shard    bigint NOT NULL,
+  run_id   text COLLATE "C" NOT NULL,
+  at       bigint NOT NULL,
+  token    bigint NOT NULL,
+  step_id  text COLLATE "C" NOT NULL,
+  attempt  bigint NOT NULL,
+  position bigint NOT NULL,
+  lines    bytea NOT NULL,
+  dropped  bigint NOT NULL,
+  PRIMARY KEY (shard, run_id, at, token, step_id, attempt)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
 CREATE TABLE items (
   shard       bigint NOT NULL,
   id          text COLLATE "C" NOT NULL,

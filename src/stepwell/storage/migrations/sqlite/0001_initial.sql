@@ -185,6 +185,20 @@ CREATE TABLE metadata (
   PRIMARY KEY (shard, run_id, step_id, attempt, kind)
 ) STRICT;
 
+-- What code has logged, for people who look (ADR 0050).
+CREATE TABLE logs (
+  shard    INTEGER NOT NULL,
+  run_id   TEXT NOT NULL,
+  at       INTEGER NOT NULL,
+  token    INTEGER NOT NULL,
+  step_id  TEXT NOT NULL,
+  attempt  INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  lines    BLOB NOT NULL,
+  dropped  INTEGER NOT NULL,
+  PRIMARY KEY (shard, run_id, at, token, step_id, attempt)
+) STRICT;
+
 CREATE TABLE items (
   shard       INTEGER NOT NULL,
   id          TEXT NOT NULL,

@@ -63,6 +63,12 @@ ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, retry_at FROM attempts
 WHERE shard = ?1 AND run_id = ?2 ORDER BY ended_at, rowid"""
 NOTES: Final = "SELECT run_id, at, kind, text FROM notes WHERE shard = ?1 AND run_id = ?2 ORDER BY rowid"
+GET_LOGS: Final = """
+SELECT run_id, at, token, step_id, attempt, position, lines, dropped FROM logs WHERE shard = ?1 AND run_id = ?2
+ORDER BY at, token, step_id, attempt"""
+
+LOGGED_BYTES: Final = "SELECT coalesce(sum(length(lines)), 0) FROM logs WHERE shard = ?1 AND run_id = ?2"
+
 GET_METADATA: Final = """
 SELECT run_id, kind, "values", updated_at, step_id, attempt FROM metadata WHERE shard = ?1 AND run_id = ?2"""
 SLOT_HOLDERS: Final = "SELECT holder FROM slots WHERE shard = ?1 AND key = ?2 ORDER BY holder LIMIT ?3"

@@ -1,0 +1,163 @@
+"""What code has logged, over REST and by ``stepwell logs`` (ADR 0050)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.edge.conftest import Dev, command, eventually
+
+APP = """
+import asyncio
+import logging
+from pathlib import Path
+
+from stepwell import Context, Stepwell
+
+app = Stepwell("shop")
+bank = logging.getLogger("bank")
+bank.setLevel(logging.INFO)
+HERE = Path(__file__).parent
+
+
+@app.create_function(id="bill", trigger="shop/ordered", retries=1)
+async def bill(ctx: Context[dict]) -> None:
+    ctx.logger.info("billing\\nin two lines")
+
+    def charge() -> None:
+        bank.info("called")
+        if ctx.attempt == 0:
+            ctx.logger.error("no \\x1b[31mline")
+            raise OSError("no line")
+        for number in range(502):
+            ctx.logger.info("part %d", number)
+
+    await ctx.step.run("charge", charge)
+    ctx.logger.info("billed")
+
+
+@app.create_function(id="slow", trigger="shop/slow")
+async def slow(ctx: Context[dict]) -> None:
+    async def gate() -> None:
+        while not (HERE / "open").exists():
+            await asyncio.sleep(0.01)
+
+    await ctx.step.run("first", lambda: ctx.logger.info("begun"))
+    await ctx.step.run("gate", gate)
+    ctx.logger.info("open")
+
+
+@app.create_function(id="quiet", trigger="shop/quiet")
+async def quiet(ctx: Context[dict]) -> None:
+    logging.getLogger("bank").warning("not in a step, but in the run")
+"""
+
+
+@pytest.fixture
+def logging_dev(start_dev: Callable[..., Dev]) -> Dev:
+    return start_dev("--retry-interval", "10ms", app=APP)
+
+
+@pytest.fixture
+def billed(logging_dev: Dev) -> Iterator[tuple[Dev, str]]:
+    run_id = logging_dev.start("shop/ordered")
+    logging_dev.ended(run_id)
+    yield logging_dev, run_id
+
+
+def said(found: dict[str, Any]) -> list[tuple[str | None, int | None, str, str, str]]:
+    return [(one["step"], one["attempt"], one["level"], one["logger"], one["text"]) for one in found["lines"]]
+
+
+def told(dev: Dev, *args: str) -> list[str]:
+    return command("logs", *args, cwd=dev.folder).out.splitlines()
+
+
+def test_the_lines_of_a_run_are_told_with_their_step_and_attempt(billed: tuple[Dev, str]) -> None:
+    dev, run_id = billed
+
+    found = dev.get(f"/v2/runs/{run_id}/logs")
+
+    lines = said(found)
+    assert lines[:4] == [
+        (None, None, "info", "stepwell.shop", "billing\nin two lines"),
+        ("charge", 0, "info", "bank", "called"),
+        ("charge", 0, "error", "stepwell.shop", "no \x1b[31mline"),
+        ("charge", 1, "info", "bank", "called"),
+    ]
+    assert lines[-1] == (None, None, "info", "stepwell.shop", "billed")
+    assert (len(lines), found["dropped"]) == (3 + 500 + 1, 3)
+    assert [one["at"] for one in found["lines"]] == sorted(one["at"] for one in found["lines"])
+    assert found["lines"][1]["stepId"] == dev.get(f"/v2/runs/{run_id}/trace")["steps"][0]["id"]
+
+
+def test_they_are_asked_for_by_level_and_step(billed: tuple[Dev, str]) -> None:
+    dev, run_id = billed
+
+    worse = dev.get(f"/v2/runs/{run_id}/logs?level=warning")
+    of_step = dev.get(f"/v2/runs/{run_id}/logs?step=charge&level=info")
+    by_id = dev.get(f"/v2/runs/{run_id}/logs?step={of_step['lines'][0]['stepId']}")
+
+    assert said(worse) == [("charge", 0, "error", "stepwell.shop", "no \x1b[31mline")]
+    assert {one["step"] for one in of_step["lines"]} == {"charge"}
+    assert by_id == of_step
+    assert dev.get(f"/v2/runs/{run_id}/logs?step=nothing")["lines"] == []
+    assert dev.http("GET", f"/v2/runs/{run_id}/logs?level=loud").status == 400
+    assert dev.http("GET", "/v2/runs/01HF7YAT00000000000000000A/logs").status == 404
+
+
+def test_the_command_shows_them_without_orders_to_the_terminal(billed: tuple[Dev, str]) -> None:
+    dev, run_id = billed
+
+    lines = told(dev, run_id)
+
+    assert [line.split("Z  ")[-1] for line in lines[:5]] == [
+        "info      billing",
+        "    in two lines",
+        "info      charge: called",
+        "error     charge: no [31mline",
+        "info      charge #2: called",
+    ]
+    assert lines[-2].endswith("info      billed")
+    assert lines[-1] == "3 more lines are in the app's own log only"
+    assert [line.split("  ")[-1].strip() for line in told(dev, run_id, "--level", "error")] == [
+        "charge: no [31mline",
+        "3 more lines are in the app's own log only",
+    ]
+    of_step = command("logs", "last", "--step", "charge", "--json", cwd=dev.folder).json
+    assert of_step == dev.get(f"/v2/runs/{run_id}/logs?step=charge")
+
+
+def test_a_run_that_has_logged_nothing_says_so_and_what_does_not_go_together_is_refused(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/quiet")
+    logging_dev.ended(run_id)
+
+    assert told(logging_dev, run_id, "--level", "error") == ["Nothing like that was logged."]
+    refused = command("logs", run_id, "--follow", "--json", cwd=logging_dev.folder)
+    assert (refused.code, "--follow" in refused.err) == (2, True)
+
+
+def test_a_run_is_followed_to_its_end(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/slow")
+    eventually(lambda: logging_dev.get(f"/v2/runs/{run_id}/logs")["lines"])
+    done: list[list[str]] = []
+    follower = Thread(target=lambda: done.append(told(logging_dev, run_id, "--follow")), daemon=True)
+    follower.start()
+
+    (logging_dev.folder / "open").touch()
+    follower.join(30)
+
+    assert [line.split("Z  ")[-1] for line in done[0]] == ["info      first: begun", "info      open"]
+
+
+def test_what_the_app_logs_without_a_handler_is_shown_as_before_and_kept(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/quiet")
+    logging_dev.ended(run_id)
+
+    assert said(logging_dev.get(f"/v2/runs/{run_id}/logs")) == [
+        (None, None, "warning", "bank", "not in a step, but in the run")
+    ]
+    eventually(lambda: "not in a step, but in the run" in logging_dev.output)
