@@ -73,3 +73,12 @@ def test_any_address_is_a_name_only_where_all_are_listened_on() -> None:
         here.check_host(b"192.0.2.7:8288")
     with pytest.raises(Refused):
         everywhere.check_host(b"evil.example:8288")
+
+
+@pytest.mark.parametrize(
+    "host", [b"127.0.0.1:80/runs?", b"localhost:x", b"[::1]:80#", b"[::1]evil.example", b"localhost:80@evil.example"]
+)
+def test_what_stands_beside_a_name_is_a_port_or_the_name_is_none_of_ours(host: bytes) -> None:
+    """Others make whole addresses of it, in which a path would come before that of the request."""
+    with pytest.raises(Refused):
+        Guard().check_host(host)

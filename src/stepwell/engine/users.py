@@ -30,12 +30,19 @@ def add_user(draft: Draft, user: User, *, only_first: bool = False) -> Plan:
     return draft.decision(made)
 
 
-def change_user(draft: Draft, name: str, *, role: str | None = None, password: str | None = None) -> Plan:
-    """Who they are from now on has to be shown anew: their sessions end. The value is the user, if there is one."""
+def change_user(
+    draft: Draft, name: str, *, role: str | None = None, password: str | None = None, shown: str | None = None
+) -> Plan:
+    """Who they are from now on has to be shown anew: their sessions end. The value is the user, if there is one.
+
+    ``shown`` is what was kept of the password that somebody has shown to do this: ``False`` if it is another by now.
+    """
     yield from ask(Lock((_FIRST,)))
     known = yield from ask(GetUser(name))
     if known is None:
         return draft.decision(None)
+    if shown is not None and known.password != shown:
+        return draft.decision(False)
     changed = replace(
         known,
         role=known.role if role is None else role,
@@ -56,11 +63,16 @@ def remove_user(draft: Draft, name: str) -> Plan:
     return draft.decision(known)
 
 
-def log_in(draft: Draft, session: Session) -> Plan:
-    """Somebody has shown who they are."""
+def log_in(draft: Draft, session: Session, shown: str | None = None) -> Plan:
+    """Somebody has shown who they are: a user by a password, of which ``shown`` is what was kept. The value is false if
+    it is another by now, or there is no such user any more: to compare takes a while."""
     yield from ask(Lock((_FIRST,)))
+    if shown is not None:
+        known = yield from ask(GetUser(session.who))
+        if known is None or known.password != shown:
+            return draft.decision(False)
     draft.add(BeginSession(session, draft.now, SESSIONS_PER_USER_MAX))
-    return draft.decision(None)
+    return draft.decision(True)
 
 
 def end_session(draft: Draft, session_id: str, who: str | None = None) -> Plan:

@@ -54,13 +54,26 @@ async def change_password(engine: Engine, passwords: Passwords, name: str, passw
     return _found(verdict.result.value, name)
 
 
-async def change_own_password(engine: Engine, passwords: Passwords, name: str, present: str, password: str) -> User:
-    """The same by somebody for themselves, who shows the ``present`` one. Raises ``ConfigurationError`` if it is
+async def show_password(engine: Engine, passwords: Passwords, name: str, present: str) -> str:
+    """What is kept of the ``present`` password of somebody who shows it. Raises ``ConfigurationError`` if it is
     another."""
     user = await engine.store.read(GetUser(name))
     if not await passwords.fits(present, None if user is None else user.password):
         raise ConfigurationError("the present password is not that", "it shows that it is you", "type it again")
-    return await change_password(engine, passwords, name, password)
+    assert user is not None, "nothing fits what is not there"
+    return user.password
+
+
+async def change_own_password(engine: Engine, passwords: Passwords, name: str, shown: str, password: str) -> User:
+    """As ``change_password``, by somebody for themselves: ``shown`` is what ``show_password`` has found. Raises
+    ``ConfigurationError`` also if the password was changed since."""
+    hash = await passwords.hash(checked_password(password, name))
+    verdict = await engine.commit(lambda draft: users.change_user(draft, name, password=hash, shown=shown))
+    if verdict.result.value is False:
+        raise ConfigurationError(
+            "the password was changed meanwhile", "the one that you have shown is not yours any more", "log in anew"
+        )
+    return _found(verdict.result.value, name)
 
 
 async def remove_user(engine: Engine, name: str) -> User:

@@ -206,9 +206,15 @@ def _holder(key: str) -> str:
 
 
 def _host_name(host: str) -> str:
+    """Nothing if what stands beside the name is no port: others may make an address of it."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
+        name, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif host.count(":") == 1:
+        name, _, port = host.partition(":")
+    else:
+        return host
+    return name if not port or (port.isascii() and port.isdigit()) else ""
 
 
 def _is_address(name: str) -> bool:

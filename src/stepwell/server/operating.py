@@ -10,7 +10,7 @@ import msgspec
 
 from stepwell.dashboard.operations import Deed, Selected
 from stepwell.engine.again import FromStep
-from stepwell.errors import ConfigurationError, NotFound
+from stepwell.errors import ConfigurationError, LimitExceeded, NotFound
 from stepwell.model.history import Outcome
 from stepwell.model.order import Order
 from stepwell.model.run import Run
@@ -23,6 +23,7 @@ from stepwell.runtime.engine import Engine
 from stepwell.runtime.logs import log
 from stepwell.runtime.passwords import Passwords
 from stepwell.server.apps import Apps, attaching
+from stepwell.server.attempts import Attempts
 from stepwell.server.desk import find_function
 from stepwell.server.replies import Refused
 from stepwell.server.rest_v1 import nameless_event, nobody_waits
@@ -35,9 +36,10 @@ _encode: Final = msgspec.json.Encoder().encode
 class Operating:
     """The operations of an engine, as actions of the dashboard ask for them (``dashboard/operations.py``)."""
 
-    def __init__(self, engine: Engine, passwords: Passwords, apps: Apps | None) -> None:
+    def __init__(self, engine: Engine, passwords: Passwords, attempts: Attempts, apps: Apps | None) -> None:
         self._engine = engine
         self._passwords = passwords
+        self._attempts = attempts
         self._apps = apps
 
     def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
@@ -108,7 +110,16 @@ class Operating:
         await users.change_password(self._engine, self._passwords, name, password)
 
     async def change_own_password(self, name: str, present: str, password: str) -> None:
-        await users.change_own_password(self._engine, self._passwords, name, present, password)
+        attempt = self._attempts.begin(name, self._engine.clock.now_ms())
+        if isinstance(attempt, int):
+            raise LimitExceeded(
+                "the present password is not looked at",
+                "too many that were wrong have been tried, here or to log in",
+                f"try again in {attempt} seconds",
+            )
+        shown = await users.show_password(self._engine, self._passwords, name, present)
+        self._attempts.forgive(attempt)
+        await users.change_own_password(self._engine, self._passwords, name, shown, password)
 
     async def remove_user(self, name: str) -> None:
         await users.remove_user(self._engine, name)

@@ -29,6 +29,7 @@ from stepwell.runtime.passwords import Passwords
 from stepwell.runtime.users import add_user
 from stepwell.server.access import page_role
 from stepwell.server.apps import Apps
+from stepwell.server.attempts import Attempts
 from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.here import here
@@ -62,6 +63,7 @@ _HEADERS: Final = {
 }
 _PRIVATE: Final = "no-store"  # what is on a page is nobody else's, and old the next moment
 _TOPIC_CHARS_MAX: Final = 64
+_FIELDS_MAX: Final = 40  # of a form; none of ours has so many
 _STREAM_S: Final = 15 * 60.0  # then it is opened again, if the session has not ended
 _ALIVE_S: Final = 15.0
 _SLOW_S: Final = 10.0  # a browser that takes nothing for so long is gone
@@ -76,7 +78,8 @@ class Pages:
         self._engine = engine
         self._guard = guard
         self._passwords = Passwords()
-        self._sessions = Sessions(engine, guard, self._passwords)
+        attempts = Attempts()
+        self._sessions = Sessions(engine, guard, self._passwords, attempts)
         production = guard.kind == "cloud"
         self._site = Site(
             Source(
@@ -87,13 +90,13 @@ class Pages:
                 here(engine, apps, guard, settings),
                 production,
             ),
-            Operating(engine, self._passwords, apps),
+            Operating(engine, self._passwords, attempts, apps),
         )
         self._form_token = secret(128)  # what forms say where nobody logs in: another page cannot read it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        path, method = request.url.path, request.method
+        path, method = _path(request), request.method
         if method not in ("GET", "HEAD", "POST"):
             raise by_status(405)
         if path.startswith(PREFIX):
@@ -114,7 +117,7 @@ class Pages:
         await _sealed(answer)(scope, receive, send)
 
     async def _answer(self, request: Request, login: Login | None) -> Response:
-        guest, needed = self._guest(login), page_role(request.url.path)
+        guest, needed = self._guest(login), page_role(_path(request))
         if not guest.role.may(needed):
             return self._site.forbidden(request, guest, needed)
         return await (self._post(request, guest, login) if request.method == "POST" else self._page(request, guest))
@@ -134,8 +137,10 @@ class Pages:
     # Who looks --------------------------------------------------------------------------------------------------------
 
     async def _find(self, request: Request) -> Login | None:
-        cookie = request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
-        return await self._sessions.find(cookie) if cookie else None
+        """Whoever wants to do something is looked at anew. Over TLS only the cookie will do that nobody beside us can
+        set: a page of another name under the same domain could have somebody go on in a session of its own."""
+        cookie = request.cookies.get(SECURE_COOKIE if _is_secure(request) else COOKIE)
+        return await self._sessions.find(cookie, anew=request.method == "POST") if cookie else None
 
     def _guest(self, login: Login | None) -> Guest:
         if login is None:
@@ -144,7 +149,7 @@ class Pages:
 
     def _turn_away(self, request: Request) -> Response:
         """Pages lead to the login, and back from there; parts of pages do not."""
-        if request.method == "POST" or request.url.path == LIVE:
+        if request.method == "POST" or _path(request) == LIVE:
             raise Refused(401, "unauthorized", "nobody has logged in, or the session has ended", "", f"log in: {LOGIN}")
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{LOGIN}?next={quote(asked)}", 303)
@@ -188,13 +193,14 @@ class Pages:
             if given.get("password", "") != given.get("again", ""):
                 raise ConfigurationError("the two passwords differ", "one of them is misspelt", "type both again")
             with Actor(self._engine, name, "dashboard").act("add-user", name, "role=admin, the first"):
-                await add_user(
+                user = await add_user(
                     self._engine, self._passwords, name, Role.ADMIN, given.get("password", ""), only_first=True
                 )
         except ConfigurationError as error:
             tried = Tried(_sentence(error.what), _sentence(error.fix), name[:USER_NAME_CHARS_MAX])
             return self._site.setup(request, token, tried, 400)
-        return await self._begin(request, "/", await self._sessions.begin(name, request.headers.get("user-agent", "")))
+        cookie = await self._sessions.begin(name, request.headers.get("user-agent", ""), user.password)
+        return RedirectResponse(LOGIN, 303) if cookie is None else await self._begin(request, "/", cookie)
 
     async def _begin(self, request: Request, to: str, cookie: str) -> Response:
         """Lead somebody on who has logged in. What they were logged in with before ends."""
@@ -219,7 +225,7 @@ class Pages:
         form = await _form(request)
         if not same(guest.csrf, form.pop("csrf", "")):
             raise Refused(403, "foreign-origin", "the form is not one of this session", "", "reload the page")
-        if request.url.path == "/logout":
+        if _path(request) == "/logout":
             if login is not None:
                 await self._sessions.end(login)
             return _logged_out()
@@ -322,6 +328,13 @@ def _local(address: str) -> str:
     return address if ours and address.isprintable() else "/"
 
 
+def _path(request: Request) -> str:
+    """What is asked for, as it was found: not out of a whole address, which is made of what the request says of its
+    host, too."""
+    path: str = request.scope["path"]
+    return path
+
+
 def _is_secure(request: Request) -> bool:
     """Whether the browser came by TLS, as a proxy before us may have to say. Who lies harms themselves alone."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
@@ -330,7 +343,12 @@ def _is_secure(request: Request) -> bool:
 async def _form(request: Request) -> dict[str, str]:
     length = envelope(request.scope["headers"]).length
     text = (await read_body(length, request.receive)).decode(errors="replace")
-    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True, max_num_fields=40).items()}
+    try:
+        found = parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        why = f"there are more than {_FIELDS_MAX} fields in it"
+        raise Refused(400, "invalid-body", "this is none of our forms", why, "use our own page") from None
+    return {name: values[0] for name, values in found.items()}
 
 
 def _sentence(text: str) -> str:

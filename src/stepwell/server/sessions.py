@@ -17,7 +17,7 @@ import msgspec
 
 from stepwell.engine.users import log_in
 from stepwell.ids import secret
-from stepwell.limits import SESSION_CHECKED, SESSION_LIFE, SESSION_SEEN
+from stepwell.limits import SESSION_CHECKED, SESSION_LIFE, SESSION_SEEN, USER_NAME_CHARS_MAX
 from stepwell.model.audit import AuditEntry
 from stepwell.model.changes import Decision, EndSession, SaveAudit, SeeSession
 from stepwell.model.questions import GetSession, GetUser, ListUsers
@@ -67,11 +67,11 @@ class Sessions:
     another process.
     """
 
-    def __init__(self, engine: Engine, guard: Guard, passwords: Passwords) -> None:
+    def __init__(self, engine: Engine, guard: Guard, passwords: Passwords, attempts: Attempts) -> None:
         self._engine = engine
         self._guard = guard
         self._passwords = passwords
-        self._attempts = Attempts()
+        self._attempts = attempts
         self._known: dict[str, tuple[int, Login | None]] = {}
 
     @property
@@ -79,13 +79,14 @@ class Sessions:
         """Whether anybody has to log in: not where the server has neither keys nor a token."""
         return bool(self._guard.lasting_keys)
 
-    async def find(self, cookie: str) -> Login | None:
-        """Who shows this, if it is one of ours and has not ended. Raises ``StorageUnavailable``."""
+    async def find(self, cookie: str, *, anew: bool = False) -> Login | None:
+        """Who shows this, if it is one of ours and has not ended: with ``anew`` as it is now. Raises
+        ``StorageUnavailable``."""
         if not _COOKIE.fullmatch(cookie):
             return None
         id, now = _id(cookie), self._now()
         checked_at, login = self._known.get(id, (0, None))
-        if not checked_at <= now < checked_at + _CHECKED_MS:
+        if anew or not checked_at <= now < checked_at + _CHECKED_MS:
             login = await self._look(id, cookie, now)
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
@@ -95,7 +96,7 @@ class Sessions:
     async def by_password(self, name: str, password: str, agent: str) -> str | None:
         """The cookie of a new session for a user; ``None`` if that is not their password, or there is no such user.
         Raises ``TooMany``."""
-        name = name.strip().lower()
+        name = name.strip().lower()[: USER_NAME_CHARS_MAX + 1]  # nobody is called by more of it
         attempt = self._attempts.begin(name, self._now())
         if isinstance(attempt, int):
             raise TooMany(attempt)
@@ -104,8 +105,9 @@ class Sessions:
             if user is not None:
                 self._note_refusal(name)
             return None
+        assert user is not None, "nothing fits what is not there"
         self._attempts.forgive(attempt)
-        return await self.begin(name, agent)
+        return await self.begin(name, agent, user.password)
 
     async def by_key(self, key: str, agent: str) -> str | None:
         """The cookie of a new session for whoever has a key of the server, or its token. Raises ``TooMany``."""
@@ -120,14 +122,15 @@ class Sessions:
         self._attempts.forgive(attempt)
         return await self.begin(self._guard.holder(shown), agent)
 
-    async def begin(self, who: str, agent: str) -> str:
-        """The cookie of a new session of somebody who has shown who they are."""
+    async def begin(self, who: str, agent: str, shown: str | None = None) -> str | None:
+        """The cookie of a new session of somebody who has shown who they are. ``shown`` is what was kept of their
+        password then: ``None`` if it is another by now, so that nobody gets in with one that was taken from them."""
         cookie, now = secret(_COOKIE_BITS), self._now()
         agent = "".join(char for char in agent if char.isprintable())[:_AGENT_CHARS_MAX]
         session = Session(id=_id(cookie), who=who, begun_at=now, seen_at=now, expires_at=now + _LIFE_MS, agent=agent)
         with Actor(self._engine, who, "dashboard").act("log-in", who):
-            await self._engine.commit(partial(log_in, session=session))
-        return cookie
+            verdict = await self._engine.commit(partial(log_in, session=session, shown=shown))
+        return cookie if verdict.result.value else None
 
     async def end(self, login: Login) -> None:
         """Log out."""
