@@ -25,7 +25,7 @@ from stepwell.runtime.orders import Replay, Selection, cancel_many, replay_many
 from stepwell.runtime.standing import give as give_order
 from stepwell.runtime.standing import withdraw as withdraw_order
 from stepwell.testing.faults import pause
-from stepwell.testing.plans import APP, Action, fewer_limits, other_limits, other_rules
+from stepwell.testing.plans import APP, Action, fewer_limits, other_keys, other_limits, other_rules
 
 if TYPE_CHECKING:
     from stepwell.testing.processes import Process
@@ -37,6 +37,7 @@ _FROM_STEP: Final = 0.7  # of the runs that are started again
 _MANY: Final = 0.4  # of what operators cancel are all runs of a function
 _RULES_TOO: Final = 0.4  # of those whose limits change
 _FEWER: Final = 0.2  # of them are not limited by one of their rules any more
+_KEYS_TOO: Final = 0.35  # of them count by other keys
 _ONE_STEP: Final = 0.6  # of those who do not want to wait mean one step
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
@@ -284,6 +285,10 @@ class Clients:
         if self._world.plan.shards == 1 and chance.random() < _FEWER:
             self._world.reach("limit taken away")
             found = fewer_limits(found, chance)
+        if self._world.plan.shards == 1 and chance.random() < _KEYS_TOO:
+            before, found = found, other_keys(found, chance)
+            if found != before:
+                self._world.reach("keys changed")
         return found
 
     async def resume(self, function_id: str) -> None:

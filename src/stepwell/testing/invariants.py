@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from stepwell.testing.limits import Limits
+from stepwell.testing.limits import Limits, keys_of
 from stepwell.testing.tables import Tables
 
 
@@ -228,7 +228,9 @@ _USED: Final = """
 SELECT key, count(*), max(length(holder)) > 26 AND holder NOT LIKE 'run:%'
 FROM slots WHERE shard IN {shards} GROUP BY key"""
 _BLOCKED: Final = """
-SELECT DISTINCT i.backlog, i.function_id FROM items AS i WHERE i.shard IN {shards} AND i.backlog IS NOT NULL
+SELECT DISTINCT i.backlog, i.function_id, r.slots, r.locks
+FROM items AS i LEFT JOIN runs AS r ON r.shard = i.shard AND r.id = i.id
+WHERE i.shard IN {shards} AND i.backlog IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM items WHERE shard = i.shard AND at IS NOT NULL
     AND (kind = 'review' OR id = 'release/' || i.backlog)) -- they are about to be asked, by the limits there are now"""
 _LIMITED: Final = ("fn/", "env/", "account/", "run/")
@@ -310,13 +312,15 @@ class Guard:
         by nobody, or in a queue that is to be left alone, keeps it for later if nobody else could use it.
         """
         found: list[Violation] = []
-        for backlog, function_id in self._ask(self._blocked):
-            limit = self._limits.of(backlog, function_id)
+        for backlog, function_id, slots, locks in self._ask(self._blocked):
+            limit = self._limits.of(backlog, function_id, keys_of(slots, locks))
             if limit is None and backlog.startswith(_LIMITED):
                 found.append(Violation("I11", f"items wait in {backlog}, which nothing limits any more"))
             if limit is None:
                 continue
             self.seen.add("blocked by a limit")
+            if self._limits.of(backlog, function_id) is None:
+                self.seen.add("blocked under an old key")
             ((coming,),) = self._ask(self._next, now, backlog)
             if used.get(backlog, 0) + coming < limit:
                 count = used.get(backlog, 0)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from stepwell.errors import ConfigurationError
 from stepwell.flow import Concurrency, RunConcurrency
 from stepwell.model.function import Function
 from stepwell.protocol.config import parse_function
 
+_RUNS: Final = "run/"  # what the keys of limits of runs begin with
 _STAMP: Final = "SELECT max(stamp) FROM functions"
 _FUNCTIONS: Final = "SELECT id, app_id, config, version FROM functions ORDER BY id"
+_HOLDERS: Final = """
+  SELECT DISTINCT r.function_id, r.slots, r.locks FROM slots AS s JOIN runs AS r ON r.shard = s.shard
+    AND r.id = CASE WHEN s.holder LIKE 'run:%' THEN substr(s.holder, 5) ELSE substr(s.holder, 1, 26) END
+  WHERE s.key = ?"""
 
 
 class Limits:
@@ -33,17 +40,46 @@ class Limits:
         self._stamp = stamp
         self._of = {id: _limits(*more) for id, *more in self._ask(_FUNCTIONS)}
 
-    def of(self, key: str, function_id: str) -> int | None:
-        """Up to how many of this key there may be for a run of this function to begin; ``None`` if nothing says it."""
-        for prefix, limit in self._of.get(function_id, {}).items():
-            if key.startswith(prefix) if prefix.endswith("/") else key == prefix:
+    def of(self, key: str, function_id: str, keys: Sequence[str] = ()) -> int | None:
+        """Up to how many of this key there may be for a run of this function to begin; ``None`` if nothing says it.
+
+        A run keeps the ``keys`` that it was given when it was created. Those that no limit makes any more go with the
+        limits that make none of them, one by one: of these the expression has changed.
+        """
+        limits = self._of.get(function_id, {})
+        for prefix, limit in limits.items():
+            if _makes(prefix, key):
                 return limit
-        return None
+        kind = key.startswith(_RUNS)
+        old = [each for each in keys if each.startswith(_RUNS) == kind and not any(_makes(one, each) for one in limits)]
+        free = [
+            limit
+            for prefix, limit in limits.items()
+            if prefix.startswith(_RUNS) == kind and not any(_makes(prefix, each) for each in keys)
+        ]
+        return dict(zip(old, free, strict=False)).get(key)
 
     def most(self, key: str) -> int | None:
         """The same for whichever function may have most: some share a key, each with a limit of its own."""
         found = [limit for function_id in self._of if (limit := self.of(key, function_id)) is not None]
-        return max(found, default=None)
+        return max(found) if found else self._of_holders(key)
+
+    def _of_holders(self, key: str) -> int | None:
+        """The same for a key that no limit makes any more, but that runs were given; ``None`` if one has no limit."""
+        found = [
+            self.of(key, function_id, keys_of(slots, locks)) for function_id, slots, locks in self._ask(_HOLDERS, key)
+        ]
+        return None if None in found else max((limit for limit in found if limit is not None), default=None)
+
+
+def keys_of(slots: str | None, locks: str | None) -> list[str]:
+    """The keys of limits that a run was given, as its row has them."""
+    found = [*msgspec.json.decode(slots or "[]", type=list[str]), *msgspec.json.decode(locks or "[]", type=list[str])]
+    return [key for key in found if not key.startswith("singleton/")]
+
+
+def _makes(prefix: str, key: str) -> bool:
+    return key.startswith(prefix) if prefix.endswith("/") else key == prefix
 
 
 def _limits(app_id: str, config: bytes, version: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ _REPEATING: Final = 0.3
 _DEPLOYING: Final = 0.2
 _ORDERING: Final = 0.2
 _LIMITING: Final = 0.25
+_KEY: Final = "event.data.key"
 _GAPS_MS: Final = (0, 0, 0, 1, 40, 900, 5_000, 31_000, 200_000)
 
 
@@ -153,6 +154,22 @@ def fewer_limits(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
         return [limit for limit in limits if limit is not gone]
 
     return _with_limits(config, fewer)
+
+
+def other_keys(config: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """The configuration of a function some of whose rules count for each key of an event now if they have counted for
+    all together, or the other way round. Only for a store with one shard, as before."""
+
+    def turned(rule: dict[str, Any]) -> dict[str, Any]:
+        if "scope" in rule or rule.get("key") not in (None, _KEY) or random.random() < 0.3:
+            return rule
+        return {name: value for name, value in rule.items() if name != "key"} if "key" in rule else rule | {"key": _KEY}
+
+    found = _with_limits(config, lambda limits: [turned(limit) for limit in limits])
+    for kind in ("throttle", "rateLimit", "debounce", "batchEvents", "singleton"):
+        if kind in found:
+            found[kind] = turned(found[kind])
+    return found
 
 
 def _with_limits(

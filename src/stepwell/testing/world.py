@@ -228,8 +228,8 @@ class World:
             return
         if rule in ("F92", "F93", "F96") and self.reached["two at once"]:
             return  # who was deposed has not heard of it: only a process that shares its file asks each time
-        if rule == "ADR 30" and self.reached["limit taken away"]:
-            return  # a queue is what a limit has a key for: without the limit its runs are in that of their function
+        if rule == "ADR 30" and (self.reached["limit taken away"] or self.reached["keys changed"]):
+            return  # a queue is what a limit has a key for: without it the runs are in that of their function
         violation = Violation(rule, what)
         if violation not in self.violations:
             self.violations.append(violation)
