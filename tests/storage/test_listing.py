@@ -29,6 +29,7 @@ from stepwell.model.questions import (
     CountRuns,
     DescribeStore,
     EventNames,
+    EventsOfRuns,
     FindEvents,
     FunctionItems,
     GetOrder,
@@ -251,6 +252,16 @@ async def test_the_names_of_many_events_are_one_question(store: Store):
         "e2": "b",
     }
     assert await store.read(EventNames(())) == {}
+
+
+async def test_many_events_are_one_question(store: Store):
+    await write(store, SaveEvent(event("e1", "a")), SaveEvent(event("e1", "a"), place_of("r1")))
+    await write(store, SaveEvent(event("e2", "b")), SaveEvent(event("e2", "b"), place_of("r2")))
+
+    found = await store.read(EventsOfRuns((("r1", "e1"), ("r1", "e1"), ("r2", "e2"), ("r3", "gone"))))
+
+    assert found == {"e1": event("e1", "a"), "e2": event("e2", "b")}
+    assert await store.read(EventsOfRuns(())) == {}
 
 
 async def test_a_run_finds_its_reruns(store: Store):

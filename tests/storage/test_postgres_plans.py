@@ -42,6 +42,7 @@ pytestmark = pytest.mark.slow
 
 READS_ALL = {
     "COUNT": "counts all that is live in a shard, when a person asks for it",
+    "COUNT_IN_ALL": "counts all that is live, when a person asks for it",
     "OLD_MARKS": "a mark is there for each connection, and a pass of retention looks at all",
     "LAPSE_LEASES": "those of a file: peers leave each other's leases alone",
     "OLD_EVENTS": "once for each pass of retention",

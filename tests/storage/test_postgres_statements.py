@@ -19,6 +19,7 @@ import pytest
 
 import stepwell.storage.postgres as package
 from stepwell.storage.postgres.citus import DISTRIBUTED, REFERENCE
+from stepwell.storage.postgres.everywhere import IN_ALL
 from stepwell.storage.postgres.schema import migrate
 from tests import postgres
 from tests.postgres import asyncpg
@@ -40,6 +41,14 @@ EVERYWHERE = {
     "FIRST_OCCUPIED": "which shards have a backlog: asked again under the lock of each",
     "FIND_WAITS_EVERYWHERE": "the waits for an event: asked again when the shards of those found are locked",
     "STANDINGS_OF_SHARDS": "who holds some leases: only read, and what is written is refused by the token",
+    "EVENT_NAMES_OF_SHARDS": "what people are shown",
+    "EVENTS_OF_SHARDS": "what people are shown",
+    "FIRST_BACKLOGS": "what people are shown",
+    "DEPTHS_OF_SHARDS": "what people are shown",
+    "FIRST_SLOTS": "what people are shown",
+    "SLOTS_OF_SHARDS": "what people are shown",
+    "COUNT_RUNS_EVERYWHERE": "what people are shown",
+    "RUNS_OF_EVENT_EVERYWHERE": "what people are shown, or asked again when all shards are locked",
 }
 
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|LOCK|COPY)\b")
@@ -62,11 +71,14 @@ def _texts() -> dict[str, str]:
                 whole = name.isupper() and not name.startswith("_")
                 if whole and isinstance(value, str) and (SQL.match(value) or CONTROL.match(value)):
                     found[name] = value
-    return found
+    in_all = {f"{name}_IN_ALL": IN_ALL[text].text for name, text in found.items() if text in IN_ALL}
+    assert len(in_all) == len(IN_ALL)
+    return found | in_all
 
 
 ALL = _texts()
 TEXTS = {name: text for name, text in ALL.items() if SQL.match(text)}
+EVERYWHERE |= dict.fromkeys((name for name in TEXTS if name.endswith("_IN_ALL")), "as questions about one shard are")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ from stepwell.model.place import EVERYWHERE, PLACES, place_of
 from stepwell.storage.gathering import parts
 from stepwell.storage.interface import Swept
 from stepwell.storage.places import CHANGES, NOWHERE, QUESTIONS, home_of, shard_of_change, shard_of_question
+from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.sqlite import SqliteStore
+from tests.postgres import emptied
 from tests.storage.nouns import audit, event, item, logged, note, order, outcome, run, step, wait, write
 
 SIZES = (1, 4, 16)
@@ -121,6 +123,7 @@ def _questions(layout: list[tuple[int, int, str, str]]) -> list[q.Question[Any]]
         q.Standings((*runs, "gone")),
         q.RunStates(runs),
         q.EventNames(tuple(zip(runs, events, strict=True))),
+        q.EventsOfRuns(tuple(zip(runs, events, strict=True))),
         q.GetItem("cron/a/0", EVERYWHERE),
     ]
 
@@ -129,6 +132,54 @@ def _questions(layout: list[tuple[int, int, str, str]]) -> list[q.Question[Any]]
 @given(layouts)
 def test_what_is_asked_of_all_shards_is_answered_as_by_one(layout: list[tuple[int, int, str, str]]):
     asyncio.run(_agree(layout))
+
+
+@pytest.mark.slow
+@settings(max_examples=10)
+@given(layouts)
+def test_what_is_asked_of_all_shards_of_a_postgresql_is_answered_as_by_one(layout: list[tuple[int, int, str, str]]):
+    """Most of it is one statement for all shards, and none is for one."""
+    asyncio.run(_agree_on_postgresql(layout))
+
+
+async def _agree_on_postgresql(layout: list[tuple[int, int, str, str]]) -> None:
+    answers: list[list[Any]] = []
+    for shards in (1, 16):
+        store = await PostgresStore.open(await asyncio.to_thread(emptied, shards), shards=shards)
+        await write(store, *_written(layout))
+        answers.append([_comparable(await store.read(question)) for question in _questions(layout)])
+        await store.close()
+    for question, one, many in zip(_questions(layout), *answers, strict=True):
+        assert many == one, question
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spread",
+    [
+        pytest.param(lambda number: number * 619 % PLACES, id="by chance"),
+        pytest.param(lambda number: 5, id="all in one"),
+        pytest.param(lambda number: 5 if number < 30 else number, id="the older in one"),
+        pytest.param(lambda number: 5 if number > 30 else number, id="the newer in one"),
+        pytest.param(lambda number: 5 + number % 2, id="in two"),
+    ],
+)
+async def test_a_page_of_a_postgresql_is_exact_however_runs_are_spread(spread: Callable[[int], int]):
+    """Each shard is asked for its part of a page, and some have more of it."""
+    ids = [_id(number, spread(number)) for number in range(60)]
+    store = await PostgresStore.open(await asyncio.to_thread(emptied, 16), shards=16)
+    await write(store, *(c.CreateRun(run(run_id, function_id=f"f{run_id < ids[20]}")) for run_id in ids))
+
+    asked = range(1, 62)
+    newest = [await store.read(q.ListRuns(limit)) for limit in asked]
+    before = [await store.read(q.ListRuns(limit, before=ids[50])) for limit in asked]
+    oldest = [await store.read(q.RunsOfFunction("fTrue", "", "\x7f", limit)) for limit in asked]
+    await store.close()
+
+    for limit in asked:
+        assert [found.id for found in newest[limit - 1]] == ids[::-1][:limit]
+        assert [found.id for found in before[limit - 1]] == ids[49::-1][:limit]
+        assert [found.id for found in oldest[limit - 1]] == ids[:20][:limit]
 
 
 async def _agree(layout: list[tuple[int, int, str, str]]) -> None:

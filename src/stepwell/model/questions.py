@@ -375,6 +375,13 @@ class EventNames(Question[dict[str, str]], frozen=True):
     pairs: tuple[tuple[str, str], ...]
 
 
+class EventsOfRuns(Question[dict[str, Event]], frozen=True):
+    """The events of these runs by their ids, as far as they exist: pairs of run and event. Each may be of half a
+    megabyte."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
 class StepsOfKinds(Question[list[Step]], frozen=True):
     """Up to ``limit`` steps of these kinds of a run, in the order in which they were first seen."""
 

@@ -52,6 +52,7 @@ _BY_ID: Final[Mapping[type, tuple[str, Callable[[Any], str]]]] = {
     q.RunStates: ("run_ids", _same),
     q.Standings: ("item_ids", _same),
     q.EventNames: ("pairs", itemgetter(0)),
+    q.EventsOfRuns: ("pairs", itemgetter(0)),
 }
 
 
@@ -149,6 +150,7 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.SkippedEvents: _by(attrgetter("at", "event_id")),
     q.ListRuns: _by(_id, down=True),
     q.EventNames: _joined,
+    q.EventsOfRuns: _joined,
     q.RunsOfEvent: _by(_id),
     q.Reruns: _distinct,
     q.ListOrders: _by(_id, down=True),

@@ -1,7 +1,7 @@
 """Which shard each question and each change concerns: one table of each, for every backend (ADR 0035).
 
-A backend answers one question in one shard, and writes one change in one shard. Which one that is, and what becomes of
-the answers where all shards are asked, stands here, so that none of them can forget it.
+A backend answers one question in one shard, or the same in all, and writes one change in one shard. Which one that is,
+and what becomes of the answers where all shards are asked, stands here, so that none of them can forget it.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.RegistryStamp: _nowhere,
     q.ListRuns: _everywhere,
     q.EventNames: _everywhere,
+    q.EventsOfRuns: _everywhere,
     q.RunsOfEvent: _everywhere,
     q.Reruns: _everywhere,
     q.ListOrders: _everywhere,

@@ -15,12 +15,14 @@ import msgspec
 
 from stepwell.expressions import EvaluationError, Expression
 from stepwell.limits import SEARCH_ROWS_MAX
-from stepwell.model.questions import EventNames, GetEvent, GetRun, ListRuns
+from stepwell.model.event import Event
+from stepwell.model.questions import EventNames, EventsOfRuns, GetRun, ListRuns
 from stepwell.model.run import Run, RunStatus
 from stepwell.views.nouns import Reader
 
 _PAGE: Final = 250  # rows of one read, when most of them may not be wanted
-_CONDITIONS_MAX: Final = 500  # events that are read one by one for a condition
+_CONDITIONS_MAX: Final = 500  # events that are read for a condition
+_EVENTS: Final = 25  # of them together, because each may be of half a megabyte
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -65,15 +67,19 @@ async def search(reader: Reader, wanted: Wanted, *, before: str | None, limit: i
     while looked < most:
         page = await reader.read(_question(wanted, size, before))
         found = await event_names(reader, page)
-        for run in page:
-            if wanted.since is not None and run.queued_at < wanted.since:
-                return Found(runs, names, None, looked)
-            if await _fits(reader, run, found.get(run.event_id, ""), wanted):
-                if len(runs) == limit:
-                    return Found(runs, names, before, looked)
-                runs.append(run)
-                names[run.event_id] = found.get(run.event_id, "")
-            before, looked = run.id, looked + 1
+        together = len(page) if wanted.condition is None else _EVENTS
+        for first in range(0, len(page), together or 1):
+            some = page[first : first + together]
+            fitting = await _fitting(reader, some, found, wanted)
+            for run in some:
+                if wanted.since is not None and run.queued_at < wanted.since:
+                    return Found(runs, names, None, looked)
+                if run.id in fitting:
+                    if len(runs) == limit:
+                        return Found(runs, names, before, looked)
+                    runs.append(run)
+                    names[run.event_id] = found.get(run.event_id, "")
+                before, looked = run.id, looked + 1
         if len(page) < size:
             return Found(runs, names, None, looked)
     return Found(runs, names, before, looked, stopped=True)
@@ -100,7 +106,18 @@ def _question(wanted: Wanted, limit: int, before: str | None) -> ListRuns:
     return ListRuns(limit, before=before, function_id=wanted.function_id, output=output)
 
 
-async def _fits(reader: Reader, run: Run, event_name: str, wanted: Wanted) -> bool:
+async def _fitting(reader: Reader, runs: Sequence[Run], names: Mapping[str, str], wanted: Wanted) -> set[str]:
+    """The ids of those of the runs that are wanted, but for their age."""
+    fitting = [run for run in runs if _fits(run, names.get(run.event_id, ""), wanted)]
+    condition = wanted.condition
+    if condition is None or not fitting:
+        return {run.id for run in fitting}
+    events = await reader.read(EventsOfRuns(tuple((run.id, run.event_id) for run in fitting)))
+    return {run.id for run in fitting if _is_true(run, events.get(run.event_id), condition)}
+
+
+def _fits(run: Run, event_name: str, wanted: Wanted) -> bool:
+    """Whether it is wanted, as far as its own row and the name of its event tell."""
     if wanted.status is not None and run.status != wanted.status:
         return False
     if wanted.function_id is not None and run.function_id != wanted.function_id:
@@ -108,13 +125,10 @@ async def _fits(reader: Reader, run: Run, event_name: str, wanted: Wanted) -> bo
     if wanted.app is not None and run.function_id not in wanted.app:
         return False
     text = wanted.text
-    if text and not any(text in each.lower() for each in (run.function_id, event_name, run.id, run.reason or "")):
-        return False
-    return wanted.condition is None or await _is_true(reader, run, wanted.condition)
+    return not text or any(text in each.lower() for each in (run.function_id, event_name, run.id, run.reason or ""))
 
 
-async def _is_true(reader: Reader, run: Run, condition: Expression) -> bool:
-    event = await reader.read(GetEvent(run.event_id, run.place))
+def _is_true(run: Run, event: Event | None, condition: Expression) -> bool:
     fields = event.fields() if event is not None else {}
     try:
         output = _decode(run.output) if run.output else None

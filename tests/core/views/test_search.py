@@ -10,7 +10,7 @@ from stepwell.expressions import compile_expression
 from stepwell.ids import ulid
 from stepwell.limits import SEARCH_ROWS_MAX
 from stepwell.model.event import Event
-from stepwell.model.questions import EventNames, GetEvent, ListRuns
+from stepwell.model.questions import EventNames, EventsOfRuns, ListRuns
 from stepwell.model.run import Run, RunStatus
 from stepwell.views.search import Found, Wanted, search
 
@@ -47,8 +47,9 @@ class Store:
             return found
         if isinstance(question, EventNames):
             return {event_id: "shop/ordered" for _, event_id in question.pairs}
-        assert isinstance(question, GetEvent)
-        return Event(id=question.event_id, name="shop/ordered", ts=0, received_at=0, data=b'{"odd": true}')
+        assert isinstance(question, EventsOfRuns)
+        ids = {event_id for _, event_id in question.pairs}
+        return {id: Event(id=id, name="shop/ordered", ts=0, received_at=0, data=b'{"odd": true}') for id in ids}
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 from stepwell.model import questions as q
+from stepwell.model.event import Event
 from stepwell.model.place import EVERYWHERE, shard_of
+from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
 from stepwell.storage.gathering import gather, parts
 from stepwell.storage.places import QUESTIONS
+from stepwell.storage.postgres import everywhere, names
 from stepwell.storage.postgres import queries as sql
 from stepwell.storage.postgres.driver import Connection
 
@@ -20,8 +23,11 @@ A = TypeVar("A")
 N = TypeVar("N")
 
 Rows = list[Any]
+Row = tuple[Any, ...]
+Statement = tuple[str, Row, Callable[[Rows], Any]]  # with its values, and how the rows found become the answer
 _ALL_IDS: Final = "\x7f"  # after every id: they are printable ASCII
 _ALWAYS: Final = 1 << 62  # after every moment
+_BEFORE_ALL: Final = (-1, "")
 
 _first_seen: Final = itemgetter(0)
 
@@ -65,6 +71,16 @@ def _column(found: Rows) -> list[Any]:
     return [row[0] for row in found]
 
 
+def _events(found: Rows) -> dict[str, Event]:
+    return {row[0]: rows.event(row) for row in found}
+
+
+def _by_shard(asked: Sequence[tuple[int, Any]]) -> tuple[str, list[str]]:
+    """Ids of events as two parameters: the shards, and what is looked for in each of them."""
+    named = {(str(shard), event_id) for shard, part in asked for _, event_id in part.pairs}
+    return ",".join(shard for shard, _ in named), [event_id for _, event_id in named]
+
+
 def _totals(found: Rows) -> q.Totals:
     live, items, blocked, leased, waits, oldest = found[0]
     return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
@@ -75,7 +91,7 @@ def _facts(found: Rows) -> q.StoreFacts:
     return q.StoreFacts(kind=kind, version=version, schema=schema, size_bytes=size)
 
 
-_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], Callable[[Rows], Any]]]] = {
+_ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], Row], Callable[[Rows], Any]]]] = {
     q.GetEvent: (sql.GET_EVENT, lambda x, s: (s, x.event_id), _one(rows.event)),
     q.GetRun: (sql.GET_RUN, lambda x, s: (s, x.run_id), _one(rows.run)),
     q.GetSteps: (sql.GET_STEPS, lambda x, s: (s, x.run_id), _steps),
@@ -115,6 +131,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x, s: (), _value),
     q.EventNames: (sql.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
+    q.EventsOfRuns: (sql.LOAD_EVENTS, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), _events),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (sql.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
@@ -191,9 +208,12 @@ class Reader:
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
+            q.ListSessions: self._list_sessions,
+        }
+        # Which of several texts it is depends on what is looked for.
+        self._chosen: dict[type, Callable[[Any, int], Awaitable[Statement]]] = {
             q.ListRuns: self._list_runs,
             q.ListEvents: self._list_events,
-            q.ListSessions: self._list_sessions,
             q.ListAudit: self._list_audit,
         }
         # What is asked of several shards and answered by one statement; all else is asked in one after the other.
@@ -201,6 +221,12 @@ class Reader:
             q.WaitPaths: self._wait_paths_everywhere,
             q.FindWaits: self._find_waits_everywhere,
             q.Standings: self._standings_of_shards,
+            q.EventNames: self._event_names_of_shards,
+            q.EventsOfRuns: self._events_of_shards,
+            q.BacklogDepths: self._backlog_depths_everywhere,
+            q.SlotKeys: self._slot_keys_everywhere,
+            q.CountRuns: self._count_runs_everywhere,
+            q.RunsOfEvent: self._runs_of_event_everywhere,
         }
 
     async def answer(self, question: q.Question[A]) -> A:
@@ -215,17 +241,29 @@ class Reader:
         at_once = self._at_once.get(type(question))
         if at_once is not None:
             return cast("A", gather(question, [await at_once(question, asked)]))
+        statement = await self._statement(question, 0)
+        if statement is not None and statement[0] in everywhere.IN_ALL:
+            return cast("A", await everywhere.asked(self._fetch, self._shards, question, *statement))
         return cast("A", gather(question, [await self._answer(part, shard) for shard, part in asked]))
 
     async def _answer(self, question: q.Question[A], shard: int) -> A:
+        statement = await self._statement(question, shard)
+        if statement is not None:
+            text, row, to_answer = statement
+            return cast("A", to_answer(await self._fetch(text, row)))
+        composed = self._composed.get(type(question))
+        if composed is None:
+            raise TypeError(f"not a question: {question!r}")
+        return cast("A", await composed(question, shard))
+
+    async def _statement(self, question: q.Question[Any], shard: int) -> Statement | None:
+        """The one statement that the question is in a shard, unless it is more than one."""
         known = _ANSWER.get(type(question))
-        if known is None:
-            composed = self._composed.get(type(question))
-            if composed is None:
-                raise TypeError(f"not a question: {question!r}")
-            return cast("A", await composed(question, shard))
-        text, to_row, to_answer = known
-        return cast("A", to_answer(await self._fetch(text, to_row(question, shard))))
+        if known is not None:
+            text, to_row, to_answer = known
+            return text, to_row(question, shard), to_answer
+        chosen = self._chosen.get(type(question))
+        return None if chosen is None else await chosen(question, shard)
 
     async def _lock(self, x: q.Lock, s: int) -> bool:
         return False  # outside of a plan nothing can be held
@@ -258,7 +296,7 @@ class Reader:
         fetch = self._fetch
         runs = [rows.run(row) for row in await fetch(sql.LOAD_RUNS, (s, _ids(x.run_ids)))]
         wanted = {run.event_id for run in runs}
-        events = {row[0]: rows.event(row) for row in await fetch(sql.LOAD_EVENTS, (s, _ids(wanted)))}
+        events = _events(await fetch(sql.LOAD_EVENTS, (s, _ids(wanted))))
         steps: dict[str, list[Step]] = {run.id: [] for run in runs}
         found = await fetch(sql.LOAD_STEPS, (s, _ids(x.run_ids)))
         found.sort(key=_first_seen)
@@ -319,6 +357,26 @@ class Reader:
         values = ",".join(shard for shard, _ in named), [item_id for _, item_id in named]
         return _standings(await self._fetch(sql.STANDINGS_OF_SHARDS, values))
 
+    async def _event_names_of_shards(self, x: q.EventNames, asked: Parts) -> dict[str, str]:
+        return dict(await self._fetch(sql.EVENT_NAMES_OF_SHARDS, _by_shard(asked)))
+
+    async def _events_of_shards(self, x: q.EventsOfRuns, asked: Parts) -> dict[str, Event]:
+        return _events(await self._fetch(sql.EVENTS_OF_SHARDS, _by_shard(asked)))
+
+    async def _backlog_depths_everywhere(self, x: q.BacklogDepths, _: Parts) -> list[Any]:
+        return await names.told(self._fetch, names.BACKLOGS, x, x.depth_max, self._shards)
+
+    async def _slot_keys_everywhere(self, x: q.SlotKeys, _: Parts) -> list[Any]:
+        return await names.told(self._fetch, names.SLOTS, x, x.used_max, self._shards)
+
+    async def _count_runs_everywhere(self, x: q.CountRuns, _: Parts) -> int:
+        found: int = _value(await self._fetch(sql.COUNT_RUNS_EVERYWHERE, (x.status, x.most)))
+        return found
+
+    async def _runs_of_event_everywhere(self, x: q.RunsOfEvent, _: Parts) -> list[Run]:
+        found = {row[0]: rows.run(row) for row in await self._fetch(sql.RUNS_OF_EVENT_EVERYWHERE, (x.event_id,))}
+        return list(found.values())
+
     async def _occupied(self, x: q.Occupied, s: int) -> list[str]:
         """By what is there, not by the names: nearly all of those of many functions are empty."""
         names = frozenset(x.names)
@@ -333,32 +391,35 @@ class Reader:
                 found.add(shard)
         return sorted(found)
 
-    async def _list_runs(self, x: q.ListRuns, s: int) -> list[Any]:
-        values = (s, x.output, x.before or _ALL_IDS, x.limit)
+    async def _list_runs(self, x: q.ListRuns, s: int) -> Statement:
+        row = (s, x.output, x.before or _ALL_IDS, x.limit)
         if x.function_id is not None:
-            found = await self._fetch(sql.LIST_RUNS_OF_FUNCTION, (*values, x.function_id))
-        elif x.status is not None:
-            found = await self._fetch(sql.LIST_RUNS_OF_STATUS, (*values, x.status))
-        else:
-            found = await self._fetch(sql.LIST_RUNS, values)
-        return [rows.run(row) for row in found]
+            return sql.LIST_RUNS_OF_FUNCTION, (*row, x.function_id), _all(rows.run)
+        if x.status is not None:
+            return sql.LIST_RUNS_OF_STATUS, (*row, x.status), _all(rows.run)
+        return sql.LIST_RUNS, row, _all(rows.run)
 
-    async def _list_events(self, x: q.ListEvents, s: int) -> list[Any]:
+    async def _list_events(self, x: q.ListEvents, s: int) -> Statement:
         after = x.received_after if x.received_after is not None else -1
         before = x.received_before if x.received_before is not None else _ALWAYS
         cursor: tuple[int, str] = (_ALWAYS, _ALL_IDS)
         if x.before is not None:
             moments = await self._fetch(sql.EVENT_MOMENT, (shard_of(x.before, self._shards), x.before))
-            if not moments:
-                return []  # it fell to retention, and so did all that is older
-            cursor = (moments[0][0], x.before)
+            # If it fell to retention, then so did all that is older.
+            cursor = (moments[0][0], x.before) if moments else _BEFORE_ALL
             before = min(before, cursor[0] + 1)  # by the cursor alone, each page would be searched from the newest on
-        values = (s, after, before, x.internal, x.limit, *cursor)
+        row = (s, after, before, x.internal, x.limit, *cursor)
         if x.name is not None:
-            found = await self._fetch(sql.LIST_EVENTS_OF_NAME, (*values, x.name))
-        else:
-            found = await self._fetch(sql.LIST_EVENTS, values)
-        return [rows.event(row) for row in found]
+            return sql.LIST_EVENTS_OF_NAME, (*row, x.name), _all(rows.event)
+        return sql.LIST_EVENTS, row, _all(rows.event)
+
+    async def _list_audit(self, x: q.ListAudit, s: int) -> Statement:
+        row = (s, x.before or _ALL_IDS, x.after, x.limit)
+        if x.target is not None:
+            return sql.LIST_AUDIT_OF_TARGET, (*row, x.target), _all(rows.audit_entry)
+        if x.who is not None:
+            return sql.LIST_AUDIT_OF_WHO, (*row, x.who), _all(rows.audit_entry)
+        return sql.LIST_AUDIT, row, _all(rows.audit_entry)
 
     async def _list_sessions(self, x: q.ListSessions, _: int) -> list[Any]:
         if x.who is None:
@@ -366,13 +427,3 @@ class Reader:
         else:
             found = await self._fetch(sql.LIST_SESSIONS_OF, (x.now, x.limit, x.who))
         return [rows.session(row) for row in found]
-
-    async def _list_audit(self, x: q.ListAudit, s: int) -> list[Any]:
-        values = (s, x.before or _ALL_IDS, x.after, x.limit)
-        if x.target is not None:
-            found = await self._fetch(sql.LIST_AUDIT_OF_TARGET, (*values, x.target))
-        elif x.who is not None:
-            found = await self._fetch(sql.LIST_AUDIT_OF_WHO, (*values, x.who))
-        else:
-            found = await self._fetch(sql.LIST_AUDIT, values)
-        return [rows.audit_entry(row) for row in found]

@@ -1,7 +1,7 @@
 """Every question as SQL: fixed texts, so that each is prepared once; the time arrives as a parameter.
 
-``$1`` is the shard: a question about several shards is asked in each of them (``storage/gathering.py``). Names of
-tables say the schema, because nothing is set for a connection (ADR 0034).
+``$1`` is the shard: a question about several shards is asked in each of them, by one statement where that is possible
+(``everywhere.py``). Names of tables say the schema, because nothing is set for a connection (ADR 0034).
 """
 
 from __future__ import annotations
@@ -31,6 +31,15 @@ SELECT run_id, id, kind, event_name, since, expires_at, condition, path, value F
 _MANY: Final = "WHERE shard = $1 AND id = ANY($2::text[])"
 LOAD_RUNS: Final = _RUN + _MANY
 EVENT_NAMES: Final = "SELECT id, name FROM stepwell.events " + _MANY
+# As STANDINGS_OF_SHARDS.
+EVENT_NAMES_OF_SHARDS: Final = """
+SELECT e.id, e.name FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
+CROSS JOIN LATERAL (SELECT id, name FROM stepwell.events WHERE shard = s.shard AND id = n.id OFFSET 0) AS e"""
+EVENTS_OF_SHARDS: Final = f"""
+SELECT e.* FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
+CROSS JOIN LATERAL ({_EVENT} WHERE shard = s.shard AND id = n.id OFFSET 0) AS e"""
 LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = ANY($2::text[])"
 GET_EVENT: Final = _EVENT + "WHERE shard = $1 AND id = $2"
@@ -194,7 +203,8 @@ SELECT name,
   (SELECT queued_at FROM stepwell.items WHERE shard = $1 AND backlog = found.name ORDER BY queued_at, id LIMIT 1)
 FROM found WHERE name IS NOT NULL"""
 BACKLOG_FUNCTIONS: Final = """
-SELECT function_id FROM stepwell.items WHERE shard = $1 AND backlog = $2 ORDER BY queued_at, id LIMIT $3"""
+SELECT function_id, queued_at, id FROM stepwell.items
+WHERE shard = $1 AND backlog = $2 ORDER BY queued_at, id LIMIT $3"""
 COMING_ITEMS: Final = _ITEMS + "WHERE shard = $1 AND at > $2 AND at <= $3 ORDER BY at, id LIMIT $4"
 SLOT_KEYS: Final = """
 WITH RECURSIVE found (name, number) AS (
@@ -206,6 +216,37 @@ WITH RECURSIVE found (name, number) AS (
 SELECT name,
   (SELECT count(*) FROM (SELECT 1 FROM stepwell.slots WHERE shard = $1 AND key = found.name LIMIT $5) AS counted)
 FROM found WHERE name IS NOT NULL"""
+# The same of many shards (storage/postgres/names.py). $1 are their numbers, with commas, one for each of the names $2.
+_FIRST_NAMES: Final = """
+SELECT s.shard, (SELECT {name} FROM stepwell.{table}
+  WHERE shard = s.shard AND {name} >= $1 AND {name} < $2 ORDER BY {name} LIMIT 1)
+FROM stepwell.shards AS s"""
+_FOLLOWING_NAMES: Final = """
+WITH RECURSIVE found (name, number) AS (
+  SELECT (SELECT {name} FROM stepwell.{table}
+    WHERE shard = $1 AND {name} > $2 AND {name} < $3 ORDER BY {name} LIMIT 1), 1::bigint
+  UNION ALL
+  SELECT (SELECT {name} FROM stepwell.{table}
+    WHERE shard = $1 AND {name} > found.name AND {name} < $3 ORDER BY {name} LIMIT 1), number + 1
+  FROM found WHERE found.name IS NOT NULL AND number < $4)
+SELECT name FROM found WHERE name IS NOT NULL"""
+_OF_SHARDS: Final = """
+FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, name) ON n.shard = s.shard"""
+FIRST_BACKLOGS: Final = _FIRST_NAMES.format(table="items", name="backlog")
+FOLLOWING_BACKLOGS: Final = _FOLLOWING_NAMES.format(table="items", name="backlog")
+DEPTHS_OF_SHARDS: Final = f"""
+SELECT n.name,
+  (SELECT count(*) FROM (
+    SELECT 1 FROM stepwell.items WHERE shard = s.shard AND backlog = n.name LIMIT $3) AS counted),
+  (SELECT queued_at FROM stepwell.items WHERE shard = s.shard AND backlog = n.name ORDER BY queued_at, id LIMIT 1)
+{_OF_SHARDS}"""
+FIRST_SLOTS: Final = _FIRST_NAMES.format(table="slots", name="key")
+FOLLOWING_SLOTS: Final = _FOLLOWING_NAMES.format(table="slots", name="key")
+SLOTS_OF_SHARDS: Final = f"""
+SELECT n.name,
+  (SELECT count(*) FROM (SELECT 1 FROM stepwell.slots WHERE shard = s.shard AND key = n.name LIMIT $3) AS counted)
+{_OF_SHARDS}"""
 LIST_CELLS: Final = """
 SELECT key, value, expires_at FROM stepwell.cells
 WHERE shard = $1 AND key >= $2 AND key < $3 AND expires_at > $4 ORDER BY key LIMIT $5"""
@@ -251,6 +292,12 @@ COUNT_RUNS: Final = """
 SELECT count(*) FROM (
   SELECT 1 FROM stepwell.runs
   WHERE shard = $1 AND status = $2 AND status <> 'COMPLETED' LIMIT $3) AS counted"""
+# In all shards: as soon as there are enough, no other is looked at.
+COUNT_RUNS_EVERYWHERE: Final = """
+SELECT count(*) FROM (
+  SELECT 1 FROM stepwell.shards AS s CROSS JOIN LATERAL (
+    SELECT 1 FROM stepwell.runs WHERE shard = s.shard AND status = $1 AND status <> 'COMPLETED' LIMIT $2 OFFSET 0) AS r
+  LIMIT $2) AS counted"""
 RERUNS: Final = "SELECT id FROM stepwell.runs WHERE shard = $1 AND original = $2 AND original IS NOT NULL ORDER BY id"
 LIST_ORDERS: Final = f"""
 SELECT {ORDER_COLUMNS} FROM stepwell.orders WHERE shard = $1 AND kind = $2 AND id < $3 ORDER BY id DESC LIMIT $4"""
@@ -261,6 +308,14 @@ WHERE shard = $1 AND id = ANY(ARRAY(
   SELECT id FROM stepwell.runs WHERE shard = $1 AND event_id = $2
   UNION SELECT run_id FROM stepwell.run_events WHERE shard = $1 AND event_id = $2)) ORDER BY id"""
 )
+# In all shards. A run that holds the event in a batch may be found twice.
+RUNS_OF_EVENT_EVERYWHERE: Final = f"""
+SELECT r.* FROM stepwell.shards AS s CROSS JOIN LATERAL (
+  {_RUN} WHERE shard = s.shard AND event_id = $1 OFFSET 0) AS r
+UNION ALL
+SELECT r.* FROM stepwell.shards AS s CROSS JOIN LATERAL (
+  SELECT run_id FROM stepwell.run_events WHERE shard = s.shard AND event_id = $1 OFFSET 0) AS held
+CROSS JOIN LATERAL ({_RUN} WHERE shard = s.shard AND id = held.run_id OFFSET 0) AS r"""
 
 # $2 after, $3 before, $4 internal?, $5 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """

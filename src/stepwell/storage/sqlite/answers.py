@@ -10,6 +10,7 @@ import apsw
 import msgspec
 
 from stepwell.model import questions as q
+from stepwell.model.event import Event
 from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
@@ -65,6 +66,10 @@ def _column(found: Rows) -> list[Any]:
     return [row[0] for row in found]
 
 
+def _events(found: Rows) -> dict[str, Event]:
+    return {row[0]: rows.event(row) for row in found}
+
+
 def _totals(found: Rows) -> q.Totals:
     live, items, blocked, leased, waits, oldest = found[0]
     return q.Totals(live_runs=live, items=items, blocked=blocked, leased=leased, waits=waits, oldest_due=oldest)
@@ -110,6 +115,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.ListStandingOrders: (people.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
     q.RegistryStamp: (decisions.REGISTRY_STAMP, lambda x, s: (), _value),
     q.EventNames: (decisions.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
+    q.EventsOfRuns: (decisions.LOAD_EVENTS, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), _events),
     q.RunsOfEvent: (people.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
     q.FindEvents: (people.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (people.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
@@ -237,7 +243,7 @@ class Reader:
         execute = self._execute
         runs = [rows.run(row) for row in execute(decisions.LOAD_RUNS, (s, _ids(x.run_ids))).fetchall()]
         wanted = {run.event_id for run in runs}
-        events = {row[0]: rows.event(row) for row in execute(decisions.LOAD_EVENTS, (s, _ids(wanted))).fetchall()}
+        events = _events(execute(decisions.LOAD_EVENTS, (s, _ids(wanted))).fetchall())
         steps: dict[str, list[Step]] = {run.id: [] for run in runs}
         found = execute(decisions.LOAD_STEPS, (s, _ids(x.run_ids))).fetchall()
         found.sort(key=_first_seen)
