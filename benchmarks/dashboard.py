@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http.client import HTTPConnection
@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.floors import percentile, scratch
 from benchmarks.history import finish
+from benchmarks.postgres import on, opened
+from benchmarks.postgres_past import blocked, finished
+from benchmarks.postgres_server import postgres
 from benchmarks.served import Served, serve
 
 if TYPE_CHECKING:
@@ -31,9 +34,16 @@ LOOKED_AT = (
     "dashboard_trace_ms",
     "dashboard_scroll_frame_ms_p95",
 )
+ON_POSTGRES = ("dashboard_postgres_lists_ms_p50", "dashboard_postgres_lists_ms_p99", "dashboard_postgres_queue_ms_p50")
 OPEN = ("dashboard_50_open_ratio",)
 _CHROMIUM: Final = "/usr/bin/chromium"
-_LISTS: Final = ("/runs", "/runs?status=failed", "/runs?function=bench-five", "/runs?status=running", "/events", "/")
+_LISTS: Final = (
+    *("/", "/runs", "/runs?status=failed", "/runs?function=bench-five", "/runs?status=running", "/runs?age=15m"),
+    # What few or none of the newest fit: as many are looked at as one request may look at.
+    *("/runs?q=nothing", "/runs?q=event.data.n+%3D%3D+1", "/runs?status=failed&function=bench-five", "/runs?app=none"),
+    *("/events", "/events?name=bench/old", "/events?name=none", "/event-types/bench/old"),
+    *("/functions", "/functions/bench-five", "/crons", "/queue", "/queue?function=bench-five", "/apps"),
+)
 _LOADED: Final = """() => {
   const [page] = performance.getEntriesByType("navigation");
   const all = [page, ...performance.getEntriesByType("resource")];
@@ -69,6 +79,23 @@ def looked_at(quick: bool) -> dict[str, float]:
             return found
 
 
+def looked_at_on_postgres(quick: bool) -> dict[str, float]:
+    """The same lists with as many runs in a PostgreSQL, in sixteen shards; then the queue when as many more wait behind
+    10,000 keys."""
+    rows = 100_000 if quick else 1_000_000
+    with postgres() as server, server.database() as url:
+        on(url, opened)
+        server.ask(finished(rows), url)
+        server.ask("VACUUM ANALYZE", url)
+        with serve(url) as served:
+            found = _lists(served, 50 if quick else 200)
+        server.ask(blocked(rows, rows), url)
+        server.ask("VACUUM ANALYZE", url)
+        with serve(url) as served:
+            queue = percentile(_taken(served, ("/queue",), 10), 0.5)
+    return dict(zip(ON_POSTGRES, (*found.values(), queue), strict=True))
+
+
 def open_pages(quick: bool) -> dict[str, float]:
     """The rate of steps while fifty look at the list of runs, next to that while nobody does; measured in turn."""
     rounds, ratios = 1 if quick else 3, []
@@ -82,10 +109,16 @@ def open_pages(quick: bool) -> dict[str, float]:
 
 
 def _lists(served: Served, rounds: int) -> dict[str, float]:
+    taken = _taken(served, _LISTS, rounds)
+    return {"dashboard_lists_ms_p50": percentile(taken, 0.5), "dashboard_lists_ms_p99": percentile(taken, 0.99)}
+
+
+def _taken(served: Served, paths: Sequence[str], rounds: int) -> list[float]:
+    """Milliseconds of each answer."""
     taken = []
     link = HTTPConnection("127.0.0.1", served.port)
     for number in range(rounds + 1):
-        for path in _LISTS:
+        for path in paths:
             began = time.perf_counter()
             link.request("GET", path, headers={"Accept": "text/html"})
             answer = link.getresponse()
@@ -94,7 +127,7 @@ def _lists(served: Served, rounds: int) -> dict[str, float]:
                 raise RuntimeError(f"{path} says {answer.status}")
             if number:  # the first ones find nothing in memory
                 taken.append((time.perf_counter() - began) * 1000)
-    return {"dashboard_lists_ms_p50": percentile(taken, 0.5), "dashboard_lists_ms_p99": percentile(taken, 0.99)}
+    return taken
 
 
 def _first_loads(served: Served, browser: Browser) -> dict[str, float]:

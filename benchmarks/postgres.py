@@ -10,19 +10,23 @@ import asyncio
 import importlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benchmarks import embedded, peers
+from benchmarks import embedded, peers, retention
 from benchmarks.embedded import Bench, run_all
 from benchmarks.floors import percentile, scratch
 from benchmarks.postgres_drive import Rate, drive, ours
-from benchmarks.postgres_past import claimed, fill
+from benchmarks.postgres_past import blocked, claimed, finished
 from benchmarks.postgres_server import postgres
 from stepwell import Event
+from stepwell.storage.postgres.driver import Connection
 
 Found = dict[str, float]
 
@@ -42,6 +46,9 @@ PEERS = (
     "postgres_beside_peers_steps_per_s",
     *(f"postgres_{peer}_steps_per_s" for peer in peers.PEERS),
     "postgres_peer_ratio",
+    "postgres_beside_peers_steps_per_s_4_replicas",
+    *(f"postgres_{peer}_steps_per_s_4_processes" for peer in peers.PEERS),
+    "postgres_peer_ratio_4_processes",
 )
 ALONE = (
     "postgres_commit_ms",
@@ -51,10 +58,10 @@ ALONE = (
     "postgres_events_per_s",
 )
 PAST = ("postgres_start_past_ratio", "postgres_claim_past_ratio", "postgres_claim_us", "postgres_claim_batch_ratio")
+KEPT = ("postgres_kept_size_ratio", "postgres_kept_size_mib", "postgres_kept_round_ms_p99")
 ASLEEP = ("postgres_idle_queries_per_s", "postgres_wake_late_ms_p50", "postgres_wake_late_ms_p99")
 
 _IDLE_S = 20.0
-_COMMITS = "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = current_database()"
 
 
 def load(quick: bool) -> Found:
@@ -84,20 +91,43 @@ def load(quick: bool) -> Found:
 
 
 def beside_peers(quick: bool) -> Found:
-    """The same on the same server: ours in one process, each peer in one and in two, of which the better one counts."""
+    """The same on the same server: ours in one process beside each peer in one, two and four, of which the best counts;
+    and ours in four beside each in four."""
     runs, rounds = (200, 1) if quick else (1000, 2)
-    best: dict[str, float] = {}
+    rates: dict[str, dict[int, float]] = {peer: {} for peer in peers.PEERS}
     with postgres() as server:
+
+        def rate(commands: Callable[[str], list[list[str]]]) -> float:
+            with server.database() as url:
+                return drive(commands(url), runs, rounds).steps_per_s
+
+        def own() -> tuple[float, float]:
+            return rate(ours), rate(lambda url: ours(url, 4))
+
+        before = own()
+        for peer, of_peer in rates.items():
+            for processes in (1, 2, 4):
+                of_peer[processes] = rate(partial(_commands, peer, processes))
+        alone, four = ((one + other) / 2 for one, other in zip(before, own(), strict=True))  # the machine's pace drifts
+    best = [max(of_peer.values()) for of_peer in rates.values()]
+    fours = [of_peer[4] for of_peer in rates.values()]
+    return dict(zip(PEERS, (alone, *best, alone / max(best), four, *fours, four / max(fours)), strict=True))
+
+
+def _commands(peer: str, processes: int, url: str) -> list[list[str]]:
+    return [peers.command(peer, url, process) for process in range(processes)]
+
+
+def kept(quick: bool) -> Found:
+    """What a database weighs after 1,000,000 runs of which 50,000 are kept, next to what it did after 100,000."""
+    runs, window = (100_000, 5_000) if quick else (1_000_000, 50_000)
+    with postgres() as server:
+        server.ask("ALTER SYSTEM SET autovacuum_naptime = '1s'")  # runs come in minutes that elsewhere come in days
+        server.ask("SELECT pg_reload_conf()")
         with server.database() as url:
-            first = drive(ours(url), runs, rounds).steps_per_s
-        for peer in peers.PEERS:
-            for processes in (1, 2):
-                with server.database() as url:
-                    commands = [peers.command(peer, url, process) for process in range(processes)]
-                    best[peer] = max(best.get(peer, 0.0), drive(commands, runs, rounds).steps_per_s)
-        with server.database() as url:  # before and after, because the machine's pace drifts
-            own = (first + drive(ours(url), runs, rounds).steps_per_s) / 2
-    return dict(zip(PEERS, (own, *best.values(), own / max(best.values())), strict=True))
+            early, late = asyncio.run(retention.on_postgres(url, runs, window))
+    figures = late.size_bytes / early.size_bytes, late.size_bytes / 2**20, percentile(late.rounds_ms, 0.99)
+    return dict(zip(KEPT, figures, strict=True))
 
 
 def alone(quick: bool) -> Found:
@@ -115,8 +145,9 @@ def past(quick: bool) -> Found:
     rows = 50_000 if quick else 1_000_000
     with postgres() as server, server.database() as few, server.database() as many:
         for url in (few, many):
-            on(url, _nothing)
-        server.ask(fill(rows), many)
+            on(url, opened)
+        server.ask(finished(rows), many)
+        server.ask(blocked(rows, rows), many)
         server.ask("VACUUM ANALYZE", many)
         pairs = [(_with_past(few), _with_past(many)) for _ in range(2)]
 
@@ -141,18 +172,13 @@ def asleep(quick: bool) -> Found:
         while bench.live():
             await asyncio.sleep(0.01)
         await asyncio.sleep(2.0)
-        before, began = await asyncio.to_thread(_asked), time.perf_counter()
-        await asyncio.sleep(_IDLE_S / 2 if quick else _IDLE_S)
-        asked = await asyncio.to_thread(_asked) - before - 1
-        rate = asked / (time.perf_counter() - began)
+        began = time.perf_counter()
+        with asked() as statements:
+            await asyncio.sleep(_IDLE_S / 2 if quick else _IDLE_S)
+        rate = statements.total() / (time.perf_counter() - began)
         return rate, await embedded.wakeups(bench, runs=2000)
 
     with postgres() as server, server.database() as url:
-
-        def _asked() -> float:
-            ((found,),) = server.ask(_COMMITS, url)
-            return float(found)
-
         queries, late = on(url, sleep)
     return dict(zip(ASLEEP, (queries, late["p50"], late["p99"]), strict=True))
 
@@ -161,7 +187,30 @@ def on(url: str, act: Callable[[Bench], Any]) -> Any:
     return uvloop.run(run_all(act, url))
 
 
-async def _nothing(bench: Bench) -> None:
+@contextmanager
+def asked() -> Iterator[Counter[str]]:
+    """What the stores of this process send to their servers meanwhile: the texts of statements, and how often. What a
+    server counts for a database has its own upkeep among it."""
+    texts = Counter[str]()
+
+    def counted(method: Any) -> Any:
+        async def count(self: Connection, text: str, *given: Any) -> Any:
+            texts[text] += 1
+            return await method(self, text, *given)
+
+        return count
+
+    kept_methods = {name: getattr(Connection, name) for name in ("fetch", "execute", "many")}
+    for name, method in kept_methods.items():
+        setattr(Connection, name, counted(method))
+    try:
+        yield texts
+    finally:
+        for name, method in kept_methods.items():
+            setattr(Connection, name, method)
+
+
+async def opened(bench: Bench) -> None:
     """Only opening the database, which makes the tables."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from benchmarks.embedded import KEYED
 from stepwell.ids import RandomIds
 from stepwell.model.changes import Decision, Drop, Enqueue, Grant, Plan
 from stepwell.model.item import Item
@@ -22,24 +23,39 @@ _ID: Final = "'01H' || lpad(i::text, 21, '0') || '0' || upper(to_hex(i % 16))"
 _AGO: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint - 3600000"
 
 
-def fill(rows: int) -> str:
-    """A script that adds so many finished runs of one step, with their events, and so many items that are blocked,
-    behind 10,000 keys. They only have to be there."""
-    numbers = f"(SELECT i, {_ID} AS id, {_AGO} AS at FROM generate_series(1, {rows}) AS i) AS n"
-    blocked = f"(SELECT i, {_ID} AS id, {_AGO} AS at FROM generate_series({rows + 1}, {2 * rows}) AS i) AS n"
-    runs = """INSERT INTO stepwell.runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version,
-      status, started_at, ended_at, output, depth, guarded, execution_version) SELECT i % 16, id, """
+_KEY: Final = KEYED.prefix("bench-blocked")  # of a function that nobody serves, so that nothing lets go of them
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"(SELECT i, {_ID} AS id, {_AGO} AS at FROM generate_series({first}, {last}) AS i) AS n"
+
+
+_RUNS: Final = """
+INSERT INTO stepwell.runs (shard, id, function_id, event_id, queued_at, scheduled_at, function_version,
+  status, started_at, ended_at, output, depth, guarded, execution_version) SELECT i % 16, id, """
+
+
+def finished(rows: int) -> str:
+    """A script that adds so many finished runs of one step, with their events. They only have to be there."""
+    numbers = _numbers(1, rows)
     return f"""DO $$ BEGIN
     INSERT INTO stepwell.events (shard, id, name, ts, received_at, data, source, depth, copied)
       SELECT i % 16, id, 'bench/old', at, at, '{{}}'::bytea, 'api', 0, 0 FROM {numbers};
-    {runs} 'bench-old', id, at, at, 1, 'COMPLETED', at, at, 'null'::bytea, 0, 0, -1 FROM {numbers};
+    {_RUNS} 'bench-five', id, at, at, 1, 'COMPLETED', at, at + i / 1000, 'null'::bytea, 0, 0, -1 FROM {numbers};
     INSERT INTO stepwell.steps (shard, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at,
       output, seen) SELECT i % 16, id, lpad(i::text, 40, '0'), 's0', 'run', 'COMPLETED', 0, 1, 0, at, at,
       convert_to('"{"x" * 90}"', 'UTF8'), i FROM {numbers};
-    {runs} 'bench-blocked', id, at, at, 1, 'QUEUED', NULL, NULL, NULL, 0, 0, -1 FROM {blocked};
+    END $$"""
+
+
+def blocked(rows: int, after: int) -> str:
+    """A script that adds so many runs that are blocked, behind 10,000 keys; the first ``after`` numbers are taken."""
+    numbers = _numbers(after + 1, after + rows)
+    return f"""DO $$ BEGIN
+    {_RUNS} 'bench-blocked', id, at, at, 1, 'QUEUED', NULL, NULL, NULL, 0, 0, -1 FROM {numbers};
     INSERT INTO stepwell.items (shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued_at, poked,
-      losses, mark) SELECT i % 16, id, 'run', 'bench-blocked', NULL, id, 0, 0, 'bench-blocked/' || i % 10000, at,
-      0, 0, 0 FROM {blocked};
+      losses, mark) SELECT i % 16, id, 'run', 'bench-blocked', NULL, id, 0, 0, '{_KEY}u-' || i % 10000, at, 0, 0, 0
+      FROM {numbers};
     END $$"""
 
 

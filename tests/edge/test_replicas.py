@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.postgres import asked
 from stepwell import BackpressureError, Concurrency, Context, Event, Stepwell
 from stepwell.embedded import Embedded
 from stepwell.model.questions import RunItems
 from stepwell.runtime.loop import rest
-from stepwell.storage.postgres.driver import Connection
 from tests.postgres import ask, emptied
 
 pytestmark = pytest.mark.slow
@@ -275,16 +275,13 @@ async def test_what_one_that_died_was_doing_goes_on_elsewhere_after_its_lease(ur
         assert len(first.began) == len(second.began) == 1
 
 
-async def test_an_idle_replica_asks_no_more_than_twice_a_second_with_ten_thousand_sleeping_runs(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_replica_asks_no_more_than_twice_a_second_with_ten_thousand_sleeping_runs(url: str) -> None:
     def sleepy(app: Stepwell, replica: Replica) -> None:
         @app.create_function(id="sleep", trigger="shop/ordered")
         async def sleep(ctx: Context[Any]) -> None:
             await ctx.step.sleep("nap", "1d")
 
     seconds = 10
-    asked: list[str] = []
     async with AsyncExitStack() as stack, asyncio.timeout(120):
         made = [Replica(sleepy) for _ in range(2)]
         engines = [await stack.enter_async_context(each.running(url)) for each in made]
@@ -295,21 +292,11 @@ async def test_an_idle_replica_asks_no_more_than_twice_a_second_with_ten_thousan
             await rest(200, clock, timers)
         await rest(3_000, clock, timers)  # until the last is told that nothing is left to do
 
-        for name in ("fetch", "execute", "many"):
-            monkeypatch.setattr(Connection, name, _told(getattr(Connection, name), asked))
-        await rest(seconds * 1_000, clock, timers)
-        monkeypatch.undo()
+        with asked() as statements:
+            await rest(seconds * 1_000, clock, timers)
 
-    assert len(asked) / seconds / len(engines) <= 2, Counter(asked)
-    assert len(asked) > seconds, "they look"
-
-
-def _told(method: Any, asked: list[str]) -> Any:
-    async def told(self: Connection, text: str, *given: Any) -> Any:
-        asked.append(text)
-        return await method(self, text, *given)
-
-    return told
+    assert statements.total() / seconds / len(engines) <= 2, statements
+    assert statements.total() > seconds, "they look"
 
 
 async def test_I15_what_one_that_died_left_sleeping_wakes_in_another_within_a_second(url: str) -> None:
