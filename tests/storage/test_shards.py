@@ -63,6 +63,7 @@ def _written(layout: list[tuple[int, int, str, str]]) -> list[c.Change]:
                 )
             ),
             c.PutCell(Cell(key=f"{key}/{number}", value="v", expires_at=1 << 50), elsewhere),
+            c.PutCell(Cell(key=f"{key}/of all", value="v", expires_at=(1 << 50) + number), EVERYWHERE),
             c.SaveOutcome(outcome(event_id, function_id, kind="paused", at=number * 7 % 5)),
         ]
         if number % 3 == 0:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from stepwell.model import questions as q
+from stepwell.model.history import Cell
 from stepwell.model.place import EVERYWHERE, place_of
 from stepwell.storage.places import NOWHERE, shard_of_question
 
@@ -90,6 +91,12 @@ def _distinct(question: Any, answers: Answers) -> list[str]:
     return sorted({one for answer in answers for one in answer})[: getattr(question, "limit", None)]
 
 
+def _cells(x: q.ListCells, answers: Answers) -> list[Cell]:
+    """One that was written everywhere is one."""
+    found = {cell.key: cell for cell in sorted((one for answer in answers for one in answer), key=_expiry)}
+    return sorted(found.values(), key=_key)[: x.limit]
+
+
 def _waits(x: q.FindWaits, answers: Answers) -> list[Any]:
     order = {probe: number for number, probe in enumerate(dict.fromkeys(x.probes))}
     found = [wait for answer in answers for wait in answer]
@@ -123,6 +130,8 @@ def _totals(_: Any, answers: list[q.Totals]) -> q.Totals:
 
 
 _id: Final = attrgetter("id")
+_key: Final = attrgetter("key")
+_expiry: Final = attrgetter("expires_at")
 _in_line: Final = attrgetter("queued_at", "id")
 _due: Final = attrgetter("at", "id")
 _received: Final = attrgetter("received_at", "id")
@@ -163,7 +172,7 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.BacklogFunctions: _by(lambda _: 0),  # in any order: they are counted
     q.ComingItems: _by(_due),
     q.SlotKeys: _slots,
-    q.ListCells: _by(attrgetter("key")),
+    q.ListCells: _cells,
     q.RunStates: _by(_id),
     q.RunEndings: _by(_same, down=True),
     q.CountRuns: lambda x, answers: min(sum(answers), x.most),

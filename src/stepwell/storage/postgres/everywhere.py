@@ -36,12 +36,12 @@ class InAll(NamedTuple):
     limit: int | None
 
 
-def _in_all(text: str) -> InAll:
+def _in_all(text: str, *, cut: bool = True) -> InAll:
     """``$1``, the shard, is that of each row of ``shards``, so all other parameters come one earlier; before all other
     columns there is the shard. OFFSET keeps a look in one shard from becoming a join of them all."""
     last = max(int(number) for number in _PARAMETER.findall(text))
     inner = _PARAMETER.sub(lambda found: f"${int(found[1]) - 1}" if found[1] != "1" else "s.shard", text.strip())
-    page = _PAGE.search(inner)
+    page = _PAGE.search(inner) if cut else None
     if page is None:
         return InAll(_EACH.format(inner), None)
     return InAll(f"{_EACH.format(inner)} {page[1]} LIMIT ${last}", int(page[2]) - 1)
@@ -94,10 +94,10 @@ IN_ALL: Final[Mapping[str, InAll]] = {
         *(sql.GET_EVENT, sql.GET_ITEM, sql.GET_CELL, sql.ANY_CELL, sql.COUNT_SLOTS, sql.CHILDREN, sql.ANY_LEASE),
         *(sql.RUNS_OF_STATUS, sql.RUNS_OF_FUNCTION, sql.SKIPPED_EVENTS, sql.LIST_ORDERS, sql.RERUNS),
         *(sql.FIND_EVENTS, sql.SLOT_HOLDERS, sql.FOLLOWING_BACKLOG, sql.BACKLOG_ITEMS, sql.BACKLOG_FUNCTIONS),
-        *(sql.FUNCTION_ITEMS, sql.COMING_ITEMS, sql.LIST_CELLS, sql.RUN_ENDINGS, sql.COUNT),
+        *(sql.FUNCTION_ITEMS, sql.COMING_ITEMS, sql.RUN_ENDINGS, sql.COUNT),
         *(sql.LIST_RUNS, sql.LIST_RUNS_OF_STATUS, sql.LIST_RUNS_OF_FUNCTION),
         *(sql.LIST_EVENTS, sql.LIST_EVENTS_OF_NAME),
         *(sql.LIST_AUDIT, sql.LIST_AUDIT_OF_WHO, sql.LIST_AUDIT_OF_TARGET),
     )
-}
+} | {sql.LIST_CELLS: _in_all(sql.LIST_CELLS, cut=False)}  # one may be in every shard, and counts once
 """By the text that asks one shard."""
