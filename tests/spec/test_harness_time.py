@@ -267,6 +267,7 @@ def test_a_call_that_takes_hours_is_named(app):
             t.run_until_idle()
 
 
+@pytest.mark.sqlite("waits less for a sign of life than a database may take for an answer")
 def test_a_thread_that_does_not_return_is_named(app):
     release = threading.Event()
 
