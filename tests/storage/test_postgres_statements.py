@@ -43,6 +43,7 @@ EVERYWHERE = {
     "STANDINGS_OF_SHARDS": "who holds some leases: only read, and what is written is refused by the token",
     "EVENT_NAMES_OF_SHARDS": "what people are shown",
     "EVENTS_OF_SHARDS": "what people are shown",
+    "RUNS_OF_SHARDS": "what people are shown",
     "FIRST_BACKLOGS": "what people are shown",
     "DEPTHS_OF_SHARDS": "what people are shown",
     "FIRST_SLOTS": "what people are shown",

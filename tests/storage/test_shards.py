@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.postgres import asked
 from stepwell.ids import ulid
 from stepwell.model import changes as c
 from stepwell.model import questions as q
@@ -20,6 +21,7 @@ from stepwell.model.place import EVERYWHERE, PLACES, place_of
 from stepwell.storage.gathering import parts
 from stepwell.storage.interface import Swept
 from stepwell.storage.places import CHANGES, NOWHERE, QUESTIONS, home_of, shard_of_change, shard_of_question
+from stepwell.storage.postgres.statements import BEGIN_READ, COMMIT
 from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.sqlite import SqliteStore
 from tests.postgres import emptied
@@ -154,6 +156,33 @@ async def _agree_on_postgresql(layout: list[tuple[int, int, str, str]]) -> None:
         assert many == one, question
 
 
+FROM_NAME_TO_NAME = (q.BacklogDepths, q.SlotKeys)
+OF_DECISIONS = (q.LoadRuns, q.DueItems, q.Backlog, q.Backlogs, q.WaitPaths)
+
+
+@pytest.mark.slow
+async def test_a_question_of_people_costs_as_many_statements_as_pages_have_not_as_there_are_shards():
+    """Sixteen of them would be sixteen times on the way to the server."""
+    layout = [
+        (number * 619 % PLACES, number * 331 % PLACES, "ab"[number % 2], "xyz"[number % 3]) for number in range(9)
+    ]
+    store = await PostgresStore.open(await asyncio.to_thread(emptied, 16), shards=16)
+    await write(store, *_written(layout))
+    most: dict[str, int] = {}
+    for question in _questions(layout):
+        with asked() as statements:
+            await store.read(question)
+        name = type(question).__name__
+        sent = [text for text in statements.elements() if text not in (BEGIN_READ, COMMIT)]
+        if not isinstance(question, OF_DECISIONS):
+            most[name] = max(most.get(name, 0), len(sent))
+    await store.close()
+
+    named = {kind.__name__ for kind in FROM_NAME_TO_NAME}
+    assert {name: count for name, count in most.items() if count > 2 and name not in named} == {}
+    assert all(most[name] <= 2 + len(layout) for name in named), most
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "spread",
@@ -171,13 +200,13 @@ async def test_a_page_of_a_postgresql_is_exact_however_runs_are_spread(spread: C
     store = await PostgresStore.open(await asyncio.to_thread(emptied, 16), shards=16)
     await write(store, *(c.CreateRun(run(run_id, function_id=f"f{run_id < ids[20]}")) for run_id in ids))
 
-    asked = range(1, 62)
-    newest = [await store.read(q.ListRuns(limit)) for limit in asked]
-    before = [await store.read(q.ListRuns(limit, before=ids[50])) for limit in asked]
-    oldest = [await store.read(q.RunsOfFunction("fTrue", "", "\x7f", limit)) for limit in asked]
+    limits = range(1, 62)
+    newest = [await store.read(q.ListRuns(limit)) for limit in limits]
+    before = [await store.read(q.ListRuns(limit, before=ids[50])) for limit in limits]
+    oldest = [await store.read(q.RunsOfFunction("fTrue", "", "\x7f", limit)) for limit in limits]
     await store.close()
 
-    for limit in asked:
+    for limit in limits:
         assert [found.id for found in newest[limit - 1]] == ids[::-1][:limit]
         assert [found.id for found in before[limit - 1]] == ids[49::-1][:limit]
         assert [found.id for found in oldest[limit - 1]] == ids[:20][:limit]

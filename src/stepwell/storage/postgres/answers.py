@@ -75,10 +75,14 @@ def _events(found: Rows) -> dict[str, Event]:
     return {row[0]: rows.event(row) for row in found}
 
 
-def _by_shard(asked: Sequence[tuple[int, Any]]) -> tuple[str, list[str]]:
-    """Ids of events as two parameters: the shards, and what is looked for in each of them."""
-    named = {(str(shard), event_id) for shard, part in asked for _, event_id in part.pairs}
-    return ",".join(shard for shard, _ in named), [event_id for _, event_id in named]
+def _by_shard(asked: Parts, ids_of: Callable[[Any], Iterable[str]]) -> tuple[str, list[str]]:
+    """Ids as two parameters: their shards, and what is looked for in each of these."""
+    named = {(str(shard), one) for shard, part in asked for one in ids_of(part)}
+    return ",".join(shard for shard, _ in named), [one for _, one in named]
+
+
+def _events_named(x: q.EventNames | q.EventsOfRuns) -> set[str]:
+    return {event_id for _, event_id in x.pairs}
 
 
 def _totals(found: Rows) -> q.Totals:
@@ -130,8 +134,8 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], Row], Callable[[Row
     q.ListApps: (sql.LIST_APPS, lambda x, s: (), _all(rows.app)),
     q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x, s: (), _value),
-    q.EventNames: (sql.EVENT_NAMES, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), dict),
-    q.EventsOfRuns: (sql.LOAD_EVENTS, lambda x, s: (s, _ids({event_id for _, event_id in x.pairs})), _events),
+    q.EventNames: (sql.EVENT_NAMES, lambda x, s: (s, _ids(_events_named(x))), dict),
+    q.EventsOfRuns: (sql.LOAD_EVENTS, lambda x, s: (s, _ids(_events_named(x))), _events),
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (sql.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
@@ -221,6 +225,7 @@ class Reader:
             q.WaitPaths: self._wait_paths_everywhere,
             q.FindWaits: self._find_waits_everywhere,
             q.Standings: self._standings_of_shards,
+            q.RunStates: self._run_states_of_shards,
             q.EventNames: self._event_names_of_shards,
             q.EventsOfRuns: self._events_of_shards,
             q.BacklogDepths: self._backlog_depths_everywhere,
@@ -353,15 +358,18 @@ class Reader:
         return [rows.wait(row) for row in found]
 
     async def _standings_of_shards(self, x: q.Standings, asked: Parts) -> dict[str, tuple[int, bool]]:
-        named = [(str(shard), item_id) for shard, part in asked for item_id in part.item_ids]
-        values = ",".join(shard for shard, _ in named), [item_id for _, item_id in named]
+        values = _by_shard(asked, lambda x: x.item_ids)
         return _standings(await self._fetch(sql.STANDINGS_OF_SHARDS, values))
 
+    async def _run_states_of_shards(self, x: q.RunStates, asked: Parts) -> list[Run]:
+        values = _by_shard(asked, lambda x: x.run_ids)
+        return [rows.run(row) for row in await self._fetch(sql.RUNS_OF_SHARDS, values)]
+
     async def _event_names_of_shards(self, x: q.EventNames, asked: Parts) -> dict[str, str]:
-        return dict(await self._fetch(sql.EVENT_NAMES_OF_SHARDS, _by_shard(asked)))
+        return dict(await self._fetch(sql.EVENT_NAMES_OF_SHARDS, _by_shard(asked, _events_named)))
 
     async def _events_of_shards(self, x: q.EventsOfRuns, asked: Parts) -> dict[str, Event]:
-        return _events(await self._fetch(sql.EVENTS_OF_SHARDS, _by_shard(asked)))
+        return _events(await self._fetch(sql.EVENTS_OF_SHARDS, _by_shard(asked, _events_named)))
 
     async def _backlog_depths_everywhere(self, x: q.BacklogDepths, _: Parts) -> list[Any]:
         return await names.told(self._fetch, names.BACKLOGS, x, x.depth_max, self._shards)

@@ -94,7 +94,7 @@ IN_ALL: Final[Mapping[str, InAll]] = {
         *(sql.GET_EVENT, sql.GET_ITEM, sql.GET_CELL, sql.ANY_CELL, sql.COUNT_SLOTS, sql.CHILDREN, sql.ANY_LEASE),
         *(sql.RUNS_OF_STATUS, sql.RUNS_OF_FUNCTION, sql.SKIPPED_EVENTS, sql.LIST_ORDERS, sql.RERUNS),
         *(sql.FIND_EVENTS, sql.SLOT_HOLDERS, sql.FOLLOWING_BACKLOG, sql.BACKLOG_ITEMS, sql.BACKLOG_FUNCTIONS),
-        *(sql.FUNCTION_ITEMS, sql.COMING_ITEMS, sql.RUN_ENDINGS, sql.COUNT),
+        *(sql.FUNCTION_ITEMS, sql.COMING_ITEMS, sql.NEXT_DUE, sql.RUN_ENDINGS, sql.COUNT),
         *(sql.LIST_RUNS, sql.LIST_RUNS_OF_STATUS, sql.LIST_RUNS_OF_FUNCTION),
         *(sql.LIST_EVENTS, sql.LIST_EVENTS_OF_NAME),
         *(sql.LIST_AUDIT, sql.LIST_AUDIT_OF_WHO, sql.LIST_AUDIT_OF_TARGET),

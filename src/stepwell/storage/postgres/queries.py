@@ -40,6 +40,10 @@ EVENTS_OF_SHARDS: Final = f"""
 SELECT e.* FROM stepwell.shards AS s
 JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
 CROSS JOIN LATERAL ({_EVENT} WHERE shard = s.shard AND id = n.id OFFSET 0) AS e"""
+RUNS_OF_SHARDS: Final = f"""
+SELECT r.* FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
+CROSS JOIN LATERAL ({_RUN} WHERE shard = s.shard AND id = n.id OFFSET 0) AS r"""
 LOAD_EVENTS: Final = _EVENT + _MANY
 LOAD_STEPS: Final = _STEPS + "WHERE shard = $1 AND run_id = ANY($2::text[])"
 GET_EVENT: Final = _EVENT + "WHERE shard = $1 AND id = $2"
