@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from stepwell.dashboard.actions import ACTIONS
 from stepwell.dashboard.pages import PAGES
+from tests.edge.conftest import eventually
 
 _NAME: Final = re.compile(r"\{(\w+)(?::path)?\}")
 
@@ -52,6 +53,9 @@ def samples(shop: Any) -> dict[str, str]:
     shop.why(shop.start("shop/requested", id=7), "waiting")
     trace = shop.http("GET", f"/runs/{failed}/timeline").json
     order = shop.http("POST", "/v2/cancellations", {"functionId": "large"}).json["data"]["id"]
+    eventually(lambda: shop.get(f"/v2/cancellations/{order}")["endedAt"])
+    # Nothing goes on any more by itself: what is looked at stays as it is.
+    eventually(lambda: len(shop.get("/v2/runs?status=RUNNING&function=shop-export")) == 2)
     return {
         "order_id": order,
         "run_id": failed,

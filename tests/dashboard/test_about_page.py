@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import on_postgres
 from tests.dashboard.forms import HTML
 from tests.edge.conftest import Dev, eventually
 from tests.edge.started import EVENT_KEY, NEW, OLD, Start
@@ -46,7 +47,8 @@ def test_settings_say_where_each_was_said_and_secrets_are_not_shown(server: Dev)
     assert said["concurrency"][1] == "default"
     assert said["token"] == ("1 given", "flag")
     assert TOKEN not in page
-    for text in ("SQLite", "htmx.org", "uplot", "A token is asked for"):
+    store = "PostgreSQL" if on_postgres.chosen() else "SQLite"
+    for text in (store, "htmx.org", "uplot", "A token is asked for"):
         assert text in page
 
 
