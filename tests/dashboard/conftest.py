@@ -22,6 +22,7 @@ SHOTS = Path(os.environ.get("STEPWELL_SCREENSHOTS", ROOT / ".screenshots"))
 
 APP = """
 import asyncio
+import logging
 from pathlib import Path
 
 from stepwell import Concurrency, Context, Debounce, Event, Stepwell, TriggerCron, TriggerEvent
@@ -37,11 +38,13 @@ async def gate(name):
 
 
 def decline():
+    logging.getLogger("bank").warning("the bank says no")
     raise ValueError("card declined")
 
 
 @app.create_function(id="bill", trigger="shop/ordered")
 async def bill(ctx: Context[dict]) -> dict:
+    ctx.logger.info("billing order %s", ctx.event.data["order"])
     paid = await ctx.step.run("charge", lambda: {"charged": ctx.event.data["order"]})
     await ctx.step.sleep("cool-off", "20ms")
     invoice = await ctx.step.invoke("ask for an invoice", make_invoice, data={"order": 1})
@@ -98,6 +101,19 @@ async def large(ctx: Context[dict]) -> None: ...
 
 @app.create_function(id="nightly", trigger=TriggerCron("0 3 * * *"))
 async def nightly(ctx: Context[dict]) -> None: ...
+
+
+@app.create_function(id="chatty", trigger="shop/chatty")
+async def chatty(ctx: Context[dict]) -> None:
+    def talk():
+        for number in range(ctx.event.data["parts"]):
+            ctx.logger.info("<b>part</b> %d", number)
+        ctx.logger.warning("it is late")
+
+    ctx.logger.info("begins")
+    await ctx.step.run("talk", talk)
+    await ctx.step.run("wait", gate, ctx.event.data["gate"])
+    ctx.logger.info("ends")
 
 
 @app.create_function(id="many", trigger="shop/many")

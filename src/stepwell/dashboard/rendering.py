@@ -40,7 +40,9 @@ def _environment() -> Environment:
     )
     filters: Any = made.filters
     names: Any = made.globals
-    filters.update(span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members)
+    filters.update(
+        span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members, rfc3339=rfc3339
+    )
     names.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
     names.update(sections=SECTIONS, shortcuts=SHORTCUTS, event_type=event_type, curl=curl)
     names["ui"] = made.get_template("parts/ui.html").module

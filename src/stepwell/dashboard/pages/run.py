@@ -8,18 +8,22 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from stepwell.dashboard.linking import with_links
+from stepwell.dashboard.log_rows import Log, log_of
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.ids import is_ulid
 from stepwell.model.event import Event
+from stepwell.model.log import Logged
 from stepwell.model.metadata import Metadata
-from stepwell.model.questions import GetEvent, GetMetadata, GetRun, HeldEvents, Reruns
+from stepwell.model.questions import GetEvent, GetLogs, GetMetadata, GetRun, GetSteps, HeldEvents, Reruns
 from stepwell.model.run import Rerun, Run, RunStatus
+from stepwell.model.step import Step
 from stepwell.views.nouns import ErrorView, deferred_by, error_view
 from stepwell.views.why import why_run
 from stepwell.views.why.ended import first_user_frame
 from stepwell.views.why.shapes import Frame
 
 _EVENTS_SHOWN: Final = 20
+_LINES_SHOWN: Final = 20
 _LOOKS: Final = ("timeline", "list", "graph")
 
 
@@ -47,6 +51,7 @@ class RunView(NamedTuple):
     links: Sequence[Link]
     again: Rerun | None
     metadata: Sequence[Metadata]
+    log: Log
     address: str
     look: str
 
@@ -73,6 +78,8 @@ async def show(visit: Visit) -> Shown:
     why = await why_run(reader, registry, run, visit.source.situation())
     reruns: list[str] = await reader.read(Reruns(run.id))
     metadata: list[Metadata] = await reader.read(GetMetadata(run.id))
+    logged: list[Logged] = await reader.read(GetLogs(run.id))
+    steps: list[Step] = await reader.read(GetSteps(run.id)) if logged else []
     batch: list[Event] = await reader.read(HeldEvents(run.id)) if run.batch is not None else []
     function = registry.of_run(run.function_id)
     app = function.app_id if function is not None else ""
@@ -93,6 +100,7 @@ async def show(visit: Visit) -> Shown:
         links=_links(run, event, reruns),
         again=run.rerun,
         metadata=[each for each in metadata if not each.step_id],
+        log=log_of(run, logged, steps, _LINES_SHOWN),
         address=visit.address,
         look=asked if (asked := visit.query.get("view", "")) in _LOOKS else _LOOKS[0],
     )

@@ -7,12 +7,14 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from stepwell.dashboard.json_diff import Difference, text_diff
+from stepwell.dashboard.log_rows import Log, log_of
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
 from stepwell.dashboard.pages.run import find_run
 from stepwell.dashboard.timeline import OWN_CODE, kind_word, step_name
 from stepwell.dashboard.values import Answer, Given, answer_in, given_to, sent_by
+from stepwell.model.log import Logged
 from stepwell.model.metadata import Metadata
-from stepwell.model.questions import Attempts, GetMetadata, GetStep, GetSteps, GetWaits
+from stepwell.model.questions import Attempts, GetLogs, GetMetadata, GetStep, GetSteps, GetWaits
 from stepwell.model.run import Run
 from stepwell.model.step import Attempt, Step
 from stepwell.model.wait import Wait
@@ -30,6 +32,8 @@ from stepwell.views.trace import (
 from stepwell.views.why.ended import first_user_frame
 from stepwell.views.why.shapes import Frame
 from stepwell.views.wording import parse_moment
+
+_LINES_SHOWN: Final = 100
 
 
 class Try(NamedTuple):
@@ -81,6 +85,7 @@ class StepPage(NamedTuple):
     given: Given | None = None
     answer: Answer | None = None
     sent: Sequence[str] = ()
+    log: Log | None = None
 
 
 async def show(visit: Visit) -> Shown:
@@ -101,6 +106,7 @@ async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
     mine: dict[str, Executing] = {id: body for id, body in bodies.items() if id == step_id}
     (found,) = with_running(shown, mine)
     metadata: list[Metadata] = await reader.read(GetMetadata(run.id))
+    logged: list[Logged] = await reader.read(GetLogs(run.id))
     waits = [each for each in await reader.read(GetWaits(run.id)) if step is not None and step.open]
     tries = [_try(each) for each in found.attempts]
     kind, start, end = kind_word(found.kind), parse_moment(found.started_at), _ms(found.ended_at)
@@ -130,6 +136,7 @@ async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
         given=await given_to(visit.source.reader, run, step),
         answer=answer_in(step) if output is not None else None,
         sent=sent_by(step),
+        log=log_of(run, logged, (), _LINES_SHOWN, step=step_id),
     )
 
 
