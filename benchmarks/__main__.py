@@ -3,8 +3,8 @@
 All of it takes ten minutes or so: the figures, then once more with 1,000,000 finished runs stored, and with 100,000
 blocked items queued. ``--quick`` and ``--only`` leave those two out, unless ``--history`` asks for them.
 
-What is on PostgreSQL is measured by ``--only postgres`` alone: it takes ten minutes more, and fetches the peers that it
-is compared with.
+What is on PostgreSQL is measured by ``--only postgres`` alone: it takes half an hour more, and fetches the peers that
+it is compared with.
 """
 
 from __future__ import annotations
