@@ -1,45 +1,65 @@
 """People at their dashboards, as far as the server can tell: ``python -m benchmarks.lookers PORT COUNT``.
 
-Each hears what changes of the list of runs and asks for it again as a page does: at once, and then not before a quarter
-of a second, or eight times as long as the answer took, has passed. Says ``ready`` when all are connected; ends when its
-input does.
+Each hears what changes of the list of runs and asks for it again as a page does (``live.js``): at once, on a connection
+that stays, and then not before ten times as long as that was work for the server has passed. Says ``ready`` when all
+are connected; ends when its input does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-import time
 
-_PAUSE_S, _TIMES = 0.25, 8
+_REST = 10
+_WORKED = re.compile(rb"server-timing: look;dur=([\d.]+)")
+_LENGTH = re.compile(rb"content-length: (\d+)")
 
 
-async def _ask(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
-    await writer.drain()
-    if b" 200 " not in await reader.readline():
-        raise RuntimeError(f"{path} was refused")
-    return reader, writer
+class _Link:
+    """A connection of a browser."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+        self.reader = reader
+        self._writer = writer
+        self._host = host
+
+    async def ask(self, path: str) -> bytes:
+        """The head of the answer, in small letters."""
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: text/html\r\n\r\n".encode())
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in head:
+            raise RuntimeError(f"{path} was refused: {head!r}")
+        return head
+
+
+async def _link(port: int) -> _Link:
+    return _Link(*await asyncio.open_connection("127.0.0.1", port), f"127.0.0.1:{port}")
+
+
+def _number(pattern: re.Pattern[bytes], head: bytes) -> float:
+    found = pattern.search(head)
+    assert found is not None, head
+    return float(found[1])
 
 
 async def _page(port: int, changed: asyncio.Event) -> None:
+    link = await _link(port)
     while True:
         await changed.wait()
         changed.clear()
-        began = time.perf_counter()
-        reader, writer = await _ask(port, "/runs?part=results")
-        await reader.read()
-        writer.close()
-        await asyncio.sleep(max(_PAUSE_S, _TIMES * (time.perf_counter() - began)))
+        head = await link.ask("/runs?part=results")
+        await link.reader.readexactly(int(_number(_LENGTH, head)))
+        await asyncio.sleep(_REST * _number(_WORKED, head) / 1000)
 
 
 async def _look(port: int, ready: asyncio.Semaphore) -> None:
     changed = asyncio.Event()
     page = asyncio.ensure_future(_page(port, changed))
-    reader, _ = await _ask(port, "/live?topics=runs")
+    link = await _link(port)
+    await link.ask("/live?topics=runs")
     ready.release()
-    while line := await reader.readline():
+    while line := await link.reader.readline():
         if line.startswith(b"data:"):
             changed.set()
         if page.done():
@@ -54,6 +74,8 @@ async def _all(port: int, count: int) -> None:
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     for each in looking:
+        if each.done():
+            each.result()
         each.cancel()
 
 

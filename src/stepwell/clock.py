@@ -65,6 +65,12 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def worked_s() -> float:
+    """Seconds for which this thread has worked, to measure what something costs: none while it waits, or while others
+    have the processor."""
+    return time.thread_time()
+
+
 def to_datetime(ms: int) -> datetime:
     """The aware UTC ``datetime`` of a moment."""
     return datetime.fromtimestamp(ms / 1000, UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,24 @@ def test_what_somebody_may_not_do_is_not_shown_to_them(server: Start) -> None:
     assert b"/settings/users" in shown[Role.ADMIN]
     assert b"/settings/users" not in shown[Role.OPERATOR] + shown[Role.VIEWER]
     assert b"admin@example.com" not in shown[Role.VIEWER], "they see their own sessions"
+
+
+def test_parts_that_people_ask_for_at_the_same_time_are_made_for_each_role_and_of_nobody_else(server: Start) -> None:
+    cookies = {role: log_in(server, f"{role}@example.com") for role in Role}
+    csrf = {role: hidden(page(server, cookie, "/runs"))["csrf"].encode() for role, cookie in cookies.items()}
+    asking = [*Role] * 8
+    of_all = "/runs?status=failed&part=results"
+    of_each = "/settings/sessions?part=results"
+
+    for path in (of_all, of_each):
+        with ThreadPoolExecutor(len(asking)) as pool:
+            replies = list(pool.map(lambda role: page(server, cookies[role], path), asking))  # noqa: B023
+        for role, reply in zip(asking, replies, strict=True):
+            assert reply.status == 200
+            assert (b"/runs/bulk/cancel" in reply.text) is (path == of_all and role is not Role.VIEWER)
+            named = {each for each in Role if f"{each}@example.com".encode() in reply.text}
+            assert named == (set() if path == of_all else set(Role) if role is Role.ADMIN else {role})
+            assert not any(each in reply.text for each in csrf.values())
 
 
 def test_a_wrong_password_and_a_name_that_nobody_has_are_told_the_same(server: Start) -> None:

@@ -60,13 +60,15 @@ Show = Callable[[Visit], Awaitable[Shown | Data]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A page at an address. ``show`` makes what is on it, and raises ``Missing``. ``parts`` are the blocks of the
-    ``template`` that may be asked for alone, with ``?part=``. ``section`` is where it is in the navigation."""
+    ``template`` that may be asked for alone, with ``?part=``. ``section`` is where it is in the navigation. Unless it
+    is ``personal``, a part is the same for all who have the same role, and is made without knowing who they are."""
 
     path: str
     show: Show
     section: str
     template: str = ""
     parts: Sequence[str] = ()
+    personal: bool = False
 
 
 def address(path: str, query: Mapping[str, str | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Lock
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 A = TypeVar("A")
@@ -17,15 +17,39 @@ class Shared(Generic[A]):
         self._lock = Lock()
         self._begun = 0
         self._made: tuple[int, A] | None = None
+        self.asking = 0
 
     async def get(self, make: Callable[[], Awaitable[A]]) -> A:
         """The answer. Raises what ``make`` raises, to the one who asked first."""
         asked = self._begun
-        async with self._lock:
-            if self._made is not None and self._made[0] > asked:
-                return self._made[1]
-            self._begun += 1
-            number = self._begun
-            made = await make()
-            self._made = number, made
-            return made
+        self.asking += 1
+        try:
+            async with self._lock:
+                if self._made is not None and self._made[0] > asked:
+                    return self._made[1]
+                self._begun += 1
+                number = self._begun
+                made = await make()
+                self._made = number, made
+                return made
+        finally:
+            self.asking -= 1
+
+
+class SharedBy(Generic[A]):
+    """The same for each key apart. Nothing is kept once nobody asks any more."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Hashable, Shared[A]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[A]]) -> A:
+        """The answer for all who ask with this ``key``: it must say all that ``make`` makes it from."""
+        shared = self._asked.setdefault(key, Shared())
+        try:
+            return await shared.get(make)
+        finally:
+            if not shared.asking:
+                self._asked.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._asked)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Match, Route
 
 from stepwell.dashboard import acting
 from stepwell.dashboard.acting import Forbidden, FormView
 from stepwell.dashboard.action import Action
 from stepwell.dashboard.actions import ACTIONS
+from stepwell.dashboard.addresses import Addresses
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.operations import Operations
 from stepwell.dashboard.page import WHOLE, Data, Missing, Page, Shown, Visit, address
 from stepwell.dashboard.pages import PAGES
 from stepwell.dashboard.rendering import render
+from stepwell.dashboard.sharing import SharedBy
 from stepwell.dashboard.source import Source
 from stepwell.model.user import Role
 
 SETTINGS: Final = "/settings"
 _FORM: Final = "form"  # the block of a form, which a dialog shows alone
+_HTML: Final = "text/html; charset=utf-8"
 _JSON: Final = "application/json"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -46,28 +49,29 @@ class Site:
     def __init__(self, source: Source, operations: Operations) -> None:
         self._source = source
         self._operations = operations
-        self._actions = [(Route(action.path, _never), action) for action in ACTIONS]
-        self._routes = [(Route(page.path, _never), page) for page in PAGES]
+        self._shared: SharedBy[tuple[str | bytes, str]] = SharedBy()
+        self._actions = Addresses(ACTIONS)
+        self._pages = Addresses(PAGES)
 
     async def answer(self, request: Request, guest: Guest) -> Response:
         """The page at the address of the request, or one that says that there is none."""
         if request.url.path == SETTINGS:
             first = "users" if guest.may(Role.ADMIN) else "sessions"
             return RedirectResponse(f"{SETTINGS}/{first}", 303)
-        action, path = self._action(request)
+        action = self._actions.find(request.url.path)
         if action is not None:
-            return await self._ask(action, request, path, guest)
-        for route, page in self._routes:
-            match, found = route.matches(request.scope)
-            if match is Match.FULL:
-                return await self._show(page, request, found["path_params"], guest)
+            return await self._ask(*action, request, guest)
+        page = self._pages.find(request.url.path)
+        if page is not None:
+            return await self._show(*page, request, guest)
         return self.missing(request, guest, Missing("There is no such page", "The address may be misspelt."))
 
     async def act(self, request: Request, texts: Mapping[str, str], guest: Guest) -> Response | None:
         """Do what the form at the address of the request is for. ``None`` if there is none."""
-        action, path = self._action(request)
-        if action is None:
+        there = self._actions.find(request.url.path)
+        if there is None:
             return None
+        action, path = there
         here = _address(request)
         try:
             found = await acting.done(action, self._operations, self._visit(request, path, guest), guest, here, texts)
@@ -102,18 +106,34 @@ class Site:
         view = {"token": token, "tried": tried}
         return self._page("setup.html", "", request, Guest(), Shown(title="Set up", view=view), status=status)
 
-    async def _show(self, page: Page, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
+    async def _show(self, page: Page, path: Mapping[str, str], request: Request, guest: Guest) -> Response:
         visit = self._visit(request, path, guest, page.parts)
-        part, now = visit.part, visit.now
         try:
-            shown = await page.show(visit)
+            if page.template and (page.personal or not visit.part):
+                shown = await page.show(visit)
+                assert isinstance(shown, Shown)
+                return self._page(page.template, page.section, request, guest, shown, part=visit.part, now=visit.now)
+            body, type = await self._made_together(page, request, visit)
         except Missing as error:
             return self.missing(request, guest, error)
-        if isinstance(shown, Data):
-            return Response(shown.body, media_type="application/json")
-        return self._page(page.template, page.section, request, guest, shown, part=part, now=now)
+        return Response(body, media_type=type)
 
-    async def _ask(self, action: Action, request: Request, path: Mapping[str, str], guest: Guest) -> Response:
+    async def _made_together(self, page: Page, request: Request, visit: Visit) -> tuple[str | bytes, str]:
+        """What modules of ours ask for whenever something has changed: of all pages that look at the same at once, so
+        it is made without knowing more of whoever asks than what is in the key."""
+        visit = replace(visit, guest=Guest(session=visit.guest.session, role=visit.guest.role))
+
+        async def make() -> tuple[str | bytes, str]:
+            shown = await page.show(visit)
+            if isinstance(shown, Data):
+                return shown.body, _JSON
+            context = self._context(page.section, request, visit.guest, shown, 200, visit.now)
+            return render(page.template, context, visit.part), _HTML
+
+        query = tuple(sorted(visit.query.items()))
+        return await self._shared.get((visit.address, query, visit.part, visit.guest, _base(request)), make)
+
+    async def _ask(self, action: Action, path: Mapping[str, str], request: Request, guest: Guest) -> Response:
         visit = self._visit(request, path, guest, (_FORM,))
         try:
             view = await acting.asked(action, visit, guest, _address(request))
@@ -133,13 +153,6 @@ class Site:
         shown = Shown(title="Not allowed", view=Missing(f"This is for {needed}s", why))
         return self._page("missing.html", "", request, guest, shown, status=403)
 
-    def _action(self, request: Request) -> tuple[Action | None, Mapping[str, str]]:
-        for route, action in self._actions:
-            match, found = route.matches({**request.scope, "method": "GET"})
-            if match is Match.FULL:
-                return action, found["path_params"]
-        return None, {}
-
     def _visit(self, request: Request, path: Mapping[str, str], guest: Guest, parts: Sequence[str] = ()) -> Visit:
         given = {name: value for name, value in reversed(request.query_params.multi_items()) if value}
         part = given.pop("part", WHOLE)
@@ -158,7 +171,15 @@ class Site:
         status: int = 200,
         now: int = 0,
     ) -> Response:
-        context: dict[str, Any] = {
+        body = render(template, self._context(section, request, guest, shown, status, now), part)
+        pushes = shown.address is not None and not part and "hx-request" in request.headers
+        headers = {"HX-Push-Url": shown.address or ""} if pushes else {}
+        return Response(body, status, headers, _HTML)
+
+    def _context(
+        self, section: str, request: Request, guest: Guest, shown: Shown, status: int, now: int
+    ) -> dict[str, Any]:
+        return {
             "now": now,
             "status": status,
             "view": shown.view,
@@ -168,12 +189,12 @@ class Site:
             "guest": guest,
             "version": self._source.version,
             "production": self._source.production,
-            "base": str(request.base_url).rstrip("/"),
+            "base": _base(request),
         }
-        body = render(template, context, part)
-        pushes = shown.address is not None and not part and "hx-request" in request.headers
-        headers = {"HX-Push-Url": shown.address or ""} if pushes else {}
-        return Response(body, status, headers, "text/html; charset=utf-8")
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
 
 
 def _address(request: Request) -> str:
@@ -185,7 +206,3 @@ def _address(request: Request) -> str:
 def _by_script(request: Request) -> bool:
     """Whether our own module sends the form, which says by itself what came of it."""
     return _JSON in request.headers.get("accept", "")
-
-
-async def _never(request: Request) -> Response:
-    raise AssertionError("pages are shown by the site")

@@ -2,11 +2,15 @@
 
 Nobody relies on a hint: it says no more than where to look. While nobody looks, nothing here is called. While somebody
 does, each change that was written costs one look into a table, and what changed within a moment is told at once.
+
+All are told at the same moment, so that those who look at the same can share an answer. How soon there is another such
+moment depends on what the looks have cost: they get a small part of the time, however many they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -27,8 +31,10 @@ SESSIONS: Final = "sessions"
 QUEUE: Final = "queue"
 ORDERS: Final = "orders"
 
-_TOGETHER_MS: Final = 40  # what changes within this time is told at once: twenty-five hints a second at most
-_OTHERS_MS: Final = 500  # what other processes write is not known by name, so all who look are told, and not so often
+_TOGETHER_MS: Final = 40  # what changes within this time is told at once
+_PACE_MS: Final = 150  # between two moments of telling: what comes in between is seen in time (300 ms) all the same
+_REST: Final = 10  # times as long as this process worked for those who looked: less than a tenth of the time is theirs
+_DEAR_MS: Final = 12  # who looks at something dearer rests alone, and does not hold the others up
 
 
 def run_topic(run_id: str) -> str:
@@ -150,9 +156,10 @@ class Hints:
         self._looking: dict[Looking, None] = {}
         self._wanted: Counter[str] = Counter()
         self._changed: set[str] = set()
-        self._others_told = 0
-        self._others_wrote = False
+        self._told = 0
+        self._spent_ms = 0.0
         self._waiting = False
+        self._due = 0
         self._closed = False
 
     @property
@@ -184,11 +191,13 @@ class Hints:
 
     def others_wrote(self) -> None:
         """Another process has written something."""
-        if not self._looking:
-            return
-        if not self._others_wrote:
-            self._others_wrote = True
-            self._timers.call_at(max(self._clock.now_ms(), self._others_told + _OTHERS_MS), self._tell_of_others)
+        if self._looking:  # nothing tells what it was, so it may be anything
+            self._changed.update(self._wanted)
+            self._tell_at(self._clock.now_ms())
+
+    def spent(self, ms: float) -> None:
+        """Somebody has looked, and this process has worked so long for it."""
+        self._spent_ms += min(ms, _DEAR_MS)
 
     def close(self) -> None:
         """Send everybody away, and take nobody any more."""
@@ -202,23 +211,28 @@ class Hints:
         for change in changes:
             topics = _TOPICS.get(type(change))
             if topics is not None:
-                changed.update(topic for topic in topics(change) if topic in wanted)
+                for topic in topics(change):
+                    if topic in wanted:
+                        changed.add(topic)
         if len(changed) > before:
             self._tell_at(self._clock.now_ms() + _TOGETHER_MS)
-
-    def _tell_of_others(self) -> None:
-        self._others_wrote = False
-        self._others_told = self._clock.now_ms()
-        self._changed.update(self._wanted)
-        self._tell_at(self._others_told)
 
     def _tell_at(self, at: int) -> None:
         if not self._waiting:
             self._waiting = True
-            self._timers.call_at(at, self._tell)
+            self._due = max(at, self._rested_at)
+            self._timers.call_at(self._due, self._tell)
+
+    @property
+    def _rested_at(self) -> int:
+        return self._told + max(_PACE_MS, math.ceil(_REST * self._spent_ms))
 
     def _tell(self) -> None:
         self._waiting = False
+        if self._due < self._rested_at:  # they have looked since then; not the clock is asked, which may stand still
+            self._tell_at(self._due)
+            return
+        self._told, self._spent_ms = self._clock.now_ms(), 0.0
         changed, self._changed = self._changed, set()
         for looking in tuple(self._looking):
             looking.tell(changed)

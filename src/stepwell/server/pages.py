@@ -34,6 +34,7 @@ from stepwell.server.desk import situation
 from stepwell.server.guard import Guard, envelope
 from stepwell.server.here import here
 from stepwell.server.ingest import Disconnected, Receive, Scope, Send, read_body
+from stepwell.server.meter import Meter
 from stepwell.server.operating import Operating
 from stepwell.server.replies import Refused, by_status
 from stepwell.server.sessions import COOKIE, SECURE_COOKIE, Login, Sessions, TooMany, same
@@ -67,6 +68,7 @@ _FIELDS_MAX: Final = 40  # of a form; none of ours has so many
 _STREAM_S: Final = 15 * 60.0  # then it is opened again, if the session has not ended
 _ALIVE_S: Final = 15.0
 _SLOW_S: Final = 10.0  # a browser that takes nothing for so long is gone
+_BESIDES_MS: Final = 0.25  # what it costs to receive a request and to send an answer
 _ALIVE: Final = b": alive\n\n"
 _FIRST: Final = b"retry: 1000\n\n"
 
@@ -245,8 +247,12 @@ class Pages:
     # What they see ----------------------------------------------------------------------------------------------------
 
     async def _page(self, request: Request, guest: Guest) -> Response:
-        answer = await self._site.answer(request, guest)
+        meter = Meter()
+        answer = await meter.of(self._site.answer(request, guest))
         answer.headers["cache-control"] = _PRIVATE
+        answer.headers["server-timing"] = f"look;dur={meter.ms:.1f}"  # who looks again and again rests in proportion
+        if request.headers.get("sec-fetch-mode") != "navigate":
+            self._engine.hints.spent(meter.ms + _BESIDES_MS)
         return answer
 
     def _asset(self, request: Request) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stepwell.dashboard.sharing import Shared
+from stepwell.dashboard.sharing import Shared, SharedBy
 
 
 class Slow:
@@ -61,3 +61,39 @@ async def test_who_asked_hears_what_went_wrong_and_others_get_an_answer():
     with pytest.raises(ValueError, match="away"):
         await shared.get(fail)
     assert await shared.get(make) == 7
+
+
+async def test_who_asks_for_something_else_waits_for_nobody():
+    slow, other, shared = Slow(), Slow(), SharedBy[int]()
+    other.open()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(shared.get("a", slow.make))
+        await slow.started.wait()
+        others = [group.create_task(shared.get("a", slow.make)) for _ in range(50)]
+
+        assert await shared.get("b", other.make) == 1
+
+        slow.open()
+    assert (first.result(), {each.result() for each in others}, slow.begun) == (1, {2}, 2)
+
+
+async def test_nothing_is_kept_of_what_nobody_asks_for_any_more():
+    slow, shared = Slow(), SharedBy[int]()
+
+    async def fail() -> int:
+        raise ValueError("away")
+
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(shared.get("a", slow.make)) for _ in range(3)]
+        await slow.started.wait()
+        gone = group.create_task(shared.get("b", slow.make))
+        await asyncio.sleep(0)
+        assert len(shared) == 2
+        gone.cancel()
+        slow.open()
+    with pytest.raises(ValueError, match="away"):
+        await shared.get("c", fail)
+
+    assert len(shared) == 0
+    first, *others = (each.result() for each in asking)
+    assert first == 1 and len(set(others)) == 1

@@ -78,39 +78,79 @@ async def test_who_looks_is_told_of_what_concerns_them(world: World):
     assert [await told(each) for each in (runs, one, events)] == [[RUNS], [run_topic("a")], []]
 
 
-async def test_what_changes_within_a_moment_is_told_once(world: World):
-    looking = world.hints.look([EVENTS])
-    heard = 0
-    for number in range(1_000):
-        world.write(SaveEvent(Event(id=str(number), name="n", ts=0, received_at=0)))
-        world.pass_ms(1)
-        heard += bool(await told(looking))
-
-    assert heard == 25
-
-
-async def test_of_what_others_write_everybody_is_told_and_not_too_often(world: World):
-    looking = world.hints.look([RUNS, run_topic("a")])
+async def heard_while(world: World, looking: Looking, happens: Callable[[], None], ms: int = 1_500) -> list[int]:
+    """The moments at which something is told while something happens every millisecond."""
     heard = []
-    for _ in range(100):  # for five seconds
-        world.hints.others_wrote()
-        world.pass_ms(50)
-        heard.append(await told(looking))
+    for at in range(ms):
+        happens()
+        world.pass_ms(1)
+        if await told(looking):
+            heard.append(at + 1)
+    return heard
 
-    assert [each for each in heard if each] == [[run_topic("a"), RUNS]] * 10
+
+async def test_what_changes_within_a_moment_is_told_once_and_what_comes_next_soon(world: World):
+    looking = world.hints.look([RUNS])
+
+    heard = await heard_while(world, looking, lambda: world.write(created("a")))
+
+    assert heard == list(range(40, 1_500, 150))
 
 
-async def test_what_others_write_holds_nothing_of_ours_up(world: World):
+async def test_of_what_others_write_everybody_is_told_as_soon_and_as_seldom(world: World):
+    looking = world.hints.look([RUNS, run_topic("a")])
+    world.hints.others_wrote()
+    world.pass_ms(0)
+    assert await told(looking) == [run_topic("a"), RUNS]
+
+    assert await heard_while(world, looking, world.hints.others_wrote) == list(range(150, 1_501, 150))
+
+
+async def test_what_comes_while_all_rest_is_told_then(world: World):
+    looking = world.hints.look([RUNS])
+    world.write(created("a"))
+    world.pass_ms(40)
+    assert await told(looking) == [RUNS]
+    world.pass_ms(10)
+
+    world.write(created("b"))
+
+    world.pass_ms(139)
+    assert await told(looking) == []
+    world.pass_ms(1)
+    assert await told(looking) == [RUNS]
+    world.pass_ms(10_000)
+    assert await told(looking) == []
+
+
+async def test_all_rest_ten_times_as_long_as_their_looks_were_work(world: World):
+    looking = world.hints.look([RUNS])
+
+    def happens() -> None:
+        world.write(created("a"))
+
+    for looks, rest in ((50, 500), (15, 150), (3, 150), (0, 150)):
+        world.pass_ms(10_000)
+        await told(looking)  # what was left of the round before
+        world.pass_ms(10_000)
+        happens()
+        world.pass_ms(40)
+        assert await told(looking) == [RUNS], "nobody has to rest after such a time"
+        happens()  # while they look, so the moment is known before what it costs is
+        for _ in range(looks):
+            world.hints.spent(1.0)
+        assert (await heard_while(world, looking, happens, 510))[:1] == [rest]
+
+
+async def test_one_look_that_was_dear_holds_nobody_up(world: World):
     looking = world.hints.look([RUNS])
     world.hints.others_wrote()
     world.pass_ms(0)
     assert await told(looking)
-    world.hints.others_wrote()
 
-    world.write(created("a"))
-    world.pass_ms(40)
+    world.hints.spent(5_000.0)
 
-    assert await told(looking) == [RUNS]
+    assert (await heard_while(world, looking, lambda: world.write(created("a"))))[:1] == [150]
 
 
 async def test_while_nobody_looks_nothing_is_looked_at(world: World):
@@ -133,7 +173,7 @@ async def test_who_is_slow_is_told_of_everything_at_once(world: World):
     world.write(created("a"))
     world.pass_ms(40)
     world.write(SaveEvent(Event(id="1", name="n", ts=0, received_at=0)))
-    world.pass_ms(40)
+    world.pass_ms(150)
 
     assert await told(looking) == [EVENTS, RUNS]
     assert await told(looking) == []

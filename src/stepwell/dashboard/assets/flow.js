@@ -5,11 +5,7 @@ import { onChange, unhurried } from "./live.js";
 const box = document.querySelector("[data-flow]");
 const picture = drawn(box, () => {}, "LR");
 
-const load = unhurried(async () => {
-  const answer = await fetch(box.dataset.flow, { cache: "no-store" });
-  if (!answer.ok) throw new TypeError(`${answer.status}`);
-  await picture.show(await answer.json());
-}, 1000);
+const load = unhurried(async (ask) => picture.show(await (await ask(box.dataset.flow)).json()));
 
 onChange(load);
 load();

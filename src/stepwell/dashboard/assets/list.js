@@ -1,6 +1,6 @@
 // A list that is live and stands still: what it shows changes in place; what is new comes in at the top while the top
 // is what somebody looks at, and waits behind a button while it is not.
-import { Refusal, onChange, unhurried } from "./live.js";
+import { ask, onChange, unhurried } from "./live.js";
 import { scrolls } from "./older.js";
 import { tick } from "./time.js";
 
@@ -23,20 +23,17 @@ if (list) {
 
 const rowsOf = (root) => root.querySelector("#rows");
 
-async function load(address) {
+async function load(address, asked = ask) {
   const url = new URL(address, location.href);
   url.searchParams.set("part", "results");
-  const answer = await fetch(url, { headers: { Accept: "text/html" }, cache: "no-store" });
-  if (answer.redirected) location.reload();
-  if (!answer.ok) throw new Refusal(`${answer.status}`);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  return new DOMParser().parseFromString(await (await asked(url)).text(), "text/html");
 }
 
-const refresh = unhurried(async () => {
+const refresh = unhurried(async (ask) => {
   const here = document.getElementById("results");
   if (!here || here.dataset.first !== "yes") return;
   const address = location.href;
-  const found = await load(address);
+  const found = await load(address, ask);
   if (location.href !== address) return; // the filters have changed meanwhile
   counts(found);
   const there = found.getElementById("results");

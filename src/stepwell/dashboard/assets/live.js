@@ -26,11 +26,24 @@ function changed(topics) {
 }
 
 /** The server has answered that it cannot answer: it is asked again in a while. */
-export class Refusal extends TypeError {}
+class Refusal extends TypeError {}
 const REFUSED_MS = 3000;
 
-/** `work` at once, and then no sooner than `pause` ms after it has ended; calls meanwhile are one. */
-export function unhurried(work, pause = 250) {
+/** What is at an address of ours now; where the session has ended, the page goes to the login. */
+export async function ask(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
+  if (answer.redirected) location.reload();
+  if (!answer.ok) throw new Refusal(`${answer.status}`);
+  return answer;
+}
+
+// A page rests ten times as long as its look was work for the server, and as long as it was work for this browser. What
+// it waited for is no work. Hints come no oftener than the server can take: usually it has rested before the next one.
+const REST = 10;
+const worked = (answer) => Number(/dur=([\d.]+)/.exec(answer.headers.get("Server-Timing"))?.[1] ?? 0);
+
+/** `work(ask)` at once, and again once it has ended and rested, if it was called meanwhile, however often. */
+export function unhurried(work) {
   let busy = false;
   let again = false;
   return async function run() {
@@ -39,21 +52,29 @@ export function unhurried(work, pause = 250) {
       return;
     }
     busy = true;
-    const began = performance.now();
-    let least = pause;
+    again = false;
+    let since = performance.now(); // it waits no more
+    let [theirs, ours, least] = [0, 0, 0];
     try {
-      await work();
+      await work(async (address) => {
+        ours += performance.now() - since;
+        try {
+          const answer = await ask(address);
+          theirs += worked(answer);
+          return answer;
+        } finally {
+          since = performance.now();
+        }
+      });
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // the server is away: the connection says so
       if (error instanceof Refusal) [again, least] = [true, REFUSED_MS];
+    } finally {
+      setTimeout(() => {
+        busy = false;
+        if (again && !document.hidden) run(); // who is away looks when they come back
+      }, Math.max(least, REST * theirs, ours + performance.now() - since));
     }
-    setTimeout(() => {
-      busy = false;
-      if (again) {
-        again = false;
-        run();
-      }
-    }, Math.max(least, 8 * (performance.now() - began)));
   };
 }
 

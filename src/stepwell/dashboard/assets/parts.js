@@ -1,17 +1,14 @@
 // Parts of a page that are asked for again when something has changed: [data-part] names the block of its template.
-import { Refusal, onChange, unhurried } from "./live.js";
+import { onChange, unhurried } from "./live.js";
 import { tick } from "./time.js";
 
 for (const part of document.querySelectorAll("[data-part]")) {
   const name = part.dataset.part;
-  let refused = 0;
-  document.addEventListener("htmx:response:error", (event) => event.detail.ctx.target === part && refused++);
-  const look = unhurried(async () => {
+  const look = unhurried(async (ask) => {
     const url = new URL(location.href);
     url.searchParams.set("part", name);
-    refused = 0;
-    await htmx.ajax("GET", url.pathname + url.search, { source: part, target: part, swap: "innerMorph" });
-    if (refused) throw new Refusal(); // what stands there is older than it could be, and better than nothing
+    const text = await (await ask(url)).text(); // until it comes, what stands there is better than nothing
+    await htmx.swap({ text, sourceElement: part, target: part, swap: "innerMorph" });
     tick(part);
   });
   onChange(look);

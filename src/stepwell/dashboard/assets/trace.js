@@ -1,6 +1,6 @@
 // The steps of a run: one row for each, of which only those in sight exist, so that ten thousand open at once. What ran
 // at the same time is together, and below an invoke there are the steps of the run that it started.
-import { onChange, unhurried } from "./live.js";
+import { ask, onChange, unhurried } from "./live.js";
 import { now, span, tick } from "./time.js";
 import { element } from "./trace-rows.js";
 import { ranging, scale } from "./trace-range.js";
@@ -31,23 +31,20 @@ function read([id, name, kind, status, start, end, due, failed, child, copied, g
   return { id, name, kind, status, start, end, due, failed, child, copied, group, last };
 }
 
-async function fetched(run, what = "timeline") {
-  const answer = await fetch(`${run}/${what}`, { cache: "no-store" });
-  if (answer.redirected) location.reload();
-  if (!answer.ok) throw new TypeError(`${answer.status}`);
-  return answer.json();
+async function fetched(asked, run, what) {
+  return (await asked(`${run}/${what}`)).json();
 }
 
-async function traceOf(run) {
-  const found = await fetched(run);
+async function traceOf(run, asked = ask) {
+  const found = await fetched(asked, run, "timeline");
   found.rows = found.rows.map(read);
   return found;
 }
 
-const load = unhurried(async () => {
-  const found = await traceOf(address);
+const load = unhurried(async (ask) => {
+  const found = await traceOf(address, ask);
   for (const [id, child] of children) {
-    if (child.ended === null) children.set(id, await traceOf(`/runs/${id}`));
+    if (child.ended === null) children.set(id, await traceOf(`/runs/${id}`, ask));
   }
   const first = trace === null;
   trace = found;
@@ -64,8 +61,8 @@ const load = unhurried(async () => {
     arrange();
   }
   tell();
-  if (card.dataset.view === "graph") await picture();
-  if (first && chosen) choose(chosen, true);
+  if (card.dataset.view === "graph") await picture(ask);
+  if (chosen && (first || !panel.hidden)) await choose(chosen, true);
 });
 
 // What is shown -------------------------------------------------------------------------------------------------------
@@ -168,12 +165,12 @@ function tell() {
   }
 }
 
-async function picture() {
+async function picture(asked) {
   if (!drawing) {
     const { drawn } = await import("./graph.js");
     drawing = drawn(document.getElementById("trace-graph"), (node) => node.step && choose(node.step));
   }
-  drawing.show(await fetched(address, "graph"));
+  drawing.show(await fetched(asked, address, "graph"));
   drawing.choose(chosen);
 }
 
@@ -187,7 +184,7 @@ function look(view) {
   if (view === "timeline") url.searchParams.delete("view");
   else url.searchParams.set("view", view);
   history.replaceState(null, "", url);
-  if (view === "graph" && trace) picture().catch(() => load());
+  if (view === "graph" && trace) picture(ask).catch(() => load());
   else draw();
 }
 
@@ -217,6 +214,7 @@ async function choose(key, quiet) {
   await htmx.ajax("GET", `${item.run}/steps/${encodeURIComponent(item.row.id)}`, {
     source: panel, target: panel, swap: already ? "innerMorph" : "innerHTML",
   });
+  if (chosen !== item.key) return; // it was closed meanwhile, or another one chosen
   panel.hidden = false;
   tick(panel);
   if (!quiet) history.replaceState(null, "", `#step=${encodeURIComponent(item.key)}`);
@@ -305,10 +303,7 @@ document.addEventListener("keydown", (event) => {
 });
 narrow.addEventListener("change", draw);
 addEventListener("resize", () => requestAnimationFrame(draw));
-onChange(async () => {
-  await load();
-  if (chosen && !panel.hidden) choose(chosen, true);
-});
+onChange(load);
 setInterval(() => {
   if (trace && trace.ended === null && !document.hidden) draw();
 }, 1000);

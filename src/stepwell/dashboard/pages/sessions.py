@@ -50,5 +50,10 @@ def browser_of(agent: str) -> str:
 
 
 PAGE: Final = Page(
-    path="/settings/sessions", show=show, section="settings", template="sessions.html", parts=("results",)
+    path="/settings/sessions",
+    show=show,
+    section="settings",
+    template="sessions.html",
+    parts=("results",),
+    personal=True,
 )

@@ -37,4 +37,6 @@ async def show(visit: Visit) -> Shown:
     return Shown(title="Users", view=UsersPage(rows, visit.guest.session), topics=("users", "sessions"))
 
 
-PAGE: Final = Page(path="/settings/users", show=show, section="settings", template="users.html", parts=("results",))
+PAGE: Final = Page(
+    path="/settings/users", show=show, section="settings", template="users.html", parts=("results",), personal=True
+)
