@@ -10,12 +10,10 @@ const CHARTS = {
 const HEIGHT = 150;
 const LEAST = 4; // of the axis: one run alone is not to look like a flood
 
-// Only a page that draws loads what draws.
-const beside = (name) => new URL(`./vendor/${name}`, import.meta.url).href;
-document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: beside("uplot.css") }));
+// Only a page that draws loads what draws. It is no module.
 await new Promise((loaded, failed) => {
   document.head.append(Object.assign(document.createElement("script"), {
-    src: beside("uplot.js"), onload: loaded, onerror: failed,
+    src: new URL("./vendor/uplot.js", import.meta.url).href, onload: loaded, onerror: failed,
   }));
 });
 const { uPlot } = window;
