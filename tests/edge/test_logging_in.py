@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -11,10 +12,10 @@ from stepwell import Stepwell
 from stepwell.engine.users import change_user, remove_user
 from stepwell.errors import ConfigurationError, LimitExceeded
 from stepwell.limits import LOGIN_FAILURES_MAX, USER_NAME_CHARS_MAX
-from stepwell.model.questions import GetUser, ListSessions
+from stepwell.model.questions import GetUser, ListSessions, ListUsers
 from stepwell.model.user import Role
 from stepwell.runtime.passwords import Cost, Passwords
-from stepwell.runtime.users import add_user
+from stepwell.runtime.users import add_user, change_role
 from stepwell.runtime.users import remove_user as remove_user_of
 from stepwell.server.attempts import Attempt, Attempts
 from stepwell.server.guard import Guard
@@ -93,6 +94,7 @@ def test_nobody_gets_in_by_a_password_that_is_taken_from_them_while_it_is_compar
 
 
 def test_a_role_that_changes_meanwhile_keeps_nobody_out(desk: Desk) -> None:
+    desk.do(lambda: add_user(desk.t.engine, desk.passwords, "lin", Role.ADMIN, OLD))
     desk.passwords.then = lambda: desk.t.engine.commit(lambda draft: change_user(draft, "ada", role=Role.VIEWER))
 
     cookie = desk.log_in()
@@ -145,3 +147,21 @@ def test_a_name_takes_no_more_room_than_a_name_may_have(desk: Desk) -> None:
     attempt = desk.attempts.begin("other", desk.t.engine.clock.now_ms())
     assert isinstance(attempt, Attempt)
     assert max(len(each.name) for each in desk.attempts._attempts) == USER_NAME_CHARS_MAX + 1
+
+
+def test_two_admins_who_take_that_from_each_other_at_once_leave_one(desk: Desk) -> None:
+    desk.do(lambda: add_user(desk.t.engine, desk.passwords, "lin", Role.ADMIN, OLD))
+
+    async def both(one: Awaitable[object], other: Awaitable[object]) -> list[object]:
+        return await asyncio.gather(one, other, return_exceptions=True)
+
+    engine = desk.t.engine
+    _, refused = desk.do(lambda: both(change_role(engine, "lin", Role.VIEWER), remove_user_of(engine, "ada")))
+
+    assert isinstance(refused, ConfigurationError) and refused.what == "ada is the last admin"
+    assert [each.name for each in desk.do(lambda: engine.store.read(ListUsers(9)))] == ["ada", "lin"]
+    with pytest.raises(ConfigurationError, match="last admin"):
+        desk.do(lambda: change_role(engine, "ada", Role.OPERATOR))
+    desk.do(lambda: remove_user_of(engine, "lin"))
+    desk.do(lambda: remove_user_of(engine, "ada"))  # after the only one the first is made anew
+    assert desk.do(lambda: engine.store.read(ListUsers(9))) == []

@@ -41,7 +41,8 @@ async def add_user(
 
 
 async def change_role(engine: Engine, name: str, role: str) -> User:
-    """What somebody may do from now on. Ends their sessions. Raises ``NotFound`` and ``ConfigurationError``."""
+    """What somebody may do from now on. Ends their sessions. Raises ``NotFound``, and ``ConfigurationError`` also for
+    the last admin."""
     _check_role(role)
     verdict = await engine.commit(lambda draft: users.change_user(draft, name, role=role))
     return _found(verdict.result.value, name)
@@ -77,7 +78,7 @@ async def change_own_password(engine: Engine, passwords: Passwords, name: str, s
 
 
 async def remove_user(engine: Engine, name: str) -> User:
-    """Let somebody log in no more. Raises ``NotFound``."""
+    """Let somebody log in no more. Raises ``NotFound``, and ``ConfigurationError`` for the last admin of others."""
     return _found((await engine.commit(lambda draft: users.remove_user(draft, name))).result.value, name)
 
 
