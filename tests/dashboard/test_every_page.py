@@ -172,9 +172,9 @@ TABBED = """() => {
   const kinds = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]';
   const seen = (each) => each.checkVisibility({visibilityProperty: true}) && !each.disabled && !each.closest('dialog');
   const radios = (each) => each.type !== 'radio' || each.checked;
-  const all = [...document.querySelectorAll(kinds)].filter((each) => seen(each) && radios(each));
-  all.forEach((each, index) => (each.dataset.nth = index));
-  return all.map((each) => `${each.tagName} ${(each.ariaLabel ?? each.textContent).trim().slice(0, 40)}`);
+  // Anew each time: a live page may have put others, that say the same, in place of those there were.
+  window.tabbed = () => [...document.querySelectorAll(kinds)].filter((each) => seen(each) && radios(each));
+  return tabbed().map((each) => `${each.tagName} ${(each.ariaLabel ?? each.textContent).trim().slice(0, 40)}`);
 }"""
 
 
@@ -201,7 +201,7 @@ def test_every_page_is_used_by_keyboard_alone(
               const drawn = node && parseFloat(getComputedStyle(node).strokeWidth) > 2;
               const shown = drawn || outlined(at) || outlined(at, '::after') || outlined(beside)
                 || (field && getComputedStyle(field).boxShadow !== 'none');
-              return [Number(at.dataset.nth ?? -1), Boolean(shown)];
+              return [tabbed().indexOf(at), Boolean(shown)];
             }""")
             reached.append(here[0])
             if not here[1]:

@@ -49,6 +49,7 @@ def shop(folder: Path) -> Stepwell:
 
     @app.create_function(id="sleeping", trigger="sleeping")
     async def sleeping(ctx: Context[Any]) -> str:
+        ctx.logger.info("it is about to rest")
         await ctx.step.run("a", note, ctx, "a")
         await ctx.step.sleep("rest", "4s")
         return await ctx.step.run("b", note, ctx, "b")

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 schemathesis.openapi.media_type("application/protobuf", st.binary(max_size=200))
 
-EXAMPLES: Final = 4
+EXAMPLES: Final = 3
 CHECKS: Final = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 FUZZ: Final = settings(
     max_examples=EXAMPLES,

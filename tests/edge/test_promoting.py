@@ -63,6 +63,7 @@ async def test_what_was_promoted_comes_back_as_it_was(tmp_path: Path, url: str) 
     async with app.embedded(first, grace=0) as engine:
         await begin(app, engine, first)
     before = content(first)
+    assert before["logs"]
 
     promoted = await promote(str(first), url, silent, version="1.2.3", shards=SHARDS)
     exported = await export(url, str(tmp_path / "all.gz"), silent, version="1.2.3")
