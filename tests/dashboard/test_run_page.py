@@ -144,6 +144,27 @@ def test_what_an_event_led_to_is_drawn_and_gone_through(visitor: Visitor, shop: 
     expect(page.get_by_role("heading", name="collect")).to_be_visible()
 
 
+def test_what_is_drawn_fits_the_window_until_somebody_moves_it(visitor: Visitor, shop: Dev) -> None:
+    event_id = shop.send("shop/collected", url=f"{shop.url}/health")
+    page = visitor.open(f"/events/{event_id}")
+    expect(page.locator("#flow .graph-node")).to_have_count(3)
+
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_function("""() => {
+      const place = (each) => document.querySelector(each).getBoundingClientRect();
+      const [box, node] = [place('#flow'), place('#flow .graph-node')];
+      return node.left >= box.left && node.right <= box.right;
+    }""")
+
+    page.locator('#flow [tabindex="0"]').focus()
+    page.keyboard.press("+")
+    corner = page.locator("#flow svg").first.evaluate("(each) => [each.viewBox.baseVal.x, each.viewBox.baseVal.y]")
+    page.set_viewport_size({"width": 768, "height": 800})
+    page.wait_for_function("() => document.querySelector('#flow svg').viewBox.baseVal.width > 330")
+    now = page.locator("#flow svg").first.evaluate("(each) => [each.viewBox.baseVal.x, each.viewBox.baseVal.y]")
+    assert now == corner
+
+
 def axis(visitor: Visitor) -> str:
     return visitor.page.locator("#trace-axis").get_attribute("aria-valuetext") or ""
 

@@ -37,6 +37,7 @@ export function drawn(box, opened, direction = "TB") {
   box.replaceChildren(svg, note);
   let [nodes, plan, shown, known, chosen] = [new Map(), null, null, "", null];
   let view = { x: 0, y: 0, scale: 1 };
+  let moved = false; // by somebody, who then sees what they chose to see
 
   function look() {
     const [width, height] = [box.clientWidth / view.scale, box.clientHeight / view.scale];
@@ -45,6 +46,7 @@ export function drawn(box, opened, direction = "TB") {
 
   // All of it if that can be read; else its beginning.
   function fit() {
+    moved = false;
     const { width, height } = plan.graph();
     const high = "grows" in box.dataset ? 1 : box.clientHeight / height;
     const scale = Math.min(1, box.clientWidth / width, Math.max(0.7, high));
@@ -61,6 +63,7 @@ export function drawn(box, opened, direction = "TB") {
     view.x += x / view.scale - x / scale;
     view.y += y / view.scale - y / scale;
     view.scale = scale;
+    moved = true;
     look();
   }
 
@@ -120,7 +123,7 @@ export function drawn(box, opened, direction = "TB") {
     );
     note.hidden = !graph.left_out;
     note.textContent = graph.left_out ? `${graph.left_out.toLocaleString("en")} more are not drawn.` : "";
-    if (first || "grows" in box.dataset) fit();
+    if (first || ("grows" in box.dataset && !moved)) fit();
     stop(at ?? chosen ?? graph.nodes.find((node) => node.name)?.id);
     if (at) find(at)?.focus({ preventScroll: true });
     mark();
@@ -139,6 +142,7 @@ export function drawn(box, opened, direction = "TB") {
     const [wide, high] = [box.clientWidth / view.scale, box.clientHeight / view.scale];
     if (x - WIDTH / 2 < view.x || x + WIDTH / 2 > view.x + wide) view.x = x - wide / 2;
     if (y - HEIGHT / 2 < view.y || y + HEIGHT / 2 > view.y + high) view.y = y - high / 2;
+    moved = true;
     look();
     stop(id);
     find(id).focus({ preventScroll: true });
@@ -193,6 +197,7 @@ export function drawn(box, opened, direction = "TB") {
     if (!held.moved && Math.hypot(x, y) < 4) return;
     if (!held.moved) svg.setPointerCapture(event.pointerId);
     held = { x: event.clientX, y: event.clientY, moved: true };
+    moved = true;
     view.x -= x / view.scale;
     view.y -= y / view.scale;
     look();
@@ -213,7 +218,8 @@ export function drawn(box, opened, direction = "TB") {
     const place = box.getBoundingClientRect();
     zoom(event.deltaY < 0 ? 1.15 : 0.87, event.clientX - place.left, event.clientY - place.top);
   }, { passive: false });
-  new ResizeObserver(() => plan && look()).observe(box);
+  // A frame later: to fit may change the height of the box, which would be told once more.
+  new ResizeObserver(() => requestAnimationFrame(() => plan && (moved ? look() : fit()))).observe(box);
 
   return { show, keys: ZOOMS, choose(step) { chosen = step; mark(); } };
 }
