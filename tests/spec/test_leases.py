@@ -47,7 +47,9 @@ def test_nothing_looks_for_work_after_the_last_run_has_ended(monkeypatch: pytest
     assert len(claims) == before
 
 
-def test_a_run_whose_call_left_its_lease_behind_goes_on_when_that_ends(monkeypatch: pytest.MonkeyPatch):
+def test_a_run_whose_call_left_its_lease_behind_goes_on_when_that_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     conclusion, calls = caller._conclusion, 0
 
     def broken(*_: object) -> NoReturn:
@@ -63,6 +65,8 @@ def test_a_run_whose_call_left_its_lease_behind_goes_on_when_that_ends(monkeypat
         t.send("shop/ordered", {})
         run = t.run()
         assert (calls, run.ended) == (1, False)
+        (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+        assert "a call broke off" in told.getMessage() and told.exc_info is not None
 
         t.advance("31s")
 

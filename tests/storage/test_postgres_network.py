@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from stepwell.clock import SystemClock
 from stepwell.model.changes import Decision, Plan, PutCell
 from stepwell.model.history import Cell
 from stepwell.model.questions import GetCell, ask
+from stepwell.runtime.loop import Loop, LoopTimers
 from stepwell.storage.postgres.store import PostgresStore
 from tests.pooler import Pooler
 from tests.postgres import emptied, server
@@ -45,6 +47,19 @@ async def reached(proxies: Proxies) -> AsyncIterator[tuple[PostgresStore, Proxy]
     finally:
         await store.close()
         await asyncio.to_thread(pooler.close)
+
+
+def looking_after(store: PostgresStore) -> Loop:
+    """As each server does: what was lost in the midst of a statement no other ends (ADR 0044)."""
+    clock = SystemClock()
+
+    async def look(now: int) -> int:
+        await store.end_stalled()
+        return now + 500
+
+    loop = Loop("upkeep", look, clock, LoopTimers(clock))
+    loop.start()
+    return loop
 
 
 def count_up(place: int) -> Callable[[], Plan]:
@@ -145,6 +160,8 @@ async def test_connections_that_are_forgotten_on_the_way_are_given_up(
         await load.goes_on()
 
         proxies.tell(proxy.lose)
+        upkeep = looking_after(store)
         await load.goes_on()
 
         await load.assert_exact()
+        await upkeep.stop()

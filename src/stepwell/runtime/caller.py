@@ -193,6 +193,8 @@ class Caller:
         except asyncio.CancelledError:
             if not self._engine.stopping:
                 raise
+        except Exception:  # a bug of ours: the run goes on when the lease has run out
+            log.exception("a call broke off", run=run_id, function=call.leased.function.id)
         finally:
             call.close()
             if concluded or not self._engine.stopping:
