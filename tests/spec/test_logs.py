@@ -285,6 +285,29 @@ def test_a_run_keeps_a_mebibyte_and_tells_how_many_lines_there_were_besides(app:
         assert len(kept(t, bill)) + dropped(t, bill) == per_step * steps
 
 
+def test_branches_that_log_at_the_same_moment_share_what_a_run_may_keep(
+    app: Stepwell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 400
+    monkeypatch.setattr("stepwell.engine.lines.LOG_PER_RUN_BYTES_MAX", most)
+
+    @app.create_function(id="bill", trigger="paid")
+    async def bill(ctx: Context) -> None:
+        async def work() -> None:
+            ctx.logger.info("x" * 80)
+
+        await ctx.step.sleep("rest", "1m")  # the call after it has to ask how much is kept
+        await asyncio.gather(*(ctx.step.run(f"work {number}", work) for number in range(8)))
+
+    with harness(app) as t:
+        t.send("paid")
+        t.advance("1m")
+
+        assert t.run(bill).status == "COMPLETED"
+        assert 0 < sum(len(each.lines) for each in t.ask(GetLogs(t.run(bill).id)) if each.lines != b"[]") <= most
+        assert (len(kept(t, bill)) + dropped(t, bill), dropped(t, bill) > 0) == (8, True)
+
+
 def test_a_run_that_logs_nothing_has_nothing_written(app: Stepwell) -> None:
     @app.create_function(id="bill", trigger="paid")
     async def bill(ctx: Context) -> None:

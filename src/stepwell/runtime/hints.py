@@ -220,6 +220,7 @@ class Hints:
     def _tell_at(self, at: int) -> None:
         if not self._waiting:
             self._waiting = True
+            self._told = min(self._told, self._clock.now_ms())  # a clock that was set back makes nobody wait for it
             self._due = max(at, self._rested_at)
             self._timers.call_at(self._due, self._tell)
 

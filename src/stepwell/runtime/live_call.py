@@ -133,7 +133,9 @@ class LiveCall:
         self.leased.position += 1
         logs = type(given) is Annotated and given.logs is not None
         if logs and self.leased.logged is None:
-            self.leased.logged = await self._patiently(LoggedBytes(self.leased.run.id))
+            kept = await self._patiently(LoggedBytes(self.leased.run.id))
+            if self.leased.logged is None:  # else another branch has asked as well, and counted since
+                self.leased.logged = kept
         work = progress.save(self.leased, given, position, engine.moment())
         if logs:
             self._count_logs(work)

@@ -153,6 +153,20 @@ async def test_one_look_that_was_dear_holds_nobody_up(world: World):
     assert (await heard_while(world, looking, lambda: world.write(created("a"))))[:1] == [150]
 
 
+async def test_a_clock_that_was_set_back_makes_nobody_wait_for_it(world: World):
+    world.pass_ms(10_000_000)
+    looking = world.hints.look([RUNS])
+    world.hints.others_wrote()
+    world.pass_ms(0)
+    assert await told(looking)
+
+    world.now -= 3_600_000
+    world.write(created("a"))
+
+    world.pass_ms(150)
+    assert await told(looking) == [RUNS]
+
+
 async def test_while_nobody_looks_nothing_is_looked_at(world: World):
     assert (world.observers, world.hints.wanted, world.looks) == ([], False, 0)
     looking = world.hints.look([RUNS])
