@@ -285,6 +285,22 @@ def test_a_run_keeps_a_mebibyte_and_tells_how_many_lines_there_were_besides(app:
         assert len(kept(t, bill)) + dropped(t, bill) == per_step * steps
 
 
+def test_what_is_said_before_and_after_a_request_of_the_same_millisecond_is_all_kept(app: Stepwell) -> None:
+    @app.create_function(id="bill", trigger="paid")
+    async def bill(ctx: Context) -> None:
+        for number in range(3):
+            ctx.logger.info("asks for page %d", number)
+            await ctx.step.fetch(f"page {number}", "https://example.com/")
+        ctx.logger.info("has them")
+
+    with harness(app) as t:
+        t.answer_fetch("https://example.com/", body="hello")
+        t.send("paid")
+
+        said = [text for *_, text in kept(t, bill)]
+        assert said == ["asks for page 0", "asks for page 1", "asks for page 2", "has them"]
+
+
 def test_branches_that_log_at_the_same_moment_share_what_a_run_may_keep(
     app: Stepwell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,10 +228,11 @@ async def test_what_was_logged_comes_in_the_order_in_which_it_was_said_and_a_rep
     later, second = logged(30), logged(20, position=2, step_id="s2")
     await write(store, SaveLogs(later), SaveLogs(second), SaveLogs(logged(20)), SaveLogs(logged(run_id="r2")))
 
-    await write(store, SaveLogs(msgspec.structs.replace(later, lines=b"[]", position=9)))
+    another = msgspec.structs.replace(later, position=9)  # in the same millisecond
+    await write(store, SaveLogs(msgspec.structs.replace(later, lines=b"[]", dropped=9)), SaveLogs(another))
 
-    assert await store.read(GetLogs("r1")) == [logged(20), second, later]
-    assert await store.read(LoggedBytes("r1")) == 3 * len(later.lines)
+    assert await store.read(GetLogs("r1")) == [logged(20), second, later, another]
+    assert await store.read(LoggedBytes("r1")) == 4 * len(later.lines)
     assert await store.read(LoggedBytes("r3")) == 0
 
 

@@ -22,10 +22,10 @@ def log_step(draft: Draft, leased: Leased, op: Annotated, position: int) -> Gene
         yield from _log(draft, leased, op.logs, op.id, op.attempt, position)
 
 
-def log_call(draft: Draft, leased: Leased, logs: Logs | None) -> Generator[Any, Any, None]:
-    """Keep what came with the end of a call."""
+def log_call(draft: Draft, leased: Leased, logs: Logs | None, position: int | None = None) -> Generator[Any, Any, None]:
+    """Keep what came with the end of a call, or at this ``position`` of one that goes on."""
     if logs is not None:
-        yield from _log(draft, leased, logs, "", leased.attempt, leased.position)
+        yield from _log(draft, leased, logs, "", leased.attempt, leased.position if position is None else position)
 
 
 def with_step(leased: Leased, op: Annotated, position: int) -> tuple[SaveLogs, ...]:

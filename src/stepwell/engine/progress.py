@@ -109,9 +109,9 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
 
 
-def keep(draft: Draft, leased: Leased, logs: Logs) -> Plan:
-    """Remember what the function's own code has logged, of a call that goes on."""
-    yield from log_call(draft, leased, logs)
+def keep(draft: Draft, leased: Leased, logs: Logs, position: int) -> Plan:
+    """Remember what the function's own code has logged, of a call that goes on. ``position`` as in ``save``."""
+    yield from log_call(draft, leased, logs, position)
     return draft.decision(None, holds=leased.lease)
 
 

@@ -45,7 +45,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
 
     ``at`` is the moment of the first one. ``token`` is that of the lease under which it was said: with it, a report
     that is written a second time is known. ``position`` is that of the next result of the run at that time, which tells
-    apart what was said within one millisecond.
+    apart what was said within one millisecond: it is in the key as well.
     """
 
     run_id: str

@@ -166,8 +166,9 @@ class LiveCall:
     async def keep(self, logs: Logs) -> None:
         """Make what the function's own code has logged durable, where no op and no end of the call takes it along.
         Raises ``Superseded``."""
-        leased = self.leased
-        verdict = await self._engine.commit_patiently(lambda draft: progress.keep(draft, leased, logs))
+        leased, position = self.leased, self.leased.position
+        leased.position += 1  # what is said next, within the same millisecond, is another report
+        verdict = await self._engine.commit_patiently(lambda draft: progress.keep(draft, leased, logs, position))
         leased.logged = None
         if not verdict.held:
             self._superseded()

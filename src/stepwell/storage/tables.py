@@ -90,7 +90,7 @@ TABLES: Final = (
         "logs",
         "run_id at token step_id attempt position lines dropped",
         blobs="lines",
-        order="run_id at token step_id attempt",
+        order="run_id at token position step_id attempt",
         home="run_id",
     ),
     _table(

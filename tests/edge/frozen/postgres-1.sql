@@ -798,7 +798,7 @@ ALTER TABLE ONLY stepwell.items
 ALTER TABLE ONLY stepwell.listeners
     ADD CONSTRAINT listeners_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY stepwell.logs
-    ADD CONSTRAINT logs_pkey PRIMARY KEY (shard, run_id, at, token, step_id, attempt);
+    ADD CONSTRAINT logs_pkey PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt);
 ALTER TABLE ONLY stepwell.meta
     ADD CONSTRAINT meta_pkey PRIMARY KEY (key);
 ALTER TABLE ONLY stepwell.metadata

@@ -183,7 +183,7 @@ ORDER BY received_at DESC, id DESC LIMIT $5"""
 )
 GET_LOGS: Final = """
 SELECT run_id, at, token, step_id, attempt, position, lines, dropped FROM stepwell.logs
-WHERE shard = $1 AND run_id = $2 ORDER BY at, token, step_id, attempt"""
+WHERE shard = $1 AND run_id = $2 ORDER BY at, token, position, step_id, attempt"""
 
 LOGGED_BYTES: Final = """
 SELECT coalesce(sum(octet_length(lines)), 0)::bigint FROM stepwell.logs WHERE shard = $1 AND run_id = $2"""

@@ -103,7 +103,7 @@ SAVE_NOTE: Final = "INSERT INTO stepwell.notes (shard, run_id, at, kind, text, s
 SAVE_LOGS: Final = """
 INSERT INTO stepwell.logs (shard, run_id, at, token, step_id, attempt, position, lines, dropped)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (shard, run_id, at, token, step_id, attempt) DO NOTHING"""
+ON CONFLICT (shard, run_id, at, token, position, step_id, attempt) DO NOTHING"""
 
 SAVE_METADATA: Final = """
 INSERT INTO stepwell.metadata (shard, run_id, step_id, attempt, kind, "values", updated_at)

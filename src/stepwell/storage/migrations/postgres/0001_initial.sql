@@ -222,7 +222,7 @@ CREATE TABLE logs (
   position bigint NOT NULL,
   lines    bytea NOT NULL,
   dropped  bigint NOT NULL,
-  PRIMARY KEY (shard, run_id, at, token, step_id, attempt)
+  PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE items (

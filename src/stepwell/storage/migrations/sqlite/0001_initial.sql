@@ -196,7 +196,7 @@ CREATE TABLE logs (
   position INTEGER NOT NULL,
   lines    BLOB NOT NULL,
   dropped  INTEGER NOT NULL,
-  PRIMARY KEY (shard, run_id, at, token, step_id, attempt)
+  PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt)
 ) STRICT;
 
 CREATE TABLE items (
