@@ -93,6 +93,28 @@ def test_the_search_takes_ids_names_and_conditions(visitor: Visitor, shop: Dev) 
     expect(page.get_by_text("No run matches")).to_be_visible()
 
 
+@pytest.mark.parametrize("path", ["/runs", "/functions", "/runs/{}/logs"])
+def test_leaving_the_search_does_not_take_away_the_link_that_is_being_pressed(
+    visitor: Visitor, shop: Dev, path: str
+) -> None:
+    run_id = shop.start("shop/many", steps=1)
+    shop.ended(run_id)
+    page = visitor.open(path.format(run_id))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "q=" in request.url else None)
+    page.locator("#q").fill("nothing is called this")
+    link = page.get_by_role("link", name="Clear the filters")
+    link.hover()
+    assert len(asked) == 1
+
+    page.mouse.down()
+    page.mouse.up()
+
+    page.wait_for_url(f"**{path.format(run_id)}")
+    expect(page.locator("#q")).to_have_value("")
+    assert len(asked) == 1
+
+
 def test_older_runs_come_as_somebody_scrolls_and_go_where_nobody_looks(visitor: Visitor, shop: Dev) -> None:
     shop.http("POST", f"/e/{shop.event_key}", [{"name": "shop/requested", "data": {"id": 1}}] * 270)
     listed = shop.get("/v2/runs?function=approve&limit=1000")

@@ -556,7 +556,7 @@ class ListCells(Question[list[Cell]], frozen=True):
 
 
 class RunStates(Question[list[Run]], frozen=True):
-    """These runs, as far as they exist."""
+    """These runs, as far as they exist, in any order."""
 
     run_ids: tuple[str, ...]
 

@@ -21,6 +21,11 @@ if (list) {
   });
 }
 
+// What is typed has been asked for when the box is left. Asked once more, the answer would take away the link that is
+// just being pressed, and nothing would be clicked.
+const typed = document.querySelector('.filters[hx-trigger*="input"] [data-search]');
+typed?.addEventListener("change", (event) => event.stopPropagation());
+
 const rowsOf = (root) => root.querySelector("#rows");
 
 async function load(address, asked = ask) {
