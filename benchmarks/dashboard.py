@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ LOOKED_AT = (
 )
 ON_POSTGRES = ("dashboard_postgres_lists_ms_p50", "dashboard_postgres_lists_ms_p99", "dashboard_postgres_queue_ms_p50")
 OPEN = ("dashboard_50_open_ratio",)
-_CHROMIUM: Final = "/usr/bin/chromium"
+_CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 _LISTS: Final = (
     *("/", "/runs", "/runs?status=failed", "/runs?function=bench-five", "/runs?status=running", "/runs?age=15m"),
     # What few or none of the newest fit: as many are looked at as one request may look at.

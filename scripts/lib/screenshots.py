@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 WINDOW = {"width": 1280, "height": 800}
 DONE = "Ctrl-C"  # what the demo says when everything has run and it only serves
 
@@ -65,7 +67,7 @@ def _shoot(page: Page, address: str, path: str, name: str) -> None:
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with demo() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for theme in ("light", "dark"):
             page = browser.new_page(viewport=WINDOW, color_scheme=theme)
             for name, path in _pages(address).items():

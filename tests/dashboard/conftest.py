@@ -17,7 +17,8 @@ from tests.meta.sources import ROOT
 
 __all__ = ["start_dev"]  # a fixture of theirs, which is ours too
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+# Chromium without what only a window needs: half the work. What people see is measured and shown with all of it.
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or "/usr/bin/chromium-headless-shell"
 SHOTS = Path(os.environ.get("STEPWELL_SCREENSHOTS", ROOT / ".screenshots"))
 
 APP = """

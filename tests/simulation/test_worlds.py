@@ -7,7 +7,7 @@ import pytest
 from stepwell.engine import bulk, releasing
 from stepwell.testing.world import play
 
-SEEDS = 60  # scripts/simulate plays more of them
+SEEDS = 20  # scripts/simulate plays more of them
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
