@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.dashboard.assets import all_assets
+from stepwell.dashboard.assets import STYLES, all_assets
 from tests.meta.sources import PACKAGE
 
 DASHBOARD = PACKAGE / "dashboard"
@@ -46,8 +46,14 @@ def test_every_asset_that_is_asked_for_is_there():
     for path in (DASHBOARD / "assets").glob("*.js"):
         asked |= set(re.findall(r'(?:from|import)\s*\(?"\./([^"]+)"', path.read_text()))
 
-    assert {name for name in asked if not (DASHBOARD / "assets" / name).exists()} == set()
+    assert asked - set(all_assets()) == set()
     assert len(asked) > 10
+
+
+def test_all_styles_are_one():
+    assert [name for name in all_assets() if name.endswith(".css")] == [STYLES]
+    for path in (DASHBOARD / "assets").rglob("*.css"):
+        assert path.read_bytes() in all_assets()[STYLES].body
 
 
 def test_what_a_browser_loads_is_little():

@@ -1,7 +1,8 @@
 """Scripts and styles: files of this package, sent compressed, and kept by browsers for as long as they like.
 
 All of them share an address that names what is in them, so that modules find one another by relative names. Nothing
-builds them: what is in the folder is what browsers get.
+builds them: what is in the folder is what browsers get. Only the styles of all pages are sent as one, because a page
+is not drawn before the last of them is there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+STYLES: Final = "styles.css"
+# In this order, in which later ones may say otherwise.
+_STYLES: Final = ("tokens", "frame", "parts", "trace", "compare", "actions", "overview", "queue", "events", "palette")
 _FOREVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -37,6 +41,8 @@ def all_assets() -> dict[str, Asset]:
     """Each by its name, such as ``vendor/htmx.js``."""
     found: dict[str, Asset] = {}
     _gather(files("stepwell.dashboard") / "assets", "", found)
+    styles = [found.pop(f"{name}.css") for name in _STYLES] + [found.pop("vendor/uplot.css")]
+    found[STYLES] = _asset(".css", b"\n".join(each.body for each in styles))
     return found
 
 
@@ -69,7 +75,10 @@ def _gather(folder: Traversable, prefix: str, found: dict[str, Asset]) -> None:
         if each.is_dir():
             _gather(each, f"{prefix}{each.name}/", found)
             continue
-        kind = _TYPES.get(each.name[each.name.rfind(".") :])
-        if kind is not None:
-            body = each.read_bytes()
-            found[prefix + each.name] = Asset(kind, body, gzip.compress(body, 9, mtime=0))
+        ending = each.name[each.name.rfind(".") :]
+        if ending in _TYPES:
+            found[prefix + each.name] = _asset(ending, each.read_bytes())
+
+
+def _asset(ending: str, body: bytes) -> Asset:
+    return Asset(_TYPES[ending], body, gzip.compress(body, 9, mtime=0))

@@ -10,14 +10,7 @@ const CHARTS = {
 const HEIGHT = 150;
 const LEAST = 4; // of the axis: one run alone is not to look like a flood
 
-// Only a page that draws loads what draws. It is no module.
-await new Promise((loaded, failed) => {
-  document.head.append(Object.assign(document.createElement("script"), {
-    src: new URL("./vendor/uplot.js", import.meta.url).href, onload: loaded, onerror: failed,
-  }));
-});
-const { uPlot } = window;
-
+const { uPlot } = window; // by a script of the page, which is no module
 const page = document.querySelector("[data-charts]");
 const drawn = new Map();
 let minutes = [];
