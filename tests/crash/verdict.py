@@ -155,17 +155,33 @@ def _began_again(db: apsw.Connection, lines: list[dict[str, Any]]) -> list[str]:
 
 
 def overlapping(lines: list[dict[str, Any]], deaths: list[int]) -> list[str]:
-    """I12: of each key one body of the limited function is at work. Those of a process end with it at the latest."""
-    intervals: dict[int, list[Interval]] = defaultdict(list)
+    """I12: of each key the bodies of one run of the limited function are at work. Those of a process end with it at the
+    latest. One that begins again beside itself, when its lease had run out, is no other's: ``_began_again`` judges it.
+    """
+    intervals: dict[int, dict[str, list[Interval]]] = defaultdict(lambda: defaultdict(list))
     for number, entry in enumerate(lines):
         if "run" in entry:
             me = entry["run"], entry["step"]
             over = next((each["at"] for each in lines[number:] if (each.get("over"), each["step"]) == me), None)
             death = next((moment for moment in deaths if moment >= entry["at"]), None)
             ends = [moment for moment in (over, death) if moment is not None]
-            intervals[entry["key"]].append(Interval(entry["at"], min(ends) if ends else entry["at"] + 1, entry["run"]))
+            body = Interval(entry["at"], min(ends) if ends else entry["at"] + 1, entry["run"])
+            intervals[entry["key"]][entry["run"]].append(body)
     return [
         str(violation)
-        for key, found in intervals.items()
-        for violation in too_many_at_once("I12", f"bodies of the key {key}", found, 1)
+        for key, runs in intervals.items()
+        for violation in too_many_at_once(
+            "I12", f"runs of the key {key} are at work", [one for bodies in runs.values() for one in _joined(bodies)], 1
+        )
     ]
+
+
+def _joined(intervals: list[Interval]) -> list[Interval]:
+    """Those that overlap, as one."""
+    found: list[Interval] = []
+    for each in sorted(intervals):
+        if found and each.start < found[-1].end:
+            found[-1] = Interval(found[-1].start, max(found[-1].end, each.end), each.who)
+        else:
+            found.append(each)
+    return found
