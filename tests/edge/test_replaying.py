@@ -76,6 +76,7 @@ def test_runs_are_started_again_and_how_far_that_is_can_be_read(dev: Dev, prefix
         "started": made["matched"],
         "skipped": 0,
         "left": 0,
+        "who": "",
         "held": [],
     }
     again = [dev.get(f"/v2/runs/{run_id}")["rerunIds"] for run_id in runs]

@@ -151,6 +151,23 @@ def test_v2_lists_orders_in_pages(dev: Dev) -> None:
     assert dev.http("DELETE", f"/v2/cancellations/{made[0]}").json["data"] == {"ok": True}
 
 
+@pytest.mark.slow
+def test_the_command_lists_what_is_cancelled_in_bulk_and_ends_it(dev: Dev) -> None:
+    body = {"functionId": "large", "startedBefore": "2020-01-01T00:00:00Z"}
+    order_id = dev.http("POST", "/v2/cancellations", body).json["data"]["id"]
+    done(dev, order_id)
+    said = f"Cancellation {order_id} is done: 0 runs of shop-large cancelled.\n"
+
+    assert dev.cli("cancellations").out.startswith(said)
+    assert dev.cli("cancellations", "--limit", "1").out == dev.cli("cancellations", "last").out == said
+    (listed,) = dev.cli("cancellations", "--limit", "1", "--json").json
+    assert listed == dev.get(f"/v2/cancellations/{order_id}") == dev.cli("cancellations", order_id, "--json").json
+    assert (listed["status"], listed["who"]) == ("COMPLETED", "")
+    assert dev.cli("cancellations", "last", "--end").out == "No more runs are cancelled for it.\n"
+    assert f"there is no cancellation {order_id}" in dev.cli("cancellations", order_id).err
+    assert dev.cli("cancellations", "--end").code == 2
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

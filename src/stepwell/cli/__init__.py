@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "logs": "Show what the code of a run has logged.",
     "why": "Say why a run waits or failed, or what became of an event.",
     "cancel": "Cancel a run, or all runs of a function that fit.",
+    "cancellations": "List what is cancelled in bulk; end it.",
     "retry": "Make the next attempt now.",
     "skip": "End a sleep before its time.",
     "rerun": "Start a run again.",

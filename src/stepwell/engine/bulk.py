@@ -78,6 +78,7 @@ def order(draft: Draft, kind: OrderKind, wanted: Wanted, place: int | None = Non
     The caller has checked that the condition can be compiled.
     """
     place = place if place is not None else place_for(f"order at {draft.now}")  # wherever it is, it goes through all
+    wanted = replace(wanted, who=draft.who)
     found = Order(id=draft.moment.new_id(place), kind=kind, created_at=draft.now, what=wanted)
     draft.add(SaveOrder(found), Enqueue(_item(found, draft.now)))
     draft.due(draft.now)

@@ -83,6 +83,7 @@ class Draft:
     ``places`` are those that it has asked to hold, and ``all_held`` whether that is all there is.
     ``released`` is how many items it lets go of a backlog that goes as a whole.
     ``put_off`` is what it says of functions that runs put off until their end, by run and step.
+    ``who`` is the person who acts, as the audit log calls them, if one does.
     ``guarded`` are the runs it creates that events can cancel; ``listeners`` are what they listen for, by event name,
     path and value, so that a large request costs no more than its size.
     """
@@ -97,12 +98,14 @@ class Draft:
         presses: Callable[[], None] | None = None,
         until: int = 0,
         one_shard: bool = False,
+        who: str = "",
     ) -> None:
         self.registry = registry
         self.moment = moment
         self.now = moment.now
         self.until = until
         self.one_shard = one_shard
+        self.who = who
         self.changes: list[Change] = []
         self.leased: list[Leased] = []
         self.touched: list[str] = []

@@ -12,6 +12,12 @@ class OrderKind(StrEnum):
     REPLAY = "replay"
 
 
+class OrderStatus(StrEnum):
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ABORTED = "ABORTED"
+
+
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Which runs are meant, and how it is to be done. Moments are milliseconds.
 
@@ -21,7 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     and for when that was. ``first_id`` and ``last_id`` bound the ids of such runs, both exclusive, so that no others
     need to be looked at; an order itself bounds them as well. At most ``limit`` are done in ``period_ms``, spread over
     that time, if that is given. ``matched`` is how many there were when it was ordered, if they were counted; ``name``
-    is for people.
+    is for people. ``who`` has ordered it, as the audit log calls them: nobody, where nobody has to say.
     """
 
     app_id: str
@@ -37,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     period_ms: int | None = None
     matched: int | None = None
     name: str = ""
+    who: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,3 +67,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     ended_at: int | None = None
     aborted: bool = False
+
+    @property
+    def status(self) -> OrderStatus:
+        if self.ended_at is None:
+            return OrderStatus.RUNNING
+        return OrderStatus.ABORTED if self.aborted else OrderStatus.COMPLETED

@@ -152,6 +152,7 @@ class Decisions:
                 presses=presses,
                 until=until,
                 one_shard=self._one_shard,
+                who="" if act is None else act.entry.who,
             )
             written = draft.changes
             if overtaken >= _OVERTAKEN_MAX:

@@ -90,7 +90,7 @@ async def find_cancellation(engine: Engine, order_id: str) -> Order:
         raise NotFound(
             f"there is no cancellation {order_id}",
             "it was never there, was ended, or retention has removed it",
-            "list them: GET /v1/cancellations",
+            "list them: stepwell cancellations",
         )
     return found
 

@@ -183,6 +183,8 @@ class CancellingV2:
             started_before=moment(selection.started_before),
             started_after=moment(selection.started_after),
             condition=given.condition,
+            status=None,
+            who="",
             examined=0,
             cancelled=await count_many(self._engine, selection),
             ended_at=None,

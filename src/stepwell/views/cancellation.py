@@ -10,7 +10,8 @@ from stepwell.views.nouns import View, moment
 
 
 class CancellationView(View, frozen=True):
-    """An order to cancel many runs. It is done when it has ended; ``examined`` and ``cancelled`` are numbers of runs.
+    """An order to cancel many runs, by whoever is called ``who`` in the audit log. It is done when it has ended, or
+    somebody has stopped it: ``status`` says which. ``examined`` and ``cancelled`` are numbers of runs.
 
     For what was only counted there is no ``id``, and ``cancelled`` is how many would be.
     """
@@ -21,6 +22,8 @@ class CancellationView(View, frozen=True):
     started_before: str | None
     started_after: str | None
     condition: str | None = msgspec.field(name="if")
+    status: str | None
+    who: str
     examined: int
     cancelled: int
     ended_at: str | None
@@ -35,6 +38,8 @@ def cancellation_view(found: Order) -> CancellationView:
         started_before=rfc3339(what.created_before),
         started_after=moment(what.created_after),
         condition=what.condition,
+        status=found.status,
+        who=what.who,
         examined=found.examined,
         cancelled=found.done,
         ended_at=moment(found.ended_at),

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Literal
 
 import msgspec
 
 from stepwell.model.duration import format_duration
 from stepwell.model.event import rfc3339
-from stepwell.model.order import Order
+from stepwell.model.order import Order, OrderStatus, Wanted
 from stepwell.views.nouns import View, moment
-
-
-class ReplayStatus(StrEnum):
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    ABORTED = "ABORTED"
 
 
 class WaitedFor(View, frozen=True):
@@ -30,7 +23,7 @@ class WaitedFor(View, frozen=True):
 
 
 class ReplayView(View, frozen=True):
-    """An order to start many runs again.
+    """An order to start many runs again, by whoever is called ``who`` in the audit log.
 
     ``matched`` is how many there were, of which ``started`` have been started, ``skipped`` could not be, and ``left``
     are still to come. ``rate`` is how many are started in which time. For what was only counted there is no ``id``.
@@ -53,16 +46,14 @@ class ReplayView(View, frozen=True):
     started: int
     skipped: int
     left: int
+    who: str
     held: tuple[WaitedFor, ...] = ()
 
 
 def replay_view(found: Order, held: Sequence[WaitedFor] = ()) -> ReplayView:
     what, written = found.what, bool(found.id)
     matched = what.matched or 0
-    status = ReplayStatus.RUNNING
-    if found.ended_at is not None:
-        status = ReplayStatus.ABORTED if found.aborted else ReplayStatus.COMPLETED
-    over = status == ReplayStatus.COMPLETED  # what retention has removed meanwhile does not come any more
+    over = found.status is OrderStatus.COMPLETED  # what retention has removed meanwhile does not come any more
     return ReplayView(
         id=found.id or None,
         name=what.name,
@@ -72,20 +63,22 @@ def replay_view(found: Order, held: Sequence[WaitedFor] = ()) -> ReplayView:
         created_after=moment(what.created_after),
         created_before=rfc3339(what.created_before),
         condition=what.condition,
-        rate=_rate(what.limit, what.period_ms),
-        status=status if written else None,
+        rate=rate_text(what),
+        status=found.status if written else None,
         created_at=rfc3339(found.created_at) if written else None,
         ended_at=moment(found.ended_at),
         matched=matched,
         started=found.done,
         skipped=found.skipped,
         left=0 if over else max(0, matched - found.done - found.skipped),
+        who=what.who,
         held=tuple(held),
     )
 
 
-def _rate(limit: int | None, period_ms: int | None) -> str | None:
-    if limit is None or period_ms is None:
+def rate_text(what: Wanted) -> str | None:
+    """How many are started in which time, as it is typed."""
+    if what.limit is None or what.period_ms is None:
         return None
-    period = format_duration(period_ms)
-    return f"{limit}/{period[1:] if period in ('1s', '1m', '1h', '1d') else period}"
+    period = format_duration(what.period_ms)
+    return f"{what.limit}/{period[1:] if period in ('1s', '1m', '1h', '1d') else period}"

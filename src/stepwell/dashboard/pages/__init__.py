@@ -21,6 +21,7 @@ from stepwell.dashboard.pages import (
     graph,
     logs,
     order,
+    orders,
     overview,
     palette,
     payload,
@@ -36,6 +37,7 @@ from stepwell.dashboard.pages import (
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
     runs.PAGE,
+    orders.PAGE,
     order.PAGE,
     run.PAGE,
     timeline.PAGE,
