@@ -112,6 +112,19 @@ def test_what_somebody_may_not_do_is_not_shown_to_them(server: Start) -> None:
     assert b"admin@example.com" not in shown[Role.VIEWER], "they see their own sessions"
 
 
+def test_the_palette_offers_what_somebody_may_do_and_no_more(server: Start) -> None:
+    def offered(role: Role, q: str = "") -> set[str]:
+        found = page(server, log_in(server, f"{role}@example.com"), f"/palette?q={q}").json
+        return {each["title"] for each in found if each["act"] or each["detail"] == "Settings"}
+
+    of_operators = {"Send events", "Send a signal", "Cancel many", "Run many again", "Drain everything"}
+    assert offered(Role.VIEWER) == set()
+    assert offered(Role.OPERATOR) == of_operators
+    assert offered(Role.ADMIN) == of_operators | {"Sync an app", "Add a user"}
+    assert offered(Role.VIEWER, "a") == {"Audit log", "About"}
+    assert [offered(role, "users") for role in Role] == [{"Users"} if role is Role.ADMIN else set() for role in Role]
+
+
 def test_parts_that_people_ask_for_at_the_same_time_are_made_for_each_role_and_of_nobody_else(server: Start) -> None:
     cookies = {role: log_in(server, f"{role}@example.com") for role in Role}
     csrf = {role: hidden(page(server, cookie, "/runs"))["csrf"].encode() for role, cookie in cookies.items()}

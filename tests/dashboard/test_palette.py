@@ -62,6 +62,50 @@ def test_the_palette_does_what_the_page_can_do_and_takes_the_mouse(visitor: Visi
     page.wait_for_url(re.compile(r"/runs\?q=no\+such"))
 
 
+def test_the_palette_does_from_anywhere_what_is_about_nothing_in_particular(visitor: Visitor, shop: Dev) -> None:
+    page = visitor.open("/queue")
+    dialog = page.get_by_role("dialog", name="Send events")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("send ev")
+    expect(page.locator('#palette [aria-selected="true"]')).to_have_text("Send events")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("textbox", name="Events")).to_be_focused()
+    dialog.get_by_role("textbox").fill('{"name": "shop/from.anywhere", "data": {}}')
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#told")).to_contain_text("The event was sent.")
+    assert len(shop.get("/v2/events?name=shop/from.anywhere")) == 1
+
+    page.keyboard.press("Control+k")
+    page.keyboard.type("audit")
+    expect(page.locator('#palette [aria-selected="true"]')).to_have_text("Audit logSettings")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/settings/audit")
+
+
+def test_what_the_page_does_itself_is_offered_once_as_the_page_has_it(visitor: Visitor, shop: Dev) -> None:
+    page = visitor.open("/runs?function=shop-approve")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("cancel many")
+    offered = page.locator("#palette-list").get_by_role("option")
+    expect(offered).to_have_text(["Cancel many", "Runs with “cancel many”"])
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("dialog").get_by_label("Function")).to_have_value("shop-approve")
+
+
+def test_a_drain_of_everything_is_offered_until_there_is_one_and_then_its_end(visitor: Visitor, shop: Dev) -> None:
+    def offered() -> list[str]:
+        found = shop.http("GET", "/palette?q=DRAIN", accept="application/json").json
+        return [each["title"] for each in found if each["act"]]
+
+    assert offered() == ["Drain everything"]
+    shop.http("POST", "/v2/orders", {"kind": "drain"})
+    try:
+        assert offered() == ["End the drain of everything"]
+    finally:
+        shop.http("DELETE", "/v2/orders?kind=drain")
+
+
 def test_the_palette_says_that_the_server_is_away(visitor: Visitor) -> None:
     visitor.expected = ["ERR_FAILED"]
     page = visitor.open("/runs")

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from stepwell.dashboard.assets import asset_url
 from stepwell.dashboard.commands import curl
 from stepwell.dashboard.json_text import json_text
-from stepwell.dashboard.sections import SECTIONS, SHORTCUTS
+from stepwell.dashboard.sections import DEEDS, SECTIONS, SHORTCUTS, TABS
 from stepwell.dashboard.states import state_of
 from stepwell.model.event import rfc3339
 from stepwell.views.wording import count, parse_moment, relative, size, span
@@ -44,7 +44,8 @@ def _environment() -> Environment:
         span=span, size=size, count=count, json_text=json_text, state=state_of, members=_members, rfc3339=rfc3339
     )
     names.update(asset=asset_url, moment=_moment, lasting=_lasting, parse_moment=parse_moment)
-    names.update(sections=SECTIONS, shortcuts=SHORTCUTS, event_type=event_type, curl=curl)
+    names.update(sections=SECTIONS, shortcuts=SHORTCUTS, tabs_of_settings=TABS, deeds=DEEDS)
+    names.update(event_type=event_type, curl=curl)
     names["ui"] = made.get_template("parts/ui.html").module
     return made
 

@@ -1,8 +1,11 @@
-"""What is in the navigation, and all keys: one table each, which the frame, the list of keys and the palette show."""
+"""What is in the navigation, all keys, and what can be done wherever one is: one table each, which the frame, the list
+of keys, the settings and the palette show."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
+
+from stepwell.model.user import Role
 
 
 class Section(NamedTuple):
@@ -21,6 +24,28 @@ class Shortcut(NamedTuple):
     does: str
 
 
+class Tab(NamedTuple):
+    """A page of the settings, for those who are ``role``."""
+
+    name: str
+    word: str
+    role: Role
+
+    @property
+    def path(self) -> str:
+        return f"/settings/{self.name}"
+
+
+class Deed(NamedTuple):
+    """An action that is about nothing in particular: the address of its form, and who may do it. ``icon`` is the name
+    of one."""
+
+    word: str
+    path: str
+    icon: str
+    role: Role = Role.OPERATOR
+
+
 SECTIONS: Final = (
     Section("overview", "Overview", "/", "o"),
     Section("runs", "Runs", "/runs", "r"),
@@ -30,6 +55,26 @@ SECTIONS: Final = (
     Section("crons", "Crons", "/crons", "c"),
     Section("apps", "Apps", "/apps", "a"),
     Section("settings", "Settings", "/settings", "s"),
+)
+
+TABS: Final = (
+    Tab("users", "Users", Role.ADMIN),
+    Tab("sessions", "Sessions", Role.VIEWER),
+    Tab("audit", "Audit log", Role.VIEWER),
+    Tab("about", "About", Role.VIEWER),
+)
+
+DRAIN: Final = Deed("Drain everything", "/functions/drain", "pause")
+UNDRAIN: Final = Deed("End the drain of everything", "/functions/undrain", "pause")
+DEEDS: Final = (
+    Deed("Send events", "/events/send", "events"),
+    Deed("Send a signal", "/runs/signal", "events"),
+    Deed("Run many again", "/runs/bulk/replay", "again"),
+    Deed("Cancel many", "/runs/bulk/cancel", "slash"),
+    DRAIN,
+    UNDRAIN,
+    Deed("Sync an app", "/apps/sync", "apps", Role.ADMIN),
+    Deed("Add a user", "/settings/users/add", "settings", Role.ADMIN),
 )
 
 SHORTCUTS: Final = (

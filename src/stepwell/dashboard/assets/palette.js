@@ -1,5 +1,7 @@
-// The command palette: Ctrl-K or Cmd-K. The server finds pages, functions, runs and events; what can be done on this page
-// is known here. Focus stays in the field, and the option that is meant is named by it (ARIA 1.2, combobox).
+// The command palette: Ctrl-K or Cmd-K. The server finds pages, functions, runs and events, and what can be done anywhere;
+// what can be done on this page is known here. Focus stays in the field, and the option that is meant is named by it (ARIA 1.2, combobox).
+import { open as ask } from "./actions.js";
+
 const dialog = document.getElementById("palette");
 const field = document.getElementById("palette-field");
 const list = document.getElementById("palette-list");
@@ -18,7 +20,7 @@ function commands(q) {
     .map((each) => ({
       group: each.closest("main") ? "On this page" : "Settings",
       title: each.dataset.command || each.getAttribute("aria-label") || each.textContent.trim(),
-      detail: "", icon: each.closest("main") ? "step" : "settings", act: () => each.click(),
+      detail: "", icon: each.closest("main") ? "step" : "settings", path: each.pathname, click: () => each.click(),
     }))
     .filter((each) => each.title.toLowerCase().includes(q.toLowerCase()));
 }
@@ -41,7 +43,8 @@ async function find() {
   if (number !== asked || !dialog.open) return;
   const page = own.filter((each) => each.group === "On this page");
   const settings = own.filter((each) => each.group !== "On this page");
-  options = [...page, ...found, ...settings];
+  // What this page does is about what it shows: it says more than the same without that.
+  options = [...page, ...found.filter((each) => !each.act || !page.some((own) => own.path === each.href)), ...settings];
   here = 0;
   draw();
   if (!status.textContent) status.textContent = options.length ? "" : "Nothing has this name.";
@@ -104,14 +107,14 @@ function go(to) {
 
 function choose(option, apart) {
   if (!option) return;
-  if (option.act) {
-    dialog.close(); // first, so that what it opens may have the focus
-    option.act();
-  } else if (apart) open(option.href, "_blank", "noopener");
-  else {
-    dialog.close();
-    location.href = option.href;
+  if (apart && option.href) {
+    open(option.href, "_blank", "noopener");
+    return;
   }
+  dialog.close(); // first, so that what it opens may have the focus
+  if (option.click) option.click();
+  else if (option.act) ask(option.href);
+  else location.href = option.href;
 }
 
 const KEYS = {
