@@ -257,6 +257,20 @@ def test_the_log_says_who_did_what_with_its_effect_and_nothing_else(server: Star
     assert audit(server, who="operator@example.com")[-1]["action"] == "log-in"
 
 
+def test_a_logout_is_noted_once_and_with_whoever_did_it(server: Start) -> None:
+    name = "viewer@example.com"
+    cookie = log_in(server, name)
+    body = urlencode({"csrf": hidden(page(server, cookie, "/runs"))["csrf"]}).encode()
+    before = len(audit(server, action="log-out"))
+
+    first, second = (server.stranger("POST", "/logout", body, content_type=FORM, cookie=cookie) for _ in "ab")
+
+    assert (first.status, first.headers["location"], second.status) == (303, "/login", 401)
+    (entry, *_) = audit(server, who=name)
+    assert (entry["action"], entry["target"], entry["via"]) == ("log-out", name, "dashboard")
+    assert len(audit(server, action="log-out")) == before + 1
+
+
 def test_the_log_is_read_page_by_page_and_by_what_is_looked_for(server: Start) -> None:
     whole = audit(server, limit="1000")
     found: list[dict[str, Any]] = []

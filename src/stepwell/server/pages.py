@@ -229,7 +229,7 @@ class Pages:
             raise Refused(403, "foreign-origin", "the form is not one of this session", "", "reload the page")
         if _path(request) == "/logout":
             if login is not None:
-                await self._sessions.end(login)
+                await self._sessions.log_out(login)
             return _logged_out()
         answer = await self._site.act(request, form, guest)
         if answer is None:

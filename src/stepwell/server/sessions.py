@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from stepwell.engine.users import log_in
+from stepwell.engine.users import end_session, log_in
 from stepwell.ids import secret
 from stepwell.limits import SESSION_CHECKED, SESSION_LIFE, SESSION_SEEN, USER_NAME_CHARS_MAX
 from stepwell.model.audit import AuditEntry
@@ -132,8 +132,14 @@ class Sessions:
             verdict = await self._engine.commit(partial(log_in, session=session, shown=shown))
         return cookie if verdict.result.value else None
 
+    async def log_out(self, login: Login) -> None:
+        """End the session of somebody who asks for it."""
+        self.forget()
+        with Actor(self._engine, login.who, "dashboard").act("log-out", login.who):
+            await self._engine.commit(partial(end_session, session_id=login.id))
+
     async def end(self, login: Login) -> None:
-        """Log out."""
+        """End it for another one: that somebody has logged in says it."""
         self.forget()
         await self._engine.store.commit(Decision((EndSession(login.id),)))
 
