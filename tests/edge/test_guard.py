@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 
 from stepwell.server.guard import Guard
 from stepwell.server.replies import Refused
-from tests.edge.conftest import Dev
+from tests.edge.conftest import PATIENCE_S, Dev, eventually
+from tests.edge.served_here import free_port
 
 TOKEN = "a-token-for-a-test-0123456789"
 
@@ -47,6 +49,80 @@ def test_a_page_of_our_own_may_act(dev: Dev) -> None:
     run_id = dev.start("shop/requested", id=4)
 
     assert dev.http("POST", f"/v2/runs/{run_id}/cancel", origin=f"http://127.0.0.1:{dev.port}").status == 200
+
+
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+BROWSER = "Accept: text/html\r\n"
+
+
+def head_of_answer(port: int, request: str) -> tuple[int, list[tuple[str, str]]]:
+    """The status of what is answered to these bytes, and its headers."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(request.encode())
+        received = b""
+        while b"\r\n\r\n" not in received:
+            part = connection.recv(65_536)
+            assert part, received
+            received += part
+    first, *lines = received.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    pairs = (line.partition(": ") for line in lines)
+    return int(first.split()[1]), [(name.lower(), value) for name, _, value in pairs]
+
+
+def asking(line: str, headers: str = "", body: str = "") -> str:
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    return f"{line} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (asking("GET /health"), 200),
+        (asking("HEAD /health"), 200),
+        (asking("POST /e/k", body='{"name": "a/b"}'), 200),
+        (asking("POST /e/k", body="{"), 400),
+        (asking("GET /e/k"), 405),
+        (asking("OPTIONS /e/k"), 204),
+        (asking("GET /v1/events"), 200),
+        (asking("GET /v2/runs?limit=0"), 400),
+        (asking("GET /v2/runs/01HF7YAT00000000000000000A"), 404),
+        (asking("DELETE /v2/runs"), 405),
+        (asking("GET /nothing"), 404),
+        (asking("GET /nothing", BROWSER), 404),
+        (asking("GET /v2/runs", "Origin: https://evil.example\r\n"), 200),
+        (asking("POST /v2/events", "Origin: https://evil.example\r\n", "{}"), 403),
+        (asking("GET /runs", BROWSER), 200),
+        (asking("HEAD /runs", BROWSER), 200),
+        (asking("GET /palette"), 200),
+        (asking("GET /login", BROWSER), 303),
+        (asking("GET /assets/nothing.js"), 404),
+        (asking("GET /live?topics=runs"), 200),
+        (asking("GET /v1/realtime/sse?token=x"), 401),
+        (asking("GET /v1/realtime/connect?token=x", UPGRADE), 401),
+        (asking("GET /nothing", UPGRADE), 404),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("this is no request\r\n\r\n", 400),
+    ],
+)
+def test_no_answer_may_be_taken_for_what_it_does_not_say_it_is(dev: Dev, request_: str, status: int) -> None:
+    said, headers = head_of_answer(dev.port, request_)
+
+    assert said == status
+    assert [value for name, value in headers if name == "x-content-type-options"] == ["nosniff"]
+
+
+def test_nor_may_one_of_the_gateway(start_dev: Callable[..., Dev]) -> None:
+    port = free_port()
+    dev = start_dev("--db", ":memory:", "--connect-gateway-port", str(port), "--no-discovery", target=None)
+    eventually(lambda: dev.http("GET", "/health").status == 200)
+
+    for request, status in ((asking("GET /"), 404), (asking("GET /nothing", UPGRADE), 404)):
+        said, headers = head_of_answer(port, request)
+        assert said == status
+        assert [value for name, value in headers if name == "x-content-type-options"] == ["nosniff"]
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ from stepwell.server.token_keys import TokenKeys
 PREFIXES: Final = ("/v1/checkpoint", "/v1/http/runs")
 _WAIT_MS: Final = OUTPUT_WAIT_MAX // type(OUTPUT_WAIT_MAX)(milliseconds=1)
 # What an app has answered is shown as coming from us: it must not act in our name (invariants S20).
-_SANDBOX: Final = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
+_SANDBOX: Final = {"content-security-policy": "sandbox"}
 _SHARED: Final = {"access-control-allow-origin": "*", "cache-control": "no-store"}
 
 STEPS: Final[dict[str, Any]] = {"type": "array", "items": {"type": "object"}}  # ops, as an answer to a call has them

@@ -56,7 +56,6 @@ _POLICY: Final = "; ".join(
 )
 _HEADERS: Final = {
     "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",

@@ -93,7 +93,11 @@ def error_body(error: Refused, path: str) -> bytes:
 async def refuse_socket(error: Exception, send: Callable[[Any], Awaitable[None]], kind: str, path: str) -> None:
     """Answer a request for a socket as any other request is answered, by a server of this kind."""
     told = refused(error)
-    headers = [(b"content-type", b"application/json"), (b"x-inngest-server-kind", kind.encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-inngest-server-kind", kind.encode()),
+    ]
     await send({"type": "websocket.http.response.start", "status": told.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": error_body(told, path)})
 

@@ -24,6 +24,7 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _DATE_MS: Final = 1_000
 _STUCK_MS: Final = 60_000  # a connection that takes nothing of what is written to it is cut off by the system
 _PING_S: Final = 20.0
+_NOT_GUESSED: Final = ("x-content-type-options", "nosniff")
 _PORT_MAX: Final = 65_535
 _FRAME_BYTES_MAX: Final = 64 * 1024  # of what a subscriber says: tokens, and names of topics
 
@@ -103,7 +104,8 @@ def bind_beside(sockets: Sequence[socket.socket], port: int | None) -> list[sock
 
 
 class Listener:
-    """Answers requests that come in on sockets. ``headers`` are those of all answers, also to what is no request.
+    """Answers requests that come in on sockets. ``headers`` are those of all answers, also to what is no request;
+    beside them each says that nobody is to guess what it is.
 
     ``frame_bytes_max`` is how much a message of a WebSocket may have; with ``pings`` connections are tried now and
     then, which is for those whose protocol does not do so itself.
@@ -135,7 +137,7 @@ class Listener:
             access_log=False,
             log_config=None,
             server_header=False,
-            headers=list(headers),
+            headers=[_NOT_GUESSED, *headers],
             proxy_headers=False,
             timeout_keep_alive=IDLE_S,
             backlog=BACKLOG,

@@ -177,7 +177,6 @@ def test_an_answer_is_not_ours_and_cannot_act_as_if_it_were():
             "access-control-allow-origin": "*",
             "cache-control": "no-store",
             "content-security-policy": "sandbox",
-            "x-content-type-options": "nosniff",
             "content-length": "17",
         }
 
