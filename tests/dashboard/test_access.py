@@ -257,6 +257,18 @@ def test_the_log_says_who_did_what_with_its_effect_and_nothing_else(server: Star
     assert audit(server, who="operator@example.com")[-1]["action"] == "log-in"
 
 
+def test_what_no_form_asks_for_is_not_noted(server: Start) -> None:
+    cookie = log_in(server, "operator@example.com")
+
+    given = act(server, cookie, "/functions/drain", reason="tidy", name="mallory", smuggled="<b>x</b>", sure="1")
+    ended = act(server, cookie, "/functions/undrain", reason="not asked here")
+
+    assert (given.status, ended.status) == (303, 303)
+    (drained, *_), (undrained, *_) = (audit(server, action=f"{verb}-everything") for verb in ("drain", "undrain"))
+    assert (drained["target"], drained["detail"]) == ("", "reason=tidy")
+    assert (undrained["target"], undrained["detail"]) == ("", "")
+
+
 def test_a_logout_is_noted_once_and_with_whoever_did_it(server: Start) -> None:
     name = "viewer@example.com"
     cookie = log_in(server, name)

@@ -10,7 +10,7 @@ from typing import Final
 from stepwell.dashboard.action import Action, Done, Field, Form, Given, Kind, Wrong
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.operations import Deed, Operations
-from stepwell.dashboard.page import Visit
+from stepwell.dashboard.page import Missing, Visit
 from stepwell.errors import NotRunning, StepwellError, StorageError
 from stepwell.ids import secret
 
@@ -81,8 +81,9 @@ async def _do(action: Action, operations: Operations, visit: Visit, guest: Guest
     """The one place through which all actions pass."""
     outcome = "failed"
     try:
-        target, *rest = [*visit.path.values(), *_meant(given)] or [""]
-        said = {name: text for name, text in given.texts.items() if text != target}
+        known = await _known(action, visit, given)
+        target, *rest = [*visit.path.values(), *_meant(known)] or [""]
+        said = {name: text for name, text in known.items() if text != target}
         if rest:
             said["of"] = " ".join(rest)
         with operations.acting(guest.name, action.name, target, said):
@@ -99,9 +100,19 @@ async def _do(action: Action, operations: Operations, visit: Visit, guest: Guest
         await operations.record(Deed(action=action.name, address=visit.address, who=guest.name, outcome=outcome))
 
 
-def _meant(given: Given) -> list[str]:
+async def _known(action: Action, visit: Visit, given: Given) -> dict[str, str]:
+    """Of what was sent, what the form asks for, and no password: of the rest nobody knows what it is."""
+    try:
+        form = await action.ask(visit)
+    except Missing:
+        return {}  # there is no form any more; whether there is something to do, the action says
+    names = [each.name for each in form.fields if each.kind is not Kind.PASSWORD]
+    return {name: given.texts[name] for name in names if name in given.texts}
+
+
+def _meant(known: Mapping[str, str]) -> list[str]:
     """What a form is about whose address does not say it."""
-    return [text for text in (given.texts.get("name", ""),) if text]
+    return [text for text in (known.get("name", ""),) if text]
 
 
 def _view(

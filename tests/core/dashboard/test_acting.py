@@ -13,7 +13,7 @@ from stepwell.dashboard.action import Action, Choice, Done, Field, Form, Given, 
 from stepwell.dashboard.actions import ACTIONS
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.operations import Deed
-from stepwell.dashboard.page import Visit
+from stepwell.dashboard.page import Missing, Visit
 from stepwell.errors import InvalidEvent, StorageUnavailable
 from stepwell.model.user import Role
 
@@ -29,10 +29,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
-        self.acted: list[tuple[str, str, str]] = []
+        self.acted: list[tuple[str, str]] = []
+        self.said: list[Mapping[str, str]] = []
 
     def acting(self, who: str, action: str, target: str, said: Mapping[str, str]) -> AbstractContextManager[object]:
-        self.acted.append((who, action, target))
+        self.acted.append((who, target))
+        self.said.append(said)
         return nullcontext()
 
     async def record(self, deed: Deed) -> None:
@@ -139,6 +141,32 @@ def test_whatever_is_done_is_recorded_once() -> None:
 
     assert found.text == "It was done."
     assert [deed.outcome for deed in deeds] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "texts", "target", "said"),
+    [
+        (FIELDS, {"data": "{}", "stage": "forged", "secret": "hush", "name": "mallory"}, "", ["data", "stage"]),
+        ([*FIELDS, Field(name="name")], {"name": "bob", "all": "1"}, "bob", ["all"]),
+        ([Field(name="word", kind=Kind.PASSWORD), Field(name="why")], {"word": "hush", "why": "so"}, "", ["why"]),
+        (None, {"data": "hush"}, "", []),
+    ],
+)
+def test_of_what_was_sent_that_is_noted_which_the_form_asks_for(
+    fields: list[Field] | None, texts: dict[str, str], target: str, said: list[str]
+) -> None:
+    async def asks(visit: Visit) -> Form:
+        if fields is None:
+            raise Missing("There is nothing to ask any more")
+        return Form(title="Do it?", says=[], verb="Do it", back="/things", fields=fields)
+
+    recorder, all_done = Recorder(), Done(text="It was done.", address="/things")
+    act = Action(name="do", path="/things", ask=asks, act=answering(all_done))
+
+    assert run(done(act, cast("Any", recorder), visit(), Guest(name="ada"), "/things", texts)) is all_done
+
+    assert recorder.acted == [("ada", target)]
+    assert recorder.said == [{name: texts[name] for name in said}]
 
 
 def test_an_action_that_fails_as_nobody_foresaw_is_recorded_as_well() -> None:
