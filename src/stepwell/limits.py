@@ -143,7 +143,7 @@ CONNECT_TOKEN_LIFE = timedelta(minutes=5)  # from the request to connect to the 
 # The dashboard. Each page that is open has a connection, and is told what changes.
 HINT_TOPICS_MAX = 16  # what one page looks at
 HINT_SUBSCRIBERS_MAX = 1_024  # pages that look at one process
-SEARCH_ROWS_MAX = 2_000  # of runs that one request looks at for those that match; the next one goes on there
+SEARCH_ROWS_MAX = 1_000  # of runs that one request looks at for those that match; the next one goes on there
 ENDINGS_LOOKED_MAX = 2_000  # of the last hour that are looked at together, to count them
 ENDINGS_OF_A_MINUTE_MAX = 200  # of a minute, if those are too many; from these the rest of it is estimated
 JSON_SHOWN_BYTES_MAX = 64 * 1024  # of a payload on a page; the rest is one click away

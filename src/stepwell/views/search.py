@@ -62,27 +62,25 @@ async def search(reader: Reader, wanted: Wanted, *, before: str | None, limit: i
     """Up to ``limit`` runs that are wanted, from the one after ``before`` on."""
     most = SEARCH_ROWS_MAX if wanted.condition is None else _CONDITIONS_MAX
     runs: list[Run] = []
-    names: dict[str, str] = {}
     looked, size = 0, limit + 1 if wanted.by_index else _PAGE
     while looked < most:
         page = await reader.read(_question(wanted, size, before))
-        found = await event_names(reader, page)
+        found = await event_names(reader, page) if wanted.text else {}
         together = len(page) if wanted.condition is None else _EVENTS
         for first in range(0, len(page), together or 1):
             some = page[first : first + together]
             fitting = await _fitting(reader, some, found, wanted)
             for run in some:
                 if wanted.since is not None and run.queued_at < wanted.since:
-                    return Found(runs, names, None, looked)
+                    return await _found(reader, runs, None, looked)
                 if run.id in fitting:
                     if len(runs) == limit:
-                        return Found(runs, names, before, looked)
+                        return await _found(reader, runs, before, looked)
                     runs.append(run)
-                    names[run.event_id] = found.get(run.event_id, "")
                 before, looked = run.id, looked + 1
         if len(page) < size:
-            return Found(runs, names, None, looked)
-    return Found(runs, names, before, looked, stopped=True)
+            return await _found(reader, runs, None, looked)
+    return await _found(reader, runs, before, looked, stopped=True)
 
 
 async def exact(reader: Reader, run_id: str) -> Found:
@@ -90,7 +88,13 @@ async def exact(reader: Reader, run_id: str) -> Found:
     run = await reader.read(GetRun(run_id))
     if run is None:
         return Found((), {}, None, 1)
-    return Found((run,), await event_names(reader, (run,)), None, 1)
+    return await _found(reader, (run,), None, 1)
+
+
+async def _found(
+    reader: Reader, runs: Sequence[Run], after: str | None, looked: int, *, stopped: bool = False
+) -> Found:
+    return Found(runs, await event_names(reader, runs) if runs else {}, after, looked, stopped)
 
 
 async def event_names(reader: Reader, runs: Sequence[Run]) -> dict[str, str]:

@@ -22,6 +22,7 @@ class Store:
 
     def __init__(self) -> None:
         self.read_rows = 0
+        self.read_names = 0
         self.runs = [
             Run(
                 id=ulid(number, number),
@@ -46,6 +47,7 @@ class Store:
             self.read_rows += len(found)
             return found
         if isinstance(question, EventNames):
+            self.read_names += len(question.pairs)
             return {event_id: "shop/ordered" for _, event_id in question.pairs}
         assert isinstance(question, EventsOfRuns)
         ids = {event_id for _, event_id in question.pairs}
@@ -100,6 +102,15 @@ async def test_a_search_for_what_is_not_there_ends_and_says_where(store: Store):
     assert (found.runs, found.stopped, found.looked) == ([], True, SEARCH_ROWS_MAX)
     assert store.read_rows <= SEARCH_ROWS_MAX
     assert found.after == store.runs[SEARCH_ROWS_MAX - 1].id
+
+
+async def test_events_are_asked_for_their_names_only_where_those_are_searched_or_shown(store: Store):
+    found = await search(store, Wanted(app=frozenset({"shop-1"})), before=None, limit=20)
+
+    assert store.read_names == len(found.runs) == 20
+    assert found.names == {run.event_id: "shop/ordered" for run in found.runs}
+    assert not (await search(store, Wanted(app=frozenset()), before=None, limit=20)).names
+    assert store.read_names == 20
 
 
 async def test_a_condition_is_about_the_event(store: Store):
