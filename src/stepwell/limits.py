@@ -33,6 +33,7 @@ ID_CHARS_MAX = 255
 URL_CHARS_MAX = 2_048
 TOKEN_CHARS_MAX = 16 * 1024  # it is part of an address
 ENDPOINTS_PER_APP_MAX = 1_000  # a path with an id in it would make a function of each id
+FUNCTION_VERSIONS_KEPT = 100  # configurations of a function, the newest: an app that goes to and fro fills no disk
 JITTER_MIN, JITTER_MAX = timedelta(seconds=1), timedelta(minutes=5)
 
 # Retries (semantics §6).

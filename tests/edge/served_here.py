@@ -51,6 +51,7 @@ class App:
         self.answer: Callable[[Asked], tuple[int, dict[str, str], bytes]] = lambda asked: (200, {}, b'"done"')
         self.refuses: tuple[int, dict[str, str], bytes] | None = None  # to say what it has
         self.functions: list[dict[str, Any]] | None = None  # instead of the one it begins with
+        self.about: dict[str, Any] = {}  # what else it says of itself where it registers
         self.known: list[dict[str, Any]] | None = None  # by the server where it registers
         self.most_at_once = 0  # calls in flight
         self._at_once = 0
@@ -84,7 +85,7 @@ class App:
 
     def registration(self) -> dict[str, Any]:
         functions = self.functions if self.functions is not None else [self.function("f", trigger="here/go")]
-        return {"app_id": self.app_id, "appName": self.app_id, "url": self.url, "functions": functions}
+        return {"app_id": self.app_id, "appName": self.app_id, "url": self.url, "functions": functions, **self.about}
 
     def handle(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
         self.asked.append(asked)

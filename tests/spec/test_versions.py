@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,8 @@ from stepwell import (
     Timeouts,
     TriggerEvent,
 )
-from stepwell.model.questions import ListFunctions
+from stepwell.clock import to_ms
+from stepwell.model.questions import FunctionVersions, ListFunctions
 from stepwell.testing import Harness, harness
 from tests.spec.looking import totals
 
@@ -69,6 +71,30 @@ def test_a_changed_configuration_is_the_next_version_and_the_same_again_is_none(
         assert stored(t) == 2
         t.crash(app=version())
         assert stored(t) == 3
+
+
+def test_each_configuration_is_kept_with_the_moment_at_which_it_came() -> None:
+    with harness(version()) as t:
+        began = t.now
+        t.advance("1h")
+        t.crash(app=version(retries=2))
+        t.crash(app=version(retries=2))
+
+        found = t.ask(FunctionVersions("shop-work", 9))
+
+        assert [(each.version, each.registered_at) for each in found] == [(2, to_ms(t.now)), (1, to_ms(began))]
+        assert [json.loads(each.config)["steps"]["step"]["retries"]["attempts"] for each in found] == [2, 4]
+        assert found[0].config == t.ask(ListFunctions())[0].config
+
+
+def test_a_function_that_leaves_and_comes_back_keeps_the_moments_of_its_versions() -> None:
+    with harness(version()) as t:
+        began = t.now
+        t.crash(app=Stepwell("shop"))
+        t.advance("1h")
+        t.crash(app=version())
+
+        assert [each.registered_at for each in t.ask(FunctionVersions("shop-work", 9))] == [to_ms(began)]
 
 
 def test_a_run_says_under_which_version_it_was_created() -> None:

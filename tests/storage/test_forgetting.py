@@ -21,6 +21,7 @@ OF_NO_RUN = {
     "shards": "a row for each shard",
     "commits": "a row for each connection that writes",
     "functions": "registered",
+    "function_versions": "the newest of each function",
     "standing_orders": "given by operators until they take them back",
     "apps": "registered",
     "users": "made by people until they remove them",

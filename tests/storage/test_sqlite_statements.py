@@ -108,6 +108,7 @@ def test_every_key_and_unique_index_begins_with_the_shard(committer: Committer):
         "meta",
         "moves",
         "functions",
+        "function_versions",
         "standing_orders",
         "apps",
         "users",

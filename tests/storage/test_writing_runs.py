@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from stepwell.limits import FUNCTION_VERSIONS_KEPT
 from stepwell.model.changes import (
     ArchiveFunction,
     CreateRun,
@@ -21,10 +24,12 @@ from stepwell.model.changes import (
     StartRun,
     WithdrawOrder,
 )
+from stepwell.model.function import FunctionVersion
 from stepwell.model.pause import Pause
 from stepwell.model.place import place_of
 from stepwell.model.questions import (
     Attempts,
+    FunctionVersions,
     GetEvent,
     GetLogs,
     GetRun,
@@ -244,6 +249,34 @@ async def test_registering_a_function_again_replaces_its_configuration(store: St
     assert await store.read(ListFunctions()) == [
         StoredFunction(id="shop-bill", app_id="shop", config=b"2", version=2, updated_at=30)
     ]
+
+
+async def test_each_configuration_of_a_function_is_kept_with_the_moment_at_which_it_came(store: Store):
+    await write(store, SaveFunction(function(config=b"1"), 10, "py:v1", "é"), SaveFunction(function("shop-b"), 10))
+    await write(store, ArchiveFunction("shop-bill", 20), SaveFunction(function(config=b"1"), 25, "py:v2", "b"))
+    await write(store, SaveFunction(function(config=b"2", version=2), 30))
+
+    first = _version(1, b"1", 10, sdk="py:v1", app_version="é")
+    assert await store.read(FunctionVersions("shop-bill", 9)) == [_version(2, b"2", 30), first]
+    assert await store.read(FunctionVersions("shop-bill", 1)) == [_version(2, b"2", 30)]
+    assert [each.function_id for each in await store.read(FunctionVersions("shop-b", 9))] == ["shop-b"]
+    assert await store.read(FunctionVersions("shop-none", 9)) == []
+
+
+async def test_the_newest_configurations_of_a_function_are_kept_whatever_others_have(store: Store):
+    newest = FUNCTION_VERSIONS_KEPT + 3
+    saved = [SaveFunction(function(config=b"%d" % each, version=each), each) for each in range(1, newest + 1)]
+    await write(store, SaveFunction(function("shop-b"), 1), *saved[:-1])
+    await write(store, saved[-1])
+
+    kept = await store.read(FunctionVersions("shop-bill", 1_000))
+    assert [each.version for each in kept] == list(range(newest, 3, -1))
+    assert kept[-1] == _version(4, b"4", 4)
+    assert len(await store.read(FunctionVersions("shop-b", 9))) == 1
+
+
+def _version(version: int, config: bytes, at: int, **more: Any) -> FunctionVersion:
+    return FunctionVersion(function_id="shop-bill", version=version, config=config, registered_at=at, **more)
 
 
 async def test_a_pause_stays_until_it_is_ended_whatever_is_registered(store: Store):

@@ -12,6 +12,7 @@ from rich.text import Text
 from stepwell.views.access import AuditView, SessionView, UserView
 from stepwell.views.functions import AppView, FunctionView, SyncError, SyncView
 from stepwell.views.nouns import EventView, ListedRun
+from stepwell.views.versions import VersionView, said
 from stepwell.views.wording import clock_time, parse_moment, printable, relative, span
 
 STYLES: Final = {
@@ -107,6 +108,23 @@ def functions_table(functions: Sequence[FunctionView], now: int, width: int) -> 
         if width >= _MIDDLE:
             tick = function.next_tick
             row += [when(tick, now, wide=width >= _WIDE) if tick else "", str(function.version)]
+        table.add_row(*row)
+    return table
+
+
+def versions_table(versions: Sequence[VersionView], now: int, width: int) -> Table:
+    """One line for each change that a version has made."""
+    table = bare_table()
+    table.add_column("version", justify="right", no_wrap=True)
+    table.add_column("registered", no_wrap=True)
+    table.add_column("what changed", overflow="fold")
+    if width >= _MIDDLE:
+        table.add_column("app", no_wrap=True)
+    for each in versions:
+        row: list[str | Text] = [str(each.version), when(each.registered_at, now, wide=width >= _WIDE)]
+        row.append(printable("\n".join(said(each.version, each.changes))))
+        if width >= _MIDDLE:
+            row.append(printable(" ".join(filter(None, (each.app_version, each.sdk)))))
         table.add_row(*row)
     return table
 

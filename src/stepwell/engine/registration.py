@@ -29,8 +29,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
     A function whose configuration differs gets the next version. One that is missing is archived: it starts no more
     runs, those it has go on. Crons that are new are armed from now; those that exist keep their tick, so that a sync
     never skips or repeats one (semantics §9.6, §9.8, design D10). What a person has archived stays so, whatever its app
-    lists. Raises ``ConfigurationError`` if another app has a
-    function of the same id.
+    lists. Raises ``ConfigurationError`` if another app has a function of the same id.
     """
     yield from ask(Lock((EVERYWHERE,)))
     known_ones = yield from ask(ListFunctions(archived=True))
@@ -42,6 +41,7 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
                 why="a function is known by its app's id, a dash and its own id, and both apps come to the same",
                 fix=f"give the function of app {app_id!r}, or that app, another id",
             )
+    versions = {known.id: known for known in known_ones}  # they go on also where another app had it
     stored = {known.id: known for known in known_ones if known.app_id == app_id}
     orders = Orders((yield from ask(ListStandingOrders())))
     changed = limits_changed = False
@@ -52,8 +52,11 @@ def register(draft: Draft, app_id: str, functions: Sequence[Function], app: App 
     for function in functions:
         known = stored.pop(function.id, None)
         if known is None or known.config != function.config or known.archived_at is not None:
-            version = 1 if known is None else known.version + (known.config != function.config)
-            draft.add(SaveFunction(msgspec.structs.replace(function, version=version), draft.now))
+            last = versions.get(function.id)
+            version = 1 if last is None else last.version + (last.config != function.config)
+            named = msgspec.structs.replace(function, version=version)
+            sdk, app_version = (None, None) if app is None else (app.sdk or None, app.version)
+            draft.add(SaveFunction(named, draft.now, sdk, app_version))
             changed = True
             yield from _drop_crons(draft, function)
         limits_changed |= known is not None and _limits(known.config) != _limits(function.config)

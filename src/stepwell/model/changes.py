@@ -352,10 +352,16 @@ class DropApp(msgspec.Struct, frozen=True):
 
 
 class SaveFunction(msgspec.Struct, frozen=True):
-    """Register a function, or replace its configuration. A pause stays as it is."""
+    """Register a function, or replace its configuration. A pause stays as it is.
+
+    A version that is new is kept with all that is here; of the old ones the newest ``FUNCTION_VERSIONS_KEPT`` stay.
+    ``sdk`` and ``app_version`` are what its app says of itself, if it is served.
+    """
 
     function: Function
     at: int
+    sdk: str | None = None
+    app_version: str | None = None
 
 
 class ArchiveFunction(msgspec.Struct, frozen=True):

@@ -78,3 +78,17 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes = b"{}"
     pause: Pause | None = None
     drain: StandingOrder | None = None
+
+
+class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that a function has or has had (semantics §9.7), and when that came.
+
+    Of an app that is served ``sdk`` is its language and version, and ``app_version`` its own, if it said one.
+    """
+
+    function_id: str
+    version: int
+    config: bytes
+    registered_at: int
+    sdk: str | None = None
+    app_version: str | None = None

@@ -16,6 +16,7 @@ import msgspec
 from stepwell.model.app import App
 from stepwell.model.audit import AuditEntry
 from stepwell.model.event import Event
+from stepwell.model.function import FunctionVersion
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.log import Logged
@@ -343,6 +344,14 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
 
 class ListFunctions(Question[list[StoredFunction]], frozen=True):
     archived: bool = False
+
+
+class FunctionVersions(Question[list[FunctionVersion]], frozen=True):
+    """The configurations that a function has had, the newest first, ``limit`` at most. One that was registered before
+    they were kept has none, until it changes."""
+
+    function_id: str
+    limit: int
 
 
 class ListApps(Question[list[App]], frozen=True):

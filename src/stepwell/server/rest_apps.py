@@ -33,6 +33,7 @@ from stepwell.views.functions import (
     function_view,
 )
 from stepwell.views.nouns import View, moment
+from stepwell.views.versions import VersionView, version_views
 
 _ARCHIVED: Final = flag("archived", "also those that have left their app")
 _LIST: Final = "list them: stepwell apps, or GET /v2/apps and /v2/syncs"
@@ -148,6 +149,13 @@ class AppsV2:
             op("GET", function, self.function, "one function, also one that has left", answer=FunctionView),
             op(
                 "GET",
+                f"{function}/versions",
+                self.versions,
+                "[the configurations](#versions-of-a-function) that a function has had, the newest first",
+                answer=list[VersionView],
+            ),
+            op(
+                "GET",
                 f"{prefix}/keys/events",
                 self.event_keys,
                 "the event keys, without the keys",
@@ -181,6 +189,10 @@ class AppsV2:
     async def function(self, asked: Asked) -> Response:
         found = await find_function(self._engine, asked.path["function_id"])
         return v2(self._clock, await function_view(self._engine.store, found))
+
+    async def versions(self, asked: Asked) -> Response:
+        found = await find_function(self._engine, asked.path["function_id"])
+        return v2(self._clock, await version_views(self._engine.store, found))
 
     async def syncs(self, asked: Asked) -> Response:
         app_id: str = asked.path["app_id"]

@@ -135,6 +135,7 @@ QUESTIONS: Final[Mapping[type, Where]] = {
     q.SkippedEvents: _everywhere,
     q.GetOrder: _order_id,
     q.ListFunctions: _nowhere,
+    q.FunctionVersions: _nowhere,
     q.ListApps: _nowhere,
     q.ListStandingOrders: _nowhere,
     q.RegistryStamp: _nowhere,

@@ -10,7 +10,9 @@ from msgspec.structs import astuple
 
 from stepwell.model.app import App
 from stepwell.model.audit import AuditEntry
+from stepwell.model.changes import SaveFunction
 from stepwell.model.event import Event
+from stepwell.model.function import FunctionVersion
 from stepwell.model.history import Cell, Note, Outcome
 from stepwell.model.item import Item
 from stepwell.model.log import Logged
@@ -257,6 +259,22 @@ def logged(row: Row) -> Logged:
 
 def logged_row(one: Logged, shard: int) -> tuple[Any, ...]:
     return (shard, *astuple(one))
+
+
+def function_row(change: SaveFunction) -> tuple[Any, ...]:
+    f = change.function
+    return (f.id, f.app_id, f.config, f.version, change.at)
+
+
+def version_row(change: SaveFunction) -> tuple[Any, ...]:
+    f = change.function
+    return (f.id, f.version, f.config, change.at, change.sdk, change.app_version)
+
+
+def function_version(row: Row) -> FunctionVersion:
+    return FunctionVersion(
+        function_id=row[0], version=row[1], config=row[2], registered_at=row[3], sdk=row[4], app_version=row[5]
+    )
 
 
 def app(row: Row) -> App:

@@ -45,6 +45,13 @@ TABLES: Final = (
         order="id",
         sharded=False,
     ),
+    _table(
+        "function_versions",
+        "function_id version config registered_at sdk app_version",
+        blobs="config",
+        order="function_id version",
+        sharded=False,
+    ),
     _table("standing_orders", "kind target since reason pause", blobs="pause", order="kind target", sharded=False),
     _table("users", "name role password created_at changed_at", order="name", sharded=False),
     _table("apps", "id url sdk framework version checksum synced_at", order="id", sharded=False),

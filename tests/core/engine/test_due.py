@@ -5,6 +5,7 @@ import pytest
 
 from stepwell.engine.due import cron_item_id, fire
 from stepwell.engine.registration import register
+from stepwell.model.app import App
 from stepwell.model.changes import (
     ArchiveFunction,
     CreateRun,
@@ -17,7 +18,7 @@ from stepwell.model.changes import (
     Schedule,
 )
 from stepwell.model.item import Item, ItemKind
-from stepwell.model.questions import Backlog, FunctionItems, ListFunctions, NextBacklog, StoredFunction
+from stepwell.model.questions import Backlog, FunctionItems, ListApps, ListFunctions, NextBacklog, StoredFunction
 from stepwell.model.trigger import CronTrigger
 from tests.core.engine.plans import NOW, Answers, decide, draft, function, kinds, only
 
@@ -126,6 +127,23 @@ def test_a_changed_configuration_is_the_next_version() -> None:
     decision = _register([function()], {ListFunctions: [_stored(function(), config=b"old")]})
 
     assert only(decision, SaveFunction).function.version == 4
+
+
+def test_versions_go_on_where_an_app_that_has_left_had_the_function_before() -> None:
+    left = msgspec.structs.replace(_stored(function(), config=b"old", archived=True), app_id="sh")
+
+    decision = _register([function()], {ListFunctions: [left]})
+
+    assert only(decision, SaveFunction).function.version == 4
+
+
+def test_a_version_is_kept_with_what_its_app_says_of_itself() -> None:
+    served = App(id="shop", url="http://a", sdk="py:v1", version="7f3a", checksum="1", synced_at=1)
+
+    decision = decide(register(draft(), "shop", [function()], served), {ListFunctions: [], ListApps: []})
+
+    saved = only(decision, SaveFunction)
+    assert (saved.sdk, saved.app_version) == ("py:v1", "7f3a")
 
 
 def test_other_limits_apply_at_once_to_what_waits_for_room() -> None:

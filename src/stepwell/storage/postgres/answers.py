@@ -131,6 +131,11 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], Row], Callable[[Row
     q.ListOrders: (sql.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
     q.Reruns: (sql.RERUNS, lambda x, s: (s, x.run_id), _column),
     q.ListFunctions: (sql.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
+    q.FunctionVersions: (
+        sql.FUNCTION_VERSIONS,
+        lambda x, s: (x.function_id, x.limit),
+        _all(rows.function_version),
+    ),
     q.ListApps: (sql.LIST_APPS, lambda x, s: (), _all(rows.app)),
     q.ListStandingOrders: (sql.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
     q.RegistryStamp: (sql.REGISTRY_STAMP, lambda x, s: (), _value),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from stepwell.limits import FUNCTION_VERSIONS_KEPT
 from stepwell.model import changes as c
 from stepwell.model.place import shard_of
 from stepwell.storage import rows
@@ -56,11 +57,6 @@ def _row_of_park(change: c.Park, s: int, _: int) -> tuple[Any, ...]:
 def _row_of_cell(change: c.PutCell, s: int, _: int) -> tuple[Any, ...]:
     cell = change.cell
     return (s, cell.key, cell.value, cell.expires_at)
-
-
-def _row_of_function(change: c.SaveFunction, s: int, _: int) -> tuple[Any, ...]:
-    f = change.function
-    return (f.id, f.app_id, f.config, f.version, change.at)
 
 
 # The text, the row, the table, and of it what belongs to whom.
@@ -159,7 +155,6 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow, str, Callable[[Any], str | None]]]
     c.DropOrder: (sql.DROP_ORDER, lambda x, s, _: (s, x.order_id), "orders", lambda x: x.order_id),
     c.SaveApp: (sql.SAVE_APP, lambda x, s, _: rows.app_row(x.app), "apps", lambda x: None),
     c.DropApp: (sql.DROP_APP, lambda x, s, _: (x.app_id,), "apps", lambda x: None),
-    c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function, "registry", lambda x: None),
     c.PauseFunction: (
         sql.PAUSE_FUNCTION,
         lambda x, s, _: (x.function_id, rows.pause_text(x.pause)),
@@ -227,6 +222,13 @@ def _settle(x: c.SettleStep, s: int) -> Iterator[Write]:
         yield Write(sql.SETTLE_STEP, (*row, x.position), touch)
 
 
+def _save_function(x: c.SaveFunction, _: int) -> Iterator[Write]:
+    f, touch = x.function, Touch("function_versions", x.function.id)
+    yield Write(sql.SAVE_FUNCTION, rows.function_row(x), _REGISTRY)
+    yield Write(sql.KEEP_VERSION, rows.version_row(x), touch)
+    yield Write(sql.FORGET_VERSIONS, (f.id, f.version - FUNCTION_VERSIONS_KEPT), touch)
+
+
 def _give_order(x: c.GiveOrder, _: int) -> Iterator[Write]:
     yield Write(sql.GIVE_ORDER, rows.standing_order_row(x.order), _REGISTRY)
     yield Write(sql.MOVE_STAMP, (), _REGISTRY)
@@ -266,6 +268,7 @@ _COMPOSED: Final[Mapping[type, Callable[[Any, int], Iterator[Write]]]] = {
     c.TakeSlots: _take_slots,
     c.ReleaseShared: _release_shared,
     c.SettleStep: _settle,
+    c.SaveFunction: _save_function,
     c.GiveOrder: _give_order,
     c.WithdrawOrder: _withdraw_order,
     c.Listen: _listen,

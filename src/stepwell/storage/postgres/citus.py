@@ -19,7 +19,8 @@ DISTRIBUTED: Final = (
 """Tables whose rows belong to a shard."""
 
 REFERENCE: Final = (
-    *("meta", "moves", "functions", "standing_orders", "apps", "users", "sessions", "listeners", "postings"),
+    *("meta", "moves", "functions", "function_versions", "standing_orders", "apps", "users", "sessions"),
+    *("listeners", "postings"),
 )
 """Tables that belong to no shard: small, and the same on every node."""
 

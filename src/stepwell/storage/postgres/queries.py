@@ -260,6 +260,9 @@ WHERE shard = $1 AND key >= $2 AND key < $3 AND expires_at > $4 ORDER BY key LIM
 LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM stepwell.functions
 WHERE archived_at IS NULL OR $1::boolean ORDER BY id"""
+FUNCTION_VERSIONS: Final = """
+SELECT function_id, version, config, registered_at, sdk, app_version FROM stepwell.function_versions
+WHERE function_id = $1 ORDER BY version DESC LIMIT $2"""
 LIST_STANDING_ORDERS: Final = (
     "SELECT kind, target, since, reason, pause FROM stepwell.standing_orders ORDER BY kind, target"
 )

@@ -111,6 +111,11 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], tuple[Any, ...]], C
     q.ListOrders: (people.LIST_ORDERS, lambda x, s: (s, x.kind, x.before or _ALL_IDS, x.limit), _all(rows.order)),
     q.Reruns: (people.RERUNS, lambda x, s: (s, x.run_id), _column),
     q.ListFunctions: (people.LIST_FUNCTIONS, lambda x, s: (x.archived,), _all(rows.function)),
+    q.FunctionVersions: (
+        people.FUNCTION_VERSIONS,
+        lambda x, s: (x.function_id, x.limit),
+        _all(rows.function_version),
+    ),
     q.ListApps: (people.LIST_APPS, lambda x, s: (), _all(rows.app)),
     q.ListStandingOrders: (people.LIST_STANDING_ORDERS, lambda x, s: (), _all(rows.standing_order)),
     q.RegistryStamp: (decisions.REGISTRY_STAMP, lambda x, s: (), _value),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import apsw
 
+from stepwell.limits import FUNCTION_VERSIONS_KEPT
 from stepwell.model import changes as c
 from stepwell.model.item import Lease
 from stepwell.model.place import EVERYWHERE, shard_of
@@ -43,11 +44,6 @@ def _row_of_park(change: c.Park, shard: int) -> tuple[Any, ...]:
 def _row_of_cell(change: c.PutCell, shard: int) -> tuple[Any, ...]:
     cell = change.cell
     return (shard, cell.key, cell.value, cell.expires_at)
-
-
-def _row_of_function(change: c.SaveFunction, _: int) -> tuple[Any, ...]:
-    f = change.function
-    return (f.id, f.app_id, f.config, f.version, change.at)
 
 
 _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
@@ -89,7 +85,6 @@ _WRITE: Final[Mapping[type, tuple[str, ToRow]]] = {
     c.DropOrder: (sql.DROP_ORDER, lambda x, s: (s, x.order_id)),
     c.SaveApp: (sql.SAVE_APP, lambda x, s: rows.app_row(x.app)),
     c.DropApp: (sql.DROP_APP, lambda x, s: (x.app_id,)),
-    c.SaveFunction: (sql.SAVE_FUNCTION, _row_of_function),
     c.PauseFunction: (sql.PAUSE_FUNCTION, lambda x, s: (x.function_id, rows.pause_text(x.pause))),
     c.ArchiveFunction: (sql.ARCHIVE_FUNCTION, lambda x, s: (x.function_id, x.at)),
     c.Unlisten: (realtime.UNLISTEN, lambda x, s: (x.listener,)),
@@ -120,6 +115,7 @@ class Writer:
             c.ReleaseShared: self._release_shared,
             c.SettleStep: self._settle,
             c.OpenWait: self._open_wait,
+            c.SaveFunction: self._save_function,
             c.GiveOrder: self._give_order,
             c.WithdrawOrder: self._withdraw_order,
             c.Listen: self._listen,
@@ -214,6 +210,11 @@ class Writer:
     def _open_wait(self, x: c.OpenWait, s: int) -> None:
         self._execute(sql.OPEN_WAIT, rows.wait_row(x.wait, s))
         self._paths.clear()
+
+    def _save_function(self, x: c.SaveFunction, _: int) -> None:
+        self._execute(sql.SAVE_FUNCTION, rows.function_row(x))
+        self._execute(sql.KEEP_VERSION, rows.version_row(x))
+        self._execute(sql.FORGET_VERSIONS, (x.function.id, x.function.version - FUNCTION_VERSIONS_KEPT))
 
     def _give_order(self, x: c.GiveOrder, _: int) -> None:
         self._execute(sql.GIVE_ORDER, rows.standing_order_row(x.order))

@@ -56,6 +56,17 @@ CREATE TABLE functions (
 
 CREATE INDEX functions_stamp ON functions (stamp);
 
+-- The configurations that a function has had, the newest as well (ADR 0052).
+CREATE TABLE function_versions (
+  function_id   text COLLATE "C" NOT NULL,
+  version       bigint NOT NULL,
+  config        bytea NOT NULL,
+  registered_at bigint NOT NULL,
+  sdk           text COLLATE "C",
+  app_version   text COLLATE "C",
+  PRIMARY KEY (function_id, version)
+);
+
 -- What operators decided about a function, an app or everything, until they take it back (ADR 0027).
 CREATE TABLE standing_orders (
   kind   text COLLATE "C" NOT NULL,

@@ -32,6 +32,17 @@ CREATE TABLE functions (
 
 CREATE INDEX functions_stamp ON functions (stamp);
 
+-- The configurations that a function has had, the newest as well (ADR 0052).
+CREATE TABLE function_versions (
+  function_id   TEXT NOT NULL,
+  version       INTEGER NOT NULL,
+  config        BLOB NOT NULL,
+  registered_at INTEGER NOT NULL,
+  sdk           TEXT,
+  app_version   TEXT,
+  PRIMARY KEY (function_id, version)
+) STRICT;
+
 -- What operators decided about a function, an app or everything, until they take it back (ADR 0027).
 CREATE TABLE standing_orders (
   kind   TEXT NOT NULL,

@@ -206,6 +206,11 @@ VALUES (?1, ?2, ?3, ?4, ?5, NULL, (SELECT coalesce(max(stamp), 0) + 1 FROM funct
 ON CONFLICT (id) DO UPDATE SET app_id = excluded.app_id, config = excluded.config, version = excluded.version,
   updated_at = excluded.updated_at, archived_at = NULL, stamp = excluded.stamp"""
 
+KEEP_VERSION: Final = """
+INSERT INTO function_versions (function_id, version, config, registered_at, sdk, app_version)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (function_id, version) DO NOTHING"""
+FORGET_VERSIONS: Final = "DELETE FROM function_versions WHERE function_id = ?1 AND version <= ?2"
+
 ARCHIVE_FUNCTION: Final = """
 UPDATE functions SET archived_at = ?2, stamp = (SELECT max(stamp) + 1 FROM functions)
 WHERE id = ?1 AND archived_at IS NULL"""

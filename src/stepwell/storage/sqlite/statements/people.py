@@ -10,6 +10,10 @@ LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
 WHERE archived_at IS NULL OR ?1 ORDER BY id"""
 
+FUNCTION_VERSIONS: Final = """
+SELECT function_id, version, config, registered_at, sdk, app_version FROM function_versions
+WHERE function_id = ?1 ORDER BY version DESC LIMIT ?2"""
+
 LIST_STANDING_ORDERS: Final = "SELECT kind, target, since, reason, pause FROM standing_orders ORDER BY kind, target"
 
 LIST_APPS: Final = "SELECT id, url, sdk, framework, version, checksum, synced_at FROM apps ORDER BY id"
