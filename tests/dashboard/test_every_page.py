@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.dashboard.conftest import APP as SHOP
 from tests.dashboard.conftest import SHOTS, Visitor
 from tests.dashboard.every import addresses, forms, parts, samples
-from tests.edge.conftest import Dev, eventually
+from tests.edge.conftest import Dev
 from tests.meta.sources import ROOT
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,24 @@ async def strange(ctx: Context[dict]) -> str:
 
 
 @pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """Whose functions were otherwise before."""
+    before = SHOP.replace('id="export",', 'id="export", retries=9,')
+    running = Dev(tmp_path_factory.mktemp("shop"), "--retry-interval", "50ms", app=before)
+    try:
+        changed(running, SHOP)
+        yield running
+    finally:
+        running.close()
+
+
+def changed(running: Dev, app: str) -> None:
+    running.said("reloaded when it changes")
+    (running.folder / "app.py").write_text(app)
+    running.said("app.py changed, reloaded")
+
+
+@pytest.fixture(scope="module")
 def given(shop: Dev) -> dict[str, str]:
     return samples(shop)
 
@@ -76,9 +95,9 @@ def every(given: Mapping[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """A server of which everything that can have a name or a text has a wicked one."""
-    running = Dev(tmp_path_factory.mktemp("evil"), "--no-reload", app=APP)
+    running = Dev(tmp_path_factory.mktemp("evil"), app=APP.replace("name=EVIL", "name=EVIL + EVIL"))
     try:
-        eventually(lambda: running.http("GET", "/health").status == 200)
+        changed(running, APP)
         yield running
     finally:
         running.close()

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from stepwell.dashboard.linking import with_links
 from stepwell.dashboard.log_rows import Log, log_of
 from stepwell.dashboard.page import Missing, Page, Shown, Visit
+from stepwell.dashboard.pages.function import version_address
 from stepwell.ids import is_ulid
 from stepwell.model.event import Event
 from stepwell.model.log import Logged
@@ -35,11 +36,14 @@ class Link(NamedTuple):
 
 
 class RunView(NamedTuple):
-    """A run with all that is on its page but its steps. ``why`` are sentences, the first of which says the state."""
+    """A run with all that is on its page but its steps. ``why`` are sentences, the first of which says the state.
+    ``version`` is the one that its function has now, and ``version_at`` where one sees what has changed since."""
 
     run: Run
     name: str
     app: str
+    version: int
+    version_at: str
     trigger: str
     known: bool
     event: Event | None
@@ -89,6 +93,8 @@ async def show(visit: Visit) -> Shown:
         run=run,
         name=run_name(visit, run),
         app=app,
+        version=run.function_version if function is None else function.version,
+        version_at="" if function is None else version_address(function, run.function_version),
         trigger=run.cron or (event.name if event is not None else ""),
         known=function is not None,
         event=event,
