@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from stepwell import Context, Stepwell
 from stepwell.clock import SystemClock
 from stepwell.model.event import Event
-from stepwell.model.log import Logs
+from stepwell.model.log import Said
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import Answer, Call, Completed, Executing, Memo, Op, Settled
 
@@ -30,6 +30,7 @@ class Remembers:
     lost = False
     unsure = False
     stopping = False
+    keeps = False
 
     def __init__(self) -> None:
         self.memos: dict[str, Memo] = {}
@@ -64,7 +65,7 @@ class Remembers:
     def watch(self, step_id: str) -> Awaitable[Settled]:
         raise NotImplementedError("nothing rests here")
 
-    def keep(self, logs: Logs) -> Awaitable[None]:
+    def keep(self, said: Sequence[Said]) -> Awaitable[None]:
         raise NotImplementedError("nothing is logged here")
 
     def afterwards(self, do: Callable[[], None]) -> None:

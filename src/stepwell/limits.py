@@ -68,6 +68,7 @@ LOG_LINES_MAX = 500  # of one attempt at a step, and of the code between two ste
 LOG_LINE_BYTES_MAX = 4 * 1024  # a traceback fits, a dumped document does not
 LOG_BYTES_MAX = 64 * 1024  # of the same as the lines
 LOG_PER_RUN_BYTES_MAX = 1024 * 1024
+LOG_PAUSE = timedelta(seconds=1)  # what a body says that runs on is written down so often: seen within twice that
 
 REPLAY_NAME_CHARS_MAX = 255
 PAUSE_REASON_CHARS_MAX = 500  # one line, shown wherever somebody asks why

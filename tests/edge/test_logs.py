@@ -13,6 +13,7 @@ from tests.edge.conftest import Dev, command, eventually
 APP = """
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 from stepwell import Context, Stepwell
@@ -48,6 +49,24 @@ async def slow(ctx: Context[dict]) -> None:
     await ctx.step.run("first", lambda: ctx.logger.info("begun"))
     await ctx.step.run("gate", gate)
     ctx.logger.info("open")
+
+
+@app.create_function(id="long", trigger="shop/long")
+async def long(ctx: Context[dict]) -> None:
+    def in_thread() -> None:
+        bank.info("in a thread")
+        while not (HERE / "open").exists():
+            time.sleep(0.01)
+        bank.info("and on")
+
+    async def on_loop() -> None:
+        bank.info("on the loop")
+        while not (HERE / "open").exists():
+            await asyncio.sleep(0.01)
+
+    ctx.logger.info("begins")
+    await asyncio.gather(ctx.step.run("thread", in_thread), ctx.step.run("loop", on_loop))
+    ctx.logger.info("ends")
 
 
 @app.create_function(id="quiet", trigger="shop/quiet")
@@ -151,6 +170,26 @@ def test_a_run_is_followed_to_its_end(logging_dev: Dev) -> None:
     follower.join(30)
 
     assert [line.split("Z  ")[-1] for line in done[0]] == ["info      first: begun", "info      open"]
+
+
+def test_lines_of_bodies_that_run_on_are_told_meanwhile_and_once(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/long")
+    path = f"/v2/runs/{run_id}/logs"
+    eventually(lambda: len(logging_dev.get(path)["lines"]) == 3)
+
+    meanwhile = [(one["step"], one["attempt"], one["text"]) for one in logging_dev.get(path)["lines"]]
+    assert meanwhile[0] == (None, None, "begins")
+    assert sorted(meanwhile[1:]) == [("loop", 0, "on the loop"), ("thread", 0, "in a thread")]
+    assert logging_dev.get(f"/v2/runs/{run_id}/trace")["steps"] != []  # they run, and have no result
+    assert [line.split("info      ")[-1] for line in told(logging_dev, run_id, "--step", "thread")] == [
+        "thread: in a thread"
+    ]
+
+    (logging_dev.folder / "open").touch()
+    logging_dev.ended(run_id)
+    texts = [one["text"] for one in logging_dev.get(path)["lines"]]
+    assert sorted(texts) == ["and on", "begins", "ends", "in a thread", "on the loop"]
+    assert (texts[0], texts[-1]) == ("begins", "ends")
 
 
 def test_what_the_app_logs_without_a_handler_is_shown_as_before_and_kept(logging_dev: Dev) -> None:

@@ -65,7 +65,7 @@ INSERT INTO stepwell.steps (shard, run_id, id, name, kind, status, repeat, posit
 INSERT INTO stepwell.attempts SELECT shard, id, 's', 0, 0, 1, '', NULL, 1 FROM stepwell.runs;
 INSERT INTO stepwell.notes SELECT shard, id, 0, 'kind', 'text', 1 FROM stepwell.runs;
 INSERT INTO stepwell.metadata SELECT shard, id, 's', 0, 'kind', '', 0 FROM stepwell.runs;
-INSERT INTO stepwell.logs SELECT shard, id, 0, 0, 's', 0, 1, '[]', 0 FROM stepwell.runs;
+INSERT INTO stepwell.logs SELECT shard, id, 0, 0, 's', 0, 1, '', '[]', 0 FROM stepwell.runs;
 INSERT INTO stepwell.requests SELECT shard, id, 's', '' FROM stepwell.runs;
 INSERT INTO stepwell.waits SELECT shard, id, 'w', 'event', 'ev' || queued_at % 50, 0, 9, NULL, '', ''
   FROM stepwell.runs;

@@ -230,7 +230,7 @@ async def test_notes_come_in_the_order_in_which_they_were_written(store: Store):
 
 
 async def test_what_was_logged_comes_in_the_order_in_which_it_was_said_and_a_report_is_kept_once(store: Store):
-    later, second = logged(30), logged(20, position=2, step_id="s2")
+    later, second = logged(30, name="charge"), logged(20, position=2, step_id="s2")
     await write(store, SaveLogs(later), SaveLogs(second), SaveLogs(logged(20)), SaveLogs(logged(run_id="r2")))
 
     another = msgspec.structs.replace(later, position=9)  # in the same millisecond

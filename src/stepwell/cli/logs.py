@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Show what the code of a run has logged, by ctx.logger or a LogHandler.
 
-    ID is a run's id, the last characters of it (4 or more), or 'last'. Lines are kept with the step that they belong
-    to, so those of a step that runs are there when it has its result or has failed.
+    ID is a run's id, the last characters of it (4 or more), or 'last'. Lines of a step that runs are there within two
+    seconds.
     """
     if follow and as_json:
         raise click.UsageError("--follow writes lines as they come, --json one document: use one of them.")
@@ -74,7 +74,8 @@ def show(lines: Sequence[LineView]) -> None:
 
 
 def _follow(api: Api, run: str, query: dict[str, str]) -> None:
-    """Lines come together with the result of their step, so that their order is not that of their coming."""
+    """Lines come with the result of their step, or a while after they were said, so that their order is not that of
+    their coming."""
     pause, seen = Event(), Counter[LineView]()
     while True:
         view: RunView = data(api.get(f"/v2/runs/{run}"), RunView)  # before its lines, so that none is missed at its end

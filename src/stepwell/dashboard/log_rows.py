@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from stepwell.model.log import Logged
 from stepwell.model.run import Run
 from stepwell.model.step import Step
-from stepwell.views.logs import dropped_of, level_name, lines_of
+from stepwell.views.logs import dropped_of, level_name, lines_of, step_names
 
 
 class LogRow(NamedTuple):
-    """A line. ``since`` is when it was logged, in milliseconds since the run was queued; ``attempt`` counts from 1."""
+    """A line. ``since`` is when it was logged, in milliseconds since the run was queued; ``attempt`` counts from 1.
+    ``known`` is whether there is more to see of its step."""
 
     at: int
     since: int
@@ -22,6 +23,7 @@ class LogRow(NamedTuple):
     step_id: str
     step: str
     attempt: int
+    known: bool
 
 
 class Log(NamedTuple):
@@ -43,13 +45,16 @@ def log_of(
     steps: Sequence[Step],
     most: int,
     *,
+    bodies: Container[str] = (),
     level: str = "",
     step: str | None = None,
     text: str = "",
 ) -> Log:
-    """The last lines, at most so many, from this level on, of this step, and with this in their text."""
-    names = {each.id: each.name for each in steps}
-    found = lines_of(logged, steps, level=level or None, step=step)
+    """The last lines, at most so many, from this level on, of this step, and with this in their text. ``bodies`` are
+    the steps that run in this very process."""
+    names = step_names(logged, steps)
+    known = {each.id for each in steps}
+    found = lines_of(logged, names, level=level or None, step=step)
     if text:
         found = [each for each in found if text.casefold() in each.line.text.casefold()]
     rows = [
@@ -62,6 +67,7 @@ def log_of(
             step_id=each.step_id,
             step=names.get(each.step_id, each.step_id) if each.step_id else "",
             attempt=each.attempt + 1,
+            known=each.step_id in known or each.step_id in bodies,
         )
         for each in found[-most:]
     ]

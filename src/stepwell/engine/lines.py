@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from stepwell.engine.draft import Draft
 from stepwell.engine.leased import Leased
 from stepwell.limits import LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PER_RUN_BYTES_MAX
 from stepwell.model.changes import SaveLogs
-from stepwell.model.log import Logged, Logs, encode
+from stepwell.model.log import Logged, Logs, Said, encode
 from stepwell.model.questions import LoggedBytes, ask
 from stepwell.ops import Annotated
 
@@ -22,10 +22,25 @@ def log_step(draft: Draft, leased: Leased, op: Annotated, position: int) -> Gene
         yield from _log(draft, leased, op.logs, op.id, op.attempt, position)
 
 
-def log_call(draft: Draft, leased: Leased, logs: Logs | None, position: int | None = None) -> Generator[Any, Any, None]:
-    """Keep what came with the end of a call, or at this ``position`` of one that goes on."""
+def log_call(draft: Draft, leased: Leased, logs: Logs | None) -> Generator[Any, Any, None]:
+    """Keep what came with the end of a call."""
     if logs is not None:
-        yield from _log(draft, leased, logs, "", leased.attempt, leased.position if position is None else position)
+        yield from _log(draft, leased, logs, "", leased.attempt, leased.position)
+
+
+def lines_so_far(leased: Leased, said: Sequence[Said], position: int) -> tuple[SaveLogs, ...]:
+    """What to write of bodies that still run, where it is known how much is kept. Each takes a position, so that they
+    stay in their order where they spoke at the same moment."""
+    assert leased.logged is not None, "it was looked at"
+    found: list[SaveLogs] = []
+    before = leased.logged
+    for place, each in enumerate(said, position):
+        attempt = each.attempt if each.step_id else leased.attempt
+        logged = _kept(leased, each.logs, each.step_id, attempt, place, before, each.name)
+        if logged is not None:
+            found.append(SaveLogs(logged))
+            before += len(logged.lines)
+    return tuple(found)
 
 
 def with_step(leased: Leased, op: Annotated, position: int) -> tuple[SaveLogs, ...]:
@@ -35,7 +50,9 @@ def with_step(leased: Leased, op: Annotated, position: int) -> tuple[SaveLogs, .
     return () if logged is None else (SaveLogs(logged),)
 
 
-def _kept(leased: Leased, logs: Logs, step_id: str, attempt: int, position: int, before: int) -> Logged | None:
+def _kept(
+    leased: Leased, logs: Logs, step_id: str, attempt: int, position: int, before: int, name: str = ""
+) -> Logged | None:
     """What is kept of these lines, where so many bytes are kept already; ``None`` if there is nothing to say.
 
     All of them or none: what is cut off was cut off where it was said.
@@ -51,6 +68,7 @@ def _kept(leased: Leased, logs: Logs, step_id: str, attempt: int, position: int,
         step_id=step_id,
         attempt=attempt,
         position=position,
+        name=name,
         lines=lines if fits else b"[]",
         dropped=logs.dropped if fits else logs.dropped + len(logs.lines),
     )

@@ -15,7 +15,7 @@ from stepwell.engine.due import settle_due
 from stepwell.engine.ending import finish, release
 from stepwell.engine.intake import announce, publish
 from stepwell.engine.leased import Leased
-from stepwell.engine.lines import log_call, log_step, with_step
+from stepwell.engine.lines import lines_so_far, log_call, log_step, with_step
 from stepwell.engine.pressure import press
 from stepwell.flow import GRANT
 from stepwell.flow.limit import pairs
@@ -41,7 +41,7 @@ from stepwell.model.event import INVOKED, Event, routed
 from stepwell.model.failure import Failure, answer_too_large, invoke_skipped, state_too_large, too_many_steps
 from stepwell.model.function import Function, app_uuid, function_uuid
 from stepwell.model.history import Note, Outcome
-from stepwell.model.log import Logs
+from stepwell.model.log import Logs, Said
 from stepwell.model.place import EVERYWHERE, place_for
 from stepwell.model.questions import CountHeld, CountSlots, FindEvents, FindWaits, GetStep, GetSteps, Lock, ask
 from stepwell.model.run import RunStatus
@@ -109,10 +109,12 @@ def report(draft: Draft, leased: Leased, ops: Sequence[Op], version: int | None 
     return draft.decision(steps if leased.run.id not in draft.ended else None, holds=leased.lease)
 
 
-def keep(draft: Draft, leased: Leased, logs: Logs, position: int) -> Plan:
-    """Remember what the function's own code has logged, of a call that goes on. ``position`` as in ``save``."""
-    yield from log_call(draft, leased, logs, position)
-    return draft.decision(None, holds=leased.lease)
+def keep(leased: Leased, said: Sequence[Said], position: int) -> Decision:
+    """Remember what was logged so far, of a call that goes on. ``position`` as in ``save``.
+
+    It must be known how much of that is kept.
+    """
+    return Decision(lines_so_far(leased, said, position), leased.lease)
 
 
 def answered(draft: Draft, leased: Leased, op: StepRun | StepError, position: int) -> Plan:

@@ -1,4 +1,4 @@
-"""What code logs while it runs, for people who look at the run (ADR 0050)."""
+"""What code logs while it runs, for people who look at the run (ADR 0050, ADR 0053)."""
 
 from __future__ import annotations
 
@@ -39,13 +39,24 @@ class Logs(msgspec.Struct, frozen=True):
         return self if later is None else Logs((*self.lines, *later.lines), self.dropped + later.dropped)
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What was logged so far, of a body that still runs: in this attempt at the step ``step_id``, which people know by
+    its ``name``. Without a step it is the function's own code."""
+
+    logs: Logs
+    step_id: str = ""
+    name: str = ""
+    attempt: int = 0
+
+
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of an attempt at a step, or of a call (``step_id`` is ``""``): lines as JSON text, and how many are
     not kept.
 
     ``at`` is the moment of the first one. ``token`` is that of the lease under which it was said: with it, a report
     that is written a second time is known. ``position`` is that of the next result of the run at that time, which tells
-    apart what was said within one millisecond: it is in the key as well.
+    apart what was said within one millisecond: it is in the key as well. ``name`` is that of a step whose body still
+    ran, which has no row of its own that tells it.
     """
 
     run_id: str
@@ -54,6 +65,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     step_id: str
     attempt: int
     position: int
+    name: str = ""
     lines: bytes
     dropped: int = 0
 

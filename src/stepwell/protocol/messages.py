@@ -13,7 +13,7 @@ import msgspec
 
 from stepwell.model.event import Event
 from stepwell.model.failure import Failure as WireError
-from stepwell.model.log import Logs
+from stepwell.model.log import Logs, Said
 
 if TYPE_CHECKING:
     from stepwell.protocol.gate import Gate
@@ -258,6 +258,15 @@ class Progress(Protocol):
         """Make one op durable. Raises ``Superseded`` if the lease of the call is lost."""
         ...
 
+    @property
+    def keeps(self) -> bool:
+        """Whether ``keep`` can be asked for."""
+        ...
+
+    def keep(self, said: Sequence[Said]) -> Awaitable[None]:
+        """Make what was logged so far durable, before there is a result. Raises ``Superseded``."""
+        ...
+
     def widen(self, wanted: int) -> Awaitable[int]:
         """Ask for room for ``wanted`` more step bodies at one moment than ``parallel_max`` allows so far.
 
@@ -294,10 +303,6 @@ class Reports(Progress, Protocol):
 
         ``version`` is the dialect in which the app has answered.
         """
-        ...
-
-    def keep(self, logs: Logs) -> Awaitable[None]:
-        """Make what the function's own code has logged durable. Raises ``Superseded``."""
         ...
 
     def afterwards(self, do: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stepwell.model.log import Said
 from stepwell.model.step import REQUESTS, RESTS
 from stepwell.protocol.instructions import UnknownOp
 from stepwell.protocol.messages import (
@@ -215,7 +216,7 @@ class Drive:
         ops, version, logs = in_groups(answer, self._discovered.version), answer.version, answer.logs
         if answer.then is None and not any(op.op == DISCOVERY_REQUEST or self._is_news(op) for op in ops):
             if logs is not None:
-                await self._progress.keep(logs)
+                await self._progress.keep([Said(logs)])
             return await self._nothing_new()
         self._in_vain = False
         if any(op.op == DISCOVERY_REQUEST for op in ops):
@@ -224,7 +225,7 @@ class Drive:
         if answer.then is None and not self._owed and not self._targets and all_rest(ops):
             return Ops(tuple(ops), version, logs=logs)  # they and the rest of the run are one transaction
         if logs is not None:
-            await self._progress.keep(logs)
+            await self._progress.keep([Said(logs)])
         known = self._progress.call.steps  # SDKs report unfinished steps again, which may be finished by now
         try:
             await self._report(ops, version)

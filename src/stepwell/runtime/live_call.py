@@ -14,7 +14,7 @@ from stepwell.engine.leased import Leased
 from stepwell.engine.pressure import queues
 from stepwell.errors import StorageError, StorageUnavailable
 from stepwell.model.changes import Decision, Plan, SaveLogs
-from stepwell.model.log import Logs
+from stepwell.model.log import Logs, Said
 from stepwell.model.questions import GetStep, GetSteps, LoggedBytes, Question
 from stepwell.model.run import Run
 from stepwell.model.step import REQUESTS, Step
@@ -77,6 +77,7 @@ class LiveCall:
         self.answered = False  # its end is being written down
         self.task: asyncio.Task[None] | None = None
         self.executing: dict[str, Executing] = {}
+        self.keeps = True
         self.news: set[str] = set()
         self.gate = Gate(leased.width, self.widen) if leased.run.slots else None
         self._requests: Requests | None = None
@@ -132,23 +133,13 @@ class LiveCall:
         position = self.leased.position
         self.leased.position += 1
         logs = type(given) is Annotated and given.logs is not None
-        if logs and self.leased.logged is None:
-            kept = await self._patiently(LoggedBytes(self.leased.run.id))
-            if self.leased.logged is None:  # else another branch has asked as well, and counted since
-                self.leased.logged = kept
+        if logs:
+            await self._know_logged()
         work = progress.save(self.leased, given, position, engine.moment())
         if logs:
             self._count_logs(work)
         if isinstance(work, Decision):
-            try:
-                verdict = await engine.store.commit(work)
-                engine.refused = None
-                if verdict.held and engine.observers:
-                    engine.tell(work.changes)
-            except StorageUnavailable:
-                verdict = await engine.commit_patiently(lambda draft: _again(self.leased, draft, given, position))
-            if not verdict.held:
-                self._superseded()
+            await self._write(work, lambda draft: _again(self.leased, draft, given, position))
             self.leased.gain(work.result)
             return _KNOWN
         self.leased.unheard += 1
@@ -163,15 +154,15 @@ class LiveCall:
             self.begin_requests((step,))
         return settled(step)
 
-    async def keep(self, logs: Logs) -> None:
-        """Make what the function's own code has logged durable, where no op and no end of the call takes it along.
-        Raises ``Superseded``."""
-        leased, position = self.leased, self.leased.position
-        leased.position += 1  # what is said next, within the same millisecond, is another report
-        verdict = await self._engine.commit_patiently(lambda draft: progress.keep(draft, leased, logs, position))
-        leased.logged = None
-        if not verdict.held:
-            self._superseded()
+    async def keep(self, said: Sequence[Said]) -> None:
+        """Make what was logged so far durable, where no op and no end of the call takes it along. Raises
+        ``Superseded``."""
+        position = self.leased.position
+        self.leased.position += len(said)  # what is said next, within the same millisecond, is another report
+        await self._know_logged()
+        work = progress.keep(self.leased, said, position)
+        self._count_logs(work)
+        await self._write(work, lambda draft: _the_same(work, draft))
 
     def begin_requests(self, steps: Iterable[Step]) -> None:
         """Make those requests that these steps are owed."""
@@ -241,7 +232,7 @@ class LiveCall:
     async def _go_on(self, logs: Logs | None) -> None:
         """The run is to be called again within this lease."""
         if logs is not None:
-            await self.keep(logs)
+            await self.keep([Said(logs)])
 
     @property
     def unsure(self) -> bool:
@@ -373,6 +364,27 @@ class LiveCall:
         if self.broken is None and self.task is not None and not self.lost and not self.answered:
             self.broken = error
             self.task.cancel()
+
+    async def _write(self, work: Decision, again: Callable[[Draft], Plan]) -> None:
+        """Make a decision durable that needed no plan; what it is ``again`` where that cannot be done at once. Raises
+        ``Superseded``."""
+        engine = self._engine
+        try:
+            verdict = await engine.store.commit(work)
+            engine.refused = None
+            if verdict.held and engine.observers:
+                engine.tell(work.changes)
+        except StorageUnavailable:
+            verdict = await engine.commit_patiently(again)
+        if not verdict.held:
+            self._superseded()
+
+    async def _know_logged(self) -> None:
+        """Know how much is kept of what the run logs."""
+        if self.leased.logged is None:
+            kept = await self._patiently(LoggedBytes(self.leased.run.id))
+            if self.leased.logged is None:  # else another branch has asked as well, and counted since
+                self.leased.logged = kept
 
     def _count_logs(self, work: Decision | Callable[[Draft], Plan]) -> None:
         """What this writes is kept, so that what is logged next is held against it. A plan counts by itself."""
@@ -536,3 +548,9 @@ def _again(leased: Leased, draft: Draft, given: Instruction, position: int) -> P
         return draft.decision(work.result, holds=work.holds)
         yield
     return (yield from work(draft))
+
+
+def _the_same(work: Decision, draft: Draft) -> Plan:
+    draft.add(*work.changes)
+    return draft.decision(holds=work.holds)
+    yield

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from asyncio import CancelledError, Future, Task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from typing import Any, Final
 
 import msgspec
 
 from stepwell.clock import Clock
+from stepwell.model.log import Said
 from stepwell.protocol.messages import (
     STEP_ERROR,
     STEP_RUN,
@@ -52,6 +53,7 @@ from stepwell.sdk.metadata import annotated
 from stepwell.sdk.order import Order
 from stepwell.sdk.pool import Pool
 from stepwell.sdk.replay import Suspend
+from stepwell.sdk.teller import Teller
 
 # Turns of the event loop. A result reaches the next step through a task, a gather and its parent in about two turns per
 # level, so these allow for ten levels.
@@ -105,6 +107,7 @@ class AsyncDrive(Execution):
         self._interrupted = False
         self._superseded = False
         self._last: tuple[Op, ...] = ()
+        self._teller = Teller(self._loop)
         self.strict = False  # whether code that has changed is an error
 
     async def run(self, function: Coroutine[Any, Any, Any]) -> Answer:
@@ -120,6 +123,7 @@ class AsyncDrive(Execution):
             if isinstance(error, CancelledError) and self._is_cancelled() and not self._ended:
                 # Not ours: the engine stops, or the code has cancelled the task it runs in, and has another attempt.
                 await self._clean_up(STOP_S if self.progress.stopping else CLEANUP_S)
+                self._teller.drop()
                 raise
             # The error is not kept: it would hold its frames, with all that the function knew, until the next
             # collection of garbage, and each rest raises one.
@@ -129,6 +133,7 @@ class AsyncDrive(Execution):
         finally:
             EXECUTION.reset(outer)
         await self._clean_up()
+        await self._teller.over()
         if self._interrupted:
             self._main.uncancel()
         if self._superseded:
@@ -136,6 +141,17 @@ class AsyncDrive(Execution):
         if self.lines is not None:
             answer = msgspec.structs.replace(answer, logs=self.own_logs())
         return await self._with_lazy(answer) if self.lazy else answer
+
+    def heard(self) -> None:
+        if self.progress.keeps:
+            self._teller.hear(self)
+
+    async def tell(self, said: Sequence[Said]) -> None:
+        """Have this kept, while what says it goes on."""
+        try:
+            await self.progress.keep(said)
+        except Superseded:
+            self._give_up()
 
     @property
     def changed(self) -> str | None:
@@ -337,6 +353,10 @@ class AsyncDrive(Execution):
             finally:
                 RUNNING.set(outer)
                 self.progress.executing.pop(step.id, None)
+                if running is not None:
+                    running.over = True
+                    if running in self.speakers:
+                        self.speakers.remove(running)
                 if self._gate is not None:
                     self._gate.leave()
             own = None if options is None or options.retries is None else options.retries + 1
@@ -400,7 +420,7 @@ class AsyncDrive(Execution):
                 for lazy in self.drain():
                     await self.progress.save(lazy)
             if self.lines is not None:
-                op = msgspec.structs.replace(op, logs=self.own_logs().and_then(op.logs))
+                op = msgspec.structs.replace(op, logs=self.own_logs(op.logs))
             settled = await self.progress.save(op)
         except Superseded:
             raise self._give_up() from None
@@ -555,6 +575,7 @@ class AsyncDrive(Execution):
         That includes tasks that have not begun yet: their first step finds the call ended.
         """
         self._ended = True
+        self._teller.close()
         if self._patience is not None:
             self._patience.cancel()
         left: set[Task[Any]] = {*self._branches, *self._watchers.values()}

@@ -29,10 +29,10 @@ from stepwell.protocol.messages import (
 from stepwell.sdk.codec import Decode, encode, mismatch
 from stepwell.sdk.events import propagated
 from stepwell.sdk.failures import StepNested, step_error, verdict, wire_error
+from stepwell.sdk.lines import Lines, take_lines
 from stepwell.sdk.replay import Replay
 
 if TYPE_CHECKING:
-    from stepwell.sdk.logs import Lines
     from stepwell.sdk.options import Backoff
 
 RUN: Final = "run"
@@ -76,7 +76,7 @@ class StepRef(msgspec.Struct, frozen=True):
 class Running:
     """A step body that is running now. ``attempt`` counts from 0, ``started_at`` is in milliseconds."""
 
-    __slots__ = ("attempt", "execution", "lines", "metadata", "random", "started_at", "step")
+    __slots__ = ("attempt", "execution", "lines", "metadata", "over", "random", "started_at", "step")
 
     def __init__(self, execution: Execution, step: StepRef, attempt: int, started_at: int) -> None:
         self.execution = execution
@@ -86,6 +86,7 @@ class Running:
         self.random: Random | None = None
         self.metadata: list[dict[str, Any]] | None = None
         self.lines: Lines | None = None
+        self.over = False  # a thread cannot be stopped: what it still says belongs to nothing
 
 
 # The innermost step body around the present code. It may belong to another execution: a body may do anything,
@@ -124,6 +125,7 @@ class Execution:
         self.put_off: dict[str, tuple[str, int]] = {}  # by hashed id, the step and attempt whose body said so
         self.aborted: set[str] = set()
         self.lines: Lines | None = None  # what its own code has logged, and no op has taken along yet
+        self.speakers: list[Running] = []  # the bodies that run and have logged something
         self.keeps_own = True
 
     @property
@@ -229,11 +231,13 @@ class Execution:
             return tuple(given[:-1]), cast("dict[str, Any]", given[-1])
         return tuple(given), kwargs
 
-    def own_logs(self) -> Logs:
-        """What the function's own code has logged: taken along by whatever is said next."""
-        lines, self.lines = self.lines, None
-        assert lines is not None, "it was looked at"
-        return lines.logs()
+    def own_logs(self, later: Logs | None = None) -> Logs | None:
+        """What the function's own code has logged, and after it the others: taken along by whatever is said next."""
+        logs = take_lines(self, anew=True)
+        return later if logs is None else logs.and_then(later)
+
+    def heard(self) -> None:
+        """Something was logged. A thread may say so."""
 
     @property
     def sessions(self) -> dict[str, str]:

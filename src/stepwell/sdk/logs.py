@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
-from stepwell.limits import LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX
-from stepwell.model.log import Line, Logs
+from stepwell.limits import LOG_LINE_BYTES_MAX
+from stepwell.model.log import Line
 from stepwell.sdk.execution import EXECUTION, RUNNING, Execution
+from stepwell.sdk.lines import add_line
 
 KEPT_LEVEL: Final = logging.INFO  # from here on ctx.logger is kept, whatever the app shows of its log
 _ENGINE: Final = "stepwell"  # what we say ourselves; an app's own logger is ``stepwell.<app_id>``
@@ -24,27 +25,6 @@ _format: Final = logging.Formatter().format
 
 # Whether what is logged now was kept already, so that a handler does not keep it once more.
 _KEEPING: Final[ContextVar[bool]] = ContextVar("stepwell_keeping", default=False)
-
-
-class Lines:
-    """The first lines of an attempt, or of the code between two steps, as many as are kept. A thread may add to it."""
-
-    __slots__ = ("_dropped", "_lines", "_room")
-
-    def __init__(self) -> None:
-        self._lines: list[Line] = []
-        self._room = LOG_BYTES_MAX
-        self._dropped = 0
-
-    def add(self, line: Line) -> None:
-        if self._dropped or len(self._lines) >= LOG_LINES_MAX or line.size > self._room:
-            self._dropped += 1  # also of those that would fit: what is kept has no gaps
-            return
-        self._room -= line.size
-        self._lines.append(line)
-
-    def logs(self) -> Logs:
-        return Logs(tuple(self._lines), self._dropped)
 
 
 class LogHandler(logging.Handler):
@@ -77,13 +57,12 @@ def keep(execution: Execution, level: int, logger: str, text: str) -> None:
     if running is None or own:
         if not execution.keeps_own:
             return
-        if execution.lines is None:
-            execution.lines = Lines()
-        execution.lines.add(line)
-    else:
-        if running.lines is None:
-            running.lines = Lines()
-        running.lines.add(line)
+        add_line(execution, line)
+    elif running.over:
+        return
+    elif add_line(running, line):
+        execution.speakers.append(running)
+    execution.heard()
 
 
 def told(level: int, logger: str, msg: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from stepwell.limits import METADATA_KIND_BYTES_MAX
 from stepwell.protocol.messages import Op
 from stepwell.sdk.codec import encode
 from stepwell.sdk.execution import Execution, Running
+from stepwell.sdk.lines import take_lines
 
 _SCOPES: Final = {"step": "step", "attempt": "step_attempt", "run": "run"}
 _SCORE: Final = "inngest.score"
@@ -86,11 +87,11 @@ def _keep(running: Running, entry: dict[str, Any]) -> None:
 
 
 def annotated(op: Op, running: Running | None) -> Op:
-    """The op of a step with what its body has said and logged."""
+    """The op of a step with what its body has said, and what it has logged and was not told yet."""
     if running is None or (not running.metadata and running.lines is None):
         return op
     return msgspec.structs.replace(
         op,
         metadata=_encode(running.metadata) if running.metadata else None,
-        logs=running.lines.logs() if running.lines is not None else None,
+        logs=take_lines(running),
     )

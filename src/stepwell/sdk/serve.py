@@ -16,7 +16,7 @@ from stepwell.clock import SystemClock
 from stepwell.errors import ConfigurationError
 from stepwell.ids import is_ulid, ulid_ms
 from stepwell.limits import SERVED_BYTES_MAX
-from stepwell.model.log import Logs
+from stepwell.model.log import Said
 from stepwell.protocol.codec import (
     Unreadable,
     decode_call,
@@ -356,6 +356,7 @@ class Reporting:
         self.refused = False  # whether the server takes no reports at all
         self.unsure = False
         self.stopping = False
+        self.keeps = False
         self.executing: dict[str, Executing] = {}
         self.gate = Gate(call.parallel_max, self.widen) if call.parallel_max else None
         self.news: set[str] = set()
@@ -371,8 +372,8 @@ class Reporting:
     async def report(self, ops: Sequence[Op], version: int | None) -> None:
         raise NotImplementedError("an app reports each step by itself")
 
-    async def keep(self, logs: Logs) -> None:
-        raise NotImplementedError("an app says it with its answer")
+    async def keep(self, said: Sequence[Said]) -> None:
+        raise NotImplementedError("an app says it with its reports, and with its answer")
 
     def with_held(self, answer: Answer) -> Answer:
         """The answer, with all that was not reported yet."""

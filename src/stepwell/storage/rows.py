@@ -252,8 +252,9 @@ def logged(row: Row) -> Logged:
         step_id=row[3],
         attempt=row[4],
         position=row[5],
-        lines=row[6],
-        dropped=row[7],
+        name=row[6],
+        lines=row[7],
+        dropped=row[8],
     )
 
 

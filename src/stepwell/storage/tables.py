@@ -95,7 +95,7 @@ TABLES: Final = (
     ),
     _table(
         "logs",
-        "run_id at token step_id attempt position lines dropped",
+        "run_id at token step_id attempt position name lines dropped",
         blobs="lines",
         order="run_id at token position step_id attempt",
         home="run_id",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stepwell.model.event import rfc3339
@@ -42,12 +42,18 @@ def level_name(number: int) -> str:
     return max((least, name) for name, least in LEVELS.items() if least <= max(number, 0))[1]
 
 
+def step_names(logged: Sequence[Logged], steps: Sequence[Step]) -> dict[str, str]:
+    """What people call the steps of a run, by id. One whose body has only logged so far comes last."""
+    names = {each.id: each.name for each in steps}
+    return names | {each.step_id: each.name for each in logged if each.name and each.step_id not in names}
+
+
 def lines_of(
-    logged: Sequence[Logged], steps: Sequence[Step], *, level: str | None = None, step: str | None = None
+    logged: Sequence[Logged], names: Mapping[str, str], *, level: str | None = None, step: str | None = None
 ) -> list[StepLine]:
     """From this level on, and of the steps of this name or id. An empty ``step`` is the function's own code."""
     least = LEVELS[level] if level else 0
-    meant = None if step is None else {each.id for each in steps if step in (each.id, each.name)} or {step}
+    meant = None if step is None else {id for id, name in names.items() if step in (id, name)} or {step}
     return [each for each in all_lines(logged) if each.line.level >= least and (meant is None or each.step_id in meant)]
 
 
@@ -59,7 +65,7 @@ async def logs_view(reader: Reader, run: Run, *, level: str | None = None, step:
     """What the run has logged."""
     logged: list[Logged] = await reader.read(GetLogs(run.id))
     steps: list[Step] = await reader.read(GetSteps(run.id)) if logged else []
-    names = {each.id: each.name for each in steps}
+    names = step_names(logged, steps)
     return LogsView(
         lines=[
             LineView(
@@ -71,7 +77,7 @@ async def logs_view(reader: Reader, run: Run, *, level: str | None = None, step:
                 step_id=each.step_id or None,
                 attempt=each.attempt if each.step_id else None,
             )
-            for each in lines_of(logged, steps, level=level, step=step)
+            for each in lines_of(logged, names, level=level, step=step)
         ],
         dropped=dropped_of(logged),
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from stepwell.model.event import Event
+from stepwell.model.log import Said
 from stepwell.protocol.gate import Gate
 from stepwell.protocol.messages import (
     INVOKE_FUNCTION,
@@ -89,6 +91,8 @@ class Run:
         self.lost = False  # properties of Progress, set by tests
         self.unsure = False
         self.stopping = False
+        self.keeps = True
+        self.kept: list[Said] = []  # what was logged of bodies that run on
         self.lost_unnoticed = False  # what a look finds out
         self.executing: dict[str, Executing] = {}
         self.gate: Gate | None = None
@@ -103,6 +107,12 @@ class Run:
         if self.lost:
             raise Superseded
         return self._accept(op)
+
+    async def keep(self, said: Sequence[Said]) -> None:
+        await asyncio.sleep(0)
+        if self.lost:
+            raise Superseded
+        self.kept += said
 
     async def look(self) -> None:
         self.unsure, self.lost = False, self.lost_unnoticed

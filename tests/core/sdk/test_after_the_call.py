@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -59,6 +60,51 @@ async def test_a_branch_that_nobody_awaits_is_stopped_at_the_end(app) -> None:
     assert await run.to_end() == "done"
     assert stopped == ["body"]
     assert run.said() == ["StepRun one"]
+
+
+async def test_what_a_thread_says_after_its_step_has_timed_out_is_not_kept(app, monkeypatch) -> None:
+    monkeypatch.setattr("stepwell.sdk.teller._PAUSE_S", 0.0)
+    monkeypatch.setattr("stepwell.sdk.teller._OLD_MS", 0)
+    spoken, go_on = threading.Event(), threading.Event()
+
+    @app.create_function(id="f", trigger="test/started")
+    async def f(ctx: Context) -> None:
+        def body() -> None:
+            go_on.wait(10)
+            ctx.logger.info("too late")
+            spoken.set()
+
+        with pytest.raises(StepError):
+            await ctx.step.options("slow", timeout=timedelta(milliseconds=50), retries=0).run(body)
+        go_on.set()
+        assert await asyncio.to_thread(spoken.wait, 10)
+        await started(10)  # it would be told by now
+
+    run = Run(app, "t-f")
+    await run.to_end()
+
+    told = [line.text for said in run.kept for line in said.logs.lines]
+    reported = [line.text for op in run.ops if op.logs is not None for line in op.logs.lines]
+    assert (told, reported) == ([], [])
+
+
+@pytest.mark.slow
+async def test_a_call_that_logs_and_rests_leaves_no_garbage_in_cycles(app) -> None:
+    @app.create_function(id="f", trigger="test/started")
+    async def f(ctx: Context) -> None:
+        ctx.logger.info("begins")
+        await ctx.step.run("one", lambda: ctx.logger.info("one"))
+        await ctx.step.sleep("night", "8h")
+
+    await Run(app, "t-f").call()  # whatever is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            await Run(app, "t-f").call()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.slow

@@ -110,6 +110,7 @@ CREATE TABLE stepwell.logs (
     step_id text NOT NULL COLLATE pg_catalog."C",
     attempt bigint NOT NULL,
     "position" bigint NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     lines bytea NOT NULL,
     dropped bigint NOT NULL
 )

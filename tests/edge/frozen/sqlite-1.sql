@@ -325,6 +325,7 @@ CREATE TABLE logs (
   step_id  TEXT NOT NULL,
   attempt  INTEGER NOT NULL,
   position INTEGER NOT NULL,
+  name     TEXT NOT NULL,
   lines    BLOB NOT NULL,
   dropped  INTEGER NOT NULL,
   PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt)

@@ -12,7 +12,7 @@ from stepwell.model.log import Logged
 from stepwell.model.questions import GetLogs, GetSteps
 from stepwell.model.run import Run
 from stepwell.model.step import Step
-from stepwell.views.logs import LEVELS
+from stepwell.views.logs import LEVELS, step_names
 
 _ROWS: Final = 500
 OWN: Final = "-"  # no step: the function's own code
@@ -43,7 +43,14 @@ async def show(visit: Visit) -> Shown:
     level = query.get("level", "") if query.get("level", "") in LEVELS else ""
     step, text = query.get("step", ""), query.get("q", "").strip()
     log = log_of(
-        run, logged, steps, _ROWS, level=level, step=("" if step == OWN else step) if step else None, text=text
+        run,
+        logged,
+        steps,
+        _ROWS,
+        bodies=visit.source.situation().bodies(run.id),
+        level=level,
+        step=("" if step == OWN else step) if step else None,
+        text=text,
     )
     heard = {each.step_id for each in logged}
     said = {"level": level, "step": step, "q": text}
@@ -52,7 +59,7 @@ async def show(visit: Visit) -> Shown:
         name=run_name(visit, run),
         log=log,
         levels=tuple(LEVELS),
-        steps={each.id: each.name for each in steps if each.id in heard},
+        steps={id: name for id, name in step_names(logged, steps).items() if id in heard},
         own=OWN,
         level=level,
         step=step,

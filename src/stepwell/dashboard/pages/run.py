@@ -79,7 +79,8 @@ async def show(visit: Visit) -> Shown:
     reader, registry = visit.source.reader, visit.source.registry()
     run = await find_run(visit)
     event = await reader.read(GetEvent(run.event_id, run.place))
-    why = await why_run(reader, registry, run, visit.source.situation())
+    situation = visit.source.situation()
+    why = await why_run(reader, registry, run, situation)
     reruns: list[str] = await reader.read(Reruns(run.id))
     metadata: list[Metadata] = await reader.read(GetMetadata(run.id))
     logged: list[Logged] = await reader.read(GetLogs(run.id))
@@ -106,7 +107,7 @@ async def show(visit: Visit) -> Shown:
         links=_links(run, event, reruns),
         again=run.rerun,
         metadata=[each for each in metadata if not each.step_id],
-        log=log_of(run, logged, steps, _LINES_SHOWN),
+        log=log_of(run, logged, steps, _LINES_SHOWN, bodies=situation.bodies(run.id)),
         address=visit.address,
         look=asked if (asked := visit.query.get("view", "")) in _LOOKS else _LOOKS[0],
     )

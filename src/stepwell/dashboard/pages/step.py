@@ -143,6 +143,7 @@ async def _step(visit: Visit, run: Run, step_id: str) -> StepPage:
 async def _own(visit: Visit, run: Run) -> StepPage:
     """The attempts at the code between the steps, which is known only where it failed."""
     reader = visit.source.reader
+    logged: list[Logged] = await reader.read(GetLogs(run.id))
     steps: list[Step] = await reader.read(GetSteps(run.id))
     attempts: list[Attempt] = await reader.read(Attempts(run.id))
     tries = [_try(each) for each in own_attempts(run, steps, attempts)]
@@ -171,6 +172,7 @@ async def _own(visit: Visit, run: Run) -> StepPage:
         whole="",
         pieces=pieces(tries, "code", tries[0].start, last.end, visit.now),
         against=against(tries),
+        log=log_of(run, logged, (), _LINES_SHOWN, step=""),
     )
 
 

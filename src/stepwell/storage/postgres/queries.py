@@ -182,7 +182,7 @@ WHERE shard = $1 AND name = $2 AND received_at >= $3 AND received_at < $4 AND co
 ORDER BY received_at DESC, id DESC LIMIT $5"""
 )
 GET_LOGS: Final = """
-SELECT run_id, at, token, step_id, attempt, position, lines, dropped FROM stepwell.logs
+SELECT run_id, at, token, step_id, attempt, position, name, lines, dropped FROM stepwell.logs
 WHERE shard = $1 AND run_id = $2 ORDER BY at, token, position, step_id, attempt"""
 
 LOGGED_BYTES: Final = """

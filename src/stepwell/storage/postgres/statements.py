@@ -101,8 +101,8 @@ ON CONFLICT (shard, run_id, step_id, attempt, started_at) DO UPDATE SET
 SAVE_NOTE: Final = "INSERT INTO stepwell.notes (shard, run_id, at, kind, text, seen) VALUES ($1, $2, $3, $4, $5, $6)"
 
 SAVE_LOGS: Final = """
-INSERT INTO stepwell.logs (shard, run_id, at, token, step_id, attempt, position, lines, dropped)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO stepwell.logs (shard, run_id, at, token, step_id, attempt, position, name, lines, dropped)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (shard, run_id, at, token, position, step_id, attempt) DO NOTHING"""
 
 SAVE_METADATA: Final = """

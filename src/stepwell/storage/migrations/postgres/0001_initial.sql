@@ -231,6 +231,7 @@ CREATE TABLE logs (
   step_id  text COLLATE "C" NOT NULL,
   attempt  bigint NOT NULL,
   position bigint NOT NULL,
+  name     text COLLATE "C" NOT NULL,
   lines    bytea NOT NULL,
   dropped  bigint NOT NULL,
   PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt)

@@ -68,7 +68,7 @@ SELECT run_id, step_id, attempt, started_at, ended_at, error, retry_at FROM atte
 WHERE shard = ?1 AND run_id = ?2 ORDER BY ended_at, rowid"""
 NOTES: Final = "SELECT run_id, at, kind, text FROM notes WHERE shard = ?1 AND run_id = ?2 ORDER BY rowid"
 GET_LOGS: Final = """
-SELECT run_id, at, token, step_id, attempt, position, lines, dropped FROM logs WHERE shard = ?1 AND run_id = ?2
+SELECT run_id, at, token, step_id, attempt, position, name, lines, dropped FROM logs WHERE shard = ?1 AND run_id = ?2
 ORDER BY at, token, position, step_id, attempt"""
 
 LOGGED_BYTES: Final = "SELECT coalesce(sum(length(lines)), 0) FROM logs WHERE shard = ?1 AND run_id = ?2"
