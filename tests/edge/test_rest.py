@@ -199,6 +199,19 @@ def test_v2_filters_runs_by_status_in_any_spelling(dev: Dev) -> None:
     assert run_id not in {run["id"] for run in dev.get("/v2/runs?status=completed&limit=100")}
 
 
+def test_runs_that_completed_are_found_by_that_wherever_one_may_ask(dev: Dev) -> None:
+    completed, failed = dev.start("shop/ordered"), dev.start("shop/failing")
+    assert [dev.ended(each)["status"] for each in (completed, failed)] == ["COMPLETED", "FAILED"]
+
+    found = dev.get("/v2/runs?status=COMPLETED&limit=100")
+    listed = dev.cli("runs", "--status", "completed", "--json").json
+    page = dev.http("GET", "/runs?status=completed", accept="text/html").text.decode()
+
+    assert completed in {run["id"] for run in found} & {run["id"] for run in listed}
+    assert {run["status"] for run in [*found, *listed]} == {"COMPLETED"}
+    assert f'id="r-{completed}"' in page and f'id="r-{failed}"' not in page
+
+
 def test_v2_leaves_out_of_a_list_what_only_the_run_itself_tells(dev: Dev) -> None:
     run_id = dev.start("shop/failing")
     dev.ended(run_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from stepwell.model.changes import (
@@ -47,6 +49,7 @@ from stepwell.model.questions import (
     StepsOfKinds,
     Totals,
 )
+from stepwell.model.run import RunStatus
 from stepwell.storage.interface import Store
 from tests.storage.nouns import event, item, near, order, outcome, run, step, wait, write
 
@@ -76,6 +79,20 @@ async def test_runs_are_listed_by_function_status_and_moment(store: Store):
     assert await _ids(store, ListRuns(10, status="FAILED")) == ["run2", "run1"]
     assert await _ids(store, ListRuns(10, status="QUEUED")) == ["run4", "run0"]
     assert await _ids(store, ListRuns(1, status="FAILED", before="run2")) == ["run1"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda: ListRuns(10, status=RunStatus.COMPLETED),
+        lambda: ListRuns(10, function_id="other", status="FAILED"),
+        lambda: RunsOfStatus("COMPLETED", "", "\x7f", 9),
+        lambda: CountRuns("COMPLETED", 10),
+    ],
+)
+def test_what_no_index_has_cannot_be_asked_for_as_if_there_was_nothing(question: Callable[[], object]):
+    with pytest.raises(AssertionError, match="index"):
+        question()
 
 
 async def test_the_steps_of_a_run_of_some_kinds(store: Store):

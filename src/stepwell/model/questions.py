@@ -25,7 +25,7 @@ from stepwell.model.order import Order
 from stepwell.model.pause import Pause
 from stepwell.model.realtime import Posting
 from stepwell.model.request import Request
-from stepwell.model.run import Run
+from stepwell.model.run import Run, RunStatus
 from stepwell.model.standing import StandingOrder
 from stepwell.model.step import Attempt, Step
 from stepwell.model.user import Session, User
@@ -36,6 +36,11 @@ A = TypeVar("A")
 
 class Question(msgspec.Struct, Generic[A], frozen=True):
     """Base of all questions; ``A`` is the type of the answer."""
+
+
+def _check_listed(status: str | None) -> None:
+    """No index has those that completed, which are nearly all: whoever wants them looks through all there are."""
+    assert status != RunStatus.COMPLETED, "no index lists runs that completed: the answer would be none"
 
 
 def ask(question: Question[A]) -> Generator[Any, Any, A]:
@@ -301,6 +306,9 @@ class RunsOfStatus(Question[list[Run]], frozen=True):
     before: str
     limit: int
 
+    def __post_init__(self) -> None:
+        _check_listed(self.status)
+
 
 class RunsOfFunction(Question[list[Run]], frozen=True):
     """Runs of one function, by their ids and without their outputs: those between ``after``
@@ -376,6 +384,10 @@ class ListRuns(Question[list[Run]], frozen=True):
     function_id: str | None = None
     status: str | None = None
     output: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.function_id is None or self.status is None, "one function, or one state: one index has it"
+        _check_listed(self.status)
 
 
 class EventNames(Question[dict[str, str]], frozen=True):
@@ -599,6 +611,9 @@ class CountRuns(Question[int], frozen=True):
 
     status: str
     most: int
+
+    def __post_init__(self) -> None:
+        _check_listed(self.status)
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
