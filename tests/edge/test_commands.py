@@ -197,6 +197,18 @@ def test_why_explains_runs_and_events(dev: Dev) -> None:
     assert dev.cli("run", failed).out.endswith(f"\n{dev.url}/runs/{failed}\n")
 
 
+def test_no_page_is_named_where_a_server_has_none(start_dev: Callable[..., Dev]) -> None:
+    server = start_dev("--no-reload", "--no-ui")
+    run_id = server.start("shop/ordered")
+    server.ended(run_id)
+    event_id = server.get(f"/v2/runs/{run_id}")["eventId"]
+
+    run, why, event = server.cli("run", run_id), server.cli("why", run_id), server.cli("why", event_id)
+
+    assert "charge" in run.out and "shop-bill" in why.out + event.out
+    assert "http://" not in run.out + why.out + event.out
+
+
 def test_cancel_ends_a_run_once(dev: Dev) -> None:
     run_id = dev.start("shop/requested", id=22)
 

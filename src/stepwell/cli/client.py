@@ -21,6 +21,7 @@ from stepwell.storage.address import is_postgres
 
 _TIMEOUT_S: Final = 30
 _TRIES: Final = 3
+_LOGIN: Final = "/login"  # where there are pages, everybody may look at this one
 _ERRORS: Final[dict[int, type[StepwellError]]] = {400: InvalidEvent, 404: NotFound, 503: NotRunning}
 
 
@@ -34,7 +35,7 @@ class Api(Protocol):
     def delete(self, path: str, query: Mapping[str, str]) -> bytes: ...
 
     def page(self, path: str) -> str | None:
-        """Where people see this in a browser, if anything is served."""
+        """Where people see this in a browser, if there are pages for them."""
         ...
 
     def close(self) -> None: ...
@@ -113,10 +114,21 @@ class Server:
         return self._ask("DELETE", f"{path}?{urlencode(query)}", None, {})
 
     def page(self, path: str) -> str | None:
-        return self._url + path
+        return self._url + path if self._has_pages() else None
 
     def close(self) -> None:
         self._connection.close()
+
+    def _has_pages(self) -> bool:
+        """A server may have none, or may be behind what lets nobody to them."""
+        try:
+            self._connection.request("HEAD", _LOGIN, headers={"Accept": "text/html"})
+            response = self._connection.getresponse()
+            response.read()
+        except (OSError, HTTPException):
+            self._connection.close()
+            return False
+        return response.status < 400
 
     def _ask(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         # What we send can be sent again: reading changes nothing, cancelling is done once, events carry a seed.

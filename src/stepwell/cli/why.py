@@ -30,11 +30,15 @@ def command(id: str, as_json: bool, url: str | None, db: str | None, token: str 
     api = connect(url, db, token)
     try:
         answer = _ask(api, id)
+        if as_json:
+            print_json(answer)
+        else:
+            _print(api, answer)
     finally:
         api.close()
-    if as_json:
-        print_json(answer)
-        return
+
+
+def _print(api: Api, answer: bytes) -> None:
     from stepwell.views.why import RunWhy, Why, sentences
 
     why = decoded(answer, Why)
