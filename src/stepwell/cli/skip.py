@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import click
-import msgspec
 
-from stepwell.cli.client import connect, data, opened
-from stepwell.cli.naming import run_id
-from stepwell.cli.options import print_json, reaching
+from stepwell.cli.hurrying import hurry
+from stepwell.cli.options import reaching
 from stepwell.server.hurrying import SkippedView
 
 
@@ -21,15 +19,9 @@ def command(id: str, step: str | None, as_json: bool, url: str | None, token: st
 
     ID is a run's id, the last characters of it (4 or more), or 'last'.
     """
-    api = connect(url, None, token)
-    try:
-        answer = api.post(f"/v2/runs/{run_id(api, id)}/skip-sleep", msgspec.json.encode({"stepId": step}))
-    finally:
-        api.close()
-    if as_json:
-        print_json(bytes(opened(answer).data))
+    shown = hurry(id, "skip-sleep", step, SkippedView, as_json=as_json, url=url, token=token)
+    if shown is None:
         return
-    shown: SkippedView = data(answer, SkippedView)
     run = shown.run
     if shown.steps:
         click.echo(f"{run.function_id} {run.id} goes on: {' and '.join(map(repr, shown.steps))} is over.")
