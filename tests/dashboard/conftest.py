@@ -111,10 +111,18 @@ async def chatty(ctx: Context[dict]) -> None:
             ctx.logger.info("<b>part</b> %d", number)
         ctx.logger.warning("it is late")
 
+    async def wait():
+        for number in range(ctx.event.data.get("hums", 0)):
+            ctx.logger.info("hums %d", number)
+            await gate(f"hum-{number}")
+        return await gate(ctx.event.data["gate"])
+
     ctx.logger.info("begins")
     await ctx.step.run("talk", talk)
-    await ctx.step.run("wait", gate, ctx.event.data["gate"])
+    await ctx.step.run("wait", wait)
     ctx.logger.info("ends")
+    if ctx.event.data.get("stumbles"):
+        raise ValueError("stumbled")
 
 
 @app.create_function(id="many", trigger="shop/many")

@@ -6,7 +6,7 @@ let leading = 0;
 const typing = (target) => target.closest?.("input:not([type=radio]), textarea, select, [contenteditable]");
 
 function move(by) {
-  const links = [...document.querySelectorAll(".row-link")];
+  const links = [...document.querySelectorAll(".row-link, .log-card a")];
   if (!links.length) return;
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by));

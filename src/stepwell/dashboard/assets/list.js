@@ -42,6 +42,11 @@ const refresh = unhurried(async (ask) => {
   if (location.href !== address) return; // the filters have changed meanwhile
   counts(found);
   const there = found.getElementById("results");
+  if (here.querySelector(".log") && there.querySelector(".log")) {
+    // Lines come every second, and whoever is at one with the keyboard stays there.
+    await htmx.swap({ text: there.innerHTML, sourceElement: here, target: here, swap: "innerMorph" });
+    return;
+  }
   const [ours, theirs] = [rowsOf(here), rowsOf(there)];
   if (!ours || !theirs) {
     here.replaceWith(document.adoptNode(there));
