@@ -16,6 +16,7 @@ from stepwell.model.changes import (
     Enqueue,
     FinishRun,
     Grant,
+    HoldEvent,
     OpenWait,
     SaveEvent,
     SaveOrder,
@@ -39,10 +40,12 @@ from stepwell.model.questions import (
     ListEvents,
     ListOrders,
     ListRuns,
+    OutcomesOfEvents,
     Question,
     Reruns,
     RunEndings,
     RunsOfEvent,
+    RunsOfEvents,
     RunsOfFunction,
     RunsOfStatus,
     SkippedEvents,
@@ -269,6 +272,32 @@ async def test_the_names_of_many_events_are_one_question(store: Store):
         "e2": "b",
     }
     assert await store.read(EventNames(())) == {}
+
+
+async def test_what_became_of_many_events_is_two_questions(store: Store):
+    """Of an event its own runs, and those that hold it in a batch, each once; and none of what they gave."""
+    await write(store, *(SaveEvent(event(id)) for id in ("e1", "e2", "e3", "e4")))
+    await write(
+        store,
+        *(CreateRun(run(id, event_id)) for id, event_id in (("r2", "e1"), ("r1", "e1"), ("r3", "e2"))),
+        HoldEvent("r3", 0, "e2"),
+        HoldEvent("r3", 1, "e3"),
+        FinishRun("r1", "COMPLETED", 30, b'"long"'),
+        *(SaveOutcome(outcome(event_id, id)) for event_id, id in (("e1", "g"), ("e1", "f"), ("e4", "f"))),
+    )
+    ids = ("e1", "e2", "e3", "e4", "e5", "e1")
+
+    runs = await store.read(RunsOfEvents(ids))
+    outcomes = await store.read(OutcomesOfEvents(ids))
+
+    assert {id: [one.id for one in some] for id, some in runs.items()} == {
+        "e1": ["r1", "r2"],
+        "e2": ["r3"],
+        "e3": ["r3"],
+    }
+    assert [(one.status, one.output) for one in runs["e1"]] == [("COMPLETED", None), ("QUEUED", None)]
+    assert {id: [one.function_id for one in some] for id, some in outcomes.items()} == {"e1": ["f", "g"], "e4": ["f"]}
+    assert await store.read(RunsOfEvents(())) == await store.read(OutcomesOfEvents(())) == {}
 
 
 async def test_many_events_are_one_question(store: Store):

@@ -44,6 +44,8 @@ EVERYWHERE = {
     "EVENT_NAMES_OF_SHARDS": "what people are shown",
     "EVENTS_OF_SHARDS": "what people are shown",
     "RUNS_OF_SHARDS": "what people are shown",
+    "RUNS_OF_EVENTS": "what people are shown",
+    "OUTCOMES_OF_SHARDS": "what people are shown",
     "FIRST_BACKLOGS": "what people are shown",
     "DEPTHS_OF_SHARDS": "what people are shown",
     "FIRST_SLOTS": "what people are shown",

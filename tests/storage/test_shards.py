@@ -92,6 +92,11 @@ def _questions(layout: list[tuple[int, int, str, str]]) -> list[q.Question[Any]]
         *(q.FindEvents("x", AT, AT + limit, limit) for limit in (2, 100)),
         *(q.RunsOfEvent(event_id) for event_id in events),
         *(q.Outcomes(event_id) for event_id in events),
+        *(
+            asked(some)
+            for asked in (q.RunsOfEvents, q.OutcomesOfEvents)
+            for some in ((*events, "gone"), events[:1], ())
+        ),
         *(q.RunsOfFunction("a", after, runs[-1], limit) for after in ("", runs[0]) for limit in (1, 100)),
         *(q.RunsOfStatus("FAILED", "", runs[-1], limit) for limit in (1, 100)),
         *(q.SkippedEvents("a", after, "", 100, limit) for after in (0, 2) for limit in (1, 100)),

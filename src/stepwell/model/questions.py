@@ -415,6 +415,13 @@ class RunsOfEvent(Question[list[Run]], frozen=True):
     event_id: str
 
 
+class RunsOfEvents(Question[dict[str, list[Run]]], frozen=True):
+    """The runs that each of these events started or is held by, by the ids of those that have any. They come without
+    what they gave, which may be long."""
+
+    event_ids: tuple[str, ...]
+
+
 class Reruns(Question[list[str]], frozen=True):
     """The ids of the runs that were made to run this one again, oldest first."""
 
@@ -451,6 +458,12 @@ class FindEvents(Question[list[Event]], frozen=True):
 
 class Outcomes(Question[list[Outcome]], frozen=True):
     event_id: str
+
+
+class OutcomesOfEvents(Question[dict[str, list[Outcome]]], frozen=True):
+    """The outcomes of each of these events, by the ids of those that have any."""
+
+    event_ids: tuple[str, ...]
 
 
 class Attempts(Question[list[Attempt]], frozen=True):

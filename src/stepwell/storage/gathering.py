@@ -54,11 +54,25 @@ _BY_ID: Final[Mapping[type, tuple[str, Callable[[Any], str]]]] = {
     q.Standings: ("item_ids", _same),
     q.EventNames: ("pairs", itemgetter(0)),
     q.EventsOfRuns: ("pairs", itemgetter(0)),
+    q.OutcomesOfEvents: ("event_ids", _same),
 }
 
 
 def _joined(_: Any, answers: Answers) -> dict[Any, Any]:
     return {key: value for answer in answers for key, value in answer.items()}
+
+
+def _each(key: Callable[[Any], Any]) -> Callable[[Any, Answers], dict[Any, list[Any]]]:
+    """What each shard has under a name, in this order."""
+
+    def together(_: Any, answers: Answers) -> dict[Any, list[Any]]:
+        found = defaultdict[Any, list[Any]](list)
+        for answer in answers:
+            for name, some in answer.items():
+                found[name] += some
+        return {name: sorted(some, key=key) for name, some in found.items()}
+
+    return together
 
 
 def _any(_: Any, answers: Answers) -> bool:
@@ -161,6 +175,8 @@ _GATHER: Final[Mapping[type, Callable[[Any, Answers], Any]]] = {
     q.EventNames: _joined,
     q.EventsOfRuns: _joined,
     q.RunsOfEvent: _by(_id),
+    q.RunsOfEvents: _each(_id),
+    q.OutcomesOfEvents: _joined,
     q.Reruns: _distinct,
     q.ListOrders: _by(_id, down=True),
     q.ListAudit: _by(_id, down=True),

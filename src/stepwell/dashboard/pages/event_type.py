@@ -51,7 +51,7 @@ async def show(visit: Visit) -> Shown:
         volume=volume(len(sample), visit.now - sample[-1].received_at) if sample else "—",
         schema=schema(event.data for event in sample),
         shapes=_shapes(sample),
-        rows=[await events.row(reader, registry, event) for event in sample[:_LISTED]],
+        rows=await events.rows(reader, registry, sample[:_LISTED]),
         nearest=[] if listeners else nearest(name, trigger_names(registry)),
         data=sample[0].data if sample else b"{}",
     )

@@ -11,12 +11,12 @@ from stepwell.engine.registry import Registry
 from stepwell.ids import is_ulid
 from stepwell.model.event import INTERNAL_PREFIX, Event
 from stepwell.model.history import Outcome
-from stepwell.model.questions import GetEvent, ListEvents, Outcomes, RunsOfEvent
+from stepwell.model.questions import GetEvent, ListEvents, OutcomesOfEvents, RunsOfEvents
 from stepwell.model.run import Run
 from stepwell.model.trigger import EventTrigger
 from stepwell.views.nouns import Reader
 
-_ROWS: Final = 30  # each costs two questions more, for what became of it
+_ROWS: Final = 30
 _CAUSED: Final = 4
 
 
@@ -68,7 +68,7 @@ async def show(visit: Visit) -> Shown:
     said = {"name": name, "age": age, "internal": "1" if internal else ""}
     shown = found[:_ROWS]
     view = EventsView(
-        rows=[await row(reader, registry, event) for event in shown],
+        rows=await rows(reader, registry, shown),
         names=_names(registry),
         ages=AGES,
         name=name,
@@ -82,10 +82,15 @@ async def show(visit: Visit) -> Shown:
     return Shown(title="Events", view=view, topics=("events", "runs"), address=address(visit.address, said))
 
 
-async def row(reader: Reader, registry: Registry, event: Event) -> Row:
-    """An event with what became of it so far."""
-    runs: list[Run] = await reader.read(RunsOfEvent(event.id))
-    outcomes: list[Outcome] = await reader.read(Outcomes(event.id))
+async def rows(reader: Reader, registry: Registry, events: Sequence[Event]) -> list[Row]:
+    """Events with what became of each so far."""
+    ids = tuple(event.id for event in events)
+    runs: dict[str, list[Run]] = await reader.read(RunsOfEvents(ids))
+    outcomes: dict[str, list[Outcome]] = await reader.read(OutcomesOfEvents(ids))
+    return [_row(registry, event, runs.get(event.id, []), outcomes.get(event.id, [])) for event in events]
+
+
+def _row(registry: Registry, event: Event, runs: Sequence[Run], outcomes: Sequence[Outcome]) -> Row:
     left = max(0, _CAUSED - len(runs))
     further = len(runs) + len(outcomes) - len(runs[:_CAUSED]) - len(outcomes[:left])
     return Row(event, runs[:_CAUSED], outcomes[:left], further, bool(registry.matches(event.name)))

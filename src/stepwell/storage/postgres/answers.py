@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
 from stepwell.model import questions as q
 from stepwell.model.event import Event
+from stepwell.model.history import Outcome
 from stepwell.model.place import EVERYWHERE, shard_of
 from stepwell.model.run import Run
 from stepwell.model.step import Step
@@ -73,6 +75,13 @@ def _column(found: Rows) -> list[Any]:
 
 def _events(found: Rows) -> dict[str, Event]:
     return {row[0]: rows.event(row) for row in found}
+
+
+def _outcomes(found: Rows) -> dict[str, list[Outcome]]:
+    outcomes = defaultdict[str, list[Outcome]](list)
+    for row in found:
+        outcomes[row[0]].append(rows.outcome(row))
+    return dict(outcomes)
 
 
 def _by_shard(asked: Parts, ids_of: Callable[[Any], Iterable[str]]) -> tuple[str, list[str]]:
@@ -144,6 +153,7 @@ _ANSWER: Final[Mapping[type, tuple[str, Callable[[Any, int], Row], Callable[[Row
     q.RunsOfEvent: (sql.RUNS_OF_EVENT, lambda x, s: (s, x.event_id), _all(rows.run)),
     q.FindEvents: (sql.FIND_EVENTS, lambda x, s: (s, x.name, x.after, x.before, x.limit), _all(rows.event)),
     q.Outcomes: (sql.OUTCOMES, lambda x, s: (s, x.event_id), _all(rows.outcome)),
+    q.OutcomesOfEvents: (sql.OUTCOMES_OF_EVENTS, lambda x, s: (s, _ids(x.event_ids)), _outcomes),
     q.Attempts: (sql.ATTEMPTS, lambda x, s: (s, x.run_id), _all(rows.attempt)),
     q.Notes: (sql.NOTES, lambda x, s: (s, x.run_id), _all(rows.note)),
     q.GetMetadata: (sql.GET_METADATA, lambda x, s: (s, x.run_id), _all(rows.metadata)),
@@ -217,6 +227,7 @@ class Reader:
             q.Backlogs: self._backlogs,
             q.LoadRuns: self._load_runs,
             q.FindWaits: self._find_waits,
+            q.RunsOfEvents: self._runs_of_events,
             q.ListSessions: self._list_sessions,
         }
         # Which of several texts it is depends on what is looked for.
@@ -237,6 +248,8 @@ class Reader:
             q.SlotKeys: self._slot_keys_everywhere,
             q.CountRuns: self._count_runs_everywhere,
             q.RunsOfEvent: self._runs_of_event_everywhere,
+            q.RunsOfEvents: lambda x, _: self._runs_of_events(x, EVERYWHERE),
+            q.OutcomesOfEvents: self._outcomes_of_shards,
         }
 
     async def answer(self, question: q.Question[A]) -> A:
@@ -385,6 +398,15 @@ class Reader:
     async def _count_runs_everywhere(self, x: q.CountRuns, _: Parts) -> int:
         found: int = _value(await self._fetch(sql.COUNT_RUNS_EVERYWHERE, (x.status, x.most)))
         return found
+
+    async def _runs_of_events(self, x: q.RunsOfEvents, _: int) -> dict[str, list[Run]]:
+        found: dict[str, dict[str, Run]] = defaultdict(dict)  # one that holds its event in a batch is found twice
+        for event_id, *row in await self._fetch(sql.RUNS_OF_EVENTS, (_ids(x.event_ids),)):
+            found[event_id][row[0]] = rows.run(tuple(row))
+        return {event_id: [runs[id] for id in sorted(runs)] for event_id, runs in found.items()}
+
+    async def _outcomes_of_shards(self, x: q.OutcomesOfEvents, asked: Parts) -> dict[str, list[Outcome]]:
+        return _outcomes(await self._fetch(sql.OUTCOMES_OF_SHARDS, _by_shard(asked, lambda x: x.event_ids)))
 
     async def _runs_of_event_everywhere(self, x: q.RunsOfEvent, _: Parts) -> list[Run]:
         found = {row[0]: rows.run(row) for row in await self._fetch(sql.RUNS_OF_EVENT_EVERYWHERE, (x.event_id,))}

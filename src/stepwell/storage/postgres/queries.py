@@ -323,6 +323,14 @@ UNION ALL
 SELECT r.* FROM stepwell.shards AS s CROSS JOIN LATERAL (
   SELECT run_id FROM stepwell.run_events WHERE shard = s.shard AND event_id = $1 OFFSET 0) AS held
 CROSS JOIN LATERAL ({_RUN} WHERE shard = s.shard AND id = held.run_id OFFSET 0) AS r"""
+# Of many events, whose ids are $1.
+RUNS_OF_EVENTS: Final = f"""
+SELECT n.id, r.* FROM stepwell.shards AS s CROSS JOIN unnest($1::text[]) AS n (id) CROSS JOIN LATERAL (
+  {_BARE_RUN} WHERE shard = s.shard AND event_id = n.id OFFSET 0) AS r
+UNION ALL
+SELECT n.id, r.* FROM stepwell.shards AS s CROSS JOIN unnest($1::text[]) AS n (id) CROSS JOIN LATERAL (
+  SELECT run_id FROM stepwell.run_events WHERE shard = s.shard AND event_id = n.id OFFSET 0) AS held
+CROSS JOIN LATERAL ({_BARE_RUN} WHERE shard = s.shard AND id = held.run_id OFFSET 0) AS r"""
 
 # $2 after, $3 before, $4 internal?, $5 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """
@@ -335,6 +343,15 @@ EVENT_MOMENT: Final = "SELECT received_at FROM stepwell.events WHERE shard = $1 
 OUTCOMES: Final = (
     f"SELECT {_OUTCOME_COLUMNS} FROM stepwell.outcomes WHERE shard = $1 AND event_id = $2 ORDER BY function_id"
 )
+OUTCOMES_OF_EVENTS: Final = f"""
+SELECT {_OUTCOME_COLUMNS} FROM stepwell.outcomes WHERE shard = $1 AND event_id = ANY($2::text[]) ORDER BY function_id"""
+# As STANDINGS_OF_SHARDS.
+OUTCOMES_OF_SHARDS: Final = f"""
+SELECT o.* FROM stepwell.shards AS s
+JOIN unnest(string_to_array($1, ',')::bigint[], $2::text[]) AS n (shard, id) ON n.shard = s.shard
+CROSS JOIN LATERAL (
+  SELECT {_OUTCOME_COLUMNS} FROM stepwell.outcomes WHERE shard = s.shard AND event_id = n.id OFFSET 0) AS o
+ORDER BY o.function_id"""
 ATTEMPTS: Final = """
 SELECT run_id, step_id, attempt, started_at, ended_at, error, retry_at FROM stepwell.attempts
 WHERE shard = $1 AND run_id = $2 ORDER BY ended_at, seen"""

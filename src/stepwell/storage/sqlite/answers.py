@@ -11,7 +11,9 @@ import msgspec
 
 from stepwell.model import questions as q
 from stepwell.model.event import Event
+from stepwell.model.history import Outcome
 from stepwell.model.place import EVERYWHERE, shard_of
+from stepwell.model.run import Run
 from stepwell.model.step import Step
 from stepwell.model.wait import Wait
 from stepwell.storage import rows
@@ -184,6 +186,8 @@ class Reader:
             q.DescribeStore: self._describe,
             q.ListSessions: self._list_sessions,
             q.ListAudit: self._list_audit,
+            q.RunsOfEvents: self._runs_of_events,
+            q.OutcomesOfEvents: self._outcomes_of_events,
         }
 
     def answer(self, question: q.Question[A]) -> A:
@@ -210,6 +214,14 @@ class Reader:
         schema, pages, page = (self._execute(text).fetchall()[0][0] for text in texts)
         version = apsw.sqlite_lib_version()
         return q.StoreFacts(kind="SQLite", version=version, schema=schema, size_bytes=pages * page)
+
+    def _runs_of_events(self, x: q.RunsOfEvents, s: int) -> dict[str, list[Run]]:
+        each = ((id, self._execute(people.RUNS_OF_EACH_EVENT, (s, id)).fetchall()) for id in x.event_ids)
+        return {id: [rows.run(row) for row in found] for id, found in each if found}
+
+    def _outcomes_of_events(self, x: q.OutcomesOfEvents, s: int) -> dict[str, list[Outcome]]:
+        each = ((id, self._execute(people.OUTCOMES, (s, id)).fetchall()) for id in x.event_ids)
+        return {id: [rows.outcome(row) for row in found] for id, found in each if found}
 
     def _lock(self, x: q.Lock, _: int) -> bool:
         return self._shards == 1 or EVERYWHERE in x.places  # whoever writes holds the whole file

@@ -16,3 +16,9 @@ SELECT shard, id, kind, function_id, at, run_id, lease, attempt, backlog, queued
 OUTCOME: Final = "SELECT event_id, function_id, kind, at, reason, run_id FROM outcomes "
 ORDER_COLUMNS: Final = "id, kind, created_at, what, stage, position, examined, done, skipped, ended_at, aborted"
 ORDER: Final = f"SELECT {ORDER_COLUMNS} FROM orders "
+# Many at once, and what they gave may be long.
+BARE_RUN: Final = """
+SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
+  NULL, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
+  rerun
+FROM runs """

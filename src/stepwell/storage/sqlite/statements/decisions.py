@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.storage.sqlite.statements.columns import EVENT, ITEM, ORDER, OUTCOME, RUN
+from stepwell.storage.sqlite.statements.columns import BARE_RUN, EVENT, ITEM, ORDER, OUTCOME, RUN
 
 _STEPS: Final = """
 SELECT rowid, run_id, id, name, kind, status, repeat, position, attempt, started_at, ended_at, due, output,
@@ -90,20 +90,14 @@ SELECT count(*) FROM slots
 WHERE shard = ?1 AND key = ?2 AND holder >= ?3 AND holder < ?3 || '0' AND (holder = ?3 OR holder >= ?3 || '/')"""
 CHILDREN: Final = RUN + "WHERE shard = ?1 AND parent = ?2 AND ended_at IS NULL"
 
-# Many at once, and what they gave may be long.
-_BARE_RUN: Final = """
-SELECT id, function_id, event_id, queued_at, scheduled_at, function_version, status, started_at, ended_at,
-  NULL, reason, parent, parent_step, depth, slots, guarded, cron, original, execution_version, throttle, locks, batch,
-  rerun
-FROM runs """
 # By the partial index, so that it costs what is live or went wrong and not what has completed.
 RUNS_OF_STATUS: Final = (
-    _BARE_RUN
+    BARE_RUN
     + """INDEXED BY runs_status
 WHERE shard = ?1 AND status = ?2 AND status <> 'COMPLETED' AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
 )
 RUNS_OF_FUNCTION: Final = (
-    _BARE_RUN
+    BARE_RUN
     + """INDEXED BY runs_function
 WHERE shard = ?1 AND function_id = ?2 AND id > ?3 AND id < ?4 ORDER BY id LIMIT ?5"""
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.storage.sqlite.statements.columns import EVENT, ITEM, ORDER, OUTCOME, RUN
+from stepwell.storage.sqlite.statements.columns import BARE_RUN, EVENT, ITEM, ORDER, OUTCOME, RUN
 
 LIST_FUNCTIONS: Final = """
 SELECT id, app_id, config, version, updated_at, archived_at, pause FROM functions
@@ -42,6 +42,13 @@ SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL 
 LIST_ORDERS: Final = ORDER + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
 RUNS_OF_EVENT: Final = (
     RUN
+    + """
+WHERE shard = ?1 AND id IN (
+  SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
+  UNION SELECT run_id FROM run_events WHERE shard = ?1 AND event_id = ?2) ORDER BY id"""
+)
+RUNS_OF_EACH_EVENT: Final = (
+    BARE_RUN
     + """
 WHERE shard = ?1 AND id IN (
   SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
