@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from tests.edge.conftest import Dev, command, eventually
+from tests import on_postgres
+from tests.edge.conftest import STEPWELL, Dev, command, environment, eventually
 
 APP = """
 import asyncio
@@ -190,6 +196,53 @@ def test_lines_of_bodies_that_run_on_are_told_meanwhile_and_once(logging_dev: De
     texts = [one["text"] for one in logging_dev.get(path)["lines"]]
     assert sorted(texts) == ["and on", "begins", "ends", "in a thread", "on the loop"]
     assert (texts[0], texts[-1]) == ("begins", "ends")
+
+
+def test_a_run_that_is_watched_shows_what_it_logs_beside_its_tree(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/long")
+    watching = [*STEPWELL, *on_postgres.asking(logging_dev.folder, ("run", run_id, "--watch"))]
+    with subprocess.Popen(
+        watching, cwd=logging_dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watcher:
+        assert watcher.stderr is not None
+        early = [watcher.stderr.readline() for _ in range(3)]  # while the bodies run, which nothing else would end
+        (logging_dev.folder / "open").touch()
+        tree, rest = watcher.communicate(timeout=30)
+
+    assert early[0].endswith("info      begins\n")
+    assert sorted(line.split("info      ")[-1] for line in early[1:]) == [
+        "loop: on the loop\n",
+        "thread: in a thread\n",
+    ]
+    assert [line.split("info      ")[-1] for line in rest.splitlines()] == ["thread: and on", "ends"]
+    assert (watcher.returncode, "thread" in tree, "in a thread" in tree) == (0, True, False)
+
+    alone = command("run", run_id, "--watch", "--json", cwd=logging_dev.folder)
+    assert (alone.err, alone.json["run"]["status"]) == ("", "COMPLETED")
+
+
+def test_what_is_logged_has_lines_of_its_own_above_the_tree_in_a_terminal(logging_dev: Dev) -> None:
+    run_id = logging_dev.start("shop/long")
+    watching = [*STEPWELL, *on_postgres.asking(logging_dev.folder, ("run", run_id, "--watch"))]
+    shown, terminal = pty.openpty()
+    with subprocess.Popen(
+        watching, cwd=logging_dev.folder, env={**environment(), "TERM": "xterm"}, stdout=terminal, stderr=terminal
+    ) as watcher:
+        os.close(terminal)
+        text = b""
+        while b"in a thread" not in text:
+            text += os.read(shown, 65_536)
+        (logging_dev.folder / "open").touch()
+        with suppress(OSError):  # it has ended
+            while more := os.read(shown, 65_536):
+                text += more
+    os.close(shown)
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    moments = [found.start() for found in re.finditer(r"\d{4}-\d\d-\d\dT", plain)]
+    assert (len(moments), {plain[at - 1] for at in moments} - {"\r", "\n"}) == (5, set())
+    assert watcher.returncode == 0
+    assert plain.index("info      ends") < plain.rindex("COMPLETED")
 
 
 def test_what_the_app_logs_without_a_handler_is_shown_as_before_and_kept(logging_dev: Dev) -> None:

@@ -16,7 +16,7 @@ from stepwell.views.nouns import RunView
 from stepwell.views.wording import count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _LOOK_S: Final = 0.5
 _COLORS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
@@ -64,27 +64,47 @@ def command(
         api.close()
 
 
-def show(lines: Sequence[LineView]) -> None:
+def show(lines: Sequence[LineView], say: Callable[[str], None] = click.echo) -> None:
     """Each line with its moment, its level, and the step it belongs to."""
     for line in lines:
         where = (line.step or line.step_id or "") + (f" #{line.attempt + 1}" if line.attempt else "")
         begin = click.style(f"{line.at}  ", dim=True) + click.style(f"{line.level:<8}  ", fg=_COLORS.get(line.level))
         text = printable(f"{where}: {line.text}" if where else line.text)
-        click.echo(begin + text.replace("\n", "\n    "))
+        say(begin + text.replace("\n", "\n    "))
+
+
+class Following:
+    """Shows what a run has logged since it was looked at last.
+
+    Lines come with the result of their step, or a while after they were said, so that their order is not that of their
+    coming.
+    """
+
+    def __init__(
+        self, api: Api, run: str, query: dict[str, str] | None = None, say: Callable[[str], None] = click.echo
+    ) -> None:
+        self._api = api
+        self._path = f"/v2/runs/{run}/logs"
+        self._query = query or {}
+        self._say = say
+        self._seen = Counter[LineView]()
+
+    def look(self, *, last: bool) -> None:
+        """``last`` is whether the run had ended before: then it is also said how much is not kept."""
+        logs: LogsView = data(self._api.get(self._path, self._query), LogsView)
+        known = self._seen.copy()
+        show([line for line in logs.lines if not _takes(known, line)], self._say)
+        self._seen = Counter(logs.lines)
+        if last:
+            _tell_dropped(logs, self._say)
 
 
 def _follow(api: Api, run: str, query: dict[str, str]) -> None:
-    """Lines come with the result of their step, or a while after they were said, so that their order is not that of
-    their coming."""
-    pause, seen = Event(), Counter[LineView]()
+    pause, following = Event(), Following(api, run, query)
     while True:
-        view: RunView = data(api.get(f"/v2/runs/{run}"), RunView)  # before its lines, so that none is missed at its end
-        logs: LogsView = data(api.get(f"/v2/runs/{run}/logs", query), LogsView)
-        known = seen.copy()
-        show([line for line in logs.lines if not _takes(known, line)])
-        seen = Counter(logs.lines)
+        view: RunView = data(api.get(f"/v2/runs/{run}"), RunView)
+        following.look(last=view.ended_at is not None)
         if view.ended_at is not None:
-            _tell_dropped(logs)
             return
         pause.wait(_LOOK_S)
 
@@ -95,7 +115,7 @@ def _takes(known: Counter[LineView], line: LineView) -> bool:
     return known[line] >= 0
 
 
-def _tell_dropped(logs: LogsView) -> None:
+def _tell_dropped(logs: LogsView, say: Callable[[str], None] = click.echo) -> None:
     if logs.dropped:
         said = f"{count(logs.dropped, 'more line is', 'more lines are')} in the app's own log only"
-        click.echo(click.style(said, dim=True))
+        say(click.style(said, dim=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from threading import Event
 
 import click
@@ -18,12 +19,17 @@ _LOOK_S_MIN, _LOOK_S_MAX = 0.05, 0.5
 
 @click.command()
 @click.argument("id")
-@click.option("--watch", is_flag=True, help="Stay until it has ended; exit with 1 unless it completed.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Stay until it has ended, and show what it logs; exit with 1 unless it completed.",
+)
 @reading
 def command(id: str, watch: bool, as_json: bool, url: str | None, db: str | None, token: str | None) -> None:
     """Show one run: its steps, attempts, errors and times.
 
-    ID is a run's id, the last characters of it (4 or more), or 'last'.
+    ID is a run's id, the last characters of it (4 or more), or 'last'. With --watch, what its code logs is written to
+    standard error as it comes; --json leaves that out.
     """
     api = connect(url, db, token)
     try:
@@ -70,14 +76,26 @@ def _followed(api: Api, run: str, *, draw: bool) -> TraceView:
             wait = min(wait * 2, _LOOK_S_MAX)
         return trace
     from rich.live import Live
+    from rich.text import Text
 
+    from stepwell.cli.logs import Following
     from stepwell.cli.show import console
     from stepwell.cli.tree import trace_tree
 
     out, clock = console(), SystemClock()
-    with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
+    together = out.is_terminal and sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        if together:  # where the tree is drawn anew below it
+            out.print(Text.from_ansi(line), soft_wrap=True)
+        else:
+            click.echo(line, err=True)
+
+    following = Following(api, run, say=say)
+    with Live(console=out, auto_refresh=False, vertical_overflow="visible", redirect_stderr=False) as live:
         while True:
             trace = _trace(api, run)
+            following.look(last=trace.run.ended_at is not None)
             if trace.run.ended_at is not None or out.is_terminal:
                 live.update(trace_tree(trace, clock.now_ms()), refresh=True)
             if trace.run.ended_at is not None:
