@@ -104,7 +104,7 @@ async def show(visit: Visit) -> Shown:
         ticks=[] if departed else _ticks(function, visit.now),
         options=_options(function),
         config=function.config,
-        versions=None if visit.part else await _versions(visit, function, last),
+        versions=None if visit.part or function.version == 1 else await _versions(visit, function, last),
     )
     return Shown(title=view.row.name, view=view, topics=("runs", "functions", "queue"))
 
