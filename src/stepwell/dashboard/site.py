@@ -15,6 +15,7 @@ from stepwell.dashboard.acting import Forbidden, FormView
 from stepwell.dashboard.action import Action
 from stepwell.dashboard.actions import ACTIONS
 from stepwell.dashboard.addresses import Addresses
+from stepwell.dashboard.compression import Text, TextResponse
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.operations import Operations
 from stepwell.dashboard.page import WHOLE, Data, Missing, Page, Shown, Visit, address
@@ -49,7 +50,7 @@ class Site:
     def __init__(self, source: Source, operations: Operations) -> None:
         self._source = source
         self._operations = operations
-        self._shared: SharedBy[tuple[str | bytes, str]] = SharedBy()
+        self._shared: SharedBy[Text] = SharedBy()
         self._actions = Addresses(ACTIONS)
         self._pages = Addresses(PAGES)
 
@@ -113,22 +114,21 @@ class Site:
                 shown = await page.show(visit)
                 assert isinstance(shown, Shown)
                 return self._page(page.template, page.section, request, guest, shown, part=visit.part, now=visit.now)
-            body, type = await self._made_together(page, request, visit)
+            return TextResponse(await self._made_together(page, request, visit))
         except Missing as error:
             return self.missing(request, guest, error)
-        return Response(body, media_type=type)
 
-    async def _made_together(self, page: Page, request: Request, visit: Visit) -> tuple[str | bytes, str]:
+    async def _made_together(self, page: Page, request: Request, visit: Visit) -> Text:
         """What modules of ours ask for whenever something has changed: of all pages that look at the same at once, so
         it is made without knowing more of whoever asks than what is in the key."""
         visit = replace(visit, guest=Guest(session=visit.guest.session, role=visit.guest.role))
 
-        async def make() -> tuple[str | bytes, str]:
+        async def make() -> Text:
             shown = await page.show(visit)
             if isinstance(shown, Data):
-                return shown.body, _JSON
+                return Text(shown.body, _JSON)
             context = self._context(page.section, request, visit.guest, shown, 200, visit.now)
-            return render(page.template, context, visit.part), _HTML
+            return Text(render(page.template, context, visit.part).encode(), _HTML)
 
         query = tuple(sorted(visit.query.items()))
         return await self._shared.get((visit.address, query, visit.part, visit.guest, _base(request)), make)

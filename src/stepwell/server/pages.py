@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from stepwell.dashboard.assets import PREFIX, find
+from stepwell.dashboard.compression import compress, takes_gzip
 from stepwell.dashboard.guest import Guest
 from stepwell.dashboard.page import Missing
 from stepwell.dashboard.site import Site, Tried
@@ -247,11 +248,17 @@ class Pages:
 
     async def _page(self, request: Request, guest: Guest) -> Response:
         meter = Meter()
-        answer = await meter.of(self._site.answer(request, guest))
+        answer = await meter.of(self._looked(request, guest))
         answer.headers["cache-control"] = _PRIVATE
         answer.headers["server-timing"] = f"look;dur={meter.ms:.1f}"  # who looks again and again rests in proportion
         if request.headers.get("sec-fetch-mode") != "navigate":
             self._engine.hints.spent(meter.ms + _BESIDES_MS)
+        return answer
+
+    async def _looked(self, request: Request, guest: Guest) -> Response:
+        answer = await self._site.answer(request, guest)
+        if _may_be_compressed(request):
+            await compress(answer)
         return answer
 
     def _asset(self, request: Request) -> Response:
@@ -260,7 +267,7 @@ class Pages:
             raise by_status(404)
         asset, kept = found
         headers = {"cache-control": kept, "vary": "accept-encoding"}
-        small = "gzip" in request.headers.get("accept-encoding", "")
+        small = takes_gzip(request.headers.get("accept-encoding", ""))
         if small:
             headers["content-encoding"] = "gzip"
         return Response(asset.small if small else asset.body, 200, headers, asset.type)
@@ -338,6 +345,16 @@ def _path(request: Request) -> str:
     host, too."""
     path: str = request.scope["path"]
     return path
+
+
+def _may_be_compressed(request: Request) -> bool:
+    """Whether the length of the answer tells nothing to somebody who may not read it: who can have pages of ours asked
+    for, with words of their own in the address, and sees how long the answers are, finds out what else is in them
+    (BREACH). So only what our own pages ask for, or the person themselves; where a browser does not say who asks, only
+    what everybody on the way can read anyway."""
+    asks = request.headers.get("sec-fetch-site")
+    ours = asks in ("same-origin", "none") if asks is not None else not _is_secure(request)
+    return ours and takes_gzip(request.headers.get("accept-encoding", ""))
 
 
 def _is_secure(request: Request) -> bool:
