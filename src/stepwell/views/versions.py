@@ -22,7 +22,8 @@ _WORDS: Final = {
     "delays_ms": "delays in ms",
     "jitter_ms": "jitter in ms",
     "checkpoint": "checkpointing",
-    "expression": "if",
+    "expression": "condition",
+    "if": "condition",
 }
 
 Members = dict[str, str]
@@ -152,9 +153,10 @@ def _entries(config: Mapping[str, object]) -> Iterator[_Entry]:
     step = _object_in(_object_in(config, "steps"), "step")
     retries = _object_in(step, "retries").get("attempts")
     yield _Entry("retries", {"": _text(RETRIES_DEFAULT if retries is None else retries)})
-    address = _object_in(step, "runtime").get("url")
-    if address:
-        yield _Entry("address", {"": _text(address)})
+    runtime = _members(_object_in(step, "runtime"))
+    if "url" in runtime:
+        yield _Entry("address", {"": runtime.pop("url")})
+    yield _Entry("runtime", runtime)
     for name, value in config.items():
         if name in ("id", "steps") or value is None:
             continue
@@ -173,7 +175,7 @@ def _started_by(word: str, value: object) -> Iterator[_Entry]:
     for each in cast("list[object]", value) if isinstance(value, list) else []:
         members = _members(each)
         what = members.pop("event", "") or members.pop("cron", "")
-        yield _Entry(f"{word} {what}", members, ("if",))
+        yield _Entry(f"{word} {what}", members, ("condition",))
 
 
 def _limits(word: str, value: object) -> Iterator[_Entry]:

@@ -26,6 +26,11 @@ def retrying(attempts: Any, url: str | None = None) -> dict[str, Any]:
         (retrying(3), retrying(5), ["retries 3 → 5"]),
         ({}, retrying(5), ["retries 4 → 5"]),
         (retrying(4, "http://a"), retrying(4, "http://b"), ["address http://a → http://b"]),
+        (
+            {"steps": {"step": {"runtime": {"type": "http", "url": "http://a"}}}},
+            {"steps": {"step": {"runtime": {"type": "ws", "url": "ws://b"}}}},
+            ["address http://a → ws://b", "runtime type http → ws"],
+        ),
         ({"name": "Bill"}, {"name": "Billing"}, ["name Bill → Billing"]),
         (
             {"triggers": [{"event": "a"}, {"cron": "0 3 * * *"}]},
@@ -35,14 +40,20 @@ def retrying(attempts: Any, url: str | None = None) -> dict[str, Any]:
         (
             {"triggers": [{"event": "a", "expression": "event.data.n > 1"}]},
             {"triggers": [{"event": "a", "expression": "event.data.n > 2"}]},
-            ["trigger a if event.data.n > 1 → event.data.n > 2"],
+            ["trigger a condition event.data.n > 1 → event.data.n > 2"],
         ),
         (
             {"triggers": [{"event": "a", "expression": "x"}]},
             {"triggers": [{"event": "a", "expression": "x"}, {"event": "a", "expression": "y"}]},
-            ["trigger a if y added"],
+            ["trigger a condition y added"],
         ),
         ({"cancel": [{"event": "no", "if": "x"}]}, {}, ["cancellation by no removed"]),
+        ({}, {"cancel": [{"event": "no", "if": "x"}]}, ["cancellation by no added (condition x)"]),
+        (
+            {"cancel": [{"event": "no", "if": "x"}]},
+            {"cancel": [{"event": "no"}]},
+            ["cancellation by no condition removed"],
+        ),
         ({}, {"throttle": {"limit": 2, "period": "1m"}}, ["throttle added (limit 2, period 1m)"]),
         ({"rateLimit": {"limit": 2}}, {"rateLimit": {"limit": 2, "key": "k"}}, ["rate limit key added (k)"]),
         ({"rateLimit": {"limit": 2, "key": "k"}}, {"rateLimit": {"limit": 2}}, ["rate limit key removed"]),
