@@ -239,7 +239,8 @@ def test_what_the_store_takes_long_for_or_does_not_answer_is_written_once(app: S
     with harness(app) as t:
         t.send("paid")
         store = t.engine.store
-        commit, told = store.commit, []
+        commit = store.commit
+        told: list[list[str]] = []
 
         def unsure(work: Any) -> asyncio.Future[Any]:
             changes = getattr(work, "changes", ())
