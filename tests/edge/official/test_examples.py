@@ -63,7 +63,8 @@ def sides(tmp_path_factory: pytest.TempPathFactory, legacy: Path) -> Iterator[li
     open_ones: list[Dev | Served] = []
     try:
         found = [start(tmp_path_factory, legacy, open_ones) for start in (_python, _typescript)]
-        for act in (_begin, _interfere, Side.rests):
+        # What is interfered with sleeps or waits for a few seconds only, so nothing else is begun meanwhile.
+        for act in (_orders, _users, _others, Side.rests):
             for side in found:
                 act(side)
         yield found
@@ -111,10 +112,7 @@ def _typescript(factory: pytest.TempPathFactory, legacy: Path, open_ones: list[A
 # The scenario ---------------------------------------------------------------------------------------------------------
 
 
-def _begin(side: Side) -> None:
-    for user, name in (("u1", "Ada"), ("u2", "Bo"), ("u3", "Cleo"), ("u4", "Dan")):
-        side.begin(user, "app/user.signed-up", user_id=user, name=name, email=f"{name.lower()}@example.com")
-    side.dev.send("app/user.signed-up", user_id="u1", name="Ada", email="ada@example.com")  # pressed it twice
+def _orders(side: Side) -> None:
     for order, sku, country in (
         ("n-1", "mug", "FR"),
         ("n-2", "mug", "DE"),
@@ -123,6 +121,25 @@ def _begin(side: Side) -> None:
         ("n-5", "unicorn", "FR"),
     ):
         side.begin(order, "shop/order.placed", order_id=order, sku=sku, quantity=2, country=country)
+    for order in ("n-1", "n-3", "n-4"):
+        side.waits(order, "waiting")
+    side.dev.send("shop/payment.received", order_id="n-1", amount_cents=2900)
+    side.dev.send("shop/payment.received", order_id="n-4", amount_cents=2900)
+    side.dev.send("shop/order.cancelled", order_id="n-3", reason="too slow")
+
+
+def _users(side: Side) -> None:
+    for user, name in (("u2", "Bo"), ("u4", "Dan"), ("u1", "Ada"), ("u3", "Cleo")):
+        side.begin(user, "app/user.signed-up", user_id=user, name=name, email=f"{name.lower()}@example.com")
+        if user == "u2":
+            side.waits("u2", "sleeping")
+            side.dev.send("app/user.deleted", user_id="u2")
+    side.dev.send("app/user.signed-up", user_id="u1", name="Ada", email="ada@example.com")  # pressed it twice
+    side.waits("u4", "waiting")
+    side.dev.send("app/project.created", user_id="u4", title="Shed")
+
+
+def _others(side: Side) -> None:
     side.begin("q-1", "prices/quote.requested", quote_id="q-1", euro_cents=12_900, currency="CHF")
     side.begin("q-2", "prices/quote.requested", quote_id="q-2", euro_cents=12_900, currency="XXX")
     side.begin("documents", "documents/folder.filled", path=str(DATA / "documents"))
@@ -131,18 +148,6 @@ def _begin(side: Side) -> None:
     side.begin("a-2", "ai/analysis.requested", analysis_id="a-2", path="/there/is/no/such/file")
     side.begin("migration", "migration/requested", name="customers")
     side.begin("report", "reports/week.requested", week="2026-W02")
-
-
-def _interfere(side: Side) -> None:
-    side.waits("u2", "sleeping")
-    side.dev.send("app/user.deleted", user_id="u2")
-    for order in ("n-1", "n-3", "n-4"):
-        side.waits(order, "waiting")
-    side.dev.send("shop/payment.received", order_id="n-1", amount_cents=2900)
-    side.dev.send("shop/payment.received", order_id="n-4", amount_cents=2900)
-    side.dev.send("shop/order.cancelled", order_id="n-3", reason="too slow")
-    side.waits("u4", "waiting")
-    side.dev.send("app/project.created", user_id="u4", title="Shed")
 
 
 # What is to be seen ---------------------------------------------------------------------------------------------------
