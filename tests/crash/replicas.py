@@ -37,6 +37,8 @@ _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
 _TRIES = 20
 _QUIET_S_MAX = 180.0
+_TICK_S = (2, 50)  # seconds of a minute, at whose beginning the function with a clock starts
+_OVERLAP_MS = 5_000  # as long as one waits for a shard of a process that stands still, of whose moment its decision is
 _WELL_S_MAX = 90.0
 LEFT = """
 SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
@@ -176,7 +178,7 @@ def _played(
             play.cycle(number)
         client.finish()
         cluster.wait_ready()
-        quiet = wait_until(lambda: ask(cluster.postgres.url, LEFT)[0][0] == 0, "all runs have ended", _QUIET_S_MAX)
+        quiet = wait_until(lambda: _at_rest(cluster.postgres.url), "all runs have ended", _QUIET_S_MAX)
         say(f"  quiet after {quiet:.1f} s")
     except Stuck as error:
         stuck = f"I10: {error}"
@@ -186,9 +188,14 @@ def _played(
         copied(cluster.postgres.url, cluster.folder / "crash.db")
     except asyncpg.UndefinedTableError:  # not even the tables were made
         return [stuck or "I10: there are no tables"], {}, play
-    more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths)
+    more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths, overlap_ms=_OVERLAP_MS)
     # What is under way is no violation: if it did not come to an end, that is what is to be told.
     return [stuck] if stuck else more, {**counts, "repeated": client.repeated}, play
+
+
+def _at_rest(url: str) -> bool:
+    """Has everything ended, and is the next tick far enough away for a copy of what there is?"""
+    return _TICK_S[0] < time.time() % 60 < _TICK_S[1] and bool(ask(url, LEFT)[0][0] == 0)
 
 
 if __name__ == "__main__":

@@ -365,8 +365,8 @@ def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     return found
 
 
-def audit_file(path: Path) -> list[Violation]:
-    """What is wrong in a database file, which is only read."""
+def audit_file(path: Path, *, overlap_ms: int = 0) -> list[Violation]:
+    """What is wrong in a database file, which is only read. ``overlap_ms`` as in ``audit``."""
     import apsw
 
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -377,7 +377,7 @@ def audit_file(path: Path) -> list[Violation]:
         return execute(text, values).fetchall()
 
     try:
-        return list(audit(ask))
+        return list(audit(ask, overlap_ms=overlap_ms))
     finally:
         connection.close()
 
