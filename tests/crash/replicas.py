@@ -38,7 +38,7 @@ _UNFINISHED_MAX = 60
 _TRIES = 20
 _QUIET_S_MAX = 180.0
 _TICK_S = (2, 50)  # seconds of a minute, at whose beginning the function with a clock starts
-_OVERLAP_MS = 5_000  # as long as one waits for a shard of a process that stands still, of whose moment its decision is
+_WAITED_MS = 5_000  # for a shard of a process that stands still, by an event that has the time at which it came
 _WELL_S_MAX = 90.0
 LEFT = """
 SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
@@ -188,7 +188,7 @@ def _played(
         copied(cluster.postgres.url, cluster.folder / "crash.db")
     except asyncpg.UndefinedTableError:  # not even the tables were made
         return [stuck or "I10: there are no tables"], {}, play
-    more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths, overlap_ms=_OVERLAP_MS)
+    more, counts = violations(cluster.folder, client.acknowledged, cluster.app.deaths, waited_ms=_WAITED_MS)
     # What is under way is no violation: if it did not come to an end, that is what is to be told.
     return [stuck] if stuck else more, {**counts, "repeated": client.repeated}, play
 

@@ -43,10 +43,10 @@ UNION ALL SELECT run_id FROM attempts WHERE json_extract(CAST(error AS TEXT), '$
 
 
 def violations(
-    folder: Path, acknowledged: dict[str, int], deaths: list[int], *, overlap_ms: int = 0
+    folder: Path, acknowledged: dict[str, int], deaths: list[int], *, waited_ms: int = 0
 ) -> tuple[list[str], dict[str, int]]:
     """What the ledger and the database say against each other (invariants I1, I2, I4 to I7, I9 to I14, I19 to
-    I23). ``overlap_ms`` is how long a decision may wait for what others have decided meanwhile."""
+    I23). ``waited_ms`` is how long an event may have waited while others decided about its window."""
     db = apsw.Connection(str(folder / "crash.db"), flags=apsw.SQLITE_OPEN_READONLY)
     found: list[str] = []
     stored = {row[0] for row in db.execute("SELECT id FROM events")}
@@ -58,7 +58,7 @@ def violations(
             starts[entry["run"], entry["step"]].append(entry)
     limited = {row[0] for row in db.execute("SELECT id FROM runs WHERE function_id = 'crash-limited'")}
     found += overlapping([entry for entry in lines if entry.get("run", entry.get("over")) in limited], deaths)
-    found += [str(violation) for violation in audit_file(folder / "crash.db", overlap_ms=overlap_ms)]
+    found += [str(violation) for violation in audit_file(folder / "crash.db", waited_ms=waited_ms)]
     failed: dict[tuple[str, str], set[int]] = defaultdict(set)  # also those whose app could not be reached
     for run, step, attempt in db.execute(_FAILED):
         failed[run, step].add(attempt)

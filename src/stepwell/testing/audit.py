@@ -75,7 +75,7 @@ class Interval(msgspec.Struct, frozen=True, order=True):
     who: str = ""
 
 
-def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
+def audit(ask: Ask, *, overlap_ms: int = 0, waited_ms: int | None = None) -> Iterator[Violation]:
     """Everything in the tables that is not as the rules say (I12, I13, I14, I19, I20, I21, I22, I23).
 
     ``overlap_ms`` is how long a decision may be under way while others are made, as where there are several shards. It
@@ -83,7 +83,8 @@ def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
     do not say which was first. Who takes the place of a run may have begun before that run did: then it ends before it
     is queued, and both have the time of the one who waited. So of what a run held only the part is judged that is
     certain: from so long after it was queued or started until its end. That no moment ever has more than it may is
-    held by ``invariants.Guard``, which counts after each commit and needs no times.
+    held by ``invariants.Guard``, which counts after each commit and needs no times. ``waited_ms`` is the same
+    for events and the windows that they open, if that differs.
     """
     functions = {
         id: (parse_function(config, app_id, version=version), updated_at)
@@ -101,7 +102,7 @@ def audit(ask: Ask, *, overlap_ms: int = 0) -> Iterator[Violation]:
                 elif run.version == function.version:  # those before may be there because more were allowed
                     shared[lock].append(_under_way(run, overlap_ms))
         yield from _starts(function, present)
-        yield from _windows(ask, function, present, updated_at, overlap_ms)
+        yield from _windows(ask, function, present, updated_at, overlap_ms if waited_ms is None else waited_ms)
         yield from _batches(ask, function, everything, updated_at, overlap_ms)
         yield from _ticks(ask, function, updated_at, overlap_ms)
         limits |= _limits(function, present)
@@ -365,8 +366,8 @@ def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     return found
 
 
-def audit_file(path: Path, *, overlap_ms: int = 0) -> list[Violation]:
-    """What is wrong in a database file, which is only read. ``overlap_ms`` as in ``audit``."""
+def audit_file(path: Path, *, waited_ms: int = 0) -> list[Violation]:
+    """What is wrong in a database file, which is only read. ``waited_ms`` as in ``audit``."""
     import apsw
 
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -377,7 +378,7 @@ def audit_file(path: Path, *, overlap_ms: int = 0) -> list[Violation]:
         return execute(text, values).fetchall()
 
     try:
-        return list(audit(ask, overlap_ms=overlap_ms))
+        return list(audit(ask, waited_ms=waited_ms))
     finally:
         connection.close()
 

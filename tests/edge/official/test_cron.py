@@ -70,7 +70,7 @@ def test_a_tick_may_come_a_little_later_than_its_moment(cron: Deployment) -> Non
 
     (tick,) = (tick for tick in cron.noted("tick", 4) if tick["run"] == made)
     assert tick["data"]["scheduledAt"] == "2026-03-08T07:00:00.000Z"
-    assert "2026-03-08T07:00:01" <= tick["data"]["fireAt"] < "2026-03-08T07:01"
+    assert "2026-03-08T07:00:01" <= tick["data"]["fireAt"] < "2026-03-08T07:00:23"  # as long as tests are patient
 
 
 @pytest.mark.feature("F18")
