@@ -40,20 +40,12 @@ SELECT count(*) FROM (
 RERUNS: Final = """
 SELECT id FROM runs WHERE shard = ?1 AND original = ?2 AND original IS NOT NULL ORDER BY id"""
 LIST_ORDERS: Final = ORDER + "WHERE shard = ?1 AND kind = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
-RUNS_OF_EVENT: Final = (
-    RUN
-    + """
+_OF_EVENT: Final = """
 WHERE shard = ?1 AND id IN (
   SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
   UNION SELECT run_id FROM run_events WHERE shard = ?1 AND event_id = ?2) ORDER BY id"""
-)
-RUNS_OF_EACH_EVENT: Final = (
-    BARE_RUN
-    + """
-WHERE shard = ?1 AND id IN (
-  SELECT id FROM runs INDEXED BY runs_event WHERE shard = ?1 AND event_id = ?2
-  UNION SELECT run_id FROM run_events WHERE shard = ?1 AND event_id = ?2) ORDER BY id"""
-)
+RUNS_OF_EVENT: Final = RUN + _OF_EVENT
+RUNS_OF_EACH_EVENT: Final = BARE_RUN + _OF_EVENT
 
 # ?2 after, ?3 before, ?4 internal?, ?5 limit, then the cursor as (moment, id), then the name
 _NEWEST_EVENTS: Final = """
