@@ -281,11 +281,12 @@ failed_ops = st.builds(
 )
 
 
-@given(st.lists(run_ops | failed_ops | resting_ops(), max_size=3))
-def test_what_our_sdk_answers_is_read_back_the_same(ops: list[Op]) -> None:
+@given(st.lists(run_ops | failed_ops | resting_ops(), max_size=3), st.integers(0, 20))
+def test_what_our_sdk_answers_is_read_back_the_same(ops: list[Op], attempt: int) -> None:
+    """Also which attempt at a step it was, which is not that of the call."""
     given_answer = Ops(tuple(ops))
 
-    read = decode_answer(*encode_answer(given_answer, sdk=SDK), now=NOW)
+    read = decode_answer(*encode_answer(given_answer, sdk=SDK, attempt=attempt), now=NOW, attempt=attempt)
 
     assert isinstance(read, Ops)
     assert [words(op) for op in read.ops] == [words(op) for op in ops]

@@ -323,9 +323,12 @@ def _read_event(found: _Event) -> Event:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-def encode_answer(answer: Answer, *, sdk: str, foreign: bool = False) -> tuple[int, dict[str, str], bytes]:
+def encode_answer(
+    answer: Answer, *, sdk: str, foreign: bool = False, attempt: int = 0
+) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of an answer. ``sdk`` names the SDK that gives it, such as ``stepwell-py:v0.1.0``.
 
+    ``attempt`` is that of the call, which a step has as well whose op says nothing of it.
     A ``foreign`` server is told in the headers only whether and when a step is to be tried again.
     """
     headers = {
@@ -346,7 +349,7 @@ def encode_answer(answer: Answer, *, sdk: str, foreign: bool = False) -> tuple[i
             headers |= _write_verdict(ops[0].no_retry, ops[0].retry_at)
         if foreign:
             ops = tuple(msgspec.structs.replace(op, no_retry=False, retry_at=None) for op in ops)
-        return 206, headers, encode_ops(ops)
+        return 206, headers, encode_ops(ops, attempt=0 if foreign else attempt)
     headers |= _write_verdict(answer.no_retry, answer.retry_at)
     return 400 if answer.no_retry else 500, headers, answer.error.json()
 

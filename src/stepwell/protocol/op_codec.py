@@ -64,7 +64,7 @@ class _Timing(msgspec.Struct):
 
 
 class _Extra(msgspec.Struct, omit_defaults=True):
-    attempt: int = 0
+    attempt: int | None = None
     max_attempts: int | None = None
     retry_at: int | None = None
     no_retry: bool = False
@@ -107,9 +107,9 @@ _decode_text: Final[Callable[[msgspec.Raw], str | None]] = msgspec.json.Decoder(
 Opts = dict[str, msgspec.Raw]
 
 
-def encode_ops(ops: Iterable[Op]) -> bytes:
-    """The JSON array of these ops."""
-    return _encode([_write(op) for op in ops])
+def encode_ops(ops: Iterable[Op], *, attempt: int = 0) -> bytes:
+    """The JSON array of these ops. ``attempt`` is that of the call, which the reader takes for ops that say nothing."""
+    return _encode([_write(op, attempt) for op in ops])
 
 
 def decode_ops(
@@ -152,10 +152,10 @@ def read_error(text: bytes, fallback: str) -> WireError:
     return error if cause in (b"", b"null") else msgspec.structs.replace(error, cause=msgspec.Raw(cause))
 
 
-def _write(op: Op) -> _Op:
+def _write(op: Op, called_as: int) -> _Op:
     opts = _decode_object(op.opts) if op.opts else {}
     name, opts, extra = _WRITERS.get(op.op, _write_plain)(op, opts)
-    extra.attempt, extra.max_attempts = op.attempt, op.max_attempts
+    extra.attempt, extra.max_attempts = op.attempt if op.attempt or called_as else None, op.max_attempts
     extra.retry_at, extra.no_retry, extra.logs = op.retry_at, op.no_retry, op.logs
     if op.parallel == "race":
         opts["parallelMode"] = _raw(op.parallel)
@@ -206,7 +206,7 @@ def _read(found: _Op, no_retry: bool, retry_at: int | None, now: int, attempt: i
         # SDKs write null where there is no result, too (protocol §6.1).
         data=_inner(data) if found.op == _SYNC_RUN_COMPLETE and data is not None else data,
         error=read_error(error, "the error has no message") if failing and error not in (b"", b"null") else None,
-        attempt=extra.attempt,
+        attempt=extra.attempt or 0,
         max_attempts=extra.max_attempts,
         retry_at=extra.retry_at if extra.retry_at is not None or not failing else retry_at,
         no_retry=failing and (extra.no_retry or no_retry),

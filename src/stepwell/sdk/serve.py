@@ -280,7 +280,8 @@ class Endpoint:
             return self._signed(self._refuse(400, "superseded", "another call has taken the place of this one"), signer)
         if progress.refused:
             self._refused = True
-        status, headers, body = encode_answer(progress.with_held(answer), sdk=SDK, foreign=not call.generation)
+        answer, foreign = progress.with_held(answer), not call.generation
+        status, headers, body = encode_answer(answer, sdk=SDK, foreign=foreign, attempt=call.attempt)
         return self._signed(Response(status, headers, body), signer)
 
     def _reports(self, call: Call) -> bool:

@@ -126,6 +126,21 @@ async def retries(ctx: Context[dict[str, Any]]) -> object:
     return None
 
 
+@app.create_function(id="stumbles", trigger="own/stumbles", retries=2)
+async def stumbles(ctx: Context[dict[str, Any]]) -> str:
+    if times("stumble") < 1:
+        note("stumble")
+        raise ValueError("before any step")
+
+    def work() -> str:
+        note("work", attempt=ctx.attempt)
+        if times("work") < 2:
+            raise ValueError("not yet")
+        return "done"
+
+    return await ctx.step.run("work", work)
+
+
 async def _handle(ctx: Context[RunFailed]) -> None:
     note("handled", error=ctx.event.data.error.message)
 

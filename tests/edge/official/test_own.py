@@ -39,6 +39,17 @@ def test_attempts_are_those_of_the_step(own: Both) -> None:
     assert (own.app.did("before"), own.app.did("flaky"), own.app.did("broken")) == (1, 3, 2)
 
 
+def test_what_the_code_before_it_has_spent_is_not_spent_of_a_step(own: Both) -> None:
+    run = own.run("own/stumbles")
+
+    assert run["output"] == "done"
+    told = [line["attempt"] for line in own.app.ledger() if line["what"] == "work"]
+    (step,) = own.dev.get(f"/v2/runs/{run['id']}/trace")["steps"]
+    assert [attempt["attempt"] for attempt in step["attempts"]] == told
+    # Who goes step by step cannot tell an attempt at the step from one at the code before it (protocol §5.2).
+    assert told == ([1, 2] if own.version.endswith("by-step") else [0, 1])
+
+
 def test_a_run_that_fails_has_its_handler(own: Both) -> None:
     """Checklist 97."""
     run = own.run("own/fails")
