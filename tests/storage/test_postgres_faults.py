@@ -184,11 +184,11 @@ async def test_a_server_that_takes_no_more_connections_for_a_while_is_asked_agai
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_nothing(seed: int):
+@pytest.mark.parametrize(("seed", "here"), [(1, False), (2, True)])
+async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_nothing(seed: int, here: bool):
     chance = random.Random(seed)
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS, pool=4)
+    store = await PostgresStore.open(url, here=here, shards=SHARDS, pool=4)
     killer = await asyncpg.connect(server())
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY pid OFFSET $2 LIMIT 1"
     name = url.rpartition("/")[2].partition("?")[0]

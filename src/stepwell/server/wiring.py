@@ -177,7 +177,7 @@ def _open_sqlite(path: str, durability: Literal["full", "normal"]) -> tuple[Stor
 
 async def _open_postgres(address: str, pool: int, shards: int | None) -> tuple[Store, Clock, Loop]:
     """The store, its time, and the loop that goes on measuring that and ends what has stopped."""
-    store = await _postgres(address).open(address, shards=shards, pool=pool)
+    store = await _postgres(address).open(address, here=True, shards=shards, pool=pool)
     clock = MeasuredClock(monotonic_s)
 
     async def measure() -> None:

@@ -19,11 +19,15 @@ Answer = tuple[asyncio.Future[Any], Outcome]
 
 
 def deliver(answers: Iterable[Answer]) -> None:
-    """Resolve futures, in one callback for each loop that waits. A loop that is gone waits for nothing."""
+    """Resolve futures, in one callback for each other loop that waits. A loop that is gone waits for nothing."""
+    here = _running_loop()
     by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
     for answer in answers:
         by_loop.setdefault(answer[0].get_loop(), []).append(answer)
     for loop, part in by_loop.items():
+        if loop is here:
+            resolve(part)
+            continue
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(resolve, part)
 
@@ -37,3 +41,10 @@ def resolve(answers: list[Answer]) -> None:
             future.set_result(result)
         else:
             future.set_exception(error)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -150,7 +150,7 @@ class _Held:
 
     async def give_back(self) -> None:
         await self._thread.run(self._stack.aclose())
-        await asyncio.to_thread(self._thread.stop)
+        await self._thread.stop()
 
 
 async def _empty(connection: Any) -> None:

@@ -72,6 +72,10 @@ class Committer:
                     return [Outcome(None, explained(error, self._where)) for _ in works]
                 return [(await self.run((work,), set()))[0] for work in works]
 
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        await self._connections.close()
+
     def _unknown(self, unknown: Unknown) -> StorageUnavailable:
         error = StorageUnavailable(
             what=f"it is not known whether the last change reached the database {self._where}",

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 from stepwell.storage.delivery import deliver
-from stepwell.storage.postgres.committer import Committer
+from stepwell.storage.postgres.apart import Transactions
 from stepwell.storage.postgres.transaction import Work
 
 _BATCH_MAX: Final = 256
@@ -31,8 +31,8 @@ class _Later(NamedTuple):
 class Lanes:
     """``width`` is how many transactions may be under way at the same time."""
 
-    def __init__(self, committer: Committer, width: int) -> None:
-        self._committer, self._width = committer, width
+    def __init__(self, transactions: Transactions, width: int) -> None:
+        self._transactions, self._width = transactions, width
         self._waiting: dict[int, deque[Job]] = {}
         self._ready: deque[int] = deque()
         self._workers: set[asyncio.Task[None]] = set()
@@ -76,7 +76,7 @@ class Lanes:
     async def _move(self, shard: int, waiting: deque[Job]) -> None:
         """One transaction's worth of a lane. A lane that is not empty then queues up behind the others."""
         jobs = list(islice(waiting, _BATCH_MAX))
-        outcomes = await self._committer.run([job.work for job in jobs], set())
+        outcomes = await self._transactions.run([job.work for job in jobs], set())
         for _ in outcomes:
             waiting.popleft()
         self._done[shard] += len(outcomes)

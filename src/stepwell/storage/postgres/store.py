@@ -19,6 +19,7 @@ from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.postgres import queries, sessions
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, asked_alone
+from stepwell.storage.postgres.apart import Beat, MovingApart, Transactions
 from stepwell.storage.postgres.committer import Committer, Pauses
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connect, Connection
@@ -29,7 +30,7 @@ from stepwell.storage.postgres.moved import refuse_moved
 from stepwell.storage.postgres.retention import Retention
 from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
-from stepwell.storage.postgres.thread import LoopThread
+from stepwell.storage.postgres.thread import Home, LoopHere, LoopThread
 from stepwell.storage.postgres.transaction import Upkeep, Work
 from stepwell.storage.postgres.versions import Versions
 
@@ -46,58 +47,77 @@ class _Ask(NamedTuple):
 class PostgresStore:
     """A Stepwell installation in one PostgreSQL database. Make it with ``open``. Usable from any event loop."""
 
-    def __init__(self, thread: LoopThread, session: Session, shards: int, pool: int, clock: Clock) -> None:
+    def __init__(
+        self, home: Home, session: Session, shards: int, pool: int, clock: Clock, monotonic: Callable[[], float]
+    ) -> None:
         self.shards = shards
-        self._thread, self._session = thread, session
-        chance = RandomIds().chance
+        self._home, self._session, self._clock = home, session, clock
+        self._chance = RandomIds().chance
         self._versions = Versions()
         self._homes = Homes(shards)
+        self._width = max(pool - _READERS, 1)
         self._readers = Connections(session.connect, min(_READERS, pool), _writer)
-        self._writers = Connections(session.connect, max(pool - _READERS, 1), _writer)
-        self._committer = Committer(
-            self._writers,
-            self._versions,
-            clock,
-            chance,
-            shards=shards,
-            where=session.where,
-            unprepared=self._prepare_no_more,
-            asked=self._asked_in_plan,
-        )
-        self._chance = chance
-        self._lanes = Lanes(self._committer, max(pool - _READERS, 1))
+        transactions: Transactions = self._committer()
+        if isinstance(home, LoopHere):
+            transactions = MovingApart(transactions, self._committer, Beat(monotonic))
+        self._transactions = transactions
+        self._lanes = Lanes(transactions, self._width)
         self._retention = Retention(shards, self._look_by_itself, self._upkeep)
         self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
         self._asked: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    def _committer(self) -> Committer:
+        """One with connections of its own, which are those of the loop where it is used."""
+        writers = Connections(self._session.connect, self._width, _writer)
+
+        def unprepared() -> None:
+            self._session.statements_cached = False
+            writers.forget()
+
+        return Committer(
+            writers,
+            self._versions,
+            self._clock,
+            self._chance,
+            shards=self.shards,
+            where=self._session.where,
+            unprepared=unprepared,
+            asked=self._asked_in_plan,
+        )
+
     @classmethod
     async def open(
         cls,
         dsn: str,
         *,
+        here: bool = False,
         shards: int | None = None,
         pool: int = POOL_DEFAULT,
         statements_cached: bool = True,
         clock: Clock | None = None,
         connect: Connect | None = None,
+        monotonic: Callable[[], float] = monotonic_s,
     ) -> PostgresStore:
         """Connect, and make the tables if there are none.
+
+        Transactions run ``here``, on the loop that is running, as long as it turns, for which it has to outlive the
+        store; else on a thread, and then the store outlives the loop.
 
         ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how
         many connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each
         transaction to another connection and knows nothing of prepared statements; it is also found out. ``connect``
-        is for tests. Raises ``StorageError``.
+        and ``monotonic`` are for tests. Raises ``StorageError``.
         """
         session = Session(dsn, statements_cached, connect)
-        thread = LoopThread()
+        home = LoopHere() if here else LoopThread()
         try:
-            found = await thread.run(_prepare(session, shards))
-            store = cls(thread, session, found, pool, clock or SystemClock())
-            await thread.run(store._look())
+            found = await home.run(_prepare(session, shards))
+            store = cls(home, session, found, pool, clock or SystemClock(), monotonic)
+            await home.run(store._look())
         except BaseException as error:
-            await asyncio.to_thread(thread.stop)
+            await home.stop()
             raise explained(error, session.where) from error.__cause__
         return store
 
@@ -105,13 +125,13 @@ class PostgresStore:
     async def reading(cls, dsn: str) -> PostgresStore:
         """Open a database whose tables are there, without changing it. Raises ``StorageError``."""
         session = Session(dsn)
-        thread = LoopThread()
+        home = LoopThread()
         try:
-            found = await thread.run(_found(session))
+            found = await home.run(_found(session))
         except BaseException as error:
-            await asyncio.to_thread(thread.stop)
+            await home.stop()
             raise explained(error, session.where) from error.__cause__
-        return cls(thread, session, found, _READERS + 1, SystemClock())
+        return cls(home, session, found, _READERS + 1, SystemClock(), monotonic_s)
 
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
@@ -133,13 +153,13 @@ class PostgresStore:
 
     async def changed(self) -> Changed:
         if not self._closed:
-            await self._thread.run(self._look_quietly())
+            await self._home.run(self._look_quietly())
         return self._versions.changed()
 
     async def now_ms(self) -> int:
         self._refuse_closed()
         try:
-            return await self._thread.run(self._tell_time())
+            return await self._home.run(self._tell_time())
         except Exception as error:
             raise explained(error, self._session.where) from error
 
@@ -148,7 +168,7 @@ class PostgresStore:
         itself does not; how many these were. To be asked now and then: they hold locks. Raises ``StorageError``."""
         self._refuse_closed()
         try:
-            return await self._thread.run(self._end_stalled())
+            return await self._home.run(self._end_stalled())
         except Exception as error:
             raise explained(error, self._session.where) from error
 
@@ -156,8 +176,8 @@ class PostgresStore:
         if self._closed:
             return
         self._closed = True
-        await self._thread.run(self._finish())
-        await asyncio.to_thread(self._thread.stop)
+        await self._home.run(self._finish())
+        await self._home.stop()
 
     async def _finish(self) -> None:
         self._take()
@@ -165,7 +185,7 @@ class PostgresStore:
         while self._asked:
             await asyncio.wait(self._asked)
         await self._readers.close()
-        await self._writers.close()
+        await self._transactions.close()
 
     def _submit(self, work: Work, shard: int | None) -> asyncio.Future[Any]:
         self._refuse_closed()
@@ -177,7 +197,7 @@ class PostgresStore:
         self._inbox.append(entry)
         if not self._called:  # it takes all that is there when it comes, so most need not wake it
             self._called = True
-            self._thread.call(self._take)
+            self._home.call(self._take)
 
     def _take(self) -> None:
         self._called = False  # before the first is taken: whoever comes later calls again
@@ -231,7 +251,7 @@ class PostgresStore:
     async def _look_by_itself(self, look: Callable[[Connection], Awaitable[Any]]) -> Any:
         """For work on the store itself, from any event loop."""
         try:
-            return await self._thread.run(self._look_patiently(look))
+            return await self._home.run(self._look_patiently(look))
         except Exception as error:
             raise explained(error, self._session.where) from error
 
@@ -278,7 +298,6 @@ class PostgresStore:
     def _prepare_no_more(self) -> None:
         self._session.statements_cached = False
         self._readers.forget()
-        self._writers.forget()
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Lock
 
 from stepwell.storage.interface import Changed
 
 
 class Versions:
-    """What is known of the versions. Written by the thread of the store, read by whoever asks."""
+    """What is known of the versions. Usable from any thread."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._known: dict[int, int] = {}
         self._looked_at: dict[int, float] = {}
         self._open: dict[int, set[int]] = {}  # what our transactions that have not ended have counted up to
@@ -19,30 +21,33 @@ class Versions:
 
     def locked(self, shard: int, version: int, asked_at: float) -> None:
         """One of our transactions has counted a shard up to ``version``: nobody else writes there until it ends."""
-        self._learn(shard, version - 1, asked_at)
-        self._open.setdefault(shard, set()).add(version)
+        with self._lock:
+            self._learn(shard, version - 1, asked_at)
+            self._open.setdefault(shard, set()).add(version)
 
     def committed(self, versions: dict[int, int]) -> None:
-        for shard, version in versions.items():
-            self._open[shard].discard(version)
-            self._known[shard] = max(version, self._known[shard])
+        with self._lock:
+            for shard, version in versions.items():
+                self._open[shard].discard(version)
+                self._known[shard] = max(version, self._known[shard])
 
     def abandoned(self, versions: dict[int, int]) -> None:
         """To be called before the locks are released: then another's transaction may be given the same number."""
-        for shard, version in versions.items():
-            self._open[shard].discard(version)
+        with self._lock:
+            for shard, version in versions.items():
+                self._open[shard].discard(version)
 
     def looked(self, found: Iterable[tuple[int, int]], asked_at: float) -> None:
         """What all shards were found to have, by a look that began then."""
-        for shard, version in found:
-            if version not in self._open.get(shard, ()):  # ours, and its end has not been told to us yet
-                self._learn(shard, version, asked_at)
+        with self._lock:
+            for shard, version in found:
+                if version not in self._open.get(shard, ()):  # ours, and its end has not been told to us yet
+                    self._learn(shard, version, asked_at)
 
     def changed(self) -> Changed:
-        until = min(self._looked_at.values(), default=0.0)  # before the number, which may grow meanwhile
-        noticed = self._noticed
-        others, self._told = noticed != self._told, noticed
-        return Changed(others, until)
+        with self._lock:
+            others, self._told = self._noticed != self._told, self._noticed
+            return Changed(others, min(self._looked_at.values(), default=0.0))
 
     def _learn(self, shard: int, version: int, asked_at: float) -> None:
         known = self._known.get(shard)
