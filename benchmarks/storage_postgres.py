@@ -62,7 +62,7 @@ async def main(url: str) -> None:
         for name, store in stores.items():
             _say(name, *await measure(store))
             await store.close()
-    store = await PostgresStore.open(url)
+    store = await PostgresStore.open(url, here=True)
     _say(f"PostgreSQL, {store.shards} shards", *await measure(store))
     await store.close()
 

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import pytest
 
 from stepwell.storage.interface import Store
 from stepwell.storage.postgres.store import PostgresStore
+from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.sqlite import SqliteStore
 
 # Followers, because a leader first writes its log to full size, which here would be most of the time.
@@ -22,16 +24,17 @@ BACKENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite-memory": lambda folder: SqliteStore.open(":memory:"),
     "sqlite-inline": lambda folder: SqliteStore.inline(),
     "postgres": lambda folder: postgres(),
-    "postgres-sharded": lambda folder: postgres(shards=4),
-    "postgres-pooled": lambda folder: postgres(shards=4, pooled=True),
+    "postgres-sharded": lambda folder: postgres(shards=4, here=True),
+    "postgres-pooled": lambda folder: postgres(shards=4, pooled=True, here=True),
     "sqlite-sharded": lambda folder: SqliteStore.inline(shards=4),
 }
 
 
-def postgres(shards: int = 1, *, pooled: bool = False, **options: Any) -> PostgresStore:
-    """A store on an empty database, of a real server. It runs in a thread of its own, so any loop may open it.
+def postgres(shards: int = 1, *, pooled: bool = False, here: bool = False, **options: Any) -> PostgresStore:
+    """A store on an empty database, of a real server, for any loop.
 
-    A ``pooled`` one reaches it through pgbouncer in transaction mode.
+    It has a thread of its own, or works ``here`` as that of a server: on a loop that goes on. A ``pooled`` one reaches
+    the database through pgbouncer in transaction mode.
     """
     from tests.postgres import emptied
 
@@ -41,10 +44,16 @@ def postgres(shards: int = 1, *, pooled: bool = False, **options: Any) -> Postgr
             from tests.pooler import pooler
 
             url = pooler().at(urlsplit(url).path[1:])
-        return asyncio.run(PostgresStore.open(url, shards=shards, **options))
+        opening = PostgresStore.open(url, here=here, shards=shards, **options)
+        return asyncio.run(_loop().run(opening) if here else opening)
 
     with ThreadPoolExecutor(1) as thread:  # whoever asks may be on a loop already
         return thread.submit(make).result()
+
+
+@cache
+def _loop() -> LoopThread:
+    return LoopThread()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -3,77 +3,156 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
-from stepwell.model.changes import Decision, PutCell
+from stepwell.errors import NotRunning
+from stepwell.model.changes import Decision, Plan, PutCell
 from stepwell.model.history import Cell
-from stepwell.model.questions import GetCell
+from stepwell.model.questions import GetCell, ask
+from stepwell.storage.interface import Verdict
+from stepwell.storage.postgres.apart import Beat
 from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.postgres.thread import LoopHere
 from tests.postgres import asyncpg, emptied
 
-POOL = 4
-APART = "stepwell-postgres"
+SHARDS, POOL = 2, 4
 LONG_S = 20.0
 FOREVER = 1 << 50
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+LOCK = "UPDATE stepwell.shards SET version = version WHERE shard = 0"
+
+
+class Pulse:
+    """Says what the test wants."""
+
+    def __init__(self) -> None:
+        self.held = False
+
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def held_up(self) -> bool:
+        return self.held
+
+
+class Counted:
+    """Connections, of which it is known how many are open, and how many there were at most."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.open = self.most = 0
+
+    async def connect(self) -> Any:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            return _Counted(self, await asyncpg.connect(self._url))
+        except BaseException:
+            self.open -= 1
+            raise
+
+
+class _Counted:
+    def __init__(self, all: Counted, raw: Any) -> None:
+        self._all, self._raw, self._open = all, raw, True
+        self.fetch, self.execute, self.executemany, self.is_closed = (
+            raw.fetch,
+            raw.execute,
+            raw.executemany,
+            raw.is_closed,
+        )
+        self.fetchrow, self.fetchval, self.transaction = raw.fetchrow, raw.fetchval, raw.transaction
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's own
+        await self._raw.close(timeout=timeout)
+        self._gone()
+
+    def terminate(self) -> None:
+        self._raw.terminate()
+        self._gone()
+
+    def _gone(self) -> None:
+        self._all.open -= self._open
+        self._open = False
 
 
 class Here:
-    """A store on this loop, and the time by which it is judged whether that turns."""
+    """A store on the loop that is running."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self.time = 0.0
+        self.url, self.pulse, self.counted = url, Pulse(), Counted(url)
+        self._before = _threads()
         self.store: PostgresStore
 
-    async def put(self, value: str) -> None:
-        assert (
-            await self.store.commit(Decision((PutCell(Cell(key="told", value=value, expires_at=FOREVER), 0),)))
-        ).held
+    @property
+    def apart(self) -> bool:
+        return bool(_threads() - self._before)
 
-    async def told(self) -> str | None:
-        cell = await self.store.read(GetCell("told", 0, 0))
+    async def put(self, value: str, key: str = "told") -> None:
+        cell = Cell(key=key, value=value, expires_at=FOREVER)
+        assert (await self.store.commit(Decision((PutCell(cell, 0),)))).held
+
+    async def told(self, key: str = "told") -> str | None:
+        cell = await self.store.read(GetCell(key, 0, 0))
         return None if cell is None else cell.value
 
-    async def commits_until(self, apart: bool) -> None:
-        async with asyncio.timeout(LONG_S):
-            while is_apart() is not apart:
-                await self.put("again")
+    def count_up(self, key: str, place: int) -> asyncio.Future[Verdict]:
+        def plan() -> Plan:
+            cell = yield from ask(GetCell(key, 0, place))
+            count = 1 if cell is None else int(cell.value) + 1
+            return Decision((PutCell(Cell(key=key, value=str(count), expires_at=FOREVER), place),), result=count)
 
-    async def held_up(self) -> None:
-        """The loop was held up: a beat comes a second late."""
-        await self.put("first")
-        self.time += 1
-        await self.commits_until(apart=True)
-
-    async def connections(self) -> int:
-        connection = await asyncpg.connect(self.url)
-        try:
-            return await connection.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        finally:
-            await connection.close()
+        return self.store.commit(plan)
 
 
-def is_apart() -> bool:
-    return any(thread.name == APART for thread in threading.enumerate())
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "stepwell-postgres"}
 
 
 @asynccontextmanager
 async def opened() -> AsyncGenerator[Here]:
-    here = Here(await asyncio.to_thread(emptied, 2))
-    here.store = await PostgresStore.open(here.url, here=True, shards=2, pool=POOL, monotonic=lambda: here.time)
+    here = Here(await asyncio.to_thread(emptied, SHARDS))
+    looking = await asyncpg.connect(here.url)
+    others = await looking.fetchval(_OTHERS)
+    here.store = await PostgresStore.open(
+        here.url, here=True, shards=SHARDS, pool=POOL, pulse=here.pulse, connect=here.counted.connect
+    )
     try:
         yield here
     finally:
         await here.store.close()
-    assert not is_apart()
+    await _until(lambda: not here.apart)
+    assert here.counted.open == 0
+    async with asyncio.timeout(LONG_S):
+        while await looking.fetchval(_OTHERS) > others:
+            pass
+    await looking.close()
+
+
+async def _until(holds: Any) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not holds():
+            await _turn()
+
+
+async def _turn() -> None:
+    await asyncio.sleep(0)
+
+
+# Where transactions run ----------------------------------------------------------------------------------------------
 
 
 async def test_while_the_loop_turns_there_is_no_other_thread():
@@ -81,34 +160,113 @@ async def test_while_the_loop_turns_there_is_no_other_thread():
         for number in range(20):
             await here.put(str(number))
 
-        assert (await here.told(), is_apart()) == ("19", False)
+        assert (await here.told(), here.apart) == ("19", False)
 
 
 async def test_after_it_was_held_up_a_transaction_ends_although_the_loop_stands_still():
     """Another replica gets its lock: nobody waits for the code that keeps the loop."""
     async with opened() as here:
-        await here.held_up()
-        lock = await asyncpg.connect(here.url)
-        await lock.execute("BEGIN")
-        await lock.execute("UPDATE stepwell.shards SET version = version WHERE shard = 0")
+        here.pulse.held = True
+        lock = await _locking(here.url)
         writing = asyncio.create_task(here.put("beside"))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        async with asyncio.timeout(LONG_S):
-            while not await lock.fetchval(waiting):
-                pass
-        await lock.execute("COMMIT")
-        await lock.close()
+        await _somebody_waits(here.url)
+        unlocking = asyncio.ensure_future(lock.execute("COMMIT"))
+        while not unlocking.done():
+            await _turn()
         seen: Future[str] = Future()
+        threading.Thread(target=lambda: seen.set_result(asyncio.run(_told_beside(here.url)))).start()
 
-        def look() -> None:
-            seen.set_result(asyncio.run(_told_beside(here.url)))
-
-        threading.Thread(target=look).start()
         assert seen.result(LONG_S) == "beside"  # and until then this loop does not turn
 
         await writing
+        await lock.close()
+
+
+async def test_a_transaction_that_is_under_way_leaves_a_loop_that_was_held_up():
+    async with opened() as here:
+        assert (await here.count_up("n", 0)).result == 1
+        lock = await _locking(here.url)
+        counting = here.count_up("n", 0)
+        await _somebody_waits(here.url)
+        assert not here.apart
+
+        here.pulse.held = True
+        await lock.execute("COMMIT")
+
+        assert (await counting).result == 2
+        assert here.apart
+        await lock.close()
+
+
+async def test_it_comes_back_to_a_loop_that_turns():
+    async with opened() as here:
+        here.pulse.held = True
+        await here.put("beside")
+        assert here.apart
+
+        here.pulse.held = False
+        await here.put("here")
+
+        await _until(lambda: not here.apart)
+        assert await here.told() == "here"
+
+
+async def test_where_there_is_no_room_for_a_thread_they_run_on_a_loop_that_was_held_up(monkeypatch: pytest.MonkeyPatch):
+    def full() -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened() as here:
+        monkeypatch.setattr("stepwell.storage.postgres.apart.LoopThread", full)
+        here.pulse.held = True
+
+        await here.put("late")
+
+        assert await here.told() == "late"
+
+
+async def test_the_pool_is_as_large_as_it_is_wherever_transactions_run():
+    async with opened() as here:
+        over = False
+
+        async def work(number: int) -> int:
+            rounds = 0
+            while not over:
+                await here.count_up(f"n{number}", number % SHARDS)
+                rounds += 1
+            return rounds
+
+        working = [asyncio.create_task(work(number)) for number in range(8)]
+        for turn in range(12):
+            here.pulse.held = turn % 2 == 1
+            for _ in range(5):
+                await here.put(str(turn))
+        over = True
+        rounds = await asyncio.gather(*working)
+
+        assert [await _counted(here, f"n{number}", number % SHARDS) for number in range(8)] == rounds
+        assert 2 <= here.counted.most <= POOL
+
+
+async def _counted(here: Here, key: str, place: int) -> int:
+    cell = await here.store.read(GetCell(key, 0, place))
+    return 0 if cell is None else int(cell.value)
+
+
+async def _locking(url: str) -> Any:
+    """A connection that holds the lock of the first shard."""
+    lock = await asyncpg.connect(url)
+    await lock.execute("BEGIN")
+    await lock.execute(LOCK)
+    return lock
+
+
+async def _somebody_waits(url: str) -> None:
+    looking = await asyncpg.connect(url)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(LONG_S):
+        while not await looking.fetchval(waiting):
+            pass
+    await looking.close()
 
 
 async def _told_beside(url: str) -> str:
@@ -117,42 +275,88 @@ async def _told_beside(url: str) -> str:
     try:
         async with asyncio.timeout(LONG_S / 2):
             while told != "beside":
-                # It waits for whoever has the lock, if anybody has it still.
                 async with other.transaction():
-                    await other.execute("UPDATE stepwell.shards SET version = version WHERE shard = 0")
+                    await other.execute(LOCK)  # waits for whoever has it, if anybody has it still
                     told = await other.fetchval("SELECT value FROM stepwell.cells WHERE key = 'told'")
     except TimeoutError:
-        return told
+        return told or ""
     finally:
         other.terminate()
     return told
 
 
-async def test_a_minute_later_the_loop_is_relied_upon_again():
+# On a loop that is not ours ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [False, True])
+async def test_whoever_cancels_all_tasks_of_the_loop_cancels_no_transaction(apart: bool):
+    """As ``asyncio.run`` does at its end, while others still close what they use."""
+    chance = random.Random(1)
     async with opened() as here:
-        await here.held_up()
+        here.pulse.held = apart
+        mine = asyncio.current_task()
+        for number in range(1, 61):
+            works = [here.count_up(f"n{place}", place) for place in range(SHARDS)]
+            for _ in range(chance.randrange(120)):
+                await _turn()
+            for task in asyncio.all_tasks() - {mine}:
+                task.cancel()
+            async with asyncio.timeout(LONG_S):
+                assert [(await work).result for work in works] == [number] * SHARDS
 
-        here.time += 59
-        await here.put("still beside")
-        assert is_apart()
 
-        here.time += 2
-        await here.commits_until(apart=False)
-
-
-async def test_the_pool_is_as_large_as_it_is_wherever_transactions_run():
+async def test_a_question_is_answered_although_all_tasks_of_the_loop_are_cancelled():
     async with opened() as here:
+        await here.put("1")
+        mine = asyncio.current_task()
 
-        async def many() -> int:
-            await asyncio.gather(*(here.put(str(number)) for number in range(20)))
-            return await here.connections()
+        async def asked() -> str | None:
+            return await here.told()
 
-        assert await many() <= POOL
-        await here.held_up()
-        assert await many() <= POOL
-        here.time += 61
-        await here.commits_until(apart=False)
-        assert await many() <= POOL
+        for turns in range(12):
+            answer: Future[str | None] = Future()
+            elsewhere = threading.Thread(target=lambda found=answer: found.set_result(asyncio.run(asked())))
+            elsewhere.start()
+            for _ in range(turns * 5):
+                await _turn()
+            for task in asyncio.all_tasks() - {mine}:
+                task.cancel()
+            async with asyncio.timeout(LONG_S):
+                assert await asyncio.wrap_future(answer) == "1"
+            await asyncio.to_thread(elsewhere.join)
+
+
+async def test_what_it_does_is_in_no_context_of_whoever_asked_first():
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    seen: list[str] = []
+
+    def plan() -> Plan:
+        seen.append(who.get())
+        yield from ask(GetCell("told", 0, 0))
+        return Decision()
+
+    async with opened() as here:
+        who.set("somebody")
+        await here.store.commit(plan)
+        here.pulse.held = True
+        await here.store.commit(plan)
+
+    assert set(seen) == {"nobody"}
+
+
+async def test_it_needs_no_task_factory_of_the_application():
+    def refuse(loop: asyncio.AbstractEventLoop, work: Any) -> Any:
+        raise AssertionError("a task of the store is not the application's")
+
+    async with opened() as here:
+        loop = asyncio.get_running_loop()
+        await here.put("1")  # asyncpg makes tasks when it connects
+        loop.set_task_factory(refuse)
+        try:
+            await here.put("2")
+        finally:
+            loop.set_task_factory(None)
 
 
 async def test_another_loop_may_use_it_as_well():
@@ -166,6 +370,28 @@ async def test_another_loop_may_use_it_as_well():
 
         assert await asyncio.to_thread(asyncio.run, elsewhere()) == "here"
         assert await here.told() == "elsewhere"
+
+
+def test_who_uses_it_while_its_loop_stands_still_hears_of_that():
+    url = emptied(SHARDS)
+    loop = asyncio.new_event_loop()
+    store = loop.run_until_complete(_open_here(url))
+
+    async def elsewhere() -> None:
+        with pytest.raises(NotRunning, match="does not run"):
+            await store.read(GetCell("told", 0, 0))
+        with pytest.raises(NotRunning, match="does not run"):
+            store.commit(Decision((PutCell(Cell(key="told", value="1", expires_at=FOREVER), 0),)))
+        with pytest.raises(NotRunning, match="does not run"):
+            await store.now_ms()
+
+    asyncio.run(elsewhere())
+    loop.run_until_complete(store.close())
+    loop.close()
+
+
+async def _open_here(url: str) -> PostgresStore:
+    return await PostgresStore.open(url, here=True, shards=SHARDS)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -188,3 +414,86 @@ async def test_what_nobody_waits_for_any_more_is_cancelled_when_it_is_stopped(el
     await (asyncio.to_thread(asyncio.run, home.stop()) if elsewhere else home.stop())
 
     assert ended.is_set()
+
+
+# The pulse -----------------------------------------------------------------------------------------------------------
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """In which nothing passes by itself. A beat comes with the next turn of the loop."""
+    monkeypatch.setattr("stepwell.storage.postgres.apart._BEAT_S", 0.0)
+    return Time()
+
+
+async def _turns(times: int = 5) -> None:
+    for _ in range(times):
+        await _turn()
+
+
+async def test_a_loop_that_turns_while_something_is_under_way_is_not_held_up(time: Time):
+    beat = Beat(time)
+    beat.begin()
+    for _ in range(100):
+        await _turns()
+        time.now += 0.2
+        assert not beat.held_up()
+
+
+@pytest.mark.parametrize("asked_at_once", [True, False])
+async def test_a_beat_that_comes_late_tells_for_a_minute(time: Time, asked_at_once: bool):
+    beat = Beat(time)
+    beat.begin()
+    await _turns()
+    time.now += 0.3
+    if asked_at_once:
+        assert beat.held_up()  # before the timer has had its turn
+    await _turns()
+    beat.end()
+    assert beat.held_up()
+
+    time.now += 59
+    await _turns()
+    held = [beat.held_up()]
+    time.now += 61
+    held.append(beat.held_up())
+
+    assert held == [True, False]
+
+
+async def test_a_transaction_is_watched_for_as_long_as_it_takes(time: Time):
+    beat = Beat(time)
+    beat.begin()
+    await _turns(50)
+    time.now += 2
+
+    assert beat.held_up()
+
+
+async def test_nothing_is_watched_while_nothing_is_under_way(time: Time):
+    timers = _timers()
+    beat = Beat(time)
+    beat.begin()
+    beat.begin()
+    beat.end()
+    await _turns()
+    beat.end()
+    await _turns()
+    time.now += 5
+    await _turns()
+
+    assert not beat.held_up()
+    assert _timers() == timers
+
+
+def _timers() -> int:
+    scheduled: Sequence[Any] = getattr(asyncio.get_running_loop(), "_scheduled", ())
+    return sum(not timer.cancelled() for timer in scheduled)

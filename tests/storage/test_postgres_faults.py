@@ -147,7 +147,7 @@ async def script(store: PostgresStore) -> list[Any]:
 async def play(number: int = -1, kind: str = "") -> tuple[list[Any], list[str]]:
     url = await asyncio.to_thread(emptied, SHARDS)
     faults = Faults(url, kind=kind)
-    store = await PostgresStore.open(url, shards=SHARDS, pool=3, connect=faults.connect)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS, pool=3, connect=faults.connect)
     try:
         faults.seen.clear()
         faults.number = number
@@ -171,7 +171,7 @@ async def test_a_fault_at_any_statement_changes_nothing(kind: str):
 
 async def test_a_server_that_takes_no_more_connections_for_a_while_is_asked_again():
     faults = Faults(await asyncio.to_thread(emptied, SHARDS))
-    store = await PostgresStore.open(faults.url, shards=SHARDS, pool=3, connect=faults.connect)
+    store = await PostgresStore.open(faults.url, here=True, shards=SHARDS, pool=3, connect=faults.connect)
 
     faults.full = 3
     assert (await store.commit(count_up("a", 0))).result == 1
@@ -180,6 +180,30 @@ async def test_a_server_that_takes_no_more_connections_for_a_while_is_asked_agai
     faults.full, faults.number, faults.kind = 3, len(faults.seen) + 2, "lost before"
     assert (await store.commit(count_up("a", 0))).result == 2
     assert faults.full == 0
+    await store.close()
+
+
+async def test_a_process_that_stood_still_for_longer_than_it_is_patient_tries_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    time = 0.0
+
+    class Late(Faults):
+        def strike(self, text: str) -> str:
+            nonlocal time
+            kind = super().strike(text)
+            time += 60 * bool(kind)
+            return kind
+
+    monkeypatch.setattr("stepwell.storage.postgres.committer.monotonic_s", lambda: time)
+    faults = Late(await asyncio.to_thread(emptied, SHARDS), kind="lost after")
+    store = await PostgresStore.open(faults.url, here=True, shards=SHARDS, pool=3, connect=faults.connect)
+
+    faults.number = len(faults.seen) + 1
+    assert (await store.commit(count_up("a", 0))).result == 1
+    faults.number = len(faults.seen)
+    assert await store.read(GetCell("b", 0, 0)) is None
+    assert time == 120
     await store.close()
 
 
@@ -226,7 +250,7 @@ async def test_backends_that_are_terminated_at_random_lose_nothing_and_repeat_no
 
 async def test_a_process_that_stops_in_the_midst_of_a_transaction_does_not_hold_its_shard_for_ever():
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     stopped = await asyncpg.connect(url)
     await stopped.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100")
     await stopped.execute("UPDATE stepwell.shards SET version = version + 1 WHERE shard = 0")
@@ -243,7 +267,7 @@ async def test_a_process_that_stops_in_the_midst_of_a_statement_does_not_hold_it
     """The server has read the statement, and waits for its values: it ends neither the transaction nor the session."""
     monkeypatch.setattr("stepwell.storage.postgres.sessions.STALLED_S", 0.3)
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     stopped, beside = await asyncpg.connect(url), await asyncpg.connect(url)
     await stopped.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100")
     await stopped.execute("SET LOCAL statement_timeout = 200")
@@ -290,7 +314,7 @@ async def test_an_address_of_something_else_is_refused():
 async def test_a_read_only_database_is_said_and_written_to_again_when_it_can_be(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stepwell.storage.postgres.committer._AGAIN_S", 0.0)
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     await store.commit(count_up("a", 0))
     name = url.rpartition("/")[2].partition("?")[0]
 
@@ -306,7 +330,7 @@ async def test_a_read_only_database_is_said_and_written_to_again_when_it_can_be(
 async def test_what_the_server_cannot_do_is_said_at_once():
     """It never gets better, so nobody tries again."""
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     refuse = """
         CREATE FUNCTION stepwell_test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN RAISE 'no cells on Tuesdays' USING ERRCODE = '0A000'; END $$;
@@ -326,7 +350,7 @@ async def test_what_the_server_cannot_do_is_said_at_once():
 
 async def test_tables_that_a_migration_changes_meanwhile_are_read_as_they_are_now():
     url = await asyncio.to_thread(emptied, SHARDS)
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     for _ in range(8):  # until the server knows the statement
         await store.commit(count_up("n", 1))
     text = "ALTER TABLE stepwell.cells ALTER COLUMN value TYPE {}"
@@ -355,7 +379,7 @@ async def test_a_pooler_that_forgets_statements_is_found_out_and_served():
         return Pooled(faults, await asyncpg.connect(url, statement_cache_size=size))
 
     store: PostgresStore | None = None
-    store = await PostgresStore.open(url, shards=SHARDS, pool=2, connect=connect)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS, pool=2, connect=connect)
 
     results = [(await store.commit(count_up("a", 0))).result for _ in range(5)]
 
@@ -405,7 +429,7 @@ async def test_a_look_that_is_under_way_when_a_store_is_closed_leaves_nothing_be
     async def connect() -> Any:
         return Silent(Faults(url), await asyncpg.connect(url))
 
-    store = await PostgresStore.open(url, shards=SHARDS, pool=3, connect=connect)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS, pool=3, connect=connect)
     silent = True
     look = asyncio.create_task(store.changed())
     await looks.wait()

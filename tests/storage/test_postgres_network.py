@@ -40,7 +40,7 @@ async def reached(proxies: Proxies) -> AsyncIterator[tuple[PostgresStore, Proxy]
     pooler = await asyncio.to_thread(Pooler, server())
     proxy = proxies.add([("127.0.0.1", pooler.port)], random.Random(1))
     store = await PostgresStore.open(
-        f"postgresql://postgres@127.0.0.1:{proxy.port}{urlsplit(url).path}", shards=SHARDS, pool=4
+        f"postgresql://postgres@127.0.0.1:{proxy.port}{urlsplit(url).path}", here=True, shards=SHARDS, pool=4
     )
     try:
         yield store, proxy

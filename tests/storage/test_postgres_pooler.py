@@ -78,7 +78,7 @@ import asyncio, sys
 from stepwell.storage.postgres.store import PostgresStore
 from stepwell.model.questions import RegistryStamp
 async def main():
-    store = await PostgresStore.open(sys.argv[1], shards=4)
+    store = await PostgresStore.open(sys.argv[1], here=True, shards=4)
     for _ in range(20):
         assert await store.now_ms() > 0
         await store.changed()
@@ -111,7 +111,7 @@ async def test_connections_that_are_in_use_when_all_are_to_be_forgotten_are_so_w
 
 
 async def test_who_looks_after_a_database_may_come_through_the_pooler(url: str):
-    store = await PostgresStore.open(url, shards=SHARDS)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS)
     await store.close()
 
     reading = await PostgresStore.reading(url)

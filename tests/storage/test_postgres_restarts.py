@@ -72,7 +72,7 @@ def restarted() -> Iterator[Server]:
 
 
 async def test_a_server_that_restarts_under_load_loses_nothing_and_repeats_nothing(restarted: Server):
-    store = await PostgresStore.open(restarted.url, shards=SHARDS, pool=5)
+    store = await PostgresStore.open(restarted.url, here=True, shards=SHARDS, pool=5)
     news: asyncio.Queue[None] = asyncio.Queue()
     over = False
 

@@ -24,7 +24,7 @@ def url() -> Iterator[str]:
 
 
 async def test_of_two_processes_one_makes_the_rounds_of_a_shard_and_the_other_goes_on_when_it_stops(url: str):
-    one, other = await PostgresStore.open(url, shards=2), await PostgresStore.open(url)
+    one, other = await PostgresStore.open(url, here=True, shards=2), await PostgresStore.open(url, here=True)
     for number in range(6):
         await _ended(one, f"R{number}", place=0)
 
@@ -42,7 +42,7 @@ async def test_of_two_processes_one_makes_the_rounds_of_a_shard_and_the_other_go
 
 async def test_a_process_that_looked_while_another_made_the_round_takes_nothing_more(url: str):
     """Both have looked before one of them has the lock; the clock of the second is behind."""
-    one, other = await PostgresStore.open(url, shards=1), await PostgresStore.open(url)
+    one, other = await PostgresStore.open(url, here=True, shards=1), await PostgresStore.open(url, here=True)
     for number in range(4):
         await _ended(one, f"R{number}", place=0)
     look = other._retention._read
@@ -64,7 +64,7 @@ async def test_a_process_that_looked_while_another_made_the_round_takes_nothing_
 
 
 async def test_shards_with_more_than_a_round_may_forget_take_turns(url: str):
-    store = await PostgresStore.open(url, shards=4)
+    store = await PostgresStore.open(url, here=True, shards=4)
     for number in range(12):
         await _ended(store, f"R{number:02}", place=number % 4)
 
@@ -76,7 +76,7 @@ async def test_shards_with_more_than_a_round_may_forget_take_turns(url: str):
 
 
 async def test_a_shard_without_anything_old_is_not_locked(url: str):
-    store = await PostgresStore.open(url, shards=4)
+    store = await PostgresStore.open(url, here=True, shards=4)
     await _ended(store, "R1", place=2)
     before = await _versions(url)
 

@@ -66,7 +66,7 @@ def start(number: int) -> Callable[[], Plan]:
 
 
 async def opened(recorder: Faults) -> PostgresStore:
-    store = await PostgresStore.open(recorder.url, shards=SHARDS, connect=recorder.connect)
+    store = await PostgresStore.open(recorder.url, here=True, shards=SHARDS, connect=recorder.connect)
     recorder.seen.clear()
     return store
 

@@ -71,7 +71,7 @@ async def test_a_process_that_runs_goes_on_while_a_newer_version_migrates(number
     expected = await script(store)
     await store.close()
     faults = Migrates(url, kind="migrate")
-    store = await PostgresStore.open(url, shards=SHARDS, pool=3, connect=faults.connect)
+    store = await PostgresStore.open(url, here=True, shards=SHARDS, pool=3, connect=faults.connect)
     faults.seen.clear()
     faults.number = number
 
@@ -82,7 +82,7 @@ async def test_a_process_that_runs_goes_on_while_a_newer_version_migrates(number
     await store.close()
     assert found == expected
     with pytest.raises(SchemaTooNew, match=f"has schema {LATEST + 1}; this Stepwell knows schemas up to {LATEST}"):
-        await PostgresStore.open(url)
+        await PostgresStore.open(url, here=True)
 
 
 class Struck:
@@ -132,4 +132,4 @@ def test_a_server_that_starts_on_a_newer_schema_says_so_and_ends_before_it_write
 
 
 async def _made(url: str) -> None:
-    await (await PostgresStore.open(url, shards=SHARDS)).close()
+    await (await PostgresStore.open(url, here=True, shards=SHARDS)).close()

@@ -1,4 +1,4 @@
-"""How the threads of a store answer those who wait in event loops of their own."""
+"""How a store answers those who wait, in event loops of their own or in the one where it works."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Answer = tuple[asyncio.Future[Any], Outcome]
 
 def deliver(answers: Iterable[Answer]) -> None:
     """Resolve futures, in one callback for each other loop that waits. A loop that is gone waits for nothing."""
-    here = _running_loop()
+    here = running_loop()
     by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
     for answer in answers:
         by_loop.setdefault(answer[0].get_loop(), []).append(answer)
@@ -43,7 +43,8 @@ def resolve(answers: list[Answer]) -> None:
             future.set_exception(error)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The one that runs in this thread, if one does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Runs transactions on the loop that is running, and beside it when it cannot be relied upon to turn.
+"""Runs transactions on the loop that is running, and beside it when it cannot be relied upon to turn (ADR 0055).
 
 A transaction holds locks of shards, for which other replicas wait. While code of the application keeps the loop busy,
 whatever is under way on it keeps its locks as well.
@@ -12,95 +12,127 @@ from typing import Final, Protocol
 
 from stepwell.clock import monotonic_s
 from stepwell.storage.delivery import Outcome
+from stepwell.storage.postgres.committer import Committer
+from stepwell.storage.postgres.faults import Leave
 from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.postgres.transaction import Work
 
 _BEAT_S: Final = 0.1
 _HELD_S: Final = 0.25
-"""A beat that comes so late was held up: a hundred transactions could have ended meanwhile."""
+"""How late a beat is when the loop counts as held up. What one turn does usually takes a tenth of that, under load."""
 _APART_S: Final = 60.0
 """For how long a loop is not relied upon that was held up."""
 
 
-class Transactions(Protocol):
-    """What runs transactions on one loop (``committer.Committer``)."""
+class Pulse(Protocol):
+    """Tells whether the loop was held up lately: of that alone what is under way between ``begin`` and ``end``."""
 
-    async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
-        """Run works in order: those at the beginning that one transaction can take, one at least. Never raises."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connections that are not in use."""
-        ...
+    def begin(self) -> None: ...
+    def end(self) -> None: ...
+    def held_up(self) -> bool: ...
 
 
 class Beat:
-    """Tells whether the loop was held up lately. It beats only as long as somebody asks."""
+    """A timer that comes every 100 ms while something is under way, or late: then the loop was held up."""
 
     def __init__(self, monotonic: Callable[[], float] = monotonic_s) -> None:
         self._monotonic = monotonic
+        self._under_way = 0
+        self._due: float | None = None
         self._held_at: float | None = None
-        self._asked = self._beats = False
+
+    def begin(self) -> None:
+        self._under_way += 1
+        if self._due is None:
+            self._next()
+
+    def end(self) -> None:
+        self._under_way -= 1
 
     def held_up(self) -> bool:
         """Whether it was, in the last minute."""
-        self._asked = True
-        if not self._beats:
-            self._next()
-        return self._held_at is not None and self._monotonic() - self._held_at < _APART_S
+        now = self._monotonic()
+        if self._due is not None and now - self._due >= _HELD_S:
+            self._held_at = now  # it turns again, and the timer has not had its turn yet
+        return self._held_at is not None and now - self._held_at < _APART_S
 
     def _next(self) -> None:
-        self._asked, self._beats = False, True
-        due = self._monotonic() + _BEAT_S
-        asyncio.get_running_loop().call_later(_BEAT_S, self._beat, due)
+        self._due = self._monotonic() + _BEAT_S
+        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
 
-    def _beat(self, due: float) -> None:
-        now = self._monotonic()
-        self._beats = False
-        if now - due >= _HELD_S:
-            self._held_at = now
-        if self._asked:
+    def _beat(self) -> None:
+        self.held_up()
+        self._due = None
+        if self._under_way:
             self._next()
 
 
 class MovingApart:
-    """Transactions ``here``, and for a minute after the loop was held up on a thread with a loop of its own, by what
-    ``there`` makes. Neither keeps connections while the other is used."""
+    """Transactions ``here``, and while the pulse says that the loop was held up on a thread with a loop of its own, by
+    what ``there`` makes. Neither keeps connections while the other is used."""
 
-    def __init__(self, here: Transactions, there: Callable[[], Transactions], beat: Beat) -> None:
-        self._here, self._make, self._beat = here, there, beat
+    def __init__(self, here: Committer, there: Callable[[], Committer], pulse: Pulse) -> None:
+        self._here, self._make, self._pulse = here, there, pulse
         self._there: _There | None = None
 
     async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
-        if self._beat.held_up():
-            await self._here.close()
-            there = self._there = self._there or _There(self._make())
-            return await there.run(works, wanted)
-        if self._there is not None and not self._there.busy:
-            there, self._there = self._there, None
-            await there.close()
-        return await self._here.run(works, wanted)
+        """As ``Committer.run``."""
+        self._pulse.begin()
+        try:
+            if not self._pulse.held_up():
+                await self._come_back()
+                try:
+                    return await self._here.run(works, wanted, leave=self._pulse.held_up)
+                except Leave:
+                    pass  # it has let go of its locks, and nothing was written
+            there = self._go_there()
+            return await (self._here.run(works, wanted) if there is None else there.run(works, wanted))
+        finally:
+            self._pulse.end()
 
     async def close(self) -> None:
+        """When nothing is under way."""
+        await self._come_back()
         await self._here.close()
-        if self._there is not None:
-            await self._there.close()
+
+    def _go_there(self) -> _There | None:
+        self._here.let_go()
+        if self._there is None:
+            try:
+                self._there = _There(self._make())
+            except (OSError, RuntimeError):
+                return None  # there is no room for a thread: better late than never
+        return self._there
+
+    async def _come_back(self) -> None:
+        there = self._there
+        if there is None:
+            return
+        await there.let_go()  # before any is opened here
+        if not there.busy and self._there is there:
+            self._there = None
+            there.leave()
 
 
 class _There:
     """A thread for transactions. ``busy`` is how many are under way."""
 
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions, self._thread = transactions, LoopThread()
+    def __init__(self, committer: Committer) -> None:
+        self._committer, self._thread = committer, LoopThread()
         self.busy = 0
 
     async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
         self.busy += 1
         try:
-            return await self._thread.run(self._transactions.run(works, wanted))
+            return await self._thread.run_to_the_end(self._committer.run(works, wanted))
         finally:
             self.busy -= 1
 
-    async def close(self) -> None:
-        await self._thread.run(self._transactions.close())
-        await self._thread.stop()
+    async def let_go(self) -> None:
+        await self._thread.run_to_the_end(self._let_go())
+
+    def leave(self) -> None:
+        self._thread.leave()
+
+    async def _let_go(self) -> None:
+        self._committer.let_go()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from stepwell.clock import Clock, monotonic_s
@@ -13,7 +14,7 @@ from stepwell.storage.delivery import Outcome
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connection
-from stepwell.storage.postgres.faults import Fault, explained, fault
+from stepwell.storage.postgres.faults import Fault, Leave, explained, fault
 from stepwell.storage.postgres.library import asyncpg
 from stepwell.storage.postgres.transaction import Behind, Transaction, Work
 from stepwell.storage.postgres.versions import Versions
@@ -52,29 +53,41 @@ class Committer:
         self._connections, self._versions, self._clock, self._chance = connections, versions, clock, chance
         self._shards, self._where, self._unprepared, self._asked = shards, where, unprepared, asked
 
-    async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
-        """Run works in order: those at the beginning that one transaction can take, one at least. Never raises."""
+    async def run(
+        self, works: Sequence[Work], wanted: set[int], *, leave: Callable[[], bool] | None = None
+    ) -> list[Outcome]:
+        """Run works in order: those at the beginning that one transaction can take, one at least.
+
+        A task in which this runs is not cancelled before it is known what became of the works: on a loop of the
+        application anybody may cancel all tasks there are. Raises nothing but ``Leave``, as soon as ``leave`` says so,
+        and then nothing was written.
+        """
         pauses = Pauses(self._chance)
         while True:
             try:
-                return await self._once(works, wanted)
+                return await self._once(works, wanted, leave)
             except Behind as behind:
                 wanted = wanted | behind.shards
             except Unknown as unknown:
                 return [Outcome(None, self._unknown(unknown)) for _ in works]
-            except Exception as error:
+            except Leave:
+                raise
+            except (Exception, asyncio.CancelledError) as error:
                 what = fault(error)
                 if what is Fault.UNPREPARED:
                     self._unprepared()
-                if what in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) and await pauses.another():
+                if what in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) and await _another(pauses):
                     continue
                 if what is not Fault.REFUSED or len(works) == 1:
                     return [Outcome(None, explained(error, self._where)) for _ in works]
                 return [(await self.run((work,), set()))[0] for work in works]
 
     async def close(self) -> None:
-        """Close the connections that are not in use."""
         await self._connections.close()
+
+    def let_go(self) -> None:
+        """Of all connections; of those in use when their transactions have ended."""
+        self._connections.forget()
 
     def _unknown(self, unknown: Unknown) -> StorageUnavailable:
         error = StorageUnavailable(
@@ -85,15 +98,18 @@ class Committer:
         error.__cause__ = unknown
         return error
 
-    async def _once(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
+    async def _once(self, works: Sequence[Work], wanted: set[int], leave: Callable[[], bool] | None) -> list[Outcome]:
         async with self._connections.borrow() as connection:
+            connection.before = partial(_leave_if, leave) if leave is not None else None
             transaction = Transaction(connection, self._shards, self._versions, self._clock, self._asked)
             try:
                 outcomes = await transaction.run(works, wanted)
+                connection.before = None
                 if not transaction.wrote:  # nothing to make durable, and nothing for others to look at
                     await self._roll_back(transaction, connection)
                     return outcomes
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                connection.before = None
                 await self._undo(transaction, connection, error)
                 raise
             await self._commit(transaction, connection)
@@ -103,7 +119,7 @@ class Committer:
     async def _commit(self, transaction: Transaction, connection: Connection) -> None:
         try:
             said = await connection.execute(sql.COMMIT)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if _certain(error, connection):
                 await self._undo(transaction, connection, error)
                 raise
@@ -125,10 +141,11 @@ class Committer:
         while True:
             try:
                 return await self._marked(shard, writer, number)
-            except Exception as error:  # also one that will come each time: until it is known, nothing is said
+            except (Exception, asyncio.CancelledError) as error:
+                # Also one that will come each time: until it is known, nothing is said.
                 if fault(error) is Fault.UNPREPARED:
                     self._unprepared()
-                if not await pauses.another():
+                if not await _another(pauses):
                     self._versions.abandoned(transaction.locked)
                     raise Unknown from error
 
@@ -140,7 +157,7 @@ class Committer:
             await connection.execute(sql.ROLLBACK)
             return found == [(number,)]
 
-    async def _undo(self, transaction: Transaction, connection: Connection, error: Exception) -> None:
+    async def _undo(self, transaction: Transaction, connection: Connection, error: BaseException) -> None:
         """Roll back, so that the locks are free at once and the connection can be used again if it can be trusted."""
         if fault(error) in (Fault.LOST, Fault.UNPREPARED):
             self._versions.abandoned(transaction.locked)
@@ -148,7 +165,8 @@ class Committer:
             return
         try:
             await self._roll_back(transaction, connection)
-        except Exception:  # whatever it was, the first error is the one to tell, and without us the server rolls back
+        except (Exception, asyncio.CancelledError):
+            # Whatever it was, the first error is the one to tell, and without us the server rolls back.
             connection.terminate()
         else:
             connection.clean = True
@@ -165,16 +183,31 @@ class Pauses:
         self._chance = chance
         self._end = monotonic_s() + in_all_s
         self._next = _PAUSE_S
+        self._first = True
 
     async def another(self) -> bool:
-        """Wait before another try; false if there is no time for one."""
-        if monotonic_s() >= self._end:
+        """Wait before another try; false if there is no time for one. There always is for the second: it may have been
+        this process that took so long."""
+        if monotonic_s() >= self._end and not self._first:
             return False
+        self._first = False
         await asyncio.sleep(self._next * (0.5 + self._chance()))
         self._next = min(self._next * 2, _PAUSE_S_MAX)
         return True
 
 
-def _certain(error: Exception, connection: Connection) -> bool:
+async def _another(pauses: Pauses) -> bool:
+    try:
+        return await pauses.another()
+    except asyncio.CancelledError:
+        return True
+
+
+def _leave_if(leave: Callable[[], bool]) -> None:
+    if leave():
+        raise Leave
+
+
+def _certain(error: BaseException, connection: Connection) -> bool:
     """Whether the server itself has said that a COMMIT failed, and is there to say more."""
     return isinstance(error, asyncpg.PostgresError) and connection.usable and fault(error) is not Fault.LOST

@@ -46,6 +46,8 @@ class Connections:
             connection.terminate()
 
     async def close(self) -> None:
+        """Close those that are free, and those in use when they come back."""
+        self._forgotten += 1
         while self._free:
             await self._free.pop().close()
 

@@ -37,24 +37,33 @@ class Connection:
         self.writer = writer
         self.number = 0
         self.clean = True  # in no transaction, as far as is known
+        self.before: Callable[[], None] | None = None
+        """Called before each statement. What it raises keeps that from being sent."""
 
     @property
     def usable(self) -> bool:
         return not self._raw.is_closed()
 
     async def fetch(self, text: str, row: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self._ask_before()
         return [_read(tuple(found)) for found in await self._raw.fetch(text, *_written(row))]
 
     async def execute(self, text: str, row: Sequence[Any] = ()) -> str:
         """Run one statement; what PostgreSQL says it was, such as ``COMMIT``."""
+        self._ask_before()
         return await self._raw.execute(text, *_written(row))
 
     async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each of these rows, in their order and without waiting in between."""
+        self._ask_before()
         if len(rows) == 1:
             await self._raw.execute(text, *_written(rows[0]))
         else:
             await self._raw.executemany(text, [_written(row) for row in rows])
+
+    def _ask_before(self) -> None:
+        if self.before is not None:
+            self.before()
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows to a table of ours by COPY: several times as many a second as by statements."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from enum import Enum
 from typing import Final
 
@@ -17,6 +18,10 @@ class Fault(Enum):
     UNPREPARED = "a pooler gives each transaction to another connection: prepare no more statements"
     REFUSED = "this statement will be refused each time"
     UNABLE = "the server can take nothing now: whatever is written is refused"
+
+
+class Leave(Exception):
+    """What is under way is to be given up here, and run again elsewhere."""
 
 
 _BY_STATE: Final = {
@@ -50,6 +55,8 @@ def fault(error: BaseException) -> Fault:
         if state[:2] in ("58", "XX", "28", "3D"):
             return Fault.UNABLE
         return _BY_STATE.get(state, Fault.REFUSED)
+    if isinstance(error, CancelledError | Leave):
+        return Fault.LOST  # nobody knows how far the statement has come, so nobody can use the connection any more
     if isinstance(error, OSError | EOFError | TimeoutError | asyncpg.InternalClientError | StorageUnavailable):
         return Fault.LOST
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):

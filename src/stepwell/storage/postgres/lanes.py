@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
-from stepwell.storage.delivery import deliver
-from stepwell.storage.postgres.apart import Transactions
+from stepwell.storage.delivery import Outcome, deliver
 from stepwell.storage.postgres.transaction import Work
 
 _BATCH_MAX: Final = 256
@@ -26,6 +25,14 @@ class _Later(NamedTuple):
 
     counts: dict[int, int]
     then: Callable[[], None]
+
+
+class Transactions(Protocol):
+    """What runs transactions (``committer.Committer``)."""
+
+    async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
+        """Run works in order: those at the beginning that one transaction can take, one at least. Never raises."""
+        ...
 
 
 class Lanes:
@@ -49,8 +56,7 @@ class Lanes:
             return
         self._waiting[shard] = deque((job,))
         self._ready.append(shard)
-        if len(self._workers) < self._width:
-            self._workers.add(asyncio.get_running_loop().create_task(self._work()))
+        self._begin()
 
     def add_last(self, job: Job) -> None:
         """Run it after all that was added before, because nobody knows of which shards it is."""
@@ -66,6 +72,19 @@ class Lanes:
         while self._workers:
             await asyncio.wait(self._workers)
 
+    def _begin(self) -> None:
+        if len(self._workers) < self._width:
+            # Whatever makes the application's tasks, this one begins when all that is there has been added.
+            worker = asyncio.Task(self._work(), loop=asyncio.get_running_loop())
+            self._workers.add(worker)
+            worker.add_done_callback(self._ended)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        """Another goes on for one that was cancelled before it had begun."""
+        self._workers.discard(worker)
+        if self._ready:
+            self._begin()
+
     async def _work(self) -> None:
         while self._ready:
             shard = self._ready.popleft()
@@ -76,7 +95,10 @@ class Lanes:
     async def _move(self, shard: int, waiting: deque[Job]) -> None:
         """One transaction's worth of a lane. A lane that is not empty then queues up behind the others."""
         jobs = list(islice(waiting, _BATCH_MAX))
-        outcomes = await self._transactions.run([job.work for job in jobs], set())
+        try:
+            outcomes = await self._transactions.run([job.work for job in jobs], set())
+        except Exception as error:  # a bug of ours, which those who asked hear of, and which must not stop the lane
+            outcomes = [Outcome(None, error) for _ in jobs]
         for _ in outcomes:
             waiting.popleft()
         self._done[shard] += len(outcomes)

@@ -19,7 +19,7 @@ from stepwell.storage.interface import Changed, Swept, Verdict
 from stepwell.storage.postgres import queries, sessions
 from stepwell.storage.postgres import statements as sql
 from stepwell.storage.postgres.answers import Reader, asked_alone
-from stepwell.storage.postgres.apart import Beat, MovingApart, Transactions
+from stepwell.storage.postgres.apart import Beat, MovingApart, Pulse
 from stepwell.storage.postgres.committer import Committer, Pauses
 from stepwell.storage.postgres.connections import Connections
 from stepwell.storage.postgres.driver import Connect, Connection
@@ -48,7 +48,7 @@ class PostgresStore:
     """A Stepwell installation in one PostgreSQL database. Make it with ``open``. Usable from any event loop."""
 
     def __init__(
-        self, home: Home, session: Session, shards: int, pool: int, clock: Clock, monotonic: Callable[[], float]
+        self, home: Home, session: Session, shards: int, pool: int, clock: Clock, pulse: Pulse | None = None
     ) -> None:
         self.shards = shards
         self._home, self._session, self._clock = home, session, clock
@@ -57,11 +57,9 @@ class PostgresStore:
         self._homes = Homes(shards)
         self._width = max(pool - _READERS, 1)
         self._readers = Connections(session.connect, min(_READERS, pool), _writer)
-        transactions: Transactions = self._committer()
-        if isinstance(home, LoopHere):
-            transactions = MovingApart(transactions, self._committer, Beat(monotonic))
-        self._transactions = transactions
-        self._lanes = Lanes(transactions, self._width)
+        here = self._committer()
+        self._transactions = here if pulse is None else MovingApart(here, self._committer, pulse)
+        self._lanes = Lanes(self._transactions, self._width)
         self._retention = Retention(shards, self._look_by_itself, self._upkeep)
         self._inbox: deque[tuple[Work, asyncio.Future[Any], int | None] | _Ask] = deque()
         self._called = False
@@ -71,11 +69,6 @@ class PostgresStore:
     def _committer(self) -> Committer:
         """One with connections of its own, which are those of the loop where it is used."""
         writers = Connections(self._session.connect, self._width, _writer)
-
-        def unprepared() -> None:
-            self._session.statements_cached = False
-            writers.forget()
-
         return Committer(
             writers,
             self._versions,
@@ -83,7 +76,7 @@ class PostgresStore:
             self._chance,
             shards=self.shards,
             where=self._session.where,
-            unprepared=unprepared,
+            unprepared=partial(self._prepare_no_more, writers),
             asked=self._asked_in_plan,
         )
 
@@ -98,26 +91,27 @@ class PostgresStore:
         statements_cached: bool = True,
         clock: Clock | None = None,
         connect: Connect | None = None,
-        monotonic: Callable[[], float] = monotonic_s,
+        pulse: Pulse | None = None,
     ) -> PostgresStore:
         """Connect, and make the tables if there are none.
 
-        Transactions run ``here``, on the loop that is running, as long as it turns, for which it has to outlive the
-        store; else on a thread, and then the store outlives the loop.
+        A store that is ``here`` works on the loop that is running, which has to run as long as it is used; transactions
+        leave it for a while when it is held up. Any other works on a thread of its own, and outlives the loop.
 
         ``shards`` is for a new database: a power of two, 1 to 1024, by default 16; others have theirs. ``pool`` is how
         many connections this process may open. ``statements_cached`` is to be off behind a pooler that gives each
         transaction to another connection and knows nothing of prepared statements; it is also found out. ``connect``
-        and ``monotonic`` are for tests. Raises ``StorageError``.
+        and ``pulse`` are for tests. Raises ``StorageError``.
         """
         session = Session(dsn, statements_cached, connect)
         home = LoopHere() if here else LoopThread()
+        store = None
         try:
             found = await home.run(_prepare(session, shards))
-            store = cls(home, session, found, pool, clock or SystemClock(), monotonic)
+            store = cls(home, session, found, pool, clock or SystemClock(), (pulse or Beat()) if here else None)
             await home.run(store._look())
         except BaseException as error:
-            await home.stop()
+            await (home.stop() if store is None else store.close())
             raise explained(error, session.where) from error.__cause__
         return store
 
@@ -131,7 +125,7 @@ class PostgresStore:
         except BaseException as error:
             await home.stop()
             raise explained(error, session.where) from error.__cause__
-        return cls(home, session, found, _READERS + 1, SystemClock(), monotonic_s)
+        return cls(home, session, found, _READERS + 1, SystemClock())
 
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
@@ -194,6 +188,7 @@ class PostgresStore:
         return future
 
     def _put(self, entry: tuple[Work, asyncio.Future[Any], int | None] | _Ask) -> None:
+        self._home.refuse_stopped()
         self._inbox.append(entry)
         if not self._called:  # it takes all that is there when it comes, so most need not wake it
             self._called = True
@@ -204,7 +199,7 @@ class PostgresStore:
         while self._inbox:
             entry = self._inbox.popleft()
             if isinstance(entry, _Ask):
-                self._start(self._answer(entry))
+                self._start(entry)
                 continue
             work, future, shard = entry
             if shard is None:
@@ -217,10 +212,15 @@ class PostgresStore:
             else:
                 self._lanes.add(Job(work, future), shard)
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, ask: _Ask) -> None:
+        task = asyncio.Task(self._answer(ask), loop=asyncio.get_running_loop())
         self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        task.add_done_callback(partial(self._answered, ask))
+
+    def _answered(self, ask: _Ask, task: asyncio.Task[None]) -> None:
+        self._asked.discard(task)
+        if task.cancelled():
+            self._start(ask)  # by somebody who cancels all tasks that there are on a loop, and means his own
 
     async def _answer(self, ask: _Ask) -> None:
         try:
@@ -244,7 +244,7 @@ class PostgresStore:
             except Exception as error:
                 what = fault(error)
                 if what is Fault.UNPREPARED:
-                    self._prepare_no_more()
+                    self._prepare_no_more(self._readers)
                 if what not in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) or not await pauses.another():
                     raise
 
@@ -291,13 +291,13 @@ class PostgresStore:
         except Exception as error:
             if fault(error) is not Fault.UNPREPARED:
                 raise
-        self._prepare_no_more()
+        self._prepare_no_more(self._readers)
         async with self._readers.borrow() as connection:
             return await connection.fetch(text, row)
 
-    def _prepare_no_more(self) -> None:
+    def _prepare_no_more(self, connections: Connections) -> None:
         self._session.statements_cached = False
-        self._readers.forget()
+        connections.forget()
 
     def _refuse_closed(self) -> None:
         if self._closed:

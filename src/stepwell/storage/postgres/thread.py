@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from threading import Thread, get_ident
+from threading import Thread
 from typing import Any, Protocol, TypeVar
+
+from stepwell.errors import NotRunning
+from stepwell.storage.delivery import running_loop
 
 T = TypeVar("T")
 
@@ -23,6 +26,10 @@ class Home(Protocol):
         """Run a coroutine there and wait for it here. If whoever waits goes away, it goes on."""
         ...
 
+    def refuse_stopped(self) -> None:
+        """Raise ``NotRunning`` if nothing that is to be done there would ever be done."""
+        ...
+
     async def stop(self) -> None:
         """What is still under way is cancelled: whoever asked for it has gone away, and a connection that it has must
         not stay behind."""
@@ -31,27 +38,34 @@ class Home(Protocol):
 
 class LoopHere:
     """The loop that is running where this is made. Two threads that want the interpreter cost each other a third of it
-    (ADR 0055)."""
+    (ADR 0055).
+
+    Whose code happens to ask first is nothing to what is done for all: so that has a context of its own, and is no
+    business of the application's task factory.
+    """
 
     def __init__(self) -> None:
-        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
+        self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
-        # In a context of its own: whose code happens to ask first is nothing to what is done for all.
-        if self._is_here():
+        if running_loop() is self._loop:
             self._loop.call_soon(function, *args, context=Context())
         else:
             self._loop.call_soon_threadsafe(function, *args, context=Context())
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._is_here():
+        if running_loop() is self._loop:
             return await asyncio.shield(self._begin(work))
-        running = asyncio.run_coroutine_threadsafe(self._joined(work), self._loop)
-        return await asyncio.shield(asyncio.wrap_future(running))
+        try:
+            self.refuse_stopped()
+        except NotRunning:
+            work.close()
+            raise
+        return await asyncio.shield(_running(self._begun(work), self._loop))
 
     async def stop(self) -> None:
-        await (self._cancel() if self._is_here() else self.run(self._cancel()))
+        await (self._cancel() if running_loop() is self._loop else self.run(self._cancel()))
 
     async def _cancel(self) -> None:
         under_way = self._under_way - {asyncio.current_task()}
@@ -59,17 +73,22 @@ class LoopHere:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
 
-    def _is_here(self) -> bool:
-        return get_ident() == self._thread
-
-    async def _joined(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
         return await self._begin(work)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = self._loop.create_task(work, context=Context())
+        task = asyncio.Task(work, loop=self._loop, context=Context())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
+
+    def refuse_stopped(self) -> None:
+        if running_loop() is not self._loop and not self._loop.is_running():
+            raise NotRunning(
+                what="the event loop on which the engine was started does not run",
+                why="its transactions and timers run there",
+                fix="start the engine on the loop that uses it, or keep its loop running",
+            )
 
 
 class LoopThread:
@@ -77,24 +96,51 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = _new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="stepwell-postgres", daemon=True)
+        self._thread = Thread(target=self._turn, name="stepwell-postgres", daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
-        self._loop.call_soon_threadsafe(function, *args)
+        self._loop.call_soon_threadsafe(function, *args, context=Context())
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
+        return await asyncio.shield(_running(work, self._loop))
+
+    def refuse_stopped(self) -> None:
+        """It runs until it is stopped."""
+
+    async def run_to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for it although this task is cancelled: only it knows what has become of it."""
+        ending = _running(work, self._loop)
+        while True:
+            try:
+                return await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                if ending.cancelled():
+                    raise
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._stop)
 
+    def leave(self) -> None:
+        """Let the thread end by itself, after what it was asked to call. Nothing is to be under way."""
+        # A turn later: sockets that were let go of are closed then.
+        self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.stop)
+
     def _stop(self) -> None:
         asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.leave()
         self._thread.join()
-        with suppress(RuntimeError):
-            self._loop.close()
+
+    def _turn(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            with suppress(RuntimeError):
+                self._loop.close()
+
+
+def _running(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    return asyncio.wrap_future(Context().run(asyncio.run_coroutine_threadsafe, work, loop))
 
 
 async def _cancel_others() -> None:
