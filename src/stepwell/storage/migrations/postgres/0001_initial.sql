@@ -103,7 +103,7 @@ CREATE TABLE events (
   sent_by     text COLLATE "C",
   copied      bigint NOT NULL,
   PRIMARY KEY (shard, id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE INDEX events_received ON events (shard, received_at, id);
 CREATE INDEX events_name ON events (shard, name, received_at, id);
@@ -117,7 +117,7 @@ CREATE TABLE outcomes (
   reason      text COLLATE "C" NOT NULL,
   run_id      text COLLATE "C",
   PRIMARY KEY (shard, event_id, function_id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 -- What a person kept from starting, to be started later.
 CREATE INDEX outcomes_skipped ON outcomes (shard, function_id, at, event_id) WHERE kind IN ('drained', 'paused');
@@ -148,7 +148,7 @@ CREATE TABLE runs (
   batch            bigint,
   rerun            bytea,
   PRIMARY KEY (shard, id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE INDEX runs_function ON runs (shard, function_id, id);
 CREATE INDEX runs_event ON runs (shard, event_id, id);
@@ -164,7 +164,7 @@ CREATE TABLE run_events (
   place    bigint NOT NULL,
   event_id text COLLATE "C" NOT NULL,
   PRIMARY KEY (shard, run_id, place)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE INDEX run_events_event ON run_events (shard, event_id, run_id);
 
@@ -186,7 +186,7 @@ CREATE TABLE steps (
   parallel   text COLLATE "C",
   seen       bigint NOT NULL,
   PRIMARY KEY (shard, run_id, id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE TABLE attempts (
   shard      bigint NOT NULL,
@@ -199,7 +199,7 @@ CREATE TABLE attempts (
   retry_at   bigint,
   seen       bigint NOT NULL,
   PRIMARY KEY (shard, run_id, step_id, attempt, started_at)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE TABLE notes (
   shard  bigint NOT NULL,
@@ -209,7 +209,7 @@ CREATE TABLE notes (
   text   text COLLATE "C" NOT NULL,
   seen   bigint NOT NULL,
   PRIMARY KEY (shard, run_id, seen)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE TABLE metadata (
   shard      bigint NOT NULL,
@@ -220,7 +220,7 @@ CREATE TABLE metadata (
   "values"   bytea NOT NULL,
   updated_at bigint NOT NULL,
   PRIMARY KEY (shard, run_id, step_id, attempt, kind)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 -- What code has logged, for people who look (ADR 0050).
 CREATE TABLE logs (
@@ -235,7 +235,7 @@ CREATE TABLE logs (
   lines    bytea NOT NULL,
   dropped  bigint NOT NULL,
   PRIMARY KEY (shard, run_id, at, token, position, step_id, attempt)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE TABLE items (
   shard       bigint NOT NULL,
@@ -381,7 +381,7 @@ CREATE TABLE audit (
   detail  text COLLATE "C" NOT NULL,
   request text COLLATE "C" NOT NULL,
   PRIMARY KEY (shard, id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 1000);
 
 CREATE INDEX audit_who ON audit (shard, who, id);
 CREATE INDEX audit_target ON audit (shard, target, id);
