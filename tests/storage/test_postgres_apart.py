@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -20,7 +20,10 @@ from stepwell.model.questions import GetCell, ask
 from stepwell.storage.interface import Verdict
 from stepwell.storage.postgres.apart import Beat
 from stepwell.storage.postgres.store import PostgresStore
-from stepwell.storage.postgres.thread import LoopHere
+from stepwell.storage.postgres.thread import (
+    LoopHere,
+    _new_event_loop,  # pyright: ignore[reportPrivateUsage]
+)
 from tests.postgres import asyncpg, emptied
 
 SHARDS, POOL = 2, 4
@@ -53,9 +56,10 @@ class Counted:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.open = self.most = 0
+        self.open = self.most = self.connects = 0
 
     async def connect(self) -> Any:
+        self.connects += 1
         self.open += 1
         self.most = max(self.most, self.open)
         try:
@@ -132,6 +136,9 @@ async def opened() -> AsyncGenerator[Here]:
     )
     try:
         yield here
+    except BaseException:
+        await looking.close()
+        raise
     finally:
         await here.store.close()
     await _until(lambda: not here.apart)
@@ -212,19 +219,35 @@ async def test_it_comes_back_to_a_loop_that_turns():
 
 
 async def test_where_there_is_no_room_for_a_thread_they_run_on_a_loop_that_was_held_up(monkeypatch: pytest.MonkeyPatch):
-    def full() -> None:
-        raise RuntimeError("can't start new thread")
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    class Full(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        loops.append(asyncio.new_event_loop())
+        return loops[-1]
 
     async with opened() as here:
-        monkeypatch.setattr("stepwell.storage.postgres.apart.LoopThread", full)
+        await here.put("early")
+        connected = here.counted.connects
+        monkeypatch.setattr("stepwell.storage.postgres.thread.Thread", Full)
+        monkeypatch.setattr("stepwell.storage.postgres.thread._new_event_loop", new_event_loop)
         here.pulse.held = True
 
-        await here.put("late")
+        for _ in range(5):
+            await here.put("late")
 
-        assert await here.told() == "late"
+        assert (await here.told(), here.counted.connects) == ("late", connected)
+        assert (len(loops), all(loop.is_closed() for loop in loops)) == (5, True)
 
 
-async def test_the_pool_is_as_large_as_it_is_wherever_transactions_run():
+@pytest.mark.parametrize("make", [_new_event_loop, asyncio.new_event_loop], ids=["usual", "plain"])
+async def test_the_pool_is_as_large_as_it_is_wherever_transactions_run(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[], asyncio.AbstractEventLoop]
+):
+    monkeypatch.setattr("stepwell.storage.postgres.thread._new_event_loop", make)  # not everybody has uvloop
     async with opened() as here:
         over = False
 
@@ -236,9 +259,9 @@ async def test_the_pool_is_as_large_as_it_is_wherever_transactions_run():
             return rounds
 
         working = [asyncio.create_task(work(number)) for number in range(8)]
-        for turn in range(12):
+        for turn in range(40):
             here.pulse.held = turn % 2 == 1
-            for _ in range(5):
+            for _ in range(3):
                 await here.put(str(turn))
         over = True
         rounds = await asyncio.gather(*working)
@@ -414,6 +437,74 @@ async def test_what_nobody_waits_for_any_more_is_cancelled_when_it_is_stopped(el
     await (asyncio.to_thread(asyncio.run, home.stop()) if elsewhere else home.stop())
 
     assert ended.is_set()
+
+
+@pytest.mark.parametrize("open", [PostgresStore.open, PostgresStore.reading])
+async def test_who_does_not_wait_for_it_to_open_any_longer_is_not_told_of_a_fault(open: Callable[[str], Any]):
+    """The server takes the connection, and says nothing."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()  # to the end
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    opening = asyncio.ensure_future(open(f"postgresql://joe@127.0.0.1:{port}/shop?sslmode=disable"))
+    await asked.wait()
+
+    opening.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    server.close()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_it_is_closed_although_all_tasks_of_the_loop_are_cancelled_meanwhile(apart: bool):
+    here = Here(await asyncio.to_thread(emptied, SHARDS))
+    here.store = await PostgresStore.open(
+        here.url, here=True, shards=SHARDS, pool=POOL, pulse=here.pulse, connect=here.counted.connect
+    )
+    here.pulse.held = apart
+    works = [here.count_up(f"n{number}", number % SHARDS) for number in range(8)]
+    closing = asyncio.ensure_future(here.store.close())
+    for _ in range(3):
+        await _turn()
+
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+    await asyncio.wait([closing])
+    assert [(await work).result for work in works] == [1] * 8
+    await _until(lambda: not here.apart and here.counted.open == 0)
+
+
+async def test_a_transaction_that_is_cancelled_has_no_patience_with_a_database_that_is_away():
+    """Else the end of ``asyncio.run`` would take ten seconds for each of many lanes."""
+    async with opened() as here:
+        await here.put("here")
+        away = True
+
+        async def connect() -> Any:
+            if away:
+                raise ConnectionRefusedError("nobody is there")
+            return await usual()
+
+        usual, here.store._session._connect = here.counted.connect, connect  # pyright: ignore[reportPrivateUsage]
+        lock = await _locking(here.url)
+        works = [here.count_up("n", 0), *[here.count_up(f"n{number}", 0) for number in range(3)]]
+        await _somebody_waits(here.url)
+
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        found = await asyncio.gather(*works, return_exceptions=True)
+
+        assert [type(each).__name__ for each in found] == ["StorageUnavailable"] * 4
+        await lock.close()
+        away = False
+        assert (await here.count_up("n", 0)).result == 1  # nothing was written, and others have patience
 
 
 # The pulse -----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ whatever is under way on it keeps its locks as well.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from stepwell.clock import monotonic_s
 from stepwell.storage.delivery import Outcome
@@ -16,6 +16,8 @@ from stepwell.storage.postgres.committer import Committer
 from stepwell.storage.postgres.faults import Leave
 from stepwell.storage.postgres.thread import LoopThread
 from stepwell.storage.postgres.transaction import Work
+
+T = TypeVar("T")
 
 _BEAT_S: Final = 0.1
 _HELD_S: Final = 0.25
@@ -96,12 +98,12 @@ class MovingApart:
         await self._here.close()
 
     def _go_there(self) -> _There | None:
-        self._here.let_go()
         if self._there is None:
             try:
                 self._there = _There(self._make())
             except (OSError, RuntimeError):
                 return None  # there is no room for a thread: better late than never
+        self._here.let_go()
         return self._there
 
     async def _come_back(self) -> None:
@@ -115,24 +117,27 @@ class MovingApart:
 
 
 class _There:
-    """A thread for transactions. ``busy`` is how many are under way."""
+    """A thread for transactions. ``busy`` is how many wait for something there: until none does, it must not end."""
 
     def __init__(self, committer: Committer) -> None:
         self._committer, self._thread = committer, LoopThread()
         self.busy = 0
 
     async def run(self, works: Sequence[Work], wanted: set[int]) -> list[Outcome]:
-        self.busy += 1
-        try:
-            return await self._thread.run_to_the_end(self._committer.run(works, wanted))
-        finally:
-            self.busy -= 1
+        return await self._wait_for(self._committer.run(works, wanted))
 
     async def let_go(self) -> None:
-        await self._thread.run_to_the_end(self._let_go())
+        await self._wait_for(self._let_go())
 
     def leave(self) -> None:
         self._thread.leave()
+
+    async def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        self.busy += 1
+        try:
+            return await self._thread.run_to_the_end(work)
+        finally:
+            self.busy -= 1
 
     async def _let_go(self) -> None:
         self._committer.let_go()

@@ -59,8 +59,8 @@ class Committer:
         """Run works in order: those at the beginning that one transaction can take, one at least.
 
         A task in which this runs is not cancelled before it is known what became of the works: on a loop of the
-        application anybody may cancel all tasks there are. Raises nothing but ``Leave``, as soon as ``leave`` says so,
-        and then nothing was written.
+        application anybody may cancel all tasks there are. But then it has no patience with a database that is away.
+        Raises nothing but ``Leave``, as soon as ``leave`` says so, and then nothing was written.
         """
         pauses = Pauses(self._chance)
         while True:
@@ -72,12 +72,16 @@ class Committer:
                 return [Outcome(None, self._unknown(unknown)) for _ in works]
             except Leave:
                 raise
-            except (Exception, asyncio.CancelledError) as error:
+            except asyncio.CancelledError:
+                pauses.hurry()
+            except Exception as error:
                 what = fault(error)
                 if what is Fault.UNPREPARED:
                     self._unprepared()
                 if what in (Fault.AGAIN, Fault.LOST, Fault.UNPREPARED) and await _another(pauses):
                     continue
+                if leave is not None and leave():
+                    raise Leave from error  # the time that it has spent here was not its own
                 if what is not Fault.REFUSED or len(works) == 1:
                     return [Outcome(None, explained(error, self._where)) for _ in works]
                 return [(await self.run((work,), set()))[0] for work in works]
@@ -183,14 +187,18 @@ class Pauses:
         self._chance = chance
         self._end = monotonic_s() + in_all_s
         self._next = _PAUSE_S
-        self._first = True
+        self._tries = 0
+
+    def hurry(self) -> None:
+        """There is no more time, but for one try."""
+        self._end, self._tries = monotonic_s(), 0
 
     async def another(self) -> bool:
         """Wait before another try; false if there is no time for one. There always is for the second: it may have been
         this process that took so long."""
-        if monotonic_s() >= self._end and not self._first:
+        self._tries += 1
+        if monotonic_s() >= self._end and self._tries > 1:
             return False
-        self._first = False
         await asyncio.sleep(self._next * (0.5 + self._chance()))
         self._next = min(self._next * 2, _PAUSE_S_MAX)
         return True

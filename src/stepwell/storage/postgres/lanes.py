@@ -80,17 +80,18 @@ class Lanes:
             worker.add_done_callback(self._ended)
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
-        """Another goes on for one that was cancelled before it had begun."""
+        """Another goes on for one that was cancelled."""
         self._workers.discard(worker)
         if self._ready:
             self._begin()
 
     async def _work(self) -> None:
-        while self._ready:
+        me = cast("asyncio.Task[None]", asyncio.current_task())
+        while self._ready and not me.cancelling():
             shard = self._ready.popleft()
             await self._move(shard, self._waiting[shard])
         # At once, not when the task is over: a work that comes in between would wait for a worker that has gone.
-        self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._workers.discard(me)
 
     async def _move(self, shard: int, waiting: deque[Job]) -> None:
         """One transaction's worth of a lane. A lane that is not empty then queues up behind the others."""

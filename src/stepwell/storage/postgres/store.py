@@ -112,6 +112,8 @@ class PostgresStore:
             await home.run(store._look())
         except BaseException as error:
             await (home.stop() if store is None else store.close())
+            if not isinstance(error, Exception):
+                raise
             raise explained(error, session.where) from error.__cause__
         return store
 
@@ -124,6 +126,8 @@ class PostgresStore:
             found = await home.run(_found(session))
         except BaseException as error:
             await home.stop()
+            if not isinstance(error, Exception):
+                raise
             raise explained(error, session.where) from error.__cause__
         return cls(home, session, found, _READERS + 1, SystemClock())
 
@@ -174,6 +178,13 @@ class PostgresStore:
         await self._home.stop()
 
     async def _finish(self) -> None:
+        while True:
+            try:
+                return await self._finish_all()
+            except asyncio.CancelledError:  # with all tasks of the loop; but no connection is to stay behind
+                continue
+
+    async def _finish_all(self) -> None:
         self._take()
         await self._lanes.finish()
         while self._asked:

@@ -40,8 +40,8 @@ class LoopHere:
     """The loop that is running where this is made. Two threads that want the interpreter cost each other a third of it
     (ADR 0055).
 
-    Whose code happens to ask first is nothing to what is done for all: so that has a context of its own, and is no
-    business of the application's task factory.
+    Whose code happens to ask first is nothing to what is done for all: so that has a context of its own. The
+    application's task factory is not asked, but by another loop and by the driver.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,11 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = _new_event_loop()
         self._thread = Thread(target=self._turn, name="stepwell-postgres", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         self._loop.call_soon_threadsafe(function, *args, context=Context())
