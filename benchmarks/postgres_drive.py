@@ -17,12 +17,13 @@ from benchmarks.postgres_server import Server, Spent, tree_cpu_s
 STEPS: Final = 5
 _WARM: Final = 200  # runs, after which connections are open, statements prepared and caches warm
 _TOO_LONG_S: Final = 120
+_TOLD_S: Final = 11  # after so long at the latest a backend that rests has said what it did
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class Rate(NamedTuple):
-    """``cpu_s`` is that of the processes of the load, ``spent`` that of the server if one was given; each of ``steps``
-    steps."""
+    """``cpu_s`` is that of the processes of the load, ``spent`` what a round took of the server on average, if one was
+    given; each of ``steps`` steps."""
 
     steps_per_s: float
     steps: int
@@ -42,16 +43,19 @@ def drive(commands: Sequence[list[str]], runs: int, rounds: int, server: Server 
 async def _drive(commands: Sequence[list[str]], runs: int, rounds: int, server: Server | None) -> Rate:
     async with _started(commands) as load:
         await load.take(_WARM)
+        before = await asyncio.to_thread(server.spent) if server is not None else None
         found: list[Rate] = []
         for _ in range(rounds):
-            before = await asyncio.to_thread(server.spent) if server is not None else None
             cpu = load.cpu_s()
             took = await load.take(runs)
-            used = load.cpu_s() - cpu
-            spent = (await asyncio.to_thread(server.spent)).since(before) if server and before else None
-            found.append(Rate(runs * STEPS / took, runs * STEPS, used, spent))
+            found.append(Rate(runs * STEPS / took, runs * STEPS, load.cpu_s() - cpu, None))
+        spent = None
+        if server is not None and before is not None:
+            await asyncio.sleep(_TOLD_S)  # a round is over before its backends have said anything
+            in_all = (await asyncio.to_thread(server.spent)).since(before)
+            spent = Spent(*(each / rounds for each in in_all))
     middle = statistics.median_low(rate.steps_per_s for rate in found)
-    return next(rate for rate in found if rate.steps_per_s == middle)
+    return next(rate for rate in found if rate.steps_per_s == middle)._replace(spent=spent)
 
 
 class _Load:
