@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -18,7 +18,6 @@ from stepwell.model.changes import Decision, Plan, PutCell
 from stepwell.model.history import Cell
 from stepwell.model.questions import GetCell, ask
 from stepwell.storage.interface import Verdict
-from stepwell.storage.postgres.apart import Beat
 from stepwell.storage.postgres.store import PostgresStore
 from stepwell.storage.postgres.thread import (
     LoopHere,
@@ -419,7 +418,7 @@ async def _open_here(url: str) -> PostgresStore:
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_what_nobody_waits_for_any_more_is_cancelled_when_it_is_stopped(elsewhere: bool):
-    home, began, ended = LoopHere(), asyncio.Event(), asyncio.Event()
+    loop, began, ended = LoopHere(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         began.set()
@@ -428,13 +427,13 @@ async def test_what_nobody_waits_for_any_more_is_cancelled_when_it_is_stopped(el
         finally:
             ended.set()
 
-    waiter = asyncio.create_task(home.run(work()))
+    waiter = asyncio.create_task(loop.run(work()))
     await began.wait()
     waiter.cancel()
     await asyncio.gather(waiter, return_exceptions=True)
     assert not ended.is_set()
 
-    await (asyncio.to_thread(asyncio.run, home.stop()) if elsewhere else home.stop())
+    await (asyncio.to_thread(asyncio.run, loop.stop()) if elsewhere else loop.stop())
 
     assert ended.is_set()
 
@@ -505,86 +504,3 @@ async def test_a_transaction_that_is_cancelled_has_no_patience_with_a_database_t
         await lock.close()
         away = False
         assert (await here.count_up("n", 0)).result == 1  # nothing was written, and others have patience
-
-
-# The pulse -----------------------------------------------------------------------------------------------------------
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """In which nothing passes by itself. A beat comes with the next turn of the loop."""
-    monkeypatch.setattr("stepwell.storage.postgres.apart._BEAT_S", 0.0)
-    return Time()
-
-
-async def _turns(times: int = 5) -> None:
-    for _ in range(times):
-        await _turn()
-
-
-async def test_a_loop_that_turns_while_something_is_under_way_is_not_held_up(time: Time):
-    beat = Beat(time)
-    beat.begin()
-    for _ in range(100):
-        await _turns()
-        time.now += 0.2
-        assert not beat.held_up()
-
-
-@pytest.mark.parametrize("asked_at_once", [True, False])
-async def test_a_beat_that_comes_late_tells_for_a_minute(time: Time, asked_at_once: bool):
-    beat = Beat(time)
-    beat.begin()
-    await _turns()
-    time.now += 0.3
-    if asked_at_once:
-        assert beat.held_up()  # before the timer has had its turn
-    await _turns()
-    beat.end()
-    assert beat.held_up()
-
-    time.now += 59
-    await _turns()
-    held = [beat.held_up()]
-    time.now += 61
-    held.append(beat.held_up())
-
-    assert held == [True, False]
-
-
-async def test_a_transaction_is_watched_for_as_long_as_it_takes(time: Time):
-    beat = Beat(time)
-    beat.begin()
-    await _turns(50)
-    time.now += 2
-
-    assert beat.held_up()
-
-
-async def test_nothing_is_watched_while_nothing_is_under_way(time: Time):
-    timers = _timers()
-    beat = Beat(time)
-    beat.begin()
-    beat.begin()
-    beat.end()
-    await _turns()
-    beat.end()
-    await _turns()
-    time.now += 5
-    await _turns()
-
-    assert not beat.held_up()
-    assert _timers() == timers
-
-
-def _timers() -> int:
-    scheduled: Sequence[Any] = getattr(asyncio.get_running_loop(), "_scheduled", ())
-    return sum(not timer.cancelled() for timer in scheduled)

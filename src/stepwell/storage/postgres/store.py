@@ -30,7 +30,7 @@ from stepwell.storage.postgres.moved import refuse_moved
 from stepwell.storage.postgres.retention import Retention
 from stepwell.storage.postgres.schema import layout, migrate
 from stepwell.storage.postgres.session import Session
-from stepwell.storage.postgres.thread import Home, LoopHere, LoopThread
+from stepwell.storage.postgres.thread import LoopHere, LoopThread, WorkLoop
 from stepwell.storage.postgres.transaction import Upkeep, Work
 from stepwell.storage.postgres.versions import Versions
 
@@ -48,10 +48,10 @@ class PostgresStore:
     """A Stepwell installation in one PostgreSQL database. Make it with ``open``. Usable from any event loop."""
 
     def __init__(
-        self, home: Home, session: Session, shards: int, pool: int, clock: Clock, pulse: Pulse | None = None
+        self, loop: WorkLoop, session: Session, shards: int, pool: int, clock: Clock, pulse: Pulse | None = None
     ) -> None:
         self.shards = shards
-        self._home, self._session, self._clock = home, session, clock
+        self._loop, self._session, self._clock = loop, session, clock
         self._chance = RandomIds().chance
         self._versions = Versions()
         self._homes = Homes(shards)
@@ -104,14 +104,14 @@ class PostgresStore:
         and ``pulse`` are for tests. Raises ``StorageError``.
         """
         session = Session(dsn, statements_cached, connect)
-        home = LoopHere() if here else LoopThread()
+        loop = LoopHere() if here else LoopThread()
         store = None
         try:
-            found = await home.run(_prepare(session, shards))
-            store = cls(home, session, found, pool, clock or SystemClock(), (pulse or Beat()) if here else None)
-            await home.run(store._look())
+            found = await loop.run(_prepare(session, shards))
+            store = cls(loop, session, found, pool, clock or SystemClock(), (pulse or Beat()) if here else None)
+            await loop.run(store._look())
         except BaseException as error:
-            await (home.stop() if store is None else store.close())
+            await (loop.stop() if store is None else store.close())
             if not isinstance(error, Exception):
                 raise
             raise explained(error, session.where) from error.__cause__
@@ -121,15 +121,15 @@ class PostgresStore:
     async def reading(cls, dsn: str) -> PostgresStore:
         """Open a database whose tables are there, without changing it. Raises ``StorageError``."""
         session = Session(dsn)
-        home = LoopThread()
+        loop = LoopThread()
         try:
-            found = await home.run(_found(session))
+            found = await loop.run(_found(session))
         except BaseException as error:
-            await home.stop()
+            await loop.stop()
             if not isinstance(error, Exception):
                 raise
             raise explained(error, session.where) from error.__cause__
-        return cls(home, session, found, _READERS + 1, SystemClock())
+        return cls(loop, session, found, _READERS + 1, SystemClock())
 
     def commit(self, work: Decision | Callable[[], Plan], shard: int | None = None) -> asyncio.Future[Verdict]:
         """As in ``Store``; ``shard`` is where the work is at home, if that is known: works of one shard are applied in
@@ -151,13 +151,13 @@ class PostgresStore:
 
     async def changed(self) -> Changed:
         if not self._closed:
-            await self._home.run(self._look_quietly())
+            await self._loop.run(self._look_quietly())
         return self._versions.changed()
 
     async def now_ms(self) -> int:
         self._refuse_closed()
         try:
-            return await self._home.run(self._tell_time())
+            return await self._loop.run(self._tell_time())
         except Exception as error:
             raise explained(error, self._session.where) from error
 
@@ -166,7 +166,7 @@ class PostgresStore:
         itself does not; how many these were. To be asked now and then: they hold locks. Raises ``StorageError``."""
         self._refuse_closed()
         try:
-            return await self._home.run(self._end_stalled())
+            return await self._loop.run(self._end_stalled())
         except Exception as error:
             raise explained(error, self._session.where) from error
 
@@ -174,8 +174,8 @@ class PostgresStore:
         if self._closed:
             return
         self._closed = True
-        await self._home.run(self._finish())
-        await self._home.stop()
+        await self._loop.run(self._finish())
+        await self._loop.stop()
 
     async def _finish(self) -> None:
         while True:
@@ -199,11 +199,11 @@ class PostgresStore:
         return future
 
     def _put(self, entry: tuple[Work, asyncio.Future[Any], int | None] | _Ask) -> None:
-        self._home.refuse_stopped()
+        self._loop.refuse_stopped()
         self._inbox.append(entry)
         if not self._called:  # it takes all that is there when it comes, so most need not wake it
             self._called = True
-            self._home.call(self._take)
+            self._loop.call(self._take)
 
     def _take(self) -> None:
         self._called = False  # before the first is taken: whoever comes later calls again
@@ -262,7 +262,7 @@ class PostgresStore:
     async def _look_by_itself(self, look: Callable[[Connection], Awaitable[Any]]) -> Any:
         """For work on the store itself, from any event loop."""
         try:
-            return await self._home.run(self._look_patiently(look))
+            return await self._loop.run(self._look_patiently(look))
         except Exception as error:
             raise explained(error, self._session.where) from error
 

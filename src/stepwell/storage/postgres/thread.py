@@ -15,7 +15,7 @@ from stepwell.storage.delivery import running_loop
 T = TypeVar("T")
 
 
-class Home(Protocol):
+class WorkLoop(Protocol):
     """A running loop, for those who run on any."""
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
