@@ -31,7 +31,6 @@ from tests.crash.verdict import violations
 from tests.postgres import ask
 
 _REPLICAS, _LEASE_S = 4, 6.0
-_QUICK_REPLICAS, _QUICK_LEASE_S = 2, 3.0
 _CLIENTS = 4
 _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
@@ -133,7 +132,6 @@ def main() -> int:
         "--only", action="append", choices=list(FAULTS), help="this fault and no other; may be repeated"
     )
     parser.add_argument("--pooled", action="store_true", help="through pgbouncer in transaction mode")
-    parser.add_argument("--quick", action="store_true", help="two replicas with short leases: about 2 s for each fault")
     parser.add_argument("--keep", action="store_true", help="keep the tables, the ledger and the logs")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     options = parser.parse_args()
@@ -144,8 +142,7 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
-    replicas, lease_s = (_QUICK_REPLICAS, _QUICK_LEASE_S) if options.quick else (_REPLICAS, _LEASE_S)
-    cluster = Cluster(folder, replicas, seed, lease_s=lease_s, pooled=options.pooled)
+    cluster = Cluster(folder, _REPLICAS, seed, lease_s=_LEASE_S, pooled=options.pooled)
     try:
         found, counts, play = _played(cluster, options.cycles, seed, options.only or list(FAULTS), say)
     finally:
