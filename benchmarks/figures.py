@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks import dashboard, deep, embedded, floors, orders, over_http, postgres, served, virtual, waits, windows
+from benchmarks import (
+    dashboard,
+    deep,
+    embedded,
+    floors,
+    orders,
+    over_http,
+    postgres,
+    postgres_steady,
+    served,
+    virtual,
+    waits,
+    windows,
+)
 from benchmarks.embedded import run_all
 from benchmarks.peers import PEERS
 
@@ -122,6 +135,11 @@ FIGURES: dict[str, Figure] = {
     "postgres_beside_peers_steps_per_s_4_replicas": Figure("/s", more=True),
     **{f"postgres_{peer}_steps_per_s_4_processes": Figure("/s", more=True) for peer in PEERS},
     "postgres_peer_ratio_4_processes": Figure("x", 5, more=True),
+    # Four replicas on two processors, two thirds of what they could do.
+    "postgres_steady_event_ms_p50": Figure("ms"),
+    "postgres_steady_run_ms_p50": Figure("ms", 200),
+    "postgres_steady_run_ms_p99": Figure("ms"),
+    "postgres_steady_cpu_us_per_step": Figure("us"),
     "postgres_commit_ms": Figure("ms"),
     "postgres_sequential_step_ms": Figure("ms"),
     "postgres_step_over_commit": Figure("x", 5),
@@ -279,6 +297,7 @@ GROUPS: tuple[Group, ...] = (
     _apart(dashboard.ON_POSTGRES, dashboard.looked_at_on_postgres, named=True),
     _apart(dashboard.OPEN, dashboard.open_pages, named=True),
     _apart(postgres.LOAD, postgres.load, named=True),
+    _apart(postgres_steady.STEADY, postgres_steady.steady, named=True),
     _apart(postgres.ALONE, postgres.alone, named=True),
     _apart(postgres.PAST, postgres.past, named=True),
     _apart(postgres.KEPT, postgres.kept, named=True),

@@ -46,6 +46,7 @@ from stepwell.runtime.hints import Hints
 from stepwell.runtime.live_call import UNSEEN_MS
 from stepwell.runtime.logs import log
 from stepwell.runtime.loop import Loop, Timer, Timers, rest
+from stepwell.runtime.nearby import NEARBY_MAX, Nearby
 from stepwell.runtime.outbound import NowhereOutbound, Outbound
 from stepwell.runtime.pressed import Pressed
 from stepwell.runtime.realtime import Hub
@@ -77,7 +78,7 @@ class Engine:
 
     ``tidies`` is whether it forgets what is old, and what has expired, while it leads. ``outbound`` is how it makes the
     requests that it owes to steps; without one they fail. ``monotonic`` are seconds from some moment on, the same as
-    the store's.
+    the store's. ``nearby_max`` is how many events may go to one place after each other.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Engine:
         tidies: bool = True,
         outbound: Outbound | None = None,
         monotonic: Callable[[], float] = monotonic_s,
+        nearby_max: int = NEARBY_MAX,
     ) -> None:
         assert shared or not peers, "peers share their store"
         self.outbound = outbound or NowhereOutbound()
@@ -119,6 +121,7 @@ class Engine:
         self.realtime = Hub(store, clock, timers, ids, self.observers, shared=shared)
         self._ids = ids
         self._plan_ids = plan_ids
+        self._nearby = Nearby(ids, nearby_max)
         self.shared = shared
         self.peers = peers
         self._tidies = tidies
@@ -265,16 +268,13 @@ class Engine:
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
-        together: int | None = None  # a request whose events are at many places would hold up all of them
+        nearby = self._nearby.place(now, len(events))
         for index, event in enumerate(events, 1):
             own = seeded_id(seed, index) if seed else None
             seeded = seeded or own is not None
-            new = own or self._ids.ulid(now, together if event.id is None else place_for(event.id))
-            if event.id is None and own is None:
-                together = place_of(new)
             accepted.append(
                 Event(
-                    id=new,
+                    id=own or self._ids.ulid(now, nearby if event.id is None else place_for(event.id)),
                     name=event.name,
                     ts=event.ts or now,
                     received_at=now,
@@ -300,7 +300,7 @@ class Engine:
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
-            id=own or self._ids.ulid(now, None if data.id is None else place_for(data.id)),
+            id=own or self._ids.ulid(now, self._nearby.place(now) if data.id is None else place_for(data.id)),
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,

@@ -102,7 +102,11 @@ def _nothing() -> asyncio.Future[Any]:
 
 
 class Node:
-    """An engine and the functions of some apps, with a life of their own on a store that outlives them."""
+    """An engine and the functions of some apps, with a life of their own on a store that outlives them.
+
+    Under virtual time all that happens is within a moment: unless somebody says otherwise each event has a place of its
+    own, so that all shards take part.
+    """
 
     def __init__(
         self,
@@ -119,6 +123,7 @@ class Node:
         outbound: Outbound | None = None,
         peers: bool = False,
         monotonic: Callable[[], float] = monotonic_s,
+        nearby_max: int = 1,
     ) -> None:
         self.door = door
         self._apps = apps
@@ -135,6 +140,7 @@ class Node:
             shared=peers,
             peers=peers,
             monotonic=monotonic,
+            nearby_max=nearby_max,
             tidies=tidies,
             outbound=outbound,
         )
