@@ -135,7 +135,7 @@ FIGURES: dict[str, Figure] = {
     "postgres_beside_peers_steps_per_s_4_replicas": Figure("/s", more=True),
     **{f"postgres_{peer}_steps_per_s_4_processes": Figure("/s", more=True) for peer in PEERS},
     "postgres_peer_ratio_4_processes": Figure("x", 5, more=True),
-    # Four replicas on two processors, two thirds of what they could do.
+    # Four replicas on two processors, 300 events a second one by one.
     "postgres_steady_event_ms_p50": Figure("ms"),
     "postgres_steady_run_ms_p50": Figure("ms", 200),
     "postgres_steady_run_ms_p99": Figure("ms"),

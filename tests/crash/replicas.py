@@ -35,6 +35,7 @@ _CLIENTS = 4
 _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
 _TRIES = 20
+_NAMED = 0.7  # of the events have an id
 _QUIET_S_MAX = 180.0
 _TICK_S = (2, 50)  # seconds of a minute, at whose beginning the function with a clock starts
 _WAITED_MS = 5_000  # for a shard of a process that stands still, by an event that has the time at which it came
@@ -45,9 +46,10 @@ SELECT (SELECT count(*) FROM stepwell.runs WHERE ended_at IS NULL)
 
 
 class Client:
-    """Sends events to whichever replica, each until it is acknowledged, and writes down what was. There are some at
-    once, because one may wait long for a replica that stands still; and none goes on while much is unfinished, or a
-    slow machine would test what overload does."""
+    """Sends events to whichever replica, each until it is acknowledged, and writes down what was. Those without an id,
+    which go to the place where others go at the moment, are sent once. There are some clients at once, because one may
+    wait long for a replica that stands still; and none goes on while much is unfinished, or a slow machine would test
+    what overload does."""
 
     def __init__(self, replicas: list[Process], database: str, seed: int) -> None:
         self.acknowledged: dict[str, int] = {}
@@ -77,12 +79,15 @@ class Client:
             if self._unfinished > _UNFINISHED_MAX:
                 continue
             number += _CLIENTS
-            event = {"id": f"event-{number}", "name": "crash/go", "data": {"n": number, "key": chance.randrange(3)}}
-            for tries in range(_TRIES):
+            event: dict[str, Any] = {"name": "crash/go", "data": {"n": number, "key": chance.randrange(3)}}
+            named = chance.random() < _NAMED
+            if named:
+                event["id"] = f"event-{number}"
+            for tries in range(_TRIES if named else 1):
+                self.repeated += tries == 1
                 port = chance.choice(self._replicas).port
                 if self._sent(port, event, number) or self._over.wait(0.1):
                     break
-                self.repeated += tries == 0
 
     def _watch(self) -> None:
         while not self._over.wait(_PAUSE_S):

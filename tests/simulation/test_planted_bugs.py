@@ -15,7 +15,7 @@ FOUND_BY: Final = {
     "a drain lets in what is started again": 7,
     "what is archived is started": 7,
     "what a replay starts is still called skipped": 7,
-    "a rerun does what it has taken over": 177,
+    "a rerun does what it has taken over": 19,
     "throttles let everybody through": 23,
     "rate limits let everybody through": 13,
     "nobody calls those who wait their turn": 23,

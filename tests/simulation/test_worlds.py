@@ -24,6 +24,12 @@ def test_they_hold_in_a_store_with_several_shards_whose_decisions_overlap(seed: 
     assert report.violations == (), "\n".join(report.story[-40:])
 
 
+def test_in_some_of_them_events_come_together_and_in_most_they_do_not():
+    reached = [play(seed, shards=4).reached for seed in range(16)]
+
+    assert 0 < sum("events together" in each for each in reached) < 8
+
+
 def test_what_is_due_in_one_shard_may_put_runs_aside_in_another():
     """A clock starts a run elsewhere while there is no room: the claim that did it says so of all shards."""
     report = play(20619, shards=4)

@@ -10,6 +10,7 @@ import pytest
 
 from stepwell import Concurrency, Debounce, Event, RateLimit, RunConcurrency, Singleton, Stepwell, Throttle, TriggerCron
 from stepwell.model.place import place_of
+from stepwell.protocol.events import Incoming
 from stepwell.testing import Harness, harness
 from stepwell.testing.driver import Driver
 
@@ -211,6 +212,53 @@ def test_an_event_resumes_and_cancels_runs_in_every_shard(app) -> None:
         t.send("paid")
         assert len({place_of(run.id) % 16 for run in t.runs(waits)}) > 4
         assert Counter(run.output for run in t.runs(waits)) == {True: 24}
+
+
+def test_what_is_sent_within_a_moment_is_together_unless_its_id_says_otherwise(app, monkeypatch) -> None:
+    monkeypatch.setattr(Driver, "_nearby_max", 4)
+
+    @app.create_function(id="quick", trigger="go")
+    async def quick(ctx):
+        return "done"
+
+    with harness(app) as t:
+        named = [t.send(Event("go", id=f"order-{number}"))[0] for number in range(8)]
+        (first,) = t.send("go")
+        called, _ = t._do(lambda: t.engine.invoke("shop-quick", Incoming(name="", data=b"{}")))
+        together = [t.send("go")[0], *t.send([Event("go"), Event("go")])]
+        (another,) = t.send("go")
+
+        assert {place_of(id) for id in (first, called, *together[:1])} == {place_of(first)}
+        assert {place_of(id) for id in together} == {place_of(first)}, "a request is not divided"
+        assert place_of(another) != place_of(first)
+        assert len({place_of(id) for id in named}) > 4
+        assert place_of(t.send(Event("go", id="order-0"))[0]) == place_of(named[0])
+
+
+@pytest.mark.parametrize(
+    "rules", [{"concurrency": Concurrency(2, key="event.data.key")}, {"throttle": Throttle(9, "1s")}]
+)
+def test_an_event_is_where_its_run_is_counted(app, rules: dict[str, Any]) -> None:
+    function = works(app, Busy(), **rules)
+
+    with harness(app) as t:
+        send(t, "abcdefgh" * 2)
+        t.advance("10m")
+
+        assert [place_of(run.event["id"]) for run in t.runs(function)] == [place_of(run.id) for run in t.runs(function)]
+
+
+def test_a_function_without_rules_is_not_drawn_to_where_another_is_counted(app) -> None:
+    counted = works(app, Busy(), "counted", throttle=Throttle(20, "1s"))
+    free = works(app, Busy(), "free")
+
+    with harness(app) as t:
+        for key in "abcdefghijklmnop":
+            send(t, key)
+        t.advance("10m")
+
+        assert len({place_of(run.id) for run in t.runs(counted)}) == 1
+        assert len({place_of(run.id) for run in t.runs(free)}) > 4
 
 
 def test_a_function_that_was_paused_goes_on_in_every_shard(app) -> None:

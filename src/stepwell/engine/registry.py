@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from stepwell.expressions import Expression, compile_expression
-from stepwell.flow.placement import placements
+from stepwell.flow.placement import Placement, placements
 from stepwell.model.function import Function
 from stepwell.model.schedule import Schedule
 from stepwell.model.standing import Orders, StandingKind
@@ -86,6 +86,15 @@ class Registry:
         if len(found) > 1:
             found.sort(key=lambda match: match.function.triggers.index(match.trigger))
         return found
+
+    def placement(self, event_name: str) -> Placement | None:
+        """Where the runs are that events of this name start: of the first of its functions, if all of them have rules.
+        Runs of a function without any are where the event is, and are not to be drawn to where others are counted."""
+        placements = self.placements
+        if not placements:
+            return None
+        found = [placements.get(match.function.id) for match in self.matches(event_name)]
+        return found[0] if found and None not in found else None
 
 
 def matches_name(trigger: str, name: str) -> bool:

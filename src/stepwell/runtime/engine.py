@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from stepwell.clock import Clock, monotonic_s
 from stepwell.engine import operator
 from stepwell.engine.draft import Draft, Moment
@@ -20,6 +22,7 @@ from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
 from stepwell.errors import NotFound, StorageError, StorageUnavailable
+from stepwell.flow.placement import Placement
 from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
@@ -268,25 +271,32 @@ class Engine:
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
-        nearby = self._nearby.place(now, len(events))
-        for index, event in enumerate(events, 1):
+        nearby: int | None = None
+        for index, sent in enumerate(events, 1):
             own = seeded_id(seed, index) if seed else None
-            seeded = seeded or own is not None
-            accepted.append(
-                Event(
-                    id=own or self._ids.ulid(now, nearby if event.id is None else place_for(event.id)),
-                    name=event.name,
-                    ts=event.ts or now,
-                    received_at=now,
-                    data=event.data,
-                    key=event.id,
-                    v=event.v,
-                    user=event.user,
-                    meta=event.meta,
-                    source=source,
-                    sent_by=event.run_id,
-                )
+            event = Event(
+                id=own or "",
+                name=sent.name,
+                ts=sent.ts or now,
+                received_at=now,
+                data=sent.data,
+                key=sent.id,
+                v=sent.v,
+                user=sent.user,
+                meta=sent.meta,
+                source=source,
+                sent_by=sent.run_id,
             )
+            if own is None:
+                place = self._placed(event, self.registry.placement(event.name))
+                if place is None:
+                    if nearby is None:  # one for all of a request: if they were at many places, it would hold up many
+                        nearby = self._nearby.place(now, len(events))
+                    place = nearby
+                event = replace(event, id=self._ids.ulid(now, place))
+            else:
+                seeded = True
+            accepted.append(event)
         place = place_of(accepted[0].id) if accepted else None
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded), place)
         await self.until_ends_seen(verdict)
@@ -300,7 +310,7 @@ class Engine:
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
-            id=own or self._ids.ulid(now, self._nearby.place(now) if data.id is None else place_for(data.id)),
+            id=own or "",
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,
@@ -311,6 +321,9 @@ class Engine:
             meta=data.meta,
             source="invoke",
         )
+        if own is None:
+            place = self._placed(event, self.registry.placements.get(function_id))
+            event = replace(event, id=self._ids.ulid(now, self._nearby.place(now) if place is None else place))
         seeded = own is not None
         verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
         await self.until_ends_seen(verdict)
@@ -322,6 +335,13 @@ class Engine:
                 "'stepwell functions' lists those there are",
             )
         return event.id, started
+
+    def _placed(self, event: Event, placement: Placement | None) -> int | None:
+        """Where an event goes by its own id, or with the runs that it starts, which is one shard then in place of two;
+        ``None`` if nothing says it."""
+        if event.key is not None:
+            return place_for(event.key)
+        return None if placement is None else placement.of({"event": event.fields()}, event.received_at)
 
     async def signal(self, signal: Signal) -> str | None:
         """Resume the run that waits for this signal; its id once that is durable, ``None`` if nobody waits."""

@@ -13,27 +13,31 @@ from stepwell.ids import Ids
 from stepwell.model.place import PLACES
 
 NEARBY_MAX: Final = 128
-"""How many events go to one place. Twice as many make transactions larger still, but keep a process that has no more
-under way in one shard, in which it waits for each of its own transactions."""
+"""After so many events comes the next place. Twice as many make transactions larger still, but a process that has no
+more under way would have all of it in one shard, and wait there for each of its own transactions."""
 NEARBY_MS: Final = 100
-"""For how long. Where events come rarely each has a place of its own, and waits for no other."""
-
-_NEXT: Final = 619  # the golden section of all places: those that follow each other are in different shards
+"""After so long as well. Where events come rarely each has a place of its own, and waits for no other."""
 
 
 class Nearby:
-    """The places of one process. ``most`` events go to each, 1 or more."""
+    """The places of one process: after ``most`` events, 1 or more, it goes on to the next."""
 
     def __init__(self, ids: Ids, most: int = NEARBY_MAX) -> None:
-        self._place = int(ids.chance() * PLACES)
-        self._most = most
+        self._ids, self._most = ids, most
+        self._place = self._step = 0
         self._left = 0
         self._since = 0
 
     def place(self, now: int, events: int = 1) -> int:
-        """Where events go together that come now, in milliseconds."""
+        """Where so many events go together that come now, in milliseconds."""
         if self._left <= 0 or not 0 <= now - self._since < NEARBY_MS:
-            self._place = (self._place + _NEXT) % PLACES
+            self._go_on()
             self._left, self._since = self._most, now
         self._left -= events
         return self._place
+
+    def _go_on(self) -> None:
+        if not self._step:  # odd, so it comes by all places; and each process has its own, so that no two go abreast
+            self._step = 2 * int(self._ids.chance() * PLACES / 2) + 1
+            self._place = int(self._ids.chance() * PLACES)
+        self._place = (self._place + self._step) % PLACES

@@ -13,11 +13,14 @@ import msgspec
 
 from stepwell.engine.again import FromStep
 from stepwell.errors import LimitExceeded, NotFound, NotRunning, StorageError
+from stepwell.ids import RandomIds
 from stepwell.model.order import Order
 from stepwell.model.pause import Pause
+from stepwell.model.place import PLACES
 from stepwell.model.standing import EVERYTHING, StandingKind, StandingOrder, of_app, of_function
 from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.runtime.engine import Engine
+from stepwell.runtime.nearby import NEARBY_MAX, Nearby
 from stepwell.runtime.operator import pause as pause_function
 from stepwell.runtime.operator import rerun, retry_now, skip_sleep
 from stepwell.runtime.operator import resume as resume_function
@@ -39,6 +42,7 @@ _RULES_TOO: Final = 0.4  # of those whose limits change
 _FEWER: Final = 0.2  # of them are not limited by one of their rules any more
 _KEYS_TOO: Final = 0.35  # of them count by other keys
 _ONE_STEP: Final = 0.6  # of those who do not want to wait mean one step
+_TOGETHER: Final = (0, 0, NEARBY_MAX, 0, 0, 0, 3, 0)  # by the seed, in turn: bugs between shards need events in several
 _CLIENT_MS: Final = 10_000  # a client that hears nothing for so long asks again
 
 
@@ -57,6 +61,9 @@ class Clients:
         self._world = world
         self.all: list[asyncio.Task[None]] = []
         self._unsure: dict[tuple[str, str], list[Process]] = {}  # whom somebody asked for an order, and was not told
+        plan = world.plan
+        together = _TOGETHER[plan.seed % len(_TOGETHER)] if plan.shards > 1 else 0
+        self._nearby = Nearby(RandomIds(plan.seed), together) if together else None
 
     def act(self, action: Action) -> None:
         """One of them does what is planned."""
@@ -88,7 +95,7 @@ class Clients:
         self.all.append(self._world.loop.create_task(work))
 
     async def _send(self, action: Action, label: str) -> None:
-        seed = f"{self._world.clock.now_ms()},{b64encode(sha256(label.encode()).digest()[:10]).decode()}"
+        seed = self._seed(label)
         event = validate_incoming(
             Incoming(
                 name=action.event,
@@ -107,6 +114,17 @@ class Clients:
                 self._world.acked[answer[0]] = (action.event, action.key)
                 return
             self._world.reach("client asks again")
+
+    def _seed(self, label: str) -> str:
+        """Of an event that is sent again until it is answered. The seed says where it is: by chance, or as processes
+        do with what comes without one."""
+        now = self._world.clock.now_ms()
+        entropy = int.from_bytes(sha256(label.encode()).digest()[:10])
+        if self._nearby is not None:
+            last = (self._nearby.place(now) - 1) % PLACES  # the first event of a request has the number after its seed
+            entropy = entropy // PLACES * PLACES + last
+            self._world.reach("events together")
+        return f"{now},{b64encode(entropy.to_bytes(10)).decode()}"
 
     async def _cancel(self, pick: float) -> None:
         live = self._world.tables.unfinished()

@@ -53,6 +53,7 @@ class Driver:
     """
 
     _shards: ClassVar[int | None] = None
+    _nearby_max: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -143,6 +144,7 @@ class Driver:
             calls_max=self._concurrency,
             tidies=False,  # a test sees all that it did
             outbound=self._answers,
+            nearby_max=self._nearby_max,
         )
         with suppress(Died):  # then another one has been started meanwhile
             self._finish(self._node.start())

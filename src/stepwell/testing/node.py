@@ -104,8 +104,8 @@ def _nothing() -> asyncio.Future[Any]:
 class Node:
     """An engine and the functions of some apps, with a life of their own on a store that outlives them.
 
-    Under virtual time all that happens is within a moment: unless somebody says otherwise each event has a place of its
-    own, so that all shards take part.
+    Under virtual time all that happens is within a moment: unless somebody says otherwise each request has a place of
+    its own, so that all shards take part.
     """
 
     def __init__(

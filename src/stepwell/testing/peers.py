@@ -163,7 +163,6 @@ class Peer(Process):
             RandomIds(world.plan.seed * 1_000 + self.number),
             {APP: world.configs},
             calls_max=world.plan.calls_max,
-            nearby_max=world.nearby_max,
             tidies=False,
             peers=True,
             monotonic=world.loop.time,

@@ -50,7 +50,6 @@ class Process:
             RandomIds(world.plan.seed * 1_000 + self.number),
             {APP: world.configs},
             calls_max=world.plan.calls_max,
-            nearby_max=world.nearby_max,
         )
 
     def look_soon(self) -> None:

@@ -24,7 +24,6 @@ from stepwell.protocol.events import Incoming, validate_incoming
 from stepwell.protocol.messages import Call
 from stepwell.protocol.signals import Signal
 from stepwell.runtime.local import LocalMessages
-from stepwell.runtime.nearby import NEARBY_MAX
 from stepwell.sdk.app import Stepwell
 from stepwell.sdk.client import EventPayload
 from stepwell.storage.sqlite import SqliteStore
@@ -47,7 +46,6 @@ START_MS: Final = 1_767_225_600_000  # 2026-01-01
 _AFTERMATH_MS: Final = 900_000  # how long faults go on after the last action
 _QUIET_MS_MAX: Final = 60 * 86_400_000  # everything that can end ends within this time without faults
 _OVERLAP_MS_MAX: Final = 1_000  # how long a decision is under way at most, where they overlap
-_NEARBY_MAX: Final = (1, 1, 3, NEARBY_MAX)  # most worlds use all their shards at each moment
 _ROUNDS_MAX: Final = 400_000  # what goes on longer than this does not come to an end
 
 
@@ -69,7 +67,6 @@ class World:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.chance = Random(f"chance {plan.seed}")
-        self.nearby_max = Random(f"nearby {plan.seed}").choice(_NEARBY_MAX)
         self.loop = VirtualLoop(order=Random(f"order {plan.seed}"), inline=True, rounds_max=_ROUNDS_MAX)
         self.loop.set_task_factory(owned)
         self.loop.set_exception_handler(self._unhandled)

@@ -4,15 +4,15 @@ Sixteen shards asked one after the other are sixteen times on the way to the ser
 that: a page of events took 300 ms and takes 20. The answers of the shards come together as they do where each is asked
 by itself (``storage/gathering.py``).
 
-What is on a page is spread over the shards by chance. So each is asked for its part of the page, with some beside it;
-only where one has more of the page than that is each asked for all of it, and then no more is sent than a page.
+What is on a page is spread over the shards by chance, but for what came together (ADR 0056). So each is asked for its
+part of the page, with some beside it, and those that have more of the page than that are asked for all of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from math import isqrt
 from typing import Any, Final, NamedTuple
 
@@ -26,11 +26,12 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 _PAGE: Final = re.compile(r"(ORDER BY [a-zA-Z_, ]+) LIMIT \$(\d+)$")
 _EACH: Final = """
 SELECT s.shard, x.* FROM stepwell.shards AS s CROSS JOIN LATERAL ({} OFFSET 0) AS x"""
+_OF_THESE: Final = " WHERE s.shard = ANY(${}::bigint[])"
 
 
 class InAll(NamedTuple):
     """A text that asks all shards. Of one for a page, ``limit`` is where its values have how many of each shard; at
-    their end there is how many of all."""
+    their end there is how many of all, and which shards are asked."""
 
     text: str
     limit: int | None
@@ -44,7 +45,8 @@ def _in_all(text: str, *, cut: bool = True) -> InAll:
     page = _PAGE.search(inner) if cut else None
     if page is None:
         return InAll(_EACH.format(inner), None)
-    return InAll(f"{_EACH.format(inner)} {page[1]} LIMIT ${last}", int(page[2]) - 1)
+    these = _OF_THESE.format(last + 1)
+    return InAll(f"{_EACH.format(inner)}{these} {page[1]} LIMIT ${last}", int(page[2]) - 1)
 
 
 async def asked(
@@ -60,17 +62,22 @@ async def asked(
     known, row = IN_ALL[text], row[1:]
     if known.limit is None:
         return gather(question, list((await _answers(fetch, known.text, row, to_answer)).values()))
-    limit: int = row[known.limit]
-    part = _part(limit, shards)
-    if part < limit:
-        some = (*row[: known.limit], part, *row[known.limit + 1 :])
-        answers = await _answers(fetch, known.text, (*some, part * shards), to_answer)
+    where, limit = known.limit, row[known.limit]
+
+    async def look(these: Iterable[int], of_each: int, of_all: int) -> dict[int, Any]:
+        values = (*row[:where], of_each, *row[where + 1 :], of_all, tuple(these))
+        return await _answers(fetch, known.text, values, to_answer)
+
+    part = min(_part(limit, shards), limit)
+    answers = await look(range(shards), part, part * shards)
+    page = gather(question, list(answers.values()))
+    # A shard may have more of the page if something comes after the last that it told.
+    within = {id(one) for one in (page if len(page) < limit else page[:-1])}
+    cut = [shard for shard, answer in answers.items() if len(answer) == part < limit and id(answer[-1]) in within]
+    if cut:
+        answers |= await look(cut, limit, limit)
         page = gather(question, list(answers.values()))
-        # A shard may have more of the page if something comes after the last that it told.
-        within = {id(one) for one in (page if len(page) < limit else page[:-1])}
-        if not any(len(answer) == part and id(answer[-1]) in within for answer in answers.values()):
-            return page
-    return gather(question, list((await _answers(fetch, known.text, (*row, limit), to_answer)).values()))
+    return page
 
 
 def _part(limit: int, shards: int) -> int:
