@@ -51,7 +51,7 @@ def steady(quick: bool) -> dict[str, float]:
                 assert replica.stdin is not None
                 replica.stdin.write("go\n")
                 replica.stdin.flush()
-            found = [json.loads(_out(replica).readline()) for replica in replicas]
+            found = [_told(replica) for replica in replicas]
     runs = [ms for each in found for ms in each["runs_ms"]]
     figures = (
         percentile([ms for each in found for ms in each["events_ms"]], 0.5),
@@ -73,6 +73,14 @@ def _started(command: list[str]) -> Generator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+
+
+def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
+    line = _out(process).readline()
+    if not line:
+        raise RuntimeError("a replica has ended before it was done; it has said why")
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 def _out(process: subprocess.Popen[str]) -> IO[str]:
@@ -132,9 +140,11 @@ class _Load:
             sending.append(asyncio.create_task(self._send(due)))
             due += self._chance.expovariate(self._rate)
         await asyncio.gather(*sending)
-        async with asyncio.timeout(_TOO_LONG_S):
-            while self._due:
-                await asyncio.sleep(0.01)
+        until = time.perf_counter() + _TOO_LONG_S
+        while self._due:
+            if time.perf_counter() > until:
+                raise RuntimeError(f"{len(self._due)} runs have not ended here: another replica has taken them over")
+            await asyncio.sleep(0.01)
 
     async def _send(self, due: float) -> None:
         number = self._chance.getrandbits(63)

@@ -98,7 +98,7 @@ async def parent(ctx: Context[Any]) -> str:
 
 @app.create_function(
     id="limited",
-    trigger=TriggerEvent("crash/go", if_="event.data.n % 2 == 0"),
+    trigger=[TriggerEvent("crash/go", if_="event.data.n % 2 == 0"), TriggerEvent("crash/counted")],
     concurrency=Concurrency(1, key="event.data.key"),
 )
 async def limited(ctx: Context[Any]) -> None:

@@ -1,8 +1,9 @@
 """Replicas on a real PostgreSQL, and one fault after the other; then the ledger and the tables are held together.
 
 ``scripts/replicas --cycles N [--seed K]``. Four replicas as processes, an app that they call, clients that send events
-with ids of their own to any of them, and again if no answer comes. Between faults load goes on; after each, all must be
-well again by themselves. What is judged at the end: I1, I2, I4 to I7, I9 to I14, I19 to I23.
+to any of them: most with ids of their own, and again if no answer comes, some without and once. Between faults load
+goes on; after each, all must be well again by themselves. What is judged at the end: I1, I2, I4 to I7, I9 to I14, I19
+to I23.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _PAUSE_S = 0.25
 _UNFINISHED_MAX = 60
 _TRIES = 20
 _NAMED = 0.7  # of the events have an id
+_COUNTED = 0.5  # of the others start nothing but a function with a rule
 _QUIET_S_MAX = 180.0
 _TICK_S = (2, 50)  # seconds of a minute, at whose beginning the function with a clock starts
 _WAITED_MS = 5_000  # for a shard of a process that stands still, by an event that has the time at which it came
@@ -83,6 +85,8 @@ class Client:
             named = chance.random() < _NAMED
             if named:
                 event["id"] = f"event-{number}"
+            elif chance.random() < _COUNTED:
+                event["name"] = "crash/counted"
             for tries in range(_TRIES if named else 1):
                 self.repeated += tries == 1
                 port = chance.choice(self._replicas).port

@@ -115,6 +115,9 @@ def _outcomes(db: apsw.Connection, sent: dict[str, tuple[Any, str]]) -> list[str
     outcomes: dict[tuple[str, str], int] = defaultdict(int)
     for event, function in db.execute(_OUTCOMES):
         outcomes[event, function.removeprefix("crash-")] += 1
+    for (event,) in db.execute("SELECT id FROM events WHERE name = 'crash/counted' AND NOT copied"):
+        if (count := outcomes.get((event, "limited"), 0)) != 1:
+            found.append(f"I2: event {event}, which is where its run is counted, has {count} outcomes for limited")
     for event, (data, key) in sent.items():
         for function, every in _STARTED_BY.items():
             wanted = 1 if data["n"] % every == 0 else 0

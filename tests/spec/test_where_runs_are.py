@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from stepwell import Concurrency, Debounce, Event, RateLimit, RunConcurrency, Singleton, Stepwell, Throttle, TriggerCron
+from stepwell import (
+    Concurrency,
+    Debounce,
+    Event,
+    RateLimit,
+    RunConcurrency,
+    Singleton,
+    Stepwell,
+    Throttle,
+    TriggerCron,
+    TriggerEvent,
+)
 from stepwell.model.place import place_of
 from stepwell.protocol.events import Incoming
 from stepwell.testing import Harness, harness
@@ -259,6 +270,34 @@ def test_a_function_without_rules_is_not_drawn_to_where_another_is_counted(app) 
 
         assert len({place_of(run.id) for run in t.runs(counted)}) == 1
         assert len({place_of(run.id) for run in t.runs(free)}) > 4
+
+
+def test_a_function_whose_condition_does_not_hold_draws_no_event_to_where_it_is_counted(app) -> None:
+    never = works(
+        app, Busy(), "never", TriggerEvent("go", if_="event.data.key == 'nobody'"), throttle=Throttle(20, "1s")
+    )
+    keyed = works(app, Busy(), "keyed", concurrency=Concurrency(2, key="event.data.key"))
+
+    with harness(app) as t:
+        for key in "abcdefgh":
+            send(t, key)
+        t.advance("10m")
+
+        assert not t.runs(never)
+        assert [place_of(run.event["id"]) for run in t.runs(keyed)] == [place_of(run.id) for run in t.runs(keyed)]
+        assert len({place_of(run.id) for run in t.runs(keyed)}) > 4
+
+
+def test_a_key_may_read_the_id_of_the_event(app) -> None:
+    function = works(app, Busy(), concurrency=Concurrency(1, key="event.id"))
+
+    with harness(app) as t:
+        for key in "abcdefgh":
+            send(t, key)
+        t.advance("10m")
+
+        assert [run.status for run in t.runs(function)] == ["COMPLETED"] * 8
+        assert len({place_of(run.event["id"]) for run in t.runs(function)}) > 4
 
 
 def test_a_function_that_was_paused_goes_on_in_every_shard(app) -> None:

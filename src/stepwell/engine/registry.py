@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import msgspec
 
-from stepwell.expressions import Expression, compile_expression
+from stepwell.expressions import EvaluationError, Expression, compile_expression
 from stepwell.flow.placement import Placement, placements
+from stepwell.model.event import Event
 from stepwell.model.function import Function
 from stepwell.model.schedule import Schedule
 from stepwell.model.standing import Orders, StandingKind
@@ -38,6 +39,13 @@ class Match:
         self.condition: Expression | None = (
             compile_expression(trigger.expression, boolean=True) if trigger.expression else None
         )
+
+    def fits(self, env: Mapping[str, object], now: int) -> bool:
+        """Does the condition hold? One that cannot be evaluated does not."""
+        try:
+            return self.condition is None or self.condition.matches(env, now_ms=now)
+        except EvaluationError:
+            return False
 
 
 class Registry:
@@ -87,14 +95,31 @@ class Registry:
             found.sort(key=lambda match: match.function.triggers.index(match.trigger))
         return found
 
-    def placement(self, event_name: str) -> Placement | None:
-        """Where the runs are that events of this name start: of the first of its functions, if all of them have rules.
-        Runs of a function without any are where the event is, and are not to be drawn to where others are counted."""
-        placements = self.placements
-        if not placements:
+    def place(self, event: Event, now: int) -> int | None:
+        """Where an event is beside the runs that it starts: at the place of the first of them, if all are of functions
+        with rules. ``None`` if it starts none, or one that will be where the event is: that is not to be drawn to where
+        others are counted. It only saves work if it is right: what is decided does not rely on it."""
+        if not self.placements:
             return None
-        found = [placements.get(match.function.id) for match in self.matches(event_name)]
-        return found[0] if found and None not in found else None
+        matches = self.matches(event.name)
+        if not any(match.function.id in self.placements for match in matches):
+            return None
+        env = {"event": event.fields()}
+        first: Placement | None = None
+        for match in matches:
+            function = match.function
+            if function.pause is not None or function.drain is not None or not match.fits(env, now):
+                continue
+            placement = self.placements.get(function.id)
+            if placement is None:
+                return None
+            first = first or placement
+        return first.of(env, now) if first is not None else None
+
+    def place_of_run(self, function_id: str, event: Event, now: int) -> int | None:
+        """Where a run of this function is counted that is started by the event; ``None`` if it has no rules."""
+        placement = self.placements.get(function_id)
+        return placement.of({"event": event.fields()}, now) if placement is not None else None
 
 
 def matches_name(trigger: str, name: str) -> bool:

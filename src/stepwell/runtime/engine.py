@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -22,7 +22,6 @@ from stepwell.engine.registry import Registry
 from stepwell.engine.secrets import keep_secret
 from stepwell.engine.signals import deliver
 from stepwell.errors import NotFound, StorageError, StorageUnavailable
-from stepwell.flow.placement import Placement
 from stepwell.ids import Ids, secret
 from stepwell.limits import CALLS_MAX, LEASE, RETENTION_DEFAULT
 from stepwell.model.app import App
@@ -271,11 +270,11 @@ class Engine:
         now = self.clock.now_ms()
         accepted: list[Event] = []
         seeded = False
-        nearby: int | None = None
+        nearby = cache(partial(self._nearby.place, now, len(events)))  # one for all, or it would hold up many shards
         for index, sent in enumerate(events, 1):
             own = seeded_id(seed, index) if seed else None
             event = Event(
-                id=own or "",
+                id=own or self._ids.ulid(now),
                 name=sent.name,
                 ts=sent.ts or now,
                 received_at=now,
@@ -287,17 +286,10 @@ class Engine:
                 source=source,
                 sent_by=sent.run_id,
             )
-            if own is None:
-                place = self._placed(event, self.registry.placement(event.name))
-                if place is None:
-                    if nearby is None:  # one for all of a request: if they were at many places, it would hold up many
-                        nearby = self._nearby.place(now, len(events))
-                    place = nearby
-                event = replace(event, id=self._ids.ulid(now, place))
-            else:
-                seeded = True
-            accepted.append(event)
-        place = place_of(accepted[0].id) if accepted else None
+            seeded = seeded or own is not None
+            accepted.append(event if own else self._addressed(event, self.registry.place, nearby))
+        places = {place_of(id) for event in accepted for id in (event.id, event.sent_by) if id is not None}
+        place = places.pop() if len(places) == 1 else None  # of several the plan asks at once
         verdict = await self.commit(lambda draft: accept(draft, accepted, seeded=seeded), place)
         await self.until_ends_seen(verdict)
         ids: list[str] = verdict.result.value
@@ -310,7 +302,7 @@ class Engine:
         now = self.clock.now_ms()
         own = seeded_id(seed, 0) if seed else None
         event = Event(
-            id=own or "",
+            id=own or self._ids.ulid(now),
             name=INVOKED,
             ts=data.ts or now,
             received_at=now,
@@ -322,8 +314,8 @@ class Engine:
             source="invoke",
         )
         if own is None:
-            place = self._placed(event, self.registry.placements.get(function_id))
-            event = replace(event, id=self._ids.ulid(now, self._nearby.place(now) if place is None else place))
+            beside_its_run = partial(self.registry.place_of_run, function_id)
+            event = self._addressed(event, beside_its_run, partial(self._nearby.place, now))
         seeded = own is not None
         verdict = await self.commit(lambda draft: operator.invoke(draft, function_id, event, seeded=seeded))
         await self.until_ends_seen(verdict)
@@ -336,12 +328,17 @@ class Engine:
             )
         return event.id, started
 
-    def _placed(self, event: Event, placement: Placement | None) -> int | None:
-        """Where an event goes by its own id, or with the runs that it starts, which is one shard then in place of two;
-        ``None`` if nothing says it."""
+    def _addressed(
+        self, event: Event, beside_its_run: Callable[[Event, int], int | None], nearby: Callable[[], int]
+    ) -> Event:
+        """With an id at the place that the sender's own id says; else beside the run that it starts, so that both are
+        in one shard; else nearby."""
+        now = event.received_at
         if event.key is not None:
-            return place_for(event.key)
-        return None if placement is None else placement.of({"event": event.fields()}, event.received_at)
+            place: int | None = place_for(event.key)
+        else:
+            place = beside_its_run(event, now) if self.store.shards > 1 else None
+        return replace(event, id=self._ids.ulid(now, nearby() if place is None else place))
 
     async def signal(self, signal: Signal) -> str | None:
         """Resume the run that waits for this signal; its id once that is durable, ``None`` if nobody waits."""

@@ -37,7 +37,7 @@ class Nearby:
         return self._place
 
     def _go_on(self) -> None:
-        if not self._step:  # odd, so it comes by all places; and each process has its own, so that no two go abreast
+        if not self._step:  # odd, so it comes by all places; and drawn, so that few processes go abreast
             self._step = 2 * int(self._ids.chance() * PLACES / 2) + 1
             self._place = int(self._ids.chance() * PLACES)
         self._place = (self._place + self._step) % PLACES

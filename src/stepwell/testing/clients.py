@@ -64,6 +64,7 @@ class Clients:
         plan = world.plan
         together = _TOGETHER[plan.seed % len(_TOGETHER)] if plan.shards > 1 else 0
         self._nearby = Nearby(RandomIds(plan.seed), together) if together else None
+        self._place: int | None = None  # of the last event
 
     def act(self, action: Action) -> None:
         """One of them does what is planned."""
@@ -121,9 +122,11 @@ class Clients:
         now = self._world.clock.now_ms()
         entropy = int.from_bytes(sha256(label.encode()).digest()[:10])
         if self._nearby is not None:
-            last = (self._nearby.place(now) - 1) % PLACES  # the first event of a request has the number after its seed
-            entropy = entropy // PLACES * PLACES + last
-            self._world.reach("events together")
+            place, before = self._nearby.place(now), self._place
+            if place == before:
+                self._world.reach("events together")
+            self._place = place
+            entropy = entropy // PLACES * PLACES + (place - 1) % PLACES  # the event has the number after its seed
         return f"{now},{b64encode(entropy.to_bytes(10)).decode()}"
 
     async def _cancel(self, pick: float) -> None:

@@ -69,7 +69,7 @@ async def asked(
         return await _answers(fetch, known.text, values, to_answer)
 
     part = min(_part(limit, shards), limit)
-    answers = await look(range(shards), part, part * shards)
+    answers = await look(range(shards), part, part * shards if part < limit else limit)
     page = gather(question, list(answers.values()))
     # A shard may have more of the page if something comes after the last that it told.
     within = {id(one) for one in (page if len(page) < limit else page[:-1])}
