@@ -25,7 +25,9 @@ from stepwell import (
     Throttle,
 )
 from stepwell.embedded import Embedded
+from stepwell.ids import RandomIds
 from stepwell.model.questions import ListRuns
+from stepwell.runtime.nearby import Nearby
 
 EACH = 10
 PATIENCE_S = 30.0
@@ -126,6 +128,8 @@ def shop(folder: Path) -> Stepwell:
 
 async def begin(app: Stepwell, engine: Embedded, path: Path) -> None:
     """Start runs, until each is where it stays."""
+    # Each request goes to a place of its own, as if they did not come at the same moment.
+    engine.engine._nearby = Nearby(RandomIds(1), 1)  # pyright: ignore[reportPrivateUsage]
     await engine.pause("paused", events="hold")
     for name in (*STARTS, "debounced", "batched"):
         await app.send([Event(name, {"n": n}) for n in range(EACH)])

@@ -42,12 +42,15 @@ class Leased(msgspec.Struct, kw_only=True):
         return self.events[0]
 
     def steps_besides(self, step_id: str) -> int:
-        """How many steps the run has or is about to have, without this one."""
-        return len(self.steps) + len(self.promised) - (step_id in self.promised)
+        """How many steps the run has or is about to have, without this one. One that was read before whoever saved it
+        heard that it is there counts once."""
+        coming = self.promised.keys() - self.steps.keys()
+        return len(self.steps) + len(coming) - (step_id in coming)
 
     def bytes_besides(self, step_id: str) -> int:
         """How much the results of these steps take."""
-        return self.state_bytes + sum(self.promised.values()) - self.promised.get(step_id, 0)
+        coming = (size for id, size in self.promised.items() if id not in self.steps and id != step_id)
+        return self.state_bytes + sum(coming)
 
     def learn(self, step: Step) -> None:
         """A step of this run is now known to be so."""
